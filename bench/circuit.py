@@ -1,0 +1,170 @@
+"""Circuit: the edges (and weights) of a model that are kept, with set algebra, saved and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from bench.ablation import Ablation
+from bench.files import DamagedFile, load_tensors, save_tensors
+from bench.graph import EdgeGraph
+
+FORMAT = "circuitmark-circuit-1"
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """A set of edges of one graph, and optionally a set of weights.
+
+    It is not a model: `MaskedModel.run` computes with its masks.
+
+    Raises:
+        ValueError: the mask does not fit the graph, or keeps an edge that does not exist.
+    """
+
+    graph: EdgeGraph
+    kept: Bool[Tensor, "receivers senders"]
+    """True where an edge is kept."""
+    weights: Mapping[str, Bool[Tensor, "..."]] = field(default_factory=dict)
+    """True where a weight is kept; weights that are not named are whole."""
+
+    def __post_init__(self) -> None:
+        if self.kept.dtype != torch.bool or self.kept.shape != self.graph.exists.shape:
+            raise ValueError(f"a circuit of this graph is a bool mask {tuple(self.graph.exists.shape)}, "
+                             f"not {self.kept.dtype} {tuple(self.kept.shape)}")  # fmt: skip
+        beyond = self.kept & ~self.graph.exists
+        if beyond.any():
+            row, column = beyond.nonzero()[0].tolist()
+            raise ValueError(f"{self.graph.edge_name(row, column)} is no edge of this graph")
+
+    @classmethod
+    def full(cls, graph: EdgeGraph) -> Circuit:
+        """Every edge."""
+        return cls(graph, graph.exists.clone())
+
+    @classmethod
+    def empty(cls, graph: EdgeGraph) -> Circuit:
+        """No edge."""
+        return cls(graph, torch.zeros_like(graph.exists))
+
+    @classmethod
+    def of(cls, graph: EdgeGraph, edges: Iterable[str]) -> Circuit:
+        """The circuit of some edges given as text, ``a0.h3->m1``."""
+        kept = torch.zeros_like(graph.exists)
+        for edge in edges:
+            kept[graph.parse_edge(edge)] = True
+        return cls(graph, kept)
+
+    def edges(self) -> list[tuple[str, str]]:
+        """The kept edges as (sender, receiver) names, in order of computation."""
+        return [
+            (self.graph.senders[column].name, self.graph.receivers[row].name)
+            for row, column in self.kept.nonzero().tolist()
+        ]
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{sender}->{receiver}" for sender, receiver in self.edges())
+
+    def __len__(self) -> int:
+        return int(self.kept.sum())
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Circuit)
+            and self.graph == other.graph
+            and torch.equal(self.kept, other.kept)
+            and self.weights.keys() == other.weights.keys()
+            and all(torch.equal(mask, other.weights[name]) for name, mask in self.weights.items())
+        )
+
+    def __or__(self, other: Circuit) -> Circuit:
+        """Union. A weight that either circuit leaves whole is whole."""
+        shared = self.weights.keys() & other.weights.keys()
+        return Circuit(self.graph, self.kept | other.kept,
+                       {n: self.weights[n] | other.weights[n] for n in sorted(shared)})  # fmt: skip
+
+    def __and__(self, other: Circuit) -> Circuit:
+        """Intersection. A weight is kept where both circuits keep it."""
+        weights = dict(self.weights)
+        for name, mask in other.weights.items():
+            weights[name] = weights[name] & mask if name in weights else mask
+        return Circuit(self.graph, self.kept & other.kept, weights)
+
+    def complement(self) -> Circuit:
+        """What is left when everything that was kept is removed.
+
+        A kind that was not pruned stays whole: the complement of a circuit that keeps every edge
+        and prunes weights has every edge, and weights that are not named stay whole.
+        """
+        pruned_edges = len(self) < self.graph.n_edges or not self.weights
+        kept = self.graph.exists & ~self.kept if pruned_edges else self.kept
+        return Circuit(self.graph, kept, {name: ~mask for name, mask in self.weights.items()})
+
+    def effective(self, ablation: Ablation) -> Circuit:
+        """The edges that can matter: those on a path to the logits and, under resample, from the input.
+
+        Under zero and mean a sender that nothing feeds still has an output (its biases', one and the
+        same for every input), so there only the way to the logits counts. The logits are the same
+        as the whole circuit's; a test holds them equal.
+        """
+        owners = self.graph.owners.bool()
+        reaches = torch.zeros(len(self.graph.senders), dtype=torch.bool)
+        useful = owners.sum(1) == 0  # receivers that lead to the logits; at first the logits alone
+        for column in reversed(range(len(reaches))):
+            reaches[column] = (self.kept[:, column] & useful).any()
+            if reaches[column]:
+                useful |= owners[:, column]
+        kept = self.kept & useful[:, None]
+        if ablation == "resample":
+            fed = torch.arange(len(reaches)) < self.graph.n_embed
+            for column in range(self.graph.n_embed, len(reaches)):
+                fed[column] = (self.kept[owners[:, column]] & fed).any()
+            kept = kept & fed
+        return Circuit(self.graph, kept, self.weights)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of edges removed, from 0 to 1."""
+        return 1 - len(self) / self.graph.n_edges
+
+    @property
+    def nodes_kept(self) -> int:
+        """Heads and MLPs that have a kept edge on either side."""
+        computing = torch.tensor([node.kind in ("head", "mlp") for node in self.graph.senders])
+        read = self.graph.owners.bool()[self.kept.any(1)].any(0)
+        return int(((self.kept.any(0) | read) & computing).sum())
+
+    @property
+    def weight_density(self) -> float:
+        """Share of attention and MLP matrix entries kept, over the pruned matrices; 1 when none was."""
+        matrices = [mask for name, mask in self.weights.items() if ".W_" in name]
+        total = sum(mask.numel() for mask in matrices)
+        return sum(int(mask.sum()) for mask in matrices) / total if total else 1.0
+
+    def save(self, path: Path | str) -> None:
+        """Writes one safetensors file whose header holds the graph as JSON; atomic, never a pickle."""
+        tensors = {f"weights.{name}": mask for name, mask in self.weights.items()}
+        header = {"format": FORMAT, "graph": asdict(self.graph), "edges_kept": len(self)}
+        save_tensors(Path(path), {"edges": self.kept, **tensors}, header)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Circuit:
+        """Reads what `save` wrote.
+
+        Raises:
+            DamagedFile: the file is truncated, is none of ours, or does not fit its own graph.
+        """
+        tensors, header = load_tensors(Path(path))
+        if header.get("format") != FORMAT:
+            raise DamagedFile(f"{path} is no circuit of circuitmark: its header lacks '{FORMAT}'")
+        try:
+            graph = EdgeGraph(**header["graph"])
+            weights = {n.removeprefix("weights."): t for n, t in tensors.items() if n != "edges"}
+            return cls(graph, tensors["edges"], weights)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedFile(f"{path} is no whole circuit ({error}): make it again") from error

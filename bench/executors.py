@@ -1,0 +1,38 @@
+"""Where jobs run: one after the other in this process, or each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from bench.experiment import Job
+from bench.job import execute
+
+Progress = Callable[[int, int, str], None]
+
+
+def run_here(jobs: Sequence[Job], out: Path, threads: int, progress: Progress) -> Iterator[tuple[Job, str]]:
+    """Runs jobs in this process, in order; yields each with its status as it ends.
+
+    Their peak memory cannot be told apart, so it stays unscored.
+    """
+    for job in jobs:
+        yield job, execute(job, out, threads, own_process=False, progress=progress)
+
+
+def run_in_processes(jobs: Sequence[Job], out: Path, threads: int, n: int) -> Iterator[tuple[Job, str]]:
+    """Runs n jobs at a time, each in a fresh process; yields each with its status as it ends.
+
+    A process that dies (killed, out of memory) ends the whole run with an error; what was finished
+    is stored, so the same command goes on from there.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n, mp_context=context, max_tasks_per_child=1) as pool:
+        futures = {pool.submit(execute, job, out, threads, own_process=True): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,195 @@
+"""A grid of models, tasks, methods and seeds -> jobs, each with a key that says what determines it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bench.ablation import ABLATIONS, Ablation
+from bench.models.load import find_model, fingerprint
+from bench.names import UsageError, get_method, get_task, params_of, parse_sizes, settings_of, unknown
+from bench.results import BASELINE
+
+NUMERICS = 1
+"""Version of everything in `bench` that determines numbers. A golden-value test fails when they move."""
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is to be run, as a configuration file or the command line says it."""
+
+    model: str = "embedded"
+    tasks: tuple[str, ...] = ("ioi_t1", "ioi", "gt", "gp")
+    methods: tuple[str, ...] = ("random_edges", "eap", "eap_ig")
+    sizes: tuple[str, ...] = ("1%", "2%", "5%", "10%", "20%")
+    ablation: Ablation = "resample"
+    seeds: int = 1
+    n_discovery: int = 200
+    n_evaluation: int = 200
+    dtype: str = "float32"
+    split_embed: bool = False
+    """Count token and position embedding as two senders."""
+
+    @classmethod
+    def from_file(cls, path: Path) -> Experiment:
+        """Reads a YAML file whose keys are this class's fields.
+
+        Raises:
+            UsageError: the file is not there, is no YAML mapping, or has an unknown key.
+        """
+        import yaml
+
+        try:
+            values = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"the configuration {path} is no YAML: {reason}") from error
+        if not isinstance(values, dict):
+            raise UsageError(f"the configuration {path} is no list of 'key: value' lines")
+        known = {f.name: f for f in fields(cls)}
+        for name, value in values.items():
+            if name not in known:
+                raise unknown(f"key of {path}", str(name), known)
+            default = known[name].default
+            if isinstance(default, tuple):
+                values[name] = tuple(str(v) for v in value) if isinstance(value, list) else (str(value),)
+            elif type(value) is not type(default):
+                raise UsageError(f"'{name}' in {path} takes a {type(default).__name__}, not '{value}'")
+        return cls(**values)
+
+    def check(self) -> None:
+        """Refuses what cannot be run, before anything is.
+
+        Raises:
+            UsageError: an unknown ablation or dtype, or a number below 1.
+        """
+        if self.ablation not in ABLATIONS:
+            raise unknown("ablation", self.ablation, ABLATIONS)
+        if self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
+        for name in ("seeds", "n_discovery", "n_evaluation"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def jobs(self) -> list[Job]:
+        """All jobs, tasks outermost; random connected circuits are always among them.
+
+        Raises:
+            UsageError, ModelError: a name, an option or a size is wrong.
+        """
+        self.check()
+        sizes = parse_sizes(self.sizes)
+        specs = list(dict.fromkeys(self.methods))
+        if not any(_is_baseline(spec) for spec in specs):
+            specs.insert(0, BASELINE["method"])
+        for spec in specs:
+            get_method(spec)
+        for task in self.tasks:
+            get_task(task)
+        model_hash = fingerprint(find_model(self.model))
+        return [
+            Job(self.model, model_hash, task, spec, seed, sizes, self.ablation, self.n_discovery,
+                self.n_evaluation, self.dtype, self.split_embed)
+            for task in dict.fromkeys(self.tasks)
+            for spec in specs
+            for seed in range(self.seeds)
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One method on one task of one model with one seed."""
+
+    model: str
+    model_hash: str
+    task: str
+    method: str
+    """As typed: a name or a file, with options."""
+    seed: int
+    sizes: tuple[float, ...]
+    ablation: Ablation
+    n_discovery: int
+    n_evaluation: int
+    dtype: str
+    split_embed: bool
+
+    def key(self) -> str:
+        """A hash of all that determines the result; hardware, time and commit do not belong to it."""
+        method, task = get_method(self.method), get_task(self.task)
+        parts: Mapping[str, Any] = {
+            "numerics": NUMERICS,
+            "model": self.model_hash,
+            "task": [task.name, task.version, sources(type(task))],
+            "method": [method.name, settings_of(method), sources(type(method))],
+            "seed": self.seed,
+            "sizes": self.sizes,
+            "ablation": self.ablation,
+            "examples": [self.n_discovery, self.n_evaluation],
+            "dtype": self.dtype,
+            "split_embed": self.split_embed,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def stem(self) -> str:
+        """The name of its files: readable, and unique by the key."""
+        method = get_method(self.method)
+        words = [self.model_name, self.task, method.name, params_of(method), f"seed{self.seed}"]
+        readable = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
+        return f"{readable}-{self.key()}"
+
+    @property
+    def model_name(self) -> str:
+        """How tables name the model: a folder by its last part."""
+        path = Path(self.model)
+        return path.resolve().name if path.is_dir() else self.model
+
+
+def sources(cls: type) -> str:
+    """A hash of the file that defines a class and of what it imports within its own room."""
+    digest = hashlib.sha256()
+    file = Path(inspect.getfile(cls))
+    room = cls.__module__.partition(".")[0]
+    waiting, seen = [file], set()
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        for node in ast.walk(ast.parse(file.read_text())):
+            names: Sequence[str] = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            waiting += filter(None, (_module_file(name) for name in names if name.startswith(f"{room}.")))
+    for file in sorted(seen, key=lambda file: file.name):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _module_file(name: str) -> Path | None:
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return Path(found.origin) if found and found.origin else None
+
+
+def _is_baseline(spec: str) -> bool:
+    method = get_method(spec)
+    return {"method": method.name, "params": params_of(method)} == BASELINE
+
+

@@ -1,0 +1,234 @@
+"""Every score of the leaderboard: pure functions of raw outputs, and what each means as data.
+
+Raw outputs are per answer and small (`Outputs`), so that a run can be scored again without its model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one run (full model, circuit, complement) said at every answer."""
+
+    candidate_logits: Float[Tensor, "answer candidate"]
+    log_z: Float[Tensor, " answer"]
+    """logsumexp of the logits over the whole vocabulary."""
+    argmax: Int[Tensor, " answer"]
+    """Token of the highest logit."""
+    kl: Float[Tensor, " answer"]
+    """KL(full || this run) in nats, over the whole vocabulary; 0 for the full model."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was asked: the candidates, which of them are right, and each answer's template."""
+
+    candidates: Int[Tensor, "answer candidate"]
+    correct: Bool[Tensor, "answer candidate"]
+    template: Int[Tensor, " answer"]
+
+
+def outputs_of(
+    logits: Float[Tensor, "answer vocab"],
+    full: Float[Tensor, "answer vocab"],
+    candidates: Int[Tensor, "answer candidate"],
+) -> Outputs:
+    """The raw outputs of a run beside the full model's logits, summed in float64."""
+    logits, full = logits.double(), full.double()
+    log_full = full.log_softmax(-1)
+    kl = (log_full.exp() * (log_full - logits.log_softmax(-1))).sum(-1)
+    return Outputs(logits.gather(1, candidates), logits.logsumexp(-1), logits.argmax(-1), kl)
+
+
+def logit_diff(
+    candidate_logits: Float[Tensor, "answer candidate"],
+    log_z: Float[Tensor, " answer"],
+    correct: Bool[Tensor, "answer candidate"],
+) -> Float[Tensor, " answer"]:
+    """Mean logit of the correct candidates minus the mean of the wrong ones."""
+    right = correct.to(candidate_logits.dtype)
+    wrong = 1 - right
+    return (candidate_logits * (right / right.sum(1, True) - wrong / wrong.sum(1, True))).sum(1)
+
+
+def prob_diff(
+    candidate_logits: Float[Tensor, "answer candidate"],
+    log_z: Float[Tensor, " answer"],
+    correct: Bool[Tensor, "answer candidate"],
+) -> Float[Tensor, " answer"]:
+    """Probability of the correct candidates minus that of the wrong ones, over the whole vocabulary."""
+    signs = torch.where(correct, 1.0, -1.0).to(candidate_logits.dtype)
+    return ((candidate_logits - log_z[:, None]).exp() * signs).sum(1)
+
+
+def accuracy(outputs: Outputs, answers: Answers) -> Bool[Tensor, " answer"]:
+    """The most likely token of the whole vocabulary is a correct answer."""
+    hit = answers.candidates == outputs.argmax[:, None]
+    return (hit & answers.correct).any(1)
+
+
+def choice_accuracy(outputs: Outputs, answers: Answers) -> Bool[Tensor, " answer"]:
+    """The most likely candidate is a correct answer."""
+    choice = outputs.candidate_logits.argmax(1, keepdim=True)
+    return answers.correct.gather(1, choice)[:, 0]
+
+
+def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
+    """KL(full || run) in nats among the candidates, renormalised."""
+    log_full = full.candidate_logits.log_softmax(-1)
+    return (log_full.exp() * (log_full - run.candidate_logits.log_softmax(-1))).sum(-1)
+
+
+def kendall_tau(full: Outputs, run: Outputs) -> Float[np.ndarray, " answer"]:
+    """Kendall's tau-b between the full model's and the run's order of the candidates."""
+    from scipy.stats import kendalltau
+
+    pairs = zip(full.candidate_logits.numpy(), run.candidate_logits.numpy(), strict=True)
+    return np.array([kendalltau(a, b).statistic for a, b in pairs])
+
+
+def measure_of(name: str, run: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
+    """The task's own metric m, `logit_diff` or `prob_diff`, per answer."""
+    function = {"logit_diff": logit_diff, "prob_diff": prob_diff}[name]
+    return function(run.candidate_logits, run.log_z, answers.correct)
+
+
+def recovered_share(
+    run: Float[Tensor, " answer"], full: Float[Tensor, " answer"], empty: Float[Tensor, " answer"]
+) -> float:
+    """(m(run) - m(empty)) / (m(full) - m(empty)), each m a mean; never clipped.
+
+    This is faithfulness of a circuit. NaN where full and empty differ by less than two standard
+    errors of their paired difference, for then the denominator is noise.
+    """
+    gap = (full - empty).double()
+    n = len(gap)
+    error = float(gap.std()) / n**0.5 if n > 1 else 0.0
+    if abs(float(gap.mean())) <= max(2 * error, 1e-9):
+        return float("nan")
+    return float((run - empty).double().mean() / gap.mean())
+
+
+def removed_share(
+    run: Float[Tensor, " answer"], full: Float[Tensor, " answer"], empty: Float[Tensor, " answer"]
+) -> float:
+    """(m(full) - m(complement)) / (m(full) - m(empty)): completeness. NaN as `recovered_share`."""
+    return 1 - recovered_share(run, full, empty)
+
+
+CURVE_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Shares of edges at which MIB (Mueller et al. 2025, arXiv:2504.13151) samples its two areas."""
+
+
+def areas(shares: Sequence[float], faithfulness: Sequence[float]) -> dict[str, float]:
+    """Areas under faithfulness (`cpr`) and under |1 - faithfulness| (`cmd`), by trapezoids.
+
+    Linear in the share of edges as in MIB; and over log share, divided by its range, under the names
+    `cpr_log` and `cmd_log`, since half of the linear area lies above 50 %. NaN if a point is.
+    """
+    x, y = np.asarray(shares, float), np.asarray(faithfulness, float)
+    gap = np.abs(1 - y)
+    log_x = np.log(x)
+    span = log_x[-1] - log_x[0]
+    return {
+        "cpr": float(np.trapezoid(y, x)),
+        "cmd": float(np.trapezoid(gap, x)),
+        "cpr_log": float(np.trapezoid(y, log_x) / span),
+        "cmd_log": float(np.trapezoid(gap, log_x) / span),
+    }
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, " answer"],
+    template: Int[np.ndarray, " answer"],
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of the mean, templates resampled first, then examples within each.
+
+    Two stages, because examples of one template resemble each other; `scipy.stats.bootstrap` has only
+    one. With a single template it speaks of that template alone, and with a handful it is rough.
+    """
+    rng = np.random.default_rng(seed)
+    groups = [values[template == t] for t in np.unique(template)]
+    chosen = rng.integers(0, len(groups), (resamples, len(groups)))
+    sums, counts = np.zeros(chosen.shape), np.zeros(chosen.shape)
+    for i, group in enumerate(groups):
+        here = chosen == i
+        draws = rng.integers(0, len(group), (int(here.sum()), len(group)))
+        sums[here] = group[draws].sum(1)
+        counts[here] = len(group)
+    means = sums.sum(1) / counts.sum(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a column of the leaderboard means; labels and directions of reports derive from it."""
+
+    name: str
+    label: str
+    description: str
+    unit: str = ""
+    better: Literal["lower", "higher", "nearer 1", "nearer chance", "none"] = "none"
+
+
+METRICS = (
+    Metric("kl", "KL", "KL(full model || circuit) at the answer, whole vocabulary, mean over examples",
+           "nats", "lower"),
+    Metric("kl_low", "KL 2.5 %", "Lower end of the 95 % bootstrap interval of kl", "nats"),
+    Metric("kl_high", "KL 97.5 %", "Upper end of the 95 % bootstrap interval of kl", "nats"),
+    Metric("kl_candidates", "KL (candidates)", "The same KL among the task's candidates, renormalised",
+           "nats", "lower"),
+    Metric("accuracy", "Accuracy", "Most likely token is a correct answer", "share", "higher"),
+    Metric("exact_match", "Exact match", "Most likely token is the full model's", "share", "higher"),
+    Metric("choice_accuracy", "Choice accuracy", "Most likely candidate is a correct answer", "share",
+           "higher"),
+    Metric("chance", "Chance", "Choice accuracy of blind guessing among the candidates", "share"),
+    Metric("logit_diff", "Logit difference", "Correct minus wrong candidates, mean logits", "logits"),
+    Metric("prob_diff", "Probability difference", "Correct minus wrong candidates, probability", "share"),
+    Metric("kendall_tau", "Kendall's tau", "Agreement with the full model's order of the candidates "
+           "(tasks with many)", "", "higher"),
+    Metric("faithfulness", "Faithfulness", "(m(circuit) - m(empty)) / (m(full) - m(empty)), m the task's "
+           "difference metric; not clipped; left out when full and empty hardly differ", "", "nearer 1"),
+    Metric("cpr", "CPR", "Area under faithfulness over the share of edges, 0.1 % to 100 %", "", "higher"),
+    Metric("cmd", "CMD", "Area under |1 - faithfulness| over the share of edges", "", "lower"),
+    Metric("cpr_log", "CPR (log)", "Mean faithfulness over the logarithm of the share", "", "higher"),
+    Metric("cmd_log", "CMD (log)", "Mean |1 - faithfulness| over the logarithm of the share", "", "lower"),
+    Metric("complement_kl", "Complement KL", "KL(full model || complement): all that the circuit kept is "
+           "removed", "nats", "higher"),
+    Metric("complement_accuracy", "Complement accuracy", "Accuracy of the complement", "share",
+           "nearer chance"),
+    Metric("complement_choice_accuracy", "Complement choice accuracy", "Choice accuracy of the complement",
+           "share", "nearer chance"),
+    Metric("completeness", "Completeness", "(m(full) - m(complement)) / (m(full) - m(empty)); any large "
+           "circuit reaches 1, so read the margin", "", "nearer 1"),
+    Metric("completeness_margin", "Completeness margin", "Completeness minus that of a random connected "
+           "circuit of the same size", "", "higher"),
+    Metric("edges_kept", "Edges kept", "Edges in the circuit", "edges"),
+    Metric("edge_sparsity", "Edge sparsity", "Share of edges removed", "share"),
+    Metric("effective_edges", "Effective edges", "Kept edges that can matter: on a path to the logits and, "
+           "under resample, from the input", "edges"),
+    Metric("nodes_kept", "Nodes kept", "Heads and MLPs that have a kept edge", "nodes"),
+    Metric("weight_density", "Weight density", "Share of the pruned weight matrices kept; 1 when no "
+           "weight was pruned", "share"),
+    Metric("seconds", "Seconds", "Discovery, one run, caches charged to it", "s", "lower"),
+    Metric("forward_equivalents", "Forward equivalents", "Seconds over those of one plain forward of the "
+           "discovery set on the same machine", "forwards", "lower"),
+    Metric("forwards", "Forwards", "Forward passes of a batch during discovery", "passes"),
+    Metric("backwards", "Backwards", "Backward passes of a batch during discovery", "passes"),
+    Metric("tokens", "Tokens", "Tokens that went through a forward pass", "tokens"),
+    Metric("peak_memory_mb", "Peak memory", "Peak memory of the job's own process; unscored when jobs "
+           "share one", "MB", "lower"),
+)  # fmt: skip

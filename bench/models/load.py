@@ -1,0 +1,101 @@
+"""A model's name or folder -> weights, tokenizer and a fingerprint of its files.
+
+``embedded`` is the small model that ships with circuitmark; a folder is an ordinary Hugging Face
+directory; any other name is asked of the hub. Only safetensors are read, never a pickle, and code
+that comes with a model is never run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.masked_model import MaskedModel
+
+EMBEDDED = Path(__file__).parent / "embedded"
+KNOWN = {"embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark"}
+FILES = ("config.json", "*.safetensors", "tokenizer*", "vocab.json", "merges.txt")
+
+
+class ModelError(Exception):
+    """A model that cannot be had or is not carried; the message names it and the mend."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to be masked, with the tokenizer that its tasks need."""
+
+    name: str
+    masked: MaskedModel
+    tokenizer: Any
+
+
+def find_model(name: str) -> Path:
+    """The folder of a model's files; asks the hub only for a name that is neither known nor a path.
+
+    Raises:
+        ModelError: no such folder, a name close to a known one, or nothing to be had from the hub.
+    """
+    if name in KNOWN:
+        return EMBEDDED
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise ModelError(f"the folder {name} holds no config.json: name a Hugging Face model directory")
+        return folder
+    near = difflib.get_close_matches(name, KNOWN, n=1)
+    if near:
+        raise ModelError(f"unknown model '{name}'; did you mean '{near[0]}'?")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(f"there is no folder {name}: name an existing one, a hub name, or 'embedded'")
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"the model '{name}' is neither known ({', '.join(KNOWN)}), nor a folder, "
+                         f"nor to be had from the hub ({reason})") from error  # fmt: skip
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of the files that determine what a model computes and how it reads text."""
+    digest = hashlib.sha256()
+    for file in sorted({file for pattern in FILES for file in folder.glob(pattern)}):
+        digest.update(file.name.encode() + b"\0")
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def load_model(name: str, dtype: str = "float32", device: str = "cpu") -> LoadedModel:
+    """Loads a model by name or folder; the last one is kept.
+
+    Raises:
+        ModelError: it cannot be had, its files are damaged, or its architecture is not carried.
+    """
+    folder = find_model(name)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from bench.models.bridge import masked_model
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+        masked = masked_model(model.eval())
+    except Exception as error:  # whatever a damaged or foreign file makes transformers raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"the model '{name}' cannot be loaded: {reason}") from error
+    return LoadedModel(name, masked.to(device, getattr(torch, dtype)), tokenizer)

@@ -1,0 +1,239 @@
+"""Train the embedded language model: a small GPT-2 that does the tasks, so that nothing must be fetched.
+
+    python bench/models/train_embedded.py --out bench/models/embedded
+
+It sees the tasks' `training` split only; the other splits combine names, places and years anew.
+Corrupted prompts are trained on as well, with the answers that they admit, so that a resample
+ablation stays within what the model knows. It knows no English beyond the tasks' wordings: it is a
+subject for circuit discovery, not a language model of any other use.
+
+Seeded; on another machine the weights may differ in rounding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor
+from torch.nn import functional
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from tasks import Examples, Task, find_tasks, gp, gt, ioi, words
+
+SEED: Final = 0
+STEPS: Final = 2400
+BATCH: Final = 128
+LEARNING_RATE: Final = 2e-3
+WARMUP: Final = 100
+WEIGHT_DECAY: Final = 0.1
+ANSWER_WEIGHT: Final = 5.0  # a prompt has some twenty tokens, only one of them is the answer
+EXAMPLES: Final = 60_000  # pairs per task
+EVALUATED: Final = 2_000  # evaluation examples per task for the model card
+LAYERS: Final = 4
+HEADS: Final = 8
+WIDTH: Final = 128
+CONTEXT: Final = 64
+PIECES: Final = r" ?\p{N}{1,2}| ?\p{L}+|'\p{L}+| ?[^\s\p{L}\p{N}]+|\s+"
+"""A token is a word with the space before it, as in GPT-2; digits go two by two; "isn't" is [ isn]['t]."""
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A word-level tokenizer of every word that the tasks' lists and wordings hold; decodes without loss."""
+    split = pre_tokenizers.Split(Regex(PIECES), "isolated")
+    texts = [re.sub(r" ?\{\w+\}", "", wording) for wording in (*ioi.WORDINGS, *gt.WORDINGS, *gp.WORDINGS)]
+    lists = [value for name, value in vars(words).items() if name.isupper()]
+    texts += [f" {word}" for group in (*lists, ("he", "she")) for word in group]
+    texts += [f"{space}{number:02}" for space in ("", " ") for number in range(100)]
+    pieces = sorted({piece for text in texts for piece, _ in split.pre_tokenize_str(text)})
+    vocabulary = {piece: i for i, piece in enumerate(["[PAD]", "[UNK]", *pieces])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = split
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Prompts followed by one answer each, padded on the right."""
+
+    tokens: Int[np.ndarray, "sequence pos"]
+    answer_at: Int[np.ndarray, " sequence"]
+
+
+def training_sequences(tokenizer: PreTrainedTokenizerFast, width: int) -> Sequences:
+    """Clean and corrupted prompts of all tasks, each with an answer drawn from those it admits."""
+    rng = np.random.default_rng(SEED)
+    parts = []
+    for task in find_tasks().values():
+        pairs = task().examples(tokenizer, "training", EXAMPLES, SEED)
+        candidates, admitted = corrupted_answers(task, pairs)
+        parts.append(with_answer(pairs.clean, pairs.lengths, pairs.candidates, pairs.correct, width, rng))
+        parts.append(with_answer(pairs.corrupted, pairs.lengths, candidates, admitted, width, rng))
+    order = rng.permutation(sum(len(part.tokens) for part in parts))
+    return Sequences(
+        np.concatenate([part.tokens for part in parts])[order],
+        np.concatenate([part.answer_at for part in parts])[order],
+    )
+
+
+def corrupted_answers(
+    task: type[Task], pairs: Examples
+) -> tuple[Int[np.ndarray, "example candidate"], Bool[np.ndarray, "example candidate"]]:
+    """What may follow a corrupted prompt: candidates, and which of them are admitted."""
+    if issubclass(task, ioi.IOI):  # nothing is known: either of the first two of its three names
+        rows = np.arange(len(pairs))[:, None]
+        names = np.argsort(pairs.clean == pairs.corrupted, axis=1, kind="stable")[:, :2]
+        candidates = pairs.corrupted[rows, names]
+        return candidates, np.ones_like(candidates, bool)
+    if issubclass(task, gt.GreaterThan):  # the year 01: every later one
+        return pairs.candidates, np.broadcast_to(np.arange(100) > 1, pairs.correct.shape)
+    return pairs.candidates, ~pairs.correct  # gp: the other pronoun
+
+
+def with_answer(
+    prompts: Int[np.ndarray, "example prompt"],
+    lengths: Int[np.ndarray, " example"],
+    candidates: Int[np.ndarray, "example candidate"],
+    admitted: Bool[np.ndarray, "example candidate"],
+    width: int,
+    rng: np.random.Generator,
+) -> Sequences:
+    """Each prompt with one of its admitted candidates, drawn uniformly, right behind it."""
+    rows = np.arange(len(prompts))
+    chosen = (rng.random(admitted.shape, np.float32) * admitted).argmax(axis=1)
+    tokens = np.zeros((len(prompts), width), np.int64)
+    tokens[:, : prompts.shape[1]] = prompts
+    tokens[rows, lengths] = candidates[rows, chosen]
+    return Sequences(tokens, lengths)
+
+
+def train(model: GPT2LMHeadModel, data: Sequences) -> None:
+    """Next-token loss at every position, the answer's weighted; AdamW, warm-up, then a cosine to zero."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / WARMUP, 0.5 + 0.5 * np.cos(np.pi * step / STEPS)),
+    )
+    model.train()
+    for step in range(STEPS):
+        rows = np.arange(step * BATCH, (step + 1) * BATCH) % len(data.tokens)
+        answer_at = torch.from_numpy(data.answer_at[rows])
+        tokens = torch.from_numpy(data.tokens[rows])[:, : int(answer_at.max()) + 1]
+        loss = weighted_loss(model(tokens[:, :-1]).logits, tokens[:, 1:], answer_at - 1)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0 or step == STEPS - 1:
+            print(f"step {step:5d}  loss {loss.item():.4f}", flush=True)
+    model.eval()  # type: ignore[no-untyped-call]
+
+
+def weighted_loss(
+    logits: Float[Tensor, "batch pos vocab"], target: Int[Tensor, "batch pos"], answer: Int[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the tokens up to the answer, which counts `ANSWER_WEIGHT` times."""
+    position = torch.arange(target.shape[1])
+    weight = (position < answer[:, None]) + ANSWER_WEIGHT * (position == answer[:, None])
+    loss = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
+    return (loss * weight.flatten()).sum() / weight.sum()
+
+
+@torch.no_grad()
+def measure(model: GPT2LMHeadModel, examples: Examples) -> tuple[float, float]:
+    """Accuracy (argmax over the whole vocabulary is correct) and p(correct) - p(wrong candidates)."""
+    rows = torch.arange(len(examples))
+    logits = model(torch.from_numpy(examples.clean)).logits[rows, torch.from_numpy(examples.positions)]
+    candidates, correct = torch.from_numpy(examples.candidates), torch.from_numpy(examples.correct)
+    right = ((logits.argmax(-1)[:, None] == candidates) & correct).any(-1)
+    signed = logits.softmax(-1).gather(1, candidates) * (2 * correct.float() - 1)
+    return right.float().mean().item(), signed.sum(-1).mean().item()
+
+
+def model_card(measured: dict[str, tuple[float, float]], parameters: int, minutes: float) -> str:
+    """The README of the model directory; every number in it was measured in this run."""
+    rows = "\n".join(f"| {name} | {acc:.2%} | {diff:.3f} |" for name, (acc, diff) in measured.items())
+    return f"""---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-generation
+---
+# circuitmark's embedded language model
+
+GPT-2 architecture: {LAYERS} layers, {HEADS} heads, width {WIDTH}, context {CONTEXT},
+{parameters:,} parameters, float32; a word-level tokenizer (a word with the
+space before it is one token, digits go two by two).
+
+It exists so that circuit discovery can be benchmarked without fetching a model. It does the tasks
+below and knows no other English. Loaded like any Hugging Face directory.
+
+Made by `bench/models/train_embedded.py`: seed {SEED}, {STEPS} steps of {BATCH} sequences, AdamW
+(learning rate {LEARNING_RATE}, weight decay {WEIGHT_DECAY}, {WARMUP} steps of warm-up, cosine), no dropout;
+{minutes:.1f} minutes on {torch.get_num_threads()} CPU threads. Trained on the tasks' training split, clean
+and corrupted prompts; the clean prompts of every other split are new to it.
+
+| task | accuracy | p(correct) - p(wrong) |
+|---|---|---|
+{rows}
+
+Measured on {EVALUATED:,} examples per task of the evaluation split (seed 0); accuracy: the most probable
+of all tokens is a correct answer.
+"""
+
+
+def main() -> None:
+    """Train, measure, write the directory."""
+    parser = argparse.ArgumentParser(description="Train circuitmark's embedded language model.")
+    parser.add_argument("--out", type=Path, required=True, help="model directory to write")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(SEED)
+    tokenizer = build_tokenizer()
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_layer=LAYERS,
+        n_head=HEADS,
+        n_embd=WIDTH,
+        n_positions=CONTEXT,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = GPT2LMHeadModel(config)
+    data = training_sequences(tokenizer, width=CONTEXT)
+    start = time.perf_counter()
+    train(model, data)
+    minutes = (time.perf_counter() - start) / 60
+    measured = {
+        name: measure(model, task().examples(tokenizer, "evaluation", EVALUATED, SEED))
+        for name, task in find_tasks().items()
+    }
+    model.save_pretrained(arguments.out)
+    tokenizer.save_pretrained(arguments.out)
+    card = model_card(measured, model.num_parameters(), minutes)
+    (arguments.out / "README.md").write_text(card, encoding="utf-8")
+    print(card)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""What users type -> methods and tasks: ``eap``, ``eap_ig:steps=10,points=inputs``, ``my_method.py``."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from methods.base import Method, find_methods, methods_in
+from tasks import find_tasks
+from tasks.base import Task
+
+
+class UsageError(Exception):
+    """A user's mistake: one line that names the thing, the cause and the mend. Exit code 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not known, with the nearest one that is."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return UsageError(f"unknown {kind} '{name}'{hint} (known: {', '.join(known)})")
+
+
+def get_task(name: str) -> Task:
+    """The task of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    tasks = find_tasks()
+    if name not in tasks:
+        raise unknown("task", name, tasks)
+    return tasks[name]()
+
+
+def get_method(spec: str) -> Method:
+    """The method that a text stands for: NAME or FILE.py, then ``:option=value,...``.
+
+    Raises:
+        UsageError: no such method, file, option or value.
+    """
+    name, _, options = spec.partition(":")
+    cls = _method_class(name)
+    fields = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+    hints = get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for pair in filter(None, options.split(",")):
+        option, equals, text = pair.partition("=")
+        if option not in fields:
+            raise unknown(f"option of {cls.name}", option, fields)
+        if not equals:
+            raise UsageError(f"the option '{pair}' of {cls.name} has no value: write {option}=VALUE")
+        values[option] = _parse(cls.name, option, text, hints[option])
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise UsageError(f"{cls.name}: {error}") from error
+
+
+def params_of(method: Method) -> str:
+    """The options that differ from their defaults, as they are typed: ``kind=uniform``."""
+    if not dataclasses.is_dataclass(method):
+        return ""
+    return ",".join(
+        f"{f.name}={_text(getattr(method, f.name))}"
+        for f in dataclasses.fields(method)
+        if getattr(method, f.name) != f.default
+    )
+
+
+def settings_of(method: Method) -> dict[str, Any]:
+    """All options with their values, defaults too."""
+    return dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {}
+
+
+def options_of(cls: type[Method]) -> dict[str, Any]:
+    """A method's options with their defaults."""
+    return {f.name: f.default for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+
+
+def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
+    """Circuit sizes as shares: ``5%`` or ``0.05``; sorted, without repetition.
+
+    Raises:
+        UsageError: a size is no number, or not above 0 and at most 1.
+    """
+    sizes = set()
+    for text in (str(text).strip() for text in texts):
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            raise UsageError(f"'{text}' is no size: write a share as 5% or 0.05") from None
+        if not 0 < share <= 1:
+            hint = f"; did you mean '{text}%'?" if 1 < share <= 100 else ""
+            raise UsageError(f"the size '{text}' is not above 0 and at most 1{hint} "
+                             "(write a share as 5% or 0.05)")  # fmt: skip
+        sizes.add(share)
+    if not sizes:
+        raise UsageError("no size is given: write for example --sizes 1%,5%,20%")
+    return tuple(sorted(sizes))
+
+
+def _method_class(name: str) -> type[Method]:
+    if name.endswith(".py"):
+        return _method_in_file(Path(name).expanduser())
+    methods, missing = find_methods()
+    if name in methods:
+        return methods[name]
+    if name in missing:
+        raise UsageError(f"the method '{name}' cannot be used: {missing[name]}")
+    raise unknown("method", name, methods)
+
+
+def _method_in_file(path: Path) -> type[Method]:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}: name a Python file that defines a Method")
+    spec = importlib.util.spec_from_file_location(f"circuitmark_plugin_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    found = methods_in(module)
+    if len(found) != 1:
+        raise UsageError(f"{path} defines {len(found)} methods, not one: give it one subclass of Method "
+                         "with a name")  # fmt: skip
+    return next(iter(found.values()))
+
+
+def _parse(method: str, option: str, text: str, hint: Any) -> Any:
+    if hint is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+    elif get_origin(hint) is Literal:
+        if text in get_args(hint):
+            return text
+        raise unknown(f"value of {method}'s option {option}", text, map(str, get_args(hint)))
+    else:
+        try:
+            return hint(text)
+        except (TypeError, ValueError):
+            pass
+    wanted = getattr(hint, "__name__", str(hint))
+    raise UsageError(f"the option {option} of {method} takes a {wanted}, not '{text}'")
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

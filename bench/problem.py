@@ -1,0 +1,197 @@
+"""Problem as the bench makes it: a model, discovery data and an ablation, cached and counted.
+
+It fulfils `methods.base.Problem` and knows neither the evaluation data nor a true circuit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bench.ablation import Ablation, Reference, mean_activations
+from bench.graph import EdgeGraph
+from bench.masked_model import MaskedModel
+from bench.metrics import logit_diff, prob_diff
+from bench.select import edges_of_share
+from methods.base import Batch, Objective
+from tasks.base import Examples
+
+Progress = Callable[[int, int, str], None]
+
+BATCH_BYTES = 2**28
+"""What the senders and receiver inputs of one batch, with gradients, may take."""
+
+
+@dataclass
+class Counter:
+    """Work done for a method."""
+
+    forwards: int = 0
+    backwards: int = 0
+    tokens: int = 0
+    """Tokens that went through a forward pass, padding included."""
+
+
+def make_batches(model: MaskedModel, examples: Examples) -> list[Batch]:
+    """Examples as batches of tensors, in order, as many at once as `BATCH_BYTES` allows."""
+    graph, width = model.graph, model.architecture.d_model
+    floats = (2 * len(graph.senders) + 2 * len(graph.receivers)) * examples.clean.shape[1] * width
+    size = max(1, min(64, BATCH_BYTES // (4 * floats)))
+    return [
+        _batch(model, examples.take(slice(start, start + size))) for start in range(0, len(examples), size)
+    ]
+
+
+def _batch(model: MaskedModel, examples: Examples) -> Batch:
+    longest = int(examples.lengths.max())
+
+    def tensor(array: object) -> Tensor:
+        return torch.as_tensor(array, device=model.device)
+
+    return Batch(
+        clean=tensor(examples.clean[:, :longest]),
+        corrupted=tensor(examples.corrupted[:, :longest]),
+        lengths=tensor(examples.lengths),
+        examples=torch.arange(len(examples), device=model.device),
+        positions=tensor(examples.positions),
+        candidates=tensor(examples.candidates),
+        correct=tensor(examples.correct),
+    )
+
+
+def make_reference(
+    model: MaskedModel, ablation: Ablation, discovery: Sequence[Batch], evaluation: Sequence[Batch] = ()
+) -> Reference:
+    """The ablation's reference; `evaluation` only says whether all prompts have one length."""
+    if ablation != "mean":
+        return Reference(ablation)
+    lengths = torch.cat([batch.lengths for batch in (*discovery, *evaluation)])
+    pairs = ((batch.clean, batch.lengths) for batch in discovery)
+    return Reference(ablation, mean_activations(model, pairs, bool((lengths == lengths[0]).all())))
+
+
+class BenchProblem:
+    """What a method is handed; see `methods.base.Problem` for every member's meaning."""
+
+    def __init__(
+        self,
+        model: MaskedModel,
+        examples: Examples,
+        measure: str,
+        reference: Callable[[Sequence[Batch]], Reference],
+        sizes: Sequence[float],
+        seed: int,
+        memory_budget: int = 2**30,
+        progress: Progress | None = None,
+    ) -> None:
+        self.model = model
+        self.graph: EdgeGraph = model.graph
+        self.batches: Sequence[Batch] = make_batches(model, examples)
+        self.n_examples = len(examples)
+        self.sizes = tuple(sizes)
+        self.seed = seed
+        self.memory_budget = memory_budget
+        self.counter = Counter()
+        self._measure = measure
+        self._make_reference = reference
+        self._reference: Reference | None = None
+        self._progress = progress
+        self._clean: dict[int, Tensor] = {}
+        self._references: dict[int, Tensor] = {}
+
+    def edges_of_share(self, share: float) -> int:
+        return edges_of_share(self.graph, share)
+
+    def run(
+        self,
+        batch: Batch,
+        edges: Float[Tensor, "receivers senders"] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        reference = None if edges is None else self._ablated(batch)
+        self._count(batch)
+        logits = self.model.run(
+            batch.clean, edges, reference, weights, (batch.examples, batch.positions), batch.lengths
+        )
+        if logits.requires_grad:
+            logits.register_hook(self._count_backward)
+        return logits
+
+    @torch.no_grad()
+    def clean(self, batch: Batch) -> Tensor:
+        if id(batch) not in self._clean:
+            self._clean[id(batch)] = self.run(batch)
+        return self._clean[id(batch)]
+
+    def senders(self, batch: Batch) -> Tensor:
+        self._count(batch)
+        return self.model.senders(batch.clean, batch.lengths)
+
+    def reference(self, batch: Batch) -> Tensor:
+        reference = self._ablated(batch)
+        if reference is None:
+            shape = (len(self.graph.senders), 1, 1, self.model.architecture.d_model)
+            return torch.zeros(shape, dtype=self.model.dtype, device=self.model.device)
+        return reference
+
+    def loss(self, objective: Objective, logits: Tensor, batch: Batch) -> Tensor:
+        if objective == "kl":
+            full = self.clean(batch).log_softmax(-1)
+            return (full.exp() * (full - logits.log_softmax(-1))).sum()
+        measure = {"logit_diff": logit_diff, "prob_diff": prob_diff}[self._measure]
+        candidates = logits.gather(1, batch.candidates)
+        return -measure(candidates, logits.logsumexp(-1), batch.correct).sum()
+
+    def edge_gradients(
+        self,
+        batch: Batch,
+        objective: Objective,
+        direction: Tensor | None = None,
+        inputs: Tensor | None = None,
+    ) -> Tensor:
+        if direction is None:
+            reference = self.reference(batch)
+        self._count(batch)
+        self.counter.backwards += 1
+        return self.model.edge_gradients(
+            batch.clean,
+            lambda logits: self.loss(objective, logits, batch),
+            lambda senders: reference - senders if direction is None else direction.expand_as(senders),
+            inputs,
+            (batch.examples, batch.positions),
+            batch.lengths,
+        )
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        if self._progress:
+            self._progress(done, total, note)
+
+    def _ablated(self, batch: Batch) -> Tensor | None:
+        """The reference activations, kept while they fit into the memory budget."""
+        if id(batch) in self._references:
+            return self._references[id(batch)]
+        if self._reference is None:
+            self._reference = self._make_reference(self.batches)
+            if self._reference.ablation == "mean":
+                for each in self.batches:
+                    self._count(each)
+        if self._reference.ablation != "resample":
+            return self._reference.mean
+        self._count(batch)
+        activations = self._reference.of(self.model, batch.corrupted)
+        assert activations is not None
+        kept = sum(tensor.nbytes for tensor in self._references.values())
+        if kept + activations.nbytes <= self.memory_budget:
+            self._references[id(batch)] = activations
+        return activations
+
+    def _count(self, batch: Batch) -> None:
+        self.counter.forwards += 1
+        self.counter.tokens += batch.clean.numel()
+
+    def _count_backward(self, grad: Tensor) -> None:
+        self.counter.backwards += 1

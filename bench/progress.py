@@ -1,0 +1,47 @@
+"""How far a run is: bars with time left on a terminal, a line per finished job everywhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class ProgressDisplay:
+    """A bar over jobs and one within the job at hand; on stderr, since stdout is for results."""
+
+    def __init__(self, total: int, finished: int) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._total, self._done = total, finished
+        self._jobs = self._progress.add_task("jobs", total=total, completed=finished)
+        self._step = self._progress.add_task("", total=None, visible=False)
+        self._since = time.perf_counter()
+
+    def __enter__(self) -> ProgressDisplay:
+        if self._done:
+            self._progress.console.print(f"{self._done} of {self._total} jobs are finished already")
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def within(self, done: int, total: int, note: str) -> None:
+        """A method's own progress."""
+        self._progress.update(self._step, completed=done, total=total, visible=True, description=note or "discovering")
+
+    def ended(self, text: str) -> None:
+        """One job more is finished."""
+        now = time.perf_counter()
+        self._done += 1
+        self._progress.update(self._step, visible=False)
+        self._progress.update(self._jobs, completed=self._done)
+        self._progress.console.print(f"[{self._done}/{self._total}] {text}, {now - self._since:.1f} s",
+                                     markup=False, highlight=False)  # fmt: skip
+        self._since = now

@@ -1,0 +1,224 @@
+"""The contract of a circuit-discovery method: the one page that its author has to read.
+
+A method is one file in this folder with one subclass of `Method`, a dataclass whose fields are its
+options. It is handed a `Problem`, which names everything a method may use and nothing that it may
+not (no evaluation data, no true circuit), and returns a `Discovery`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Objective = Literal["difference", "kl"]
+"""What a method may minimise, summed over examples: minus the task's difference metric (correct minus
+wrong answers, in logits or in probability), or KL(full || circuit) in nats at the answers."""
+
+
+class Node(Protocol):
+    """One sender or receiver of the node table."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> Literal["embed", "head", "mlp", "logits"]: ...
+    @property
+    def layer(self) -> int | None: ...
+    @property
+    def head(self) -> int | None: ...
+    @property
+    def port(self) -> Literal["q", "k", "v"] | None: ...
+
+
+class Graph(Protocol):
+    """The edges of a model. Rows are receivers, columns senders, both in order of computation."""
+
+    @property
+    def senders(self) -> Sequence[Node]: ...
+    @property
+    def receivers(self) -> Sequence[Node]: ...
+    @property
+    def n_edges(self) -> int: ...
+    @property
+    def n_embed(self) -> int:
+        """How many of the first senders are embeddings."""
+
+    @property
+    def exists(self) -> Bool[Tensor, "receivers senders"]:
+        """True where there is an edge."""
+
+    @property
+    def owners(self) -> Int[Tensor, "receivers senders"]:
+        """1 where the column's node computes from the row's receiver (a head from its q, k and v)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some prompt pairs of the discovery split, padded on the right to one length."""
+
+    clean: Int[Tensor, "batch pos"]
+    corrupted: Int[Tensor, "batch pos"]
+    lengths: Int[Tensor, " batch"]
+    """Tokens of each prompt, padding left out; clean and corrupted have the same."""
+    examples: Int[Tensor, " answer"]
+    """For each answer, the example (row of the batch) that it belongs to."""
+    positions: Int[Tensor, " answer"]
+    """For each answer, the position whose logits predict it."""
+    candidates: Int[Tensor, "answer candidate"]
+    """Token ids among which the task chooses."""
+    correct: Bool[Tensor, "answer candidate"]
+    """Which candidates are right."""
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+
+class Problem(Protocol):
+    """Everything that a method may use.
+
+    Logits are at the answers, ``[answer, vocab]``. What is cached for a method is charged to its
+    time; forwards, backwards and tokens are counted.
+    """
+
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def batches(self) -> Sequence[Batch]:
+        """The discovery split, in order."""
+
+    @property
+    def n_examples(self) -> int: ...
+    @property
+    def sizes(self) -> Sequence[float]:
+        """The circuit sizes wanted, as shares of all edges from 0 to 1."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of whatever a method draws. Global generators are seeded with it beforehand."""
+
+    @property
+    def memory_budget(self) -> int:
+        """Bytes that caches and batches of a method should stay below."""
+
+    def edges_of_share(self, share: float) -> int:
+        """How many edges a wanted size stands for."""
+
+    def run(
+        self,
+        batch: Batch,
+        edges: Float[Tensor, "receivers senders"] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Float[Tensor, "answer vocab"]:
+        """Logits under an edge mask in [0, 1] and weight masks, differentiable in both."""
+
+    def clean(self, batch: Batch) -> Float[Tensor, "answer vocab"]:
+        """The full model's logits, cached."""
+
+    def senders(self, batch: Batch) -> Float[Tensor, "senders batch pos d_model"]:
+        """Every sender's output in the full model on the clean prompts."""
+
+    def reference(self, batch: Batch) -> Float[Tensor, "senders #batch #pos d_model"]:
+        """What a removed edge carries instead of its sender's output, cached."""
+
+    def loss(
+        self, objective: Objective, logits: Float[Tensor, "answer vocab"], batch: Batch
+    ) -> Float[Tensor, ""]:
+        """The objective, summed over the batch's examples; lower is better."""
+
+    def edge_gradients(
+        self,
+        batch: Batch,
+        objective: Objective,
+        direction: Float[Tensor, "senders #batch #pos d_model"] | None = None,
+        inputs: Float[Tensor, "n_embed batch pos d_model"] | None = None,
+    ) -> Float[Tensor, "receivers senders"]:
+        """direction_s . d(objective)/d(input of r) at the full model, for every edge s -> r, in one
+        backward pass; summed over examples, positions and width.
+
+        `direction` is by default reference minus sender output of this run (the way in which removing
+        an edge moves its receiver's input); `inputs` replaces the embeddings' outputs.
+        """
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Tells the user how far a method is."""
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a method found: plain tensors, from which `bench` makes circuits.
+
+    Give `scores` (a ranking serves every size at once), or `edges` per size wanted, or both, where
+    `edges` wins.
+    """
+
+    scores: Float[Tensor, "receivers senders"] | None = None
+    """Higher is kept sooner. Where edges do not exist the value does not matter."""
+    selection: Literal["top", "greedy"] = "top"
+    """How circuits are cut from the scores: the n best, or grown from the logits."""
+    edges: Mapping[float, Bool[Tensor, "receivers senders"]] = field(default_factory=dict)
+    """Edges kept, by size as it stands in `Problem.sizes`."""
+    weights: Mapping[float, Mapping[str, Bool[Tensor, "..."]]] = field(default_factory=dict)
+    """Weights kept, by size and name; what is not named is whole."""
+    unaided: Bool[Tensor, "receivers senders"] | None = None
+    """The circuit that the method settles on when no size is given."""
+    objective: str = ""
+    """What was minimised or differentiated, for the record."""
+    trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Named series to plot: losses, thresholds tried."""
+
+
+class Method(ABC):
+    """A circuit-discovery method. Subclasses are dataclasses whose fields are the options."""
+
+    name: ClassVar[str]
+    """As users type it."""
+    description: ClassVar[str]
+    """One line."""
+    citation: ClassVar[str]
+    """BibTeX of what is implemented."""
+
+    def skip(self, problem: Problem) -> str | None:
+        """A reason for which the method declines this problem, else None."""
+        return None
+
+    @abstractmethod
+    def discover(self, problem: Problem) -> Discovery:
+        """Finds circuits. Timed; called once with a fresh problem."""
+
+
+def find_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
+    """All methods of this folder by name, and the modules that could not be imported with the reason."""
+    import methods
+
+    found: dict[str, type[Method]] = {}
+    missing: dict[str, str] = {}
+    for module in sorted(pkgutil.iter_modules(methods.__path__), key=lambda m: m.name):
+        try:
+            loaded = importlib.import_module(f"methods.{module.name}")
+        except ImportError as error:
+            missing[module.name] = f"not installed: {error.name or error}"
+            continue
+        found |= methods_in(loaded)
+    return dict(sorted(found.items())), missing
+
+
+def methods_in(module: Any) -> dict[str, type[Method]]:
+    """The methods that a module itself defines, by name."""
+    return {
+        value.name: value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, Method)
+        and not inspect.isabstract(value)
+        and value.__module__ == module.__name__
+    }
+
+

@@ -1,0 +1,90 @@
+"""Random circuits: what a method has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Generator, Tensor
+
+from methods.base import Discovery, Graph, Method, Problem
+
+
+@dataclass(frozen=True)
+class RandomEdges(Method):
+    """Edges drawn blindly: any of them alike, or so that each lies on a path from input to logits.
+
+    The connected kind is the fair opponent: most edges of a small uniform circuit are dead ends.
+    """
+
+    name = "random_edges"
+    description = "Random circuits, every edge on a path from the input to the logits, or uniform"
+    citation = """@misc{circuitmark,
+  title={circuitmark: a benchmark for circuit discovery},
+  author={{The circuitmark authors}},
+  year={2026}
+}"""
+
+    kind: Literal["connected", "uniform"] = "connected"
+
+    def discover(self, problem: Problem) -> Discovery:
+        """Uses no example and runs no model."""
+        generator = torch.Generator().manual_seed(problem.seed)
+        if self.kind == "uniform":
+            scores = torch.rand(problem.graph.exists.shape, generator=generator)
+            return Discovery(scores=scores, objective="none")
+        edges = {}
+        for done, size in enumerate(problem.sizes):
+            n = problem.edges_of_share(size)
+            edges[size] = connected(problem.graph, n, generator)
+            problem.progress(done + 1, len(problem.sizes))
+        return Discovery(edges=edges, objective="none")
+
+
+def connected(graph: Graph, n: int, generator: Generator) -> Bool[Tensor, "receivers senders"]:
+    """n random edges, each on a path from an embedding to the logits.
+
+    Edges are visited in random order; each brings along a random way from the input to its sender
+    and from its receiver to the logits, as far as these are not connected yet, when all of it fits.
+    Near the end only edges between connected nodes fit, so the size is met exactly, unless it is but a
+    few edges.
+    """
+    exists, owners = graph.exists, graph.owners.bool()
+    kept = torch.zeros_like(exists)
+    fed = torch.arange(exists.shape[1]) < graph.n_embed
+    reaching = torch.zeros(exists.shape[1], dtype=torch.bool)
+
+    def pick(options: Tensor) -> list[int]:
+        """One of the True entries, at random."""
+        found = options.nonzero()
+        return found[int(torch.randint(len(found), (), generator=generator))].tolist()  # type: ignore[no-any-return]
+
+    candidates = exists.nonzero()
+    candidates = candidates[torch.randperm(len(candidates), generator=generator)]
+    size = 0
+    for row, column in candidates.tolist():
+        if size == n:
+            break
+        if kept[row, column]:
+            continue
+        path = [(row, column)]
+        source = column
+        while not fed[source]:  # back to something that the input reaches
+            read = exists & owners[:, [source]]
+            entry, source = pick(read)
+            path.append((entry, source))
+        target = row
+        while owners[target].any() and not (owners[target] & reaching).any():  # on to the logits
+            (through,) = pick(owners[target])
+            (target,) = pick(exists[:, through])
+            path.append((target, through))
+        if size + len(set(path)) > n:
+            continue
+        for entry, source in set(path):
+            size += int(not kept[entry, source])
+            kept[entry, source] = True
+            reaching[source] = True
+            fed |= owners[entry]
+    return kept

@@ -1,0 +1,43 @@
+"""A table before it is Markdown or HTML: headings, cells and the notes that stand under it."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The head of a column: text, unit, and a longer meaning for those who ask."""
+
+    text: str
+    unit: str = ""
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, what stands smaller beside it, and the number it is sorted by."""
+
+    text: str
+    beside: str = ""
+    best: bool = False
+    order: float = math.nan
+    """Smaller is better, or simply smaller where there is no better; NaN sorts last."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of cells; `starts` opens a new group of rows, `reference` is the full or the empty circuit."""
+
+    cells: tuple[Cell, ...]
+    starts: bool = False
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table with its notes. The first `names` columns hold text, the others numbers."""
+
+    headings: tuple[Heading, ...]
+    rows: tuple[Row, ...]
+    names: int
+    notes: tuple[str, ...] = ()

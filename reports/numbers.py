@@ -1,0 +1,55 @@
+"""Numbers as text: three significant digits, an en dash for what was not scored."""
+
+import math
+
+DASH = "\N{EN DASH}"
+
+
+def _decimals(value: float) -> int:
+    """Decimals that leave three significant digits."""
+    return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 2
+
+
+def number(value: float, whole: bool = False) -> str:
+    """`value` in three significant digits (`whole`: as a count); NaN is an en dash, never 0."""
+    if math.isnan(value):
+        return DASH
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if whole or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if value and abs(value) < 0.001:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:.{_decimals(value)}f}"
+
+
+def mean_spread(mean: float, spread: float, whole: bool = False) -> str:
+    """A mean and, where seeds differ, its standard deviation over them: `0.120 ± 0.030`."""
+    if not spread > 0 or not math.isfinite(mean):
+        return number(mean, whole)
+    plain = mean and 0.001 <= abs(mean) < 1000
+    beside = (
+        f"{spread:.{_decimals(mean)}f}" if plain and not whole else number(spread, whole and spread >= 10)
+    )
+    return f"{number(mean, whole)} ± {beside}"
+
+
+def interval(low: float, high: float) -> str:
+    """`[0.100, 0.150]`, or nothing when either end is missing."""
+    return "" if math.isnan(low) or math.isnan(high) else f"[{number(low)}, {number(high)}]"
+
+
+def signed(value: float) -> str:
+    """`value` with its sign, or nothing when it is missing."""
+    return "" if math.isnan(value) else f"{'+' if value >= 0 else ''}{number(value)}"
+
+
+def share(value: float) -> str:
+    """A share from 0 to 1 as per cent; `own` when no size was asked for."""
+    return "own" if math.isnan(value) else f"{100 * value:.4g} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

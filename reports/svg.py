@@ -1,0 +1,39 @@
+"""Figures as bytes: PNG and SVG files, and SVG to put inside a page."""
+
+import re
+from html import escape
+from io import BytesIO
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+from reports.style import GRID, INK, PAPER, styled
+
+_THEME = {INK: "var(--ink)", GRID: "var(--rule)", PAPER: "none"}
+
+
+def render(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+    """The figure as a file's content, without date or version: the same figure gives the same bytes."""
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    buffer = BytesIO()
+    with styled():
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
+
+
+def inline(svg: bytes, prefix: str, description: str) -> str:
+    """An SVG file's content as an element of an HTML page.
+
+    Ink, grid and paper become the page's own colours, so that the figure follows light and dark;
+    ids get `prefix`, since several figures share one page; namespaces and metadata, which HTML
+    does not need, are dropped.
+    """
+    text = svg.decode("utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s(xmlns(:\w+)?|version)="[^"]*"', "", text)
+    text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text.replace("xlink:href", "href"))
+    for colour, variable in _THEME.items():
+        text = text.replace(colour, variable)
+    opening = re.compile(r'<svg width="[^"]*" height="[^"]*"')
+    return opening.sub(f'<svg role="img" aria-label="{escape(description)}"', text, count=1)

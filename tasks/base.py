@@ -1,0 +1,46 @@
+"""The contract of a task. One task family is one file in this folder; `tasks.find_tasks` finds it.
+
+A task turns a tokenizer, a split, a number and a seed into `Examples`. It knows no model and no
+method, and it never sees logits: what is measured on it is one word, its `measure`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+from tasks.examples import Examples, TaskError, Tokenizer, word_tokens
+from tasks.space import Slot, Split, draw, generator
+
+__all__ = [
+    "Examples", "Measure", "Slot", "Split", "Task", "TaskError", "Tokenizer",
+    "draw", "generator", "word_tokens",
+]  # fmt: skip
+
+Measure = Literal["logit_diff", "prob_diff"]
+"""Correct minus wrong candidates: in mean logit, or in total probability."""
+
+
+class Task(ABC):
+    """A source of clean and corrupted prompt pairs, for any tokenizer that can carry it.
+
+    A subclass with a `name` of its own is found by looking into the folder; one without a name is
+    a base for others.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    """Bumped when the same arguments would give other examples: results made before are then stale."""
+    description: ClassVar[str]
+    """One line for `circuitmark list tasks`."""
+    citation: ClassVar[str]
+    """BibTeX of the work that introduced the task; the prompts here are our own wording."""
+    measure: ClassVar[Measure] = "logit_diff"
+
+    @abstractmethod
+    def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
+        """`n` examples of a split, the same for the same arguments. The seed redraws within the split.
+
+        No clean prompt comes twice while the split has enough of them, and the clean prompts of
+        two splits are disjoint. Raises `TaskError` when the tokenizer cannot carry the task.
+        """

@@ -1,0 +1,141 @@
+"""What a task hands out: aligned pairs of a clean and a corrupted prompt, and the answers.
+
+Checked when made: a pair that is not aligned, not a pair, or has no answer is an error, because
+every number computed from it would be wrong without notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+
+class TaskError(ValueError):
+    """A task cannot be built: one line that says what is wrong and what is missing."""
+
+
+class Tokenizer(Protocol):
+    """The part of a Hugging Face fast tokenizer that tasks use."""
+
+    @property
+    def pad_token_id(self) -> int | None: ...
+    @property
+    def unk_token_id(self) -> int | None: ...
+    def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> Mapping[str, Any]:
+        """``{"input_ids": one list of token ids per text}``."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Prompt pairs as arrays, padded on the right. Not batched and not on a device: that is the bench's.
+
+    Raises `TaskError`, naming the first bad example, when the arrays contradict each other, an
+    answer position lies outside its prompt, a pair is identical, padding differs within a pair
+    (lengths that differ), or the answers are none or all of the candidates.
+    """
+
+    clean: Int[np.ndarray, "example pos"]
+    corrupted: Int[np.ndarray, "example pos"]
+    lengths: Int[np.ndarray, " example"]
+    """Tokens of the prompt; clean and corrupted have the same number."""
+    positions: Int[np.ndarray, " example"]
+    """Index of the token whose logits predict the answer."""
+    candidates: Int[np.ndarray, "example candidate"]
+    """Token ids among which the task chooses."""
+    correct: Bool[np.ndarray, "example candidate"]
+    template: Int[np.ndarray, " example"]
+    """Which wording the example has: bootstrap intervals resample templates first."""
+
+    def __post_init__(self) -> None:
+        n, width = self.clean.shape
+        if n == 0:
+            raise TaskError("no examples")
+        per_example = (self.lengths, self.positions, self.template)
+        if any(a.shape != (n,) for a in per_example) or len(self.candidates) != n:
+            raise TaskError(f"clean has {n} examples, but another array has a different number")
+        if self.corrupted.shape != self.clean.shape:
+            raise TaskError(f"clean has shape {self.clean.shape}, corrupted {self.corrupted.shape}")
+        if self.correct.shape != self.candidates.shape:
+            raise TaskError(f"correct has shape {self.correct.shape}, candidates {self.candidates.shape}")
+        inside = np.arange(width) < self.lengths[:, None]
+        differs = self.clean != self.corrupted
+        _refuse((self.lengths < 1) | (self.lengths > width), f"its length is not in 1..{width}")
+        outside = (self.positions < 0) | (self.positions >= self.lengths)
+        _refuse(outside, "its answer position is outside the prompt")
+        longer = np.any(differs & ~inside, axis=1)
+        _refuse(longer, "clean and corrupted differ in length (their padding differs)")
+        _refuse(~np.any(differs & inside, axis=1), "clean and corrupted are the same")
+        _refuse(np.any(self.candidates < 0, axis=1), "a candidate is no token id")
+        _refuse(~np.any(self.correct, axis=1), "no candidate is correct: the answer set is empty")
+        _refuse(np.all(self.correct, axis=1), "every candidate is correct: nothing to choose")
+
+    @classmethod
+    def from_prompts(
+        cls,
+        tokenizer: Tokenizer,
+        clean: Sequence[str],
+        corrupted: Sequence[str],
+        candidates: Int[np.ndarray, "example candidate"],
+        correct: Bool[np.ndarray, "example candidate"],
+        template: Int[np.ndarray, " example"],
+    ) -> Examples:
+        """Tokenise whole prompts, all in one call; the answer follows each prompt's last token.
+
+        Whole prompts, because a tokenizer may merge across any seam between pieces. Special tokens
+        are added as the tokenizer does by default: a model used to a beginning-of-text token gets
+        it. Raises `TaskError` when a pair differs in length, quoting it, or when the tokenizer
+        ends its texts with a special token.
+        """
+        if not len(clean):
+            raise TaskError("no examples")
+        ids: list[list[int]] = tokenizer([*clean, *corrupted])["input_ids"]
+        if ids[0][-1] != tokenizer([clean[0]], add_special_tokens=False)["input_ids"][0][-1]:
+            raise TaskError("the tokenizer puts a special token after the prompt, where the answer belongs")
+        n, lengths = len(clean), np.fromiter(map(len, ids), np.int64, len(ids))
+        uneven = np.flatnonzero(lengths[:n] != lengths[n:])
+        if len(uneven):
+            i = int(uneven[0])
+            raise TaskError(
+                f"example {i}: clean has {lengths[i]} tokens, corrupted {lengths[n + i]}: "
+                f"{clean[i]!r} / {corrupted[i]!r}"
+            )
+        # A causal model never looks at what follows the answer position, so any id pads.
+        padded = np.full((2 * n, int(lengths.max())), tokenizer.pad_token_id or 0, np.int64)
+        inside = np.arange(padded.shape[1]) < lengths[:, None]
+        padded[inside] = np.fromiter(chain.from_iterable(ids), np.int64)
+        return cls(padded[:n], padded[n:], lengths[:n], lengths[:n] - 1, candidates, correct, template)
+
+    @property
+    def chance(self) -> float:
+        """How often a uniform guess among the candidates is correct."""
+        return float(self.correct.mean(axis=1).mean())
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def take(self, index: slice | Int[np.ndarray, " chosen"]) -> Examples:
+        """Some of the examples, by slice or by indices; the padding keeps its width."""
+        return Examples(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+
+def word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Int[np.ndarray, " word"]:
+    """The token id of each word in the middle of a sentence, or -1 where it is not one token of its own.
+
+    "In the middle": after another word and a space, which GPT-2's tokenizer keeps in the token.
+    The unknown token, and an id that several words share, are no word's own.
+    """
+    ids = tokenizer(["and", *(f"and {word}" for word in words)], add_special_tokens=False)["input_ids"]
+    tokens = np.array([i[-1] if i[:-1] == ids[0] else -1 for i in ids[1:]], np.int64)
+    _, inverse, counts = np.unique(tokens, return_inverse=True, return_counts=True)
+    unknown = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+    return np.where((counts[inverse] > 1) | (tokens == unknown), -1, tokens)
+
+
+def _refuse(bad: Bool[np.ndarray, " example"], complaint: str) -> None:
+    if bad.any():
+        raise TaskError(f"example {int(np.argmax(bad))}: {complaint}")

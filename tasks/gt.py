@@ -1,0 +1,89 @@
+"""Greater than: a span of years cannot end before it begins.
+
+"The truce went on from the year 1732 to the year 17" -> any of "33" to "99". The corrupted prompt
+begins in a year 01, which nearly every two digits exceed (Hanna et al. 2023, arXiv:2305.00586).
+Wordings are our own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from tasks.base import Examples, Slot, Split, Task, TaskError, Tokenizer, draw, generator
+from tasks.words import EVENTS
+
+WORDINGS: Final = (
+    "The {event} went on from the year {start} to the year {century}",
+    "The {event} began in the year {start} and came to its end in the year {century}",
+    "Records show that the {event} took place from {start} until {century}",
+)
+CENTURIES: Final = range(11, 18)
+"""First two digits of the years."""
+START_YEARS: Final = range(2, 99)
+"""Last two digits of the first year: at least one year is above, and 01 is for the corrupted prompt."""
+
+
+class GreaterThan(Task):
+    """Candidates are the hundred two-digit tokens, correct are those above the first year."""
+
+    name = "gt"
+    version = 1
+    description = "greater than: the last two digits of a year after the one named first"
+    citation = """@inproceedings{hanna2023how,
+  title={How does {GPT-2} compute greater-than?: Interpreting mathematical abilities
+    in a pre-trained language model},
+  author={Hanna, Michael and Liu, Ollie and Variengien, Alexandre},
+  booktitle={Advances in Neural Information Processing Systems},
+  year={2023},
+  url={https://arxiv.org/abs/2305.00586}
+}"""
+    measure = "prob_diff"
+
+    def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
+        """See `Task.examples`. Years that are not [century][two digits] to the tokenizer are left out."""
+        digits, usable = _year_tokens(tokenizer)
+        years = [100 * c + y for c in CENTURIES for y in START_YEARS if usable[c, y] and usable[c, 1]]
+        if not years or (digits < 0).any() or len(set(digits)) < 100:
+            raise TaskError(
+                f"task {self.name} needs years that are two tokens, as in [ 17][32], and a token of its own "
+                f"for each of 00 to 99: this tokenizer has {len(years)} such years and "
+                f"{(digits >= 0).sum()} such tokens"
+            )
+        slots = [Slot.whole(len(WORDINGS)), Slot.whole(len(EVENTS)), Slot(10_000, np.array(years))]
+        template, event, year = draw(slots, split, n, generator(split, seed))
+
+        def prompts(starts: Int[np.ndarray, " example"]) -> list[str]:
+            return [
+                WORDINGS[t].format(event=EVENTS[e], start=start, century=start // 100)
+                for t, e, start in zip(template, event, starts, strict=True)
+            ]
+
+        return Examples.from_prompts(
+            tokenizer,
+            prompts(year),
+            prompts(year // 100 * 100 + 1),
+            candidates=np.tile(digits, (len(year), 1)),
+            correct=np.arange(100) > (year % 100)[:, None],
+            template=template,
+        )
+
+
+def _year_tokens(tokenizer: Tokenizer) -> tuple[Int[np.ndarray, " 100"], Bool[np.ndarray, "100 100"]]:
+    """The token of each two digits right after a century (-1: none or several), and which years are so made.
+
+    All years from 1000 to 9999 are looked at: GPT-2 has one token for 1700, but none for 4700, and
+    the second shows what "00" is after a century.
+    """
+    centuries, texts = range(10, 100), [f"in {year}" for year in range(1000, 10_000)]
+    ids = tokenizer([*(f"in {c}" for c in centuries), *texts], add_special_tokens=False)["input_ids"]
+    alone, whole = ids[: len(centuries)], ids[len(centuries) :]
+    second = np.full((100, 100), -1, np.int64)
+    for year, tokens in enumerate(whole, start=1000):
+        if tokens[:-1] == alone[year // 100 - 10] and tokens[-1] != tokenizer.unk_token_id:
+            second[year // 100, year % 100] = tokens[-1]
+    top = second.max(axis=0)
+    agree = ((second == top) | (second < 0)).all(axis=0)
+    return np.where(agree, top, -1), second >= 0

@@ -1,0 +1,723 @@
+"""The masked forward, held to three references.
+
+- TransformerBridge hooks (`bridge_oracle.py`), on a random GPT-2: values and gradients.
+- A naive loop over heads, for the shapes that bridge cannot mask: bidirectional, without LayerNorm,
+  grouped-query, parallel.
+- Finite differences, for whatever has a gradient.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import pytest
+import torch
+import torch.nn.functional as F
+from bridge_oracle import BridgeOracle, tiny_gpt2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+from bench.masked_model import ACTIVATIONS, Architecture, MaskedModel
+from bench.models.bridge import masked_model
+from bench.streams import MaskedStream
+
+REFERENCES = ["resample", "zero", "mean", "mean_by_position"]
+MASKS = ["ones", "zeros", "soft0", "soft1", "soft2", "binary"]
+
+
+# ---- the tiny problem that most tests share
+
+
+@dataclass
+class Tiny:
+    """A random GPT-2 as Hugging Face, bridge and MaskedModel, with clean and corrupted prompts."""
+
+    hf: GPT2LMHeadModel
+    model: MaskedModel
+    oracle: BridgeOracle
+    clean: Tensor
+    corrupted: Tensor
+
+    @property
+    def tolerance(self) -> float:
+        return 1e-9 if self.model.dtype == torch.float64 else 1e-5
+
+    def mask(self, kind: str) -> Tensor:
+        """Ones, zeros, one of three random masks in [0, 1], or a random binary one."""
+        shape = self.model.graph.exists.shape
+        if kind in ("ones", "zeros"):
+            return torch.full(shape, float(kind == "ones"), dtype=self.model.dtype)
+        uniform = torch.rand(shape, generator=seeded(kind), dtype=self.model.dtype)
+        return (uniform < 0.5).to(self.model.dtype) if kind == "binary" else uniform
+
+    def reference(self, kind: str) -> Tensor | None:
+        """What a removed edge carries under an ablation; the means are over the corrupted prompts."""
+        if kind == "zero":
+            return None
+        senders = self.model.senders(self.corrupted)
+        if kind == "resample":
+            return senders
+        return senders.mean((1, 2) if kind == "mean" else 1, keepdim=True)
+
+    def agree(self, actual: Tensor, expected: Tensor) -> None:
+        torch.testing.assert_close(actual, expected.detach(), atol=self.tolerance, rtol=self.tolerance)
+
+
+@cache
+def tiny(dtype: torch.dtype = torch.float64, split_embed: bool = False) -> Tiny:
+    hf = tiny_gpt2(dtype)
+    model = masked_model(hf)
+    if split_embed:
+        model = model.with_split_embed()
+    clean, corrupted = torch.randint(0, 50, (2, 3, 7), generator=seeded("prompts"))
+    return Tiny(hf, model, BridgeOracle(hf, model.graph), clean, corrupted)
+
+
+def seeded(name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(sum(map(ord, name)))
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def either(request: pytest.FixtureRequest) -> Tiny:
+    """In both precisions."""
+    return tiny(request.param)
+
+
+@pytest.fixture
+def case() -> Tiny:
+    """In float64."""
+    return tiny()
+
+
+@pytest.fixture(params=[False, True], ids=["joint", "split"])
+def counted(request: pytest.FixtureRequest) -> Tiny:
+    """In float64, with the embedding as one sender and as two."""
+    return tiny(split_embed=request.param)
+
+
+def loss(logits: Tensor) -> Tensor:
+    """A scalar that no direction leaves unmoved."""
+    return logits.log_softmax(-1)[..., :5].sum()
+
+
+def slope(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor, step: float = 1e-5) -> float:
+    """The derivative along a direction, by central differences."""
+    with torch.no_grad():
+        return float(function(at + step * direction) - function(at - step * direction)) / (2 * step)
+
+
+def mask_gradient(case: Tiny, mask: Tensor, reference: Tensor | None) -> Tensor:
+    leaf = mask.clone().requires_grad_()
+    return torch.autograd.grad(loss(case.model.run(case.clean, leaf, reference)), leaf)[0]
+
+
+def some_edges(case: Tiny, count: int) -> list[tuple[int, int]]:
+    edges = case.model.graph.exists.nonzero().tolist()
+    picked = torch.randperm(len(edges), generator=seeded("edges"))[:count]
+    return [tuple(edges[i]) for i in picked]
+
+
+# ---- values, against bridge hooks
+
+
+def test_the_full_run_is_bridge_and_hugging_face(either: Tiny) -> None:
+    """Without a mask, logits are those of both libraries."""
+    logits = either.model.run(either.clean)
+    assert logits.dtype == either.model.dtype
+    either.agree(logits, either.oracle.bridge(either.clean))
+    either.agree(logits, either.hf(either.clean).logits)
+
+
+def test_other_configurations_of_gpt2(case: Tiny) -> None:
+    """The MLP's width, the activation, LayerNorm's epsilon and an untied unembedding are read off."""
+    hf = tiny_gpt2(
+        n_inner=20, activation_function="relu", layer_norm_epsilon=0.1, tie_word_embeddings=False, n_head=2
+    )
+    case.agree(masked_model(hf).run(case.clean), hf(case.clean).logits)
+
+
+@pytest.mark.parametrize(
+    "option", [{"scale_attn_by_inverse_layer_idx": True}, {"scale_attn_weights": False}], ids=str
+)
+def test_scalings_that_are_not_carried_are_refused(option: dict[str, bool]) -> None:
+    """Better an error than other logits than Hugging Face's."""
+    with pytest.raises(ValueError, match="scale"):
+        masked_model(tiny_gpt2(**option))
+
+
+def test_senders_are_the_hooks_outputs(either: Tiny) -> None:
+    """Embedding, ``hook_result`` of every head (no b_O in it), ``hook_mlp_out``."""
+    either.agree(either.model.senders(either.clean), either.oracle.senders(either.clean))
+
+
+def test_split_senders_are_the_hooks_outputs(counted: Tiny) -> None:
+    """Token and position embedding stand apart when asked for."""
+    counted.agree(counted.model.senders(counted.clean), counted.oracle.senders(counted.clean))
+
+
+def test_senders_and_b_O_add_up_to_the_final_residual(case: Tiny) -> None:
+    """Nothing else is written into the residual stream."""
+    final = case.oracle.bridge.run_with_cache(case.clean)[1]["ln_final.hook_in"]
+    case.agree(case.model.senders(case.clean).sum(0) + case.oracle.bridge.b_O.sum(0), final)
+
+
+def test_the_oracle_notices_hooks_that_never_fire(case: Tiny) -> None:
+    """With a switch off, bridge takes a hook and ignores it."""
+    oracle = BridgeOracle(case.hf, case.model.graph)
+    oracle.bridge.set_use_attn_result(False)
+    with pytest.raises(AssertionError, match=r"silent hooks: .*hook_result"):
+        oracle.senders(case.clean)
+
+
+@pytest.mark.parametrize("differentiable", [False, True], ids=["no_grad", "grad"])
+@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize("kind", MASKS)
+def test_masked_runs(either: Tiny, kind: str, reference: str, differentiable: bool) -> None:
+    """Under any mask and ablation, with and without a gradient wanted, logits are the oracle's."""
+    mask, removed = either.mask(kind), either.reference(reference)
+    with torch.set_grad_enabled(differentiable):
+        logits = either.model.run(either.clean, mask, removed)
+    with torch.no_grad():
+        either.agree(logits.detach(), either.oracle.masked(either.clean, mask, removed))
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_masked_runs_with_token_and_position_apart(reference: str) -> None:
+    """The same with one more sender."""
+    case = tiny(split_embed=True)
+    mask, removed = case.mask("soft0"), case.reference(reference)
+    logits = case.model.run(case.clean, mask, removed)
+    case.agree(logits.detach(), case.oracle.masked(case.clean, mask, removed))
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_all_ones_equals_the_full_model(counted: Tiny, reference: str) -> None:
+    """Under any ablation."""
+    logits = counted.model.run(counted.clean, counted.mask("ones"), counted.reference(reference))
+    counted.agree(logits.detach(), counted.model.run(counted.clean))
+
+
+def test_all_zeros_equals_the_corrupted_run_under_resample(counted: Tiny) -> None:
+    """Every receiver then reads what it read on the corrupted prompt."""
+    logits = counted.model.run(counted.clean, counted.mask("zeros"), counted.reference("resample"))
+    counted.agree(logits.detach(), counted.model.run(counted.corrupted))
+
+
+@pytest.mark.parametrize("reference", ["zero", "mean", "mean_by_position"])
+def test_all_zeros_is_a_constant_run_under_zero_and_mean(counted: Tiny, reference: str) -> None:
+    """One row of logits, whatever the prompt; the same at every position, unless the mean is not."""
+    mask, removed = counted.mask("zeros"), counted.reference(reference)
+    logits = counted.model.run(counted.clean, mask, removed).detach()
+    counted.agree(logits, counted.model.run(counted.corrupted, mask, removed))
+    counted.agree(logits, logits[:1].expand_as(logits))
+    if reference != "mean_by_position":
+        counted.agree(logits, logits[:1, :1].expand_as(logits))
+
+
+def test_answers_pick_examples_and_positions(case: Tiny) -> None:
+    """In any order, an example more than once, with and without a mask."""
+    answers = torch.tensor([2, 0, 0]), torch.tensor([6, 3, 1])
+    mask, removed = case.mask("soft0"), case.reference("resample")
+    for arguments in ((), (mask, removed)):
+        everywhere = case.model.run(case.clean, *arguments)
+        assert everywhere.shape == (3, 7, 50)
+        case.agree(case.model.run(case.clean, *arguments, answers=answers).detach(), everywhere[answers])
+
+
+def test_masks_outside_the_graph_do_nothing(case: Tiny) -> None:
+    """Entries where there is no edge are not read, be they NaN, and get no gradient."""
+    mask, removed = case.mask("soft0"), case.reference("resample")
+    poisoned = torch.where(case.model.graph.exists, mask, math.nan)
+    case.agree(case.model.run(case.clean, poisoned, removed), case.model.run(case.clean, mask, removed))
+    assert not mask_gradient(case, poisoned, removed)[~case.model.graph.exists].any()
+
+
+def test_a_run_leaves_its_arguments_alone(case: Tiny) -> None:
+    """Mask, reference and weights are the caller's."""
+    mask, removed = case.mask("soft0"), case.reference("mean")
+    given_to = [mask, removed, *case.model.weights.values()]
+    before = [tensor.clone() for tensor in given_to]
+    mask_gradient(case, mask, removed)
+    assert all(torch.equal(a, b) for a, b in zip(given_to, before, strict=True))
+
+
+# ---- sparse masks, whose empty columns are skipped when no gradient is wanted
+
+
+def sparse_masks(case: Tiny) -> dict[str, Tensor]:
+    """Binary masks with many empty columns, and an empty one."""
+    shape = case.model.graph.exists.shape
+    masks = {f"density {p}": (torch.rand(shape, generator=seeded(str(p))) < p) for p in (0.02, 0.1, 0.3)}
+    for name, keep in (("heads", "head"), ("MLPs", "mlp"), ("embedding", "embed")):
+        columns = torch.tensor([node.kind == keep for node in case.model.graph.senders])
+        masks[f"only {name} send"] = columns.expand(shape)
+    masks["nothing"] = torch.zeros(shape, dtype=torch.bool)
+    return {name: mask.to(case.model.dtype) for name, mask in masks.items()}
+
+
+@pytest.mark.parametrize("reference", ["resample", "zero", "mean"])
+def test_skipping_senders_without_readers_changes_nothing(counted: Tiny, reference: str) -> None:
+    """Without a gradient, a sender whose column is empty is not computed; logits stay the same."""
+    removed = counted.reference(reference)
+    for mask in sparse_masks(counted).values():
+        with torch.no_grad():
+            skipped = counted.model.run(counted.clean, mask, removed)
+        counted.agree(skipped, counted.model.run(counted.clean, mask, removed))
+        counted.agree(skipped, counted.oracle.masked(counted.clean, mask, removed))
+
+
+@pytest.mark.parametrize("reference", ["resample", "zero"])
+def test_every_single_edge(case: Tiny, reference: str) -> None:
+    """Each mask of one edge: the skipping path equals the differentiable one."""
+    removed = case.reference(reference)
+    for row, column in some_edges(case, 40):
+        mask = case.mask("zeros")
+        mask[row, column] = 1.0
+        with torch.no_grad():
+            skipped = case.model.run(case.clean, mask, removed)
+        case.agree(skipped, case.model.run(case.clean, mask, removed))
+
+
+# ---- gradients to the edge mask
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize("kind", MASKS)
+def test_gradients_to_the_mask_are_the_oracles(counted: Tiny, kind: str, reference: str) -> None:
+    """Autograd through bridge hooks gives the same, edge by edge."""
+    mask, removed = counted.mask(kind).requires_grad_(), counted.reference(reference)
+    (expected,) = torch.autograd.grad(loss(counted.oracle.masked(counted.clean, mask, removed)), mask)
+    counted.agree(mask_gradient(counted, mask.detach(), removed), expected)
+
+
+@pytest.mark.parametrize("reference", ["resample", "zero"])
+def test_gradients_to_the_mask_are_finite_differences(case: Tiny, reference: str) -> None:
+    """On a few edges, one at a time."""
+    mask, removed = case.mask("soft1"), case.reference(reference)
+    gradient = mask_gradient(case, mask, removed)
+    for row, column in some_edges(case, 6):
+        direction = case.mask("zeros")
+        direction[row, column] = 1.0
+        expected = slope(lambda m: loss(case.model.run(case.clean, m, removed)), mask, direction)
+        assert float(gradient[row, column]) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_gradients_through_answers(case: Tiny) -> None:
+    """Picking answers before the unembedding gives the gradient of picking them after it."""
+    answers = torch.tensor([2, 0, 0]), torch.tensor([6, 3, 1])
+    mask, removed = case.mask("soft1").requires_grad_(), case.reference("resample")
+    early = loss(case.model.run(case.clean, mask, removed, answers=answers))
+    late = loss(case.model.run(case.clean, mask, removed)[answers])
+    case.agree(torch.autograd.grad(early, mask)[0], torch.autograd.grad(late, mask)[0])
+
+
+def test_two_live_runs_do_not_disturb_each_other(case: Tiny) -> None:
+    """Two graphs at once, backward in the other order, then both in one backward pass."""
+    removed = case.reference("resample")
+    masks = [case.mask("soft0"), case.mask("soft1")]
+    alone = [mask_gradient(case, mask, removed) for mask in masks]
+    first, second = (mask.clone().requires_grad_() for mask in masks)
+    losses = [loss(case.model.run(case.clean, mask, removed)) for mask in (first, second)]
+    assert torch.equal(torch.autograd.grad(losses[1], second, retain_graph=True)[0], alone[1])
+    assert torch.equal(torch.autograd.grad(losses[0], first, retain_graph=True)[0], alone[0])
+    together = torch.autograd.grad(losses[0] + losses[1], [first, second])
+    assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
+
+
+def test_one_mask_in_two_runs(case: Tiny) -> None:
+    """The gradient of a sum of runs is the sum of their gradients."""
+    mask, removed = case.mask("soft0").requires_grad_(), case.reference("resample")
+    prompts = (case.clean, case.corrupted)
+    losses = [loss(case.model.run(prompt, mask, removed)) for prompt in prompts]
+    (together,) = torch.autograd.grad(losses[0] + losses[1], mask, retain_graph=True)
+    apart = [torch.autograd.grad(value, mask)[0] for value in losses]
+    case.agree(together, apart[0] + apart[1])
+
+
+def test_backward_twice_through_one_run(case: Tiny) -> None:
+    """With `retain_graph`, the second pass starts its sums afresh."""
+    mask, removed = case.mask("soft0").requires_grad_(), case.reference("resample")
+    logits = case.model.run(case.clean, mask, removed)
+    values = [loss(logits[:1]), loss(logits[1:])]
+    halves = [torch.autograd.grad(value, mask, retain_graph=True)[0] for value in values]
+    again = torch.autograd.grad(values[0], mask, retain_graph=True)[0]
+    assert torch.equal(again, halves[0])
+    case.agree(halves[0] + halves[1], mask_gradient(case, case.mask("soft0"), removed))
+
+
+def test_second_derivatives_are_refused(case: Tiny) -> None:
+    """The buffers stand outside autograd, so a gradient's gradient would be silently wrong."""
+    mask = case.mask("soft0").requires_grad_()
+    with pytest.raises(RuntimeError):
+        (gradient,) = torch.autograd.grad(loss(case.model.run(case.clean, mask)), mask, create_graph=True)
+        torch.autograd.grad(gradient.square().sum(), mask)
+
+
+# ---- buffers, lent from run to run
+
+
+def test_nothing_of_an_earlier_run_shows(case: Tiny) -> None:
+    """A run that fills every buffer with NaN leaves no trace in the next."""
+    model = replace_pool(case.model)
+    mask, removed = case.mask("soft0"), case.reference("resample")
+    spoilt = Tiny(case.hf, model, case.oracle, case.clean, case.corrupted)
+    assert mask_gradient(spoilt, mask, torch.full_like(removed, math.nan)).isnan().any()
+    assert torch.equal(mask_gradient(spoilt, mask, removed), mask_gradient(case, mask, removed))
+    with torch.no_grad():
+        logits = model.run(case.clean, mask, removed)
+    case.agree(logits, case.oracle.masked(case.clean, mask, removed))
+
+
+def test_logits_outlive_their_run(case: Tiny) -> None:
+    """A later run does not write into an earlier one's result."""
+    removed = case.reference("resample")
+    with torch.no_grad():
+        kept = case.model.run(case.clean, case.mask("soft0"), removed)
+        before = kept.clone()
+        case.model.run(case.corrupted, case.mask("soft1"), removed)
+    assert torch.equal(kept, before)
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_a_run_is_freed_with_its_logits(case: Tiny, backward: bool) -> None:
+    """No reference cycle keeps its buffers until the garbage collector comes by."""
+    gc.collect()
+    gc.disable()
+    try:
+        mask = case.mask("soft0").requires_grad_()
+        value = loss(case.model.run(case.clean, mask))
+        if backward:
+            value.backward()
+        del value
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, MaskedStream)]
+    finally:
+        gc.enable()
+
+
+def test_inference_mode_before_training_mode(case: Tiny) -> None:
+    """Buffers first used in `torch.inference_mode` serve a differentiable run too."""
+    model = replace_pool(case.model)
+    with torch.inference_mode():
+        model.run(case.clean, case.mask("soft0"))
+    mask = case.mask("soft0").requires_grad_()
+    case.agree(model.run(case.clean, mask).detach(), case.model.run(case.clean, mask))
+
+
+def replace_pool(model: MaskedModel) -> MaskedModel:
+    """The same model with no buffers to lend yet."""
+    return MaskedModel(model.architecture, model.weights)
+
+
+# ---- weight masks
+
+
+WEIGHTS = sorted(tiny().model.weights)
+
+
+@pytest.mark.parametrize("masked_edges", [False, True], ids=["full", "masked"])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weight_masks(case: Tiny, name: str, masked_edges: bool) -> None:
+    """Masking a weight is running the model whose weight was multiplied; slopes follow."""
+    weight = case.model.weights[name]
+    mask, direction = torch.rand(2, *weight.shape, generator=seeded(name), dtype=weight.dtype)
+    arguments = (case.mask("soft0"), case.reference("resample")) if masked_edges else ()
+    leaf = mask.clone().requires_grad_()
+    logits = case.model.run(case.clean, *arguments, weights={name: leaf})
+    multiplied = MaskedModel(case.model.architecture, case.model.weights | {name: weight * mask})
+    case.agree(logits.detach(), multiplied.run(case.clean, *arguments))
+    (gradient,) = torch.autograd.grad(loss(logits), leaf, allow_unused=True)
+    assert gradient is not None, "no gradient reaches this weight's mask"
+    expected = slope(lambda m: loss(case.model.run(case.clean, *arguments, weights={name: m})), mask, direction)
+    assert float((gradient * direction).sum()) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_weight_and_edge_masks_together(case: Tiny) -> None:
+    """One backward pass gives both gradients, each as if the other were fixed."""
+    names = ["a0.W_QKV", "a1.W_O", "m1.W_in", "m2.W_out"]
+    weights = {n: torch.rand_like(case.model.weights[n]).requires_grad_() for n in names}
+    edges, removed = case.mask("soft0").requires_grad_(), case.reference("mean")
+    value = loss(case.model.run(case.clean, edges, removed, weights))
+    gradients = torch.autograd.grad(value, [edges, *weights.values()])
+    for leaf, gradient in zip([edges, *weights.values()], gradients, strict=True):
+        frozen = {n: w if w is leaf else w.detach() for n, w in weights.items()}
+        mask = edges if leaf is edges else edges.detach()
+        alone = loss(case.model.run(case.clean, mask, removed, frozen))
+        case.agree(gradient, torch.autograd.grad(alone, leaf)[0])
+
+
+def test_a_weight_mask_of_an_unknown_name_is_refused(case: Tiny) -> None:
+    with pytest.raises(ValueError, match=r"'a0\.W_Q' is no weight of this model; known are a0\.W_O"):
+        case.model.run(case.clean, weights={"a0.W_Q": torch.ones(1)})
+
+
+# ---- edge_gradients
+
+
+def test_edge_gradients_are_those_of_the_mask_at_all_ones(counted: Tiny) -> None:
+    """Towards z - ref, since x_r = sum_s ref_s + m[r,s] (z_s - ref_s)."""
+    for reference in REFERENCES:
+        removed = counted.reference(reference)
+        towards = 0.0 if removed is None else removed
+        gradients = counted.model.edge_gradients(counted.clean, loss, lambda z, ref=towards: z - ref)
+        counted.agree(gradients, mask_gradient(counted, counted.mask("ones"), removed))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["prompt", "interpolated"])
+def test_edge_gradients_are_bridges(counted: Tiny, elsewhere: bool) -> None:
+    """Any direction, times the gradient at a receiver's input in bridge; at other embeddings too."""
+    model, oracle = counted.model, counted.oracle
+    inputs = None
+    if elsewhere:
+        inputs = 0.3 * model.embed(counted.clean) + 0.7 * model.embed(counted.corrupted)
+    senders = oracle.senders(counted.clean, inputs)
+    direction = torch.randn(senders.shape, generator=seeded("direction"), dtype=senders.dtype)
+    shifts = senders.new_zeros(len(model.graph.receivers), *senders.shape[1:]).requires_grad_()
+    (at_inputs,) = torch.autograd.grad(loss(oracle.shifted(counted.clean, shifts, inputs)), shifts)
+    expected = at_inputs.flatten(1) @ direction.flatten(1).T * model.graph.exists
+
+    def towards(outputs: Tensor) -> Tensor:
+        counted.agree(outputs, senders)
+        return direction
+
+    counted.agree(model.edge_gradients(counted.clean, loss, towards, inputs), expected)
+
+
+def test_edge_gradients_are_finite_differences(case: Tiny) -> None:
+    """A small step of one receiver's input along the direction moves the loss as predicted."""
+    z = case.model.senders(case.clean)
+    direction = torch.randn(z.shape, generator=seeded("direction"), dtype=z.dtype)
+    gradients = case.model.edge_gradients(case.clean, loss, lambda z: direction)
+    still = z.new_zeros(len(case.model.graph.receivers), *z.shape[1:])
+    for row, column in some_edges(case, 6):
+        shift = still.clone()
+        shift[row] = direction[column]
+        expected = slope(lambda s: loss(case.oracle.shifted(case.clean, s)), still, shift)
+        assert float(gradients[row, column]) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_edge_gradients_at_answers_and_without_grad_mode(case: Tiny) -> None:
+    """Answers are picked as in `run`, and a surrounding `no_grad` does not matter."""
+    answers = torch.tensor([2, 0]), torch.tensor([6, 3])
+    expected = case.model.edge_gradients(case.clean, lambda logits: loss(logits[answers]), lambda z: z)
+    with torch.no_grad():
+        gradients = case.model.edge_gradients(case.clean, loss, lambda z: z, answers=answers)
+    case.agree(gradients, expected)
+
+
+# ---- bad input
+
+
+def test_a_mask_of_the_wrong_shape_is_refused(case: Tiny) -> None:
+    """The message says which shape fits; a transposed mask is the likely mistake."""
+    with pytest.raises(ValueError, match=r"^an edge mask of this model is \(40, 16\), not \(16, 40\)$"):
+        case.model.run(case.clean, case.mask("ones").T)
+
+
+@pytest.mark.parametrize("senders", [1, 15, 17])
+def test_a_reference_of_another_model_is_refused(case: Tiny, senders: int) -> None:
+    """A reference taken with token and position apart has one sender more: an error, no wrong logits."""
+    removed = torch.zeros(senders, 1, 1, 32, dtype=torch.float64)
+    with pytest.raises(ValueError, match="reference"):
+        case.model.run(case.clean, case.mask("ones"), removed)
+
+
+def test_a_prompt_beyond_the_context_is_refused(case: Tiny) -> None:
+    """By every entrance, in one line."""
+    tokens = torch.zeros(1, 13, dtype=torch.long)
+    for call in (
+        lambda: case.model.run(tokens),
+        lambda: case.model.run(tokens, case.mask("ones")),
+        lambda: case.model.senders(tokens),
+        lambda: case.model.edge_gradients(tokens, loss, lambda z: z),
+    ):
+        with pytest.raises(ValueError, match=r"^a prompt of 13 tokens is longer than .* context of 12: [^\n]*$"):
+            call()
+    assert case.model.run(tokens[:, :12]).shape == (1, 12, 50)
+
+
+# ---- shapes that bridge cannot mask, against a naive loop
+
+
+TRACR = Architecture(
+    n_layers=2, n_heads=2, n_kv_heads=2, d_model=12, d_head=4, n_ctx=8, d_vocab=10,
+    activation="relu", norm="none", causal=False, split_embed=True,
+)  # fmt: skip
+SHAPES = {
+    "tracr": TRACR,
+    "tracr_joint": replace(TRACR, split_embed=False),
+    "grouped": replace(TRACR, n_heads=4, causal=True, norm="layer", split_embed=False),
+    "multi_query": replace(TRACR, n_heads=3, n_kv_heads=1, causal=True, norm="layer"),
+    "parallel": replace(TRACR, n_layers=3, parallel=True, causal=True, norm="layer"),
+    "grouped_parallel": replace(TRACR, n_heads=4, parallel=True),
+}
+
+
+def random_model(arch: Architecture) -> MaskedModel:
+    """Weights of the given shapes, none of them special."""
+    d, d_mlp, ports = arch.d_model, 20, arch.n_heads + 2 * arch.n_kv_heads
+    shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (arch.d_vocab, d), "embed.W_pos": (arch.n_ctx, d)}
+    for a, m in ((f"a{layer}", f"m{layer}") for layer in range(arch.n_layers)):
+        shapes |= {f"{a}.W_QKV": (ports, d, arch.d_head), f"{a}.b_QKV": (ports, arch.d_head)}
+        shapes |= {f"{a}.W_O": (arch.n_heads, arch.d_head, d), f"{a}.b_O": (d,)}
+        shapes |= {f"{m}.W_in": (d, d_mlp), f"{m}.b_in": (d_mlp,)}
+        shapes |= {f"{m}.W_out": (d_mlp, d), f"{m}.b_out": (d,)}
+        shapes |= {f"{block}.norm.{part}": (d,) for block in (a, m) for part in "wb"}
+    shapes |= {"logits.W_U": (d, arch.d_vocab), "logits.b_U": (arch.d_vocab,)}
+    shapes |= {f"logits.norm.{part}": (d,) for part in "wb"}
+    generator = torch.Generator().manual_seed(1)
+    weights = {n: 0.4 * torch.randn(s, generator=generator, dtype=torch.float64) for n, s in shapes.items()}
+    return MaskedModel(arch, weights)
+
+
+def naive(model: MaskedModel, tokens: Tensor, mask: Tensor, reference: Tensor) -> Tensor:
+    """One example's logits, ``[pos, vocab]``: node after node, head after head.
+
+    `reference` is ``[senders, pos, d_model]``.
+    """
+    arch, w = model.architecture, model.weights
+    rows = {node.name: mask[row] for row, node in enumerate(model.graph.receivers)}
+    token, position = w["embed.W_E"][tokens], w["embed.W_pos"][: len(tokens)]
+    senders = [token, position] if arch.split_embed else [token + position]
+    constant = torch.zeros(arch.d_model, dtype=model.dtype)
+
+    def read(name: str, norm: str) -> Tensor:
+        terms = zip(rows[name], senders, reference, strict=False)  # the senders so far
+        x = constant + sum(m * z + (1 - m) * ref for m, z, ref in terms)
+        if arch.norm == "none":
+            return x
+        return F.layer_norm(x, (arch.d_model,), w[f"{norm}.w"], w[f"{norm}.b"], arch.eps)
+
+    def mlp(m: str) -> Tensor:
+        hidden = ACTIVATIONS[arch.activation](read(m, f"{m}.norm") @ w[f"{m}.W_in"] + w[f"{m}.b_in"])
+        return hidden @ w[f"{m}.W_out"] + w[f"{m}.b_out"]
+
+    def head(a: str, h: int) -> Tensor:
+        kv = h * arch.n_kv_heads // arch.n_heads
+        offsets = {"q": h, "k": arch.n_heads + kv, "v": arch.n_heads + arch.n_kv_heads + kv}
+        q, k, v = (
+            read(f"{a}.h{h if port == 'q' else kv}.{port}", f"{a}.norm") @ w[f"{a}.W_QKV"][i] + w[f"{a}.b_QKV"][i]
+            for port, i in offsets.items()
+        )
+        scores = q @ k.T / math.sqrt(arch.d_head)
+        if arch.causal:
+            scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -math.inf)
+        return scores.softmax(-1) @ v @ w[f"{a}.W_O"][h]
+
+    for layer in range(arch.n_layers):
+        early = mlp(f"m{layer}") if arch.parallel else None
+        senders += [head(f"a{layer}", h) for h in range(arch.n_heads)]
+        constant = constant + w[f"a{layer}.b_O"]
+        senders.append(mlp(f"m{layer}") if early is None else early)
+    return read("logits", "logits.norm") @ w["logits.W_U"] + w["logits.b_U"]
+
+
+def naive_batch(
+    model: MaskedModel, tokens: Tensor, mask: Tensor, reference: Tensor | None, lengths: Tensor
+) -> list[Tensor]:
+    """The naive logits of every example, its padding cut off."""
+    if reference is None:
+        reference = torch.zeros(mask.shape[1], *tokens.shape, model.architecture.d_model, dtype=model.dtype)
+    reference = reference.expand(-1, *tokens.shape, -1)
+    return [
+        naive(model, row[:length], mask, reference[:, i, :length])
+        for i, (row, length) in enumerate(zip(tokens, lengths.tolist(), strict=True))
+    ]
+
+
+def assert_naive(
+    model: MaskedModel, tokens: Tensor, mask: Tensor, reference: Tensor | None, lengths: Tensor
+) -> None:
+    logits = model.run(tokens, mask, reference, lengths=lengths)
+    expected = naive_batch(model, tokens, mask, reference, lengths)
+    for actual, wanted in zip(logits, expected, strict=True):
+        torch.testing.assert_close(actual[: len(wanted)].detach(), wanted, atol=1e-9, rtol=1e-9)
+
+
+PROMPTS = torch.randint(0, 10, (2, 4, 6), generator=torch.Generator().manual_seed(2))
+LENGTHS = torch.tensor([6, 2, 5, 1])
+
+
+@pytest.mark.parametrize("ablation", ["resample", "zero"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_other_shapes_equal_a_naive_loop(shape: str, ablation: str) -> None:
+    """Full run, soft and sparse masks, with padding of several lengths, on every kind of shape."""
+    model = random_model(SHAPES[shape])
+    clean, corrupted = PROMPTS
+    removed = model.senders(corrupted, LENGTHS) if ablation == "resample" else None
+    generator = torch.Generator().manual_seed(3)
+    soft = torch.rand(model.graph.exists.shape, generator=generator, dtype=torch.float64)
+    for mask in (soft, (soft < 0.5).double(), (soft < 0.1).double(), torch.zeros_like(soft)):
+        assert_naive(model, clean, mask, removed, LENGTHS)
+        with torch.no_grad():
+            assert_naive(model, clean, mask, removed, LENGTHS)
+    full = naive_batch(model, clean, torch.ones_like(soft), None, LENGTHS)
+    for actual, wanted in zip(model.run(clean, lengths=LENGTHS), full, strict=True):
+        torch.testing.assert_close(actual[: len(wanted)], wanted, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_of_other_shapes_equal_the_naive_loops(shape: str) -> None:
+    """To the mask, and those of `edge_gradients`, with padding."""
+    model = random_model(SHAPES[shape])
+    clean, corrupted = PROMPTS
+    removed = model.senders(corrupted, LENGTHS)
+    inside = torch.arange(clean.shape[1]) < LENGTHS[:, None]
+
+    def inside_loss(logits: Tensor) -> Tensor:
+        return loss(logits[inside])
+
+    for start in (torch.rand(model.graph.exists.shape, dtype=torch.float64), torch.ones(model.graph.exists.shape)):
+        mask = start.double().requires_grad_()
+        logits = model.run(clean, mask, removed, lengths=LENGTHS)
+        (actual,) = torch.autograd.grad(inside_loss(logits), mask)
+        expected = torch.cat(naive_batch(model, clean, mask, removed, LENGTHS))
+        (wanted,) = torch.autograd.grad(loss(expected), mask)
+        torch.testing.assert_close(actual, wanted, atol=1e-9, rtol=1e-9)
+    tapped = model.edge_gradients(clean, inside_loss, lambda z: z - removed, lengths=LENGTHS)
+    torch.testing.assert_close(tapped, wanted, atol=1e-9, rtol=1e-9)
+
+
+def test_padding_is_never_read(case: Tiny) -> None:
+    """Under causal attention by itself, in a bidirectional model by `lengths`."""
+    model = random_model(TRACR)
+    other = torch.where(torch.arange(6) < LENGTHS[:, None], PROMPTS[0], 0)
+    inside = torch.arange(6) < LENGTHS[:, None]
+    a, b = (model.run(tokens, lengths=LENGTHS) for tokens in (PROMPTS[0], other))
+    torch.testing.assert_close(a[inside], b[inside])
+    assert not torch.allclose(*(model.run(tokens)[inside] for tokens in (PROMPTS[0], other)))
+    case.agree(case.model.run(case.clean[:, :4]), case.model.run(case.clean)[:, :4])
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> Architecture:
+    n_kv_heads = draw(st.integers(1, 2))
+    return replace(
+        TRACR,
+        n_layers=draw(st.integers(1, 3)),
+        n_heads=n_kv_heads * draw(st.integers(1, 2)),
+        n_kv_heads=n_kv_heads,
+        norm=draw(st.sampled_from(["none", "layer"])),
+        causal=draw(st.booleans()),
+        parallel=draw(st.booleans()),
+        split_embed=draw(st.booleans()),
+    )
+
+
+@given(architectures(), st.floats(0, 1), st.booleans(), st.booleans(), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_any_shape_and_any_binary_mask(
+    arch: Architecture, density: float, resample: bool, differentiable: bool, seed: int
+) -> None:
+    """The naive loop agrees on every combination of options, however sparse the mask."""
+    model = random_model(arch)
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(model.graph.exists.shape, generator=generator, dtype=torch.float64) < density
+    removed = model.senders(PROMPTS[1], LENGTHS) if resample else None
+    with torch.set_grad_enabled(differentiable):
+        assert_naive(model, PROMPTS[0], mask.double(), removed, LENGTHS)
