@@ -68,19 +68,23 @@ class Kind(StrEnum):
 
 @app.command()
 def run(
-    method: Annotated[list[str] | None, typer.Option(
-        "-m", "--method", help="NAME or FILE.py, with options: eap_ig:steps=10. May be repeated.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-m", "--method", help="NAME or FILE.py, with options: eap_ig:steps=10. May be repeated."
+        ),
+    ] = None,
     task: Annotated[list[str] | None, typer.Option("-t", "--task", help="May be repeated.")] = None,
     model: Annotated[str | None, typer.Option(help="embedded, a Hugging Face folder, or a hub name.")] = None,
     ablation: Annotated[str | None, typer.Option(help="resample, zero or mean.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Runs per method; each redraws the discovery data.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs per method, the discovery data redrawn.")] = None,
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
     jobs: Annotated[int, typer.Option("-j", min=1, help="Processes; 1 stays in this one.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each job.")] = 1,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
     quick: Annotated[bool, typer.Option("--quick", help=f"Only {', '.join(QUICK)}.")] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file; options typed here win over it.")] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Runs methods on tasks, scores every circuit, and writes the leaderboard.
 
     The same command again does nothing; after an interruption it goes on where it stopped.
@@ -96,10 +100,12 @@ def run(
         "seeds": seeds,
         "sizes": sizes.split(",") if sizes is not None else None,
     }
-    experiment = replace(experiment, **{
+    typed: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in chosen.items() if value is not None
-    })  # fmt: skip
+        for name, value in chosen.items()
+        if value is not None
+    }
+    experiment = replace(experiment, **typed)
     if not _run_jobs(experiment, out, jobs, threads, refuse_unfit=bool(task)):
         sys.exit(1)
 
@@ -146,8 +152,10 @@ def _try_tasks(jobs: list[Job]) -> None:
             try:
                 get_task(task).examples(model.tokenizer, split, n, 0)  # type: ignore[arg-type]
             except TaskError as error:
-                raise UsageError(f"the model '{model.name}' cannot do the task '{task}': {error}; "
-                                 "choose another with -t or --model") from error  # fmt: skip
+                raise UsageError(
+                    f"the model '{model.name}' cannot do the task '{task}': {error}; "
+                    "choose another with -t or --model"
+                ) from error
 
 
 def _write_report(results: Path, out: Path) -> None:
@@ -170,8 +178,10 @@ def _write_report(results: Path, out: Path) -> None:
     try:
         paths += reports.write_report(table, described, out)
     except OSError as error:
-        raise UnwritableFolder(f"cannot write the report to {out} ({error.strerror or error}): "
-                               "free some space there or choose another folder with --out") from error  # fmt: skip
+        raise UnwritableFolder(
+            f"cannot write the report to {out} ({error.strerror or error}): "
+            "free some space there or choose another folder with --out"
+        ) from error
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(reports.terminal_table(table, described))
     for path in (out / "leaderboard.csv", out / "leaderboard.md", out / "index.html"):
@@ -197,8 +207,10 @@ def _listed(kind: Kind) -> list[dict[str, Any]]:
     if kind is Kind.tasks:
         from tasks import find_tasks
 
-        return [{"name": n, "description": t.description, "version": t.version, "measure": t.measure}
-                for n, t in find_tasks().items()]  # fmt: skip
+        return [
+            {"name": n, "description": t.description, "version": t.version, "measure": t.measure}
+            for n, t in find_tasks().items()
+        ]
     if kind is Kind.models:
         from bench.models.load import KNOWN
 
@@ -223,8 +235,8 @@ def _listed(kind: Kind) -> list[dict[str, Any]]:
 @app.command()
 def report(
     results: Folder,
-    out: Annotated[Path | None, typer.Option(help="Where to write; the results folder itself if left out.")] = None,
-) -> None:  # fmt: skip
+    out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
+) -> None:
     """Writes tables, plots and one offline page from stored results."""
     _existing(results)
     _write_report(results, out or results)

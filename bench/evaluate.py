@@ -97,7 +97,7 @@ def _joined(parts: Sequence[Outputs]) -> Outputs:
 
 def score(raw: RawOutputs, run: str, complement: str | None, measure: str) -> dict[str, float]:
     """Every metric of one run, and of its complement when there is one. What is unscored is left out."""
-    full, empty, outputs = raw.runs[FULL], raw.runs[EMPTY], raw.runs[run]
+    full, outputs = raw.runs[FULL], raw.runs[run]
     answers = raw.answers
     low, high = metrics.bootstrap_interval(outputs.kl.numpy(), answers.template.numpy())
     m = {name: metrics.measure_of(measure, each, answers) for name, each in raw.runs.items()

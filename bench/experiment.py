@@ -191,5 +191,3 @@ def _module_file(name: str) -> Path | None:
 def _is_baseline(spec: str) -> bool:
     method = get_method(spec)
     return {"method": method.name, "params": params_of(method)} == BASELINE
-
-

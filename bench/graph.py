@@ -14,13 +14,14 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 Kind = Literal["embed", "head", "mlp", "logits"]
+Port = Literal["q", "k", "v"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Node:
     layer: int | None = None
     head: int | None = None
     """Head number; for k and v receivers of grouped-query attention, the KV head's number."""
-    port: Literal["q", "k", "v"] | None = None
+    port: Port | None = None
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class EdgeGraph:
         """Rows of every edge matrix, in order of computation; q, k and v block by block."""
         nodes: list[Node] = []
         for layer in range(self.n_layers):
-            ports = (("q", self.n_heads), ("k", self.n_kv_heads), ("v", self.n_kv_heads))
-            for port, count in ports:
+            for port in get_args(Port):
+                count = self.n_heads if port == "q" else self.n_kv_heads
                 nodes += [Node(f"a{layer}.h{h}.{port}", "head", layer, h, port) for h in range(count)]
             nodes.append(Node(f"m{layer}", "mlp", layer))
         return (*nodes, Node("logits", "logits"))

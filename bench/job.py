@@ -67,9 +67,7 @@ def _run(job: Job, own_process: bool, progress: Progress | None) -> tuple[Run, d
     batches = make_batches(model, evaluation)
     reference = partial(make_reference, model, job.ablation, evaluation=batches)
     plain = _plain_forward_seconds(model, make_batches(model, discovery))
-    problem = BenchProblem(
-        model, discovery, task.measure, reference, job.sizes, job.seed, progress=progress
-    )
+    problem = BenchProblem(model, discovery, task.measure, reference, job.sizes, job.seed, progress=progress)
     reason = method.skip(problem)
     if reason:
         return Run(_record(job, "declined", reason)), {}
@@ -86,8 +84,14 @@ def _run(job: Job, own_process: bool, progress: Progress | None) -> tuple[Run, d
     runs = {name: circuit for name, (_, circuit) in named.items()}
     complements = {f"complement {size:g}": circuit.complement() for size, circuit in wanted.items()}
     evaluation_reference = reference(problem.batches)
-    raw = run_circuits(model, batches, torch.as_tensor(evaluation.template), {**runs, **complements},
-                       evaluation_reference, progress)  # fmt: skip
+    raw = run_circuits(
+        model,
+        batches,
+        torch.as_tensor(evaluation.template),
+        {**runs, **complements},
+        evaluation_reference,
+        progress,
+    )
     record = {
         **_record(job, "ok", ""),
         "ablation_policy": evaluation_reference.policy,
@@ -130,8 +134,9 @@ def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[floa
     scores = found.scores
     if scores is not None:
         if scores.shape != graph.exists.shape:
-            raise ValueError(f"the method's scores are {tuple(scores.shape)}, "
-                             f"the graph {tuple(graph.exists.shape)}")  # fmt: skip
+            raise ValueError(
+                f"the method's scores are {tuple(scores.shape)}, the graph {tuple(graph.exists.shape)}"
+            )
         scores = scores.cpu()
         if not scores[graph.exists].isfinite().all():
             raise ValueError("the method's scores are not all finite")
@@ -217,8 +222,7 @@ def _commit() -> dict[str, Any]:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != here.resolve():
             return {"commit": "", "dirty": None}
-        return {"commit": git("rev-parse", "--short=12", "HEAD"),
-                "dirty": bool(git("status", "--porcelain"))}  # fmt: skip
+        return {"commit": git("rev-parse", "--short=12", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "", "dirty": None}
 

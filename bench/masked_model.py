@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bench.graph import EdgeGraph
-from bench.streams import BufferPool, MaskedStream, PlainStream, Stream, TappedStream
+from bench.streams import BufferPool, MaskedStream, PlainStream, Stream, TappedStream, Taps
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -93,7 +93,13 @@ class MaskedModel:
         self,
         tokens: Int[Tensor, "batch pos"],
         edges: Float[Tensor, "receivers senders"] | None = None,
-        reference: Float[Tensor, "senders #batch #pos d_model"] | None = None,
+        reference: Float[
+            Tensor,
+            (
+                senders  # batch #pos d_model
+            ),
+        ]
+        | None = None,
         weights: Mapping[str, Tensor] | None = None,
         answers: tuple[Int[Tensor, " answer"], Int[Tensor, " answer"]] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
@@ -109,18 +115,21 @@ class MaskedModel:
             ValueError: the mask or the tokens do not fit this model.
         """
         self._check(tokens)
-        stream: Stream
-        if edges is None:
-            stream = PlainStream()
-        else:
+        masked_weights = self._masked_weights(weights)
+        stream: Stream = PlainStream()
+        if edges is not None:
             if edges.shape != self.graph.exists.shape:
-                raise ValueError(f"an edge mask of this model is {tuple(self.graph.exists.shape)}, "
-                                 f"not {tuple(edges.shape)}")  # fmt: skip
-            exists = self.graph.exists.to(edges.device)
-            mask = torch.where(exists, edges, 0).to(self.dtype)
+                raise ValueError(
+                    f"an edge mask of this model is {tuple(self.graph.exists.shape)}, "
+                    f"not {tuple(edges.shape)}"
+                )
+            mask = torch.where(self.graph.exists.to(edges.device), edges, 0).to(self.dtype)
             shape = (*tokens.shape, self.architecture.d_model)
-            stream = MaskedStream(mask, reference, shape, self.graph.owners, self._pool)
-        return self._forward(tokens, stream, self._masked_weights(weights), answers, lengths)
+            masks = (edges, *(weights or {}).values())
+            differentiable = torch.is_grad_enabled() and any(m.requires_grad for m in masks)
+            stream = MaskedStream(mask, reference, shape, self.graph.owners, self._pool, differentiable)
+        self._layers(self.embed(tokens), stream, masked_weights, lengths)
+        return self._logits(stream, masked_weights, answers)
 
     @torch.no_grad()
     def senders(
@@ -151,14 +160,15 @@ class MaskedModel:
         self._check(tokens)
         with torch.enable_grad():
             recorder = self._recorder(tokens)
-            stream = TappedStream(recorder, len(self.graph.receivers))
+            taps = Taps(recorder.new_zeros(self.graph.exists.shape))
+            stream = TappedStream(recorder, taps)
             embedded = (self.embed(tokens) if inputs is None else inputs).detach().requires_grad_()
             self._layers(embedded, stream, self.weights, lengths)
             value = loss(self._logits(stream, self.weights, answers))
-        stream.direction = direction(recorder)
+        taps.direction = direction(recorder)
         # the input asked for is the first node of the graph, so the pass runs through every tap
         torch.autograd.grad(value, embedded)
-        return stream.gradients
+        return taps.gradients
 
     def embed(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "n_embed batch pos d_model"]:
         """The embedding senders' outputs: their sum, or token and position apart."""
@@ -168,17 +178,6 @@ class MaskedModel:
         return parts if self.architecture.split_embed else parts.sum(0, keepdim=True)
 
     # ---- the forward, once for every kind of stream
-
-    def _forward(
-        self,
-        tokens: Tensor,
-        stream: Stream,
-        weights: Mapping[str, Tensor],
-        answers: tuple[Tensor, Tensor] | None,
-        lengths: Tensor | None,
-    ) -> Tensor:
-        self._layers(self.embed(tokens), stream, weights, lengths)
-        return self._logits(stream, weights, answers)
 
     def _layers(
         self, embedded: Tensor, stream: Stream, weights: Mapping[str, Tensor], lengths: Tensor | None
@@ -266,7 +265,9 @@ class MaskedModel:
     def _norm(self, x: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
         if self.architecture.norm == "none":
             return x
-        return F.layer_norm(x, x.shape[-1:], weights[f"{name}.w"], weights[f"{name}.b"], self.architecture.eps)
+        return F.layer_norm(
+            x, x.shape[-1:], weights[f"{name}.w"], weights[f"{name}.b"], self.architecture.eps
+        )
 
     def _attention_bias(self, embedded: Tensor, lengths: Tensor | None) -> Tensor | None:
         """Keeps padding out of bidirectional attention."""
@@ -280,8 +281,9 @@ class MaskedModel:
             return self.weights
         unknown = sorted(set(masks) - set(self.weights))
         if unknown:
-            raise ValueError(f"'{unknown[0]}' is no weight of this model; known are "
-                             f"{', '.join(sorted(self.weights))}")  # fmt: skip
+            raise ValueError(
+                f"'{unknown[0]}' is no weight of this model; known are {', '.join(sorted(self.weights))}"
+            )
         return {n: w * masks[n].to(w.dtype) if n in masks else w for n, w in self.weights.items()}
 
     def _recorder(self, tokens: Tensor) -> Tensor:
@@ -290,7 +292,7 @@ class MaskedModel:
 
     def _check(self, tokens: Tensor) -> None:
         if tokens.shape[1] > self.architecture.n_ctx:
-            raise ValueError(f"a prompt of {tokens.shape[1]} tokens is longer than this model's "
-                             f"context of {self.architecture.n_ctx}: shorten it or take another model")  # fmt: skip
-
-
+            raise ValueError(
+                f"a prompt of {tokens.shape[1]} tokens is longer than this model's "
+                f"context of {self.architecture.n_ctx}: shorten it or take another model"
+            )

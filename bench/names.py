@@ -47,7 +47,7 @@ def get_method(spec: str) -> Method:
     """
     name, _, options = spec.partition(":")
     cls = _method_class(name)
-    fields = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+    fields = options_of(cls)
     hints = get_type_hints(cls)
     values: dict[str, Any] = {}
     for pair in filter(None, options.split(",")):
@@ -98,8 +98,9 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
             raise UsageError(f"'{text}' is no size: write a share as 5% or 0.05") from None
         if not 0 < share <= 1:
             hint = f"; did you mean '{text}%'?" if 1 < share <= 100 else ""
-            raise UsageError(f"the size '{text}' is not above 0 and at most 1{hint} "
-                             "(write a share as 5% or 0.05)")  # fmt: skip
+            raise UsageError(
+                f"the size '{text}' is not above 0 and at most 1{hint} (write a share as 5% or 0.05)"
+            )
         sizes.add(share)
     if not sizes:
         raise UsageError("no size is given: write for example --sizes 1%,5%,20%")
@@ -131,8 +132,9 @@ def _method_in_file(path: Path) -> type[Method]:
         raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     found = methods_in(module)
     if len(found) != 1:
-        raise UsageError(f"{path} defines {len(found)} methods, not one: give it one subclass of Method "
-                         "with a name")  # fmt: skip
+        raise UsageError(
+            f"{path} defines {len(found)} methods, not one: give it one subclass of Method with a name"
+        )
     return next(iter(found.values()))
 
 

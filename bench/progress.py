@@ -34,7 +34,9 @@ class ProgressDisplay:
 
     def within(self, done: int, total: int, note: str) -> None:
         """A method's own progress."""
-        self._progress.update(self._step, completed=done, total=total, visible=True, description=note or "discovering")
+        self._progress.update(
+            self._step, completed=done, total=total, visible=True, description=note or "discovering"
+        )
 
     def ended(self, text: str) -> None:
         """One job more is finished."""

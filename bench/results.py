@@ -16,20 +16,54 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from bench.evaluate import EMPTY, FULL, RawOutputs, curve, score
-from bench.files import DamagedFile, UnwritableFolder, load_header, load_tensors, save_tensors, write_atomically
+from bench.files import (
+    DamagedFile,
+    UnwritableFolder,
+    load_header,
+    load_tensors,
+    save_tensors,
+    write_atomically,
+)
 from bench.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "model", "task", "method", "params", "seed", "ablation", "size_requested", "edges_kept",
-    "edge_sparsity", "effective_edges", "weight_density", "kl", "kl_low", "kl_high", "accuracy",
-    "exact_match", "logit_diff", "faithfulness", "complement_kl", "complement_accuracy",
-    "completeness", "choice_accuracy", "complement_choice_accuracy", "chance", "prob_diff",
-    "kl_candidates", "graph", "objective", "seconds", "forward_equivalents", "peak_memory_mb",
-    "status", "status_reason",
-)  # fmt: skip
+    "model",
+    "task",
+    "method",
+    "params",
+    "seed",
+    "ablation",
+    "size_requested",
+    "edges_kept",
+    "edge_sparsity",
+    "effective_edges",
+    "weight_density",
+    "kl",
+    "kl_low",
+    "kl_high",
+    "accuracy",
+    "exact_match",
+    "logit_diff",
+    "faithfulness",
+    "complement_kl",
+    "complement_accuracy",
+    "completeness",
+    "choice_accuracy",
+    "complement_choice_accuracy",
+    "chance",
+    "prob_diff",
+    "kl_candidates",
+    "graph",
+    "objective",
+    "seconds",
+    "forward_equivalents",
+    "peak_memory_mb",
+    "status",
+    "status_reason",
+)
 """Columns of leaderboard.csv that other programs may rely on, first and in this order."""
 ONE_RUN = ("model", "task", "ablation", "graph", "method", "params", "seed")
 """What tells runs apart; of two with the same, the later supersedes."""
@@ -66,10 +100,13 @@ def sole_user(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise BusyFolder(f"another run is writing to {folder}: wait for it or choose another --out") from error
+        raise BusyFolder(
+            f"another run is writing to {folder}: wait for it or choose another --out"
+        ) from error
     except OSError as error:
-        raise UnwritableFolder(f"cannot write to {folder} ({error.strerror or error}): "
-                               "choose another folder with --out") from error  # fmt: skip
+        raise UnwritableFolder(
+            f"cannot write to {folder} ({error.strerror or error}): choose another folder with --out"
+        ) from error
     try:
         yield
     finally:
@@ -168,18 +205,39 @@ def _rows(run: Run) -> list[dict[str, Any]]:
 
 def _bounds(run: Run) -> list[dict[str, Any]]:
     """The rows of the full and of the empty circuit, each the other's complement."""
-    about = ("model", "task", "seed", "ablation", "graph", "n_edges", "n_evaluation", "measure", "dtype",
-             "direction", "position_policy")  # fmt: skip
+    about = (
+        "model",
+        "task",
+        "seed",
+        "ablation",
+        "graph",
+        "n_edges",
+        "n_evaluation",
+        "measure",
+        "dtype",
+        "direction",
+        "position_policy",
+    )
     shared = {name: run.record[name] for name in about}
     raw = RawOutputs.from_tensors(run.tensors)
     rows = []
     for name, complement, share in ((FULL, EMPTY, 1.0), (EMPTY, FULL, 0.0)):
         edges = round(share * run.record["n_edges"])
-        rows.append({
-            **shared, "method": name, "params": "", "size_requested": share, "edges_kept": edges,
-            "effective_edges": edges, "edge_sparsity": 1 - share, "weight_density": 1.0, "status": "ok",
-            "status_reason": "", **score(raw, name, complement, run.record["measure"]),
-        })  # fmt: skip
+        rows.append(
+            {
+                **shared,
+                "method": name,
+                "params": "",
+                "size_requested": share,
+                "edges_kept": edges,
+                "effective_edges": edges,
+                "edge_sparsity": 1 - share,
+                "weight_density": 1.0,
+                "status": "ok",
+                "status_reason": "",
+                **score(raw, name, complement, run.record["measure"]),
+            }
+        )
     return rows
 
 

@@ -16,7 +16,7 @@ hooks, which are slow and obvious.
 from __future__ import annotations
 
 import weakref
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -48,6 +48,7 @@ class BufferPool:
         return memory[:size].view(shape)
 
 
+@runtime_checkable
 class Stream(Protocol):
     """What a forward pass needs of a residual stream."""
 
@@ -91,37 +92,41 @@ class PlainStream:
         return None
 
 
-class TappedStream(PlainStream):
-    """The full model, measuring  direction_s . dL/dx_r  for every edge during the backward pass.
+class Taps:
+    """What a `TappedStream` measures. Apart from the stream, which holds the graph that refers to this."""
 
-    `direction` may be filled in after the forward pass, since only the backward pass reads it.
-    """
-
-    def __init__(self, recorder: Tensor, n_receivers: int) -> None:
-        super().__init__(recorder)
+    def __init__(self, gradients: Float[Tensor, "receivers senders"]) -> None:
+        self.gradients = gradients
         self.direction: Tensor | None = None
-        self.gradients = recorder.new_zeros(n_receivers, len(recorder))
+        """``[senders, batch, pos, d_model]``; may be filled in after the forward pass."""
+
+
+class TappedStream(PlainStream):
+    """The full model, measuring  direction_s . dL/dx_r  for every edge during the backward pass."""
+
+    def __init__(self, recorder: Tensor, taps: Taps) -> None:
+        super().__init__(recorder)
+        self.taps = taps
 
     def read(self, rows: slice, width: int) -> Tensor:
         assert isinstance(self.total, Tensor)
-        return _Tap.apply(self.total, self, rows, width)  # type: ignore[no-any-return, no-untyped-call]
+        return _Tap.apply(self.total, self.taps, rows, width)  # type: ignore[no-any-return]
 
 
 class _Tap(Function):
     """Copies the stream to each receiver; on the way back meets each receiver's own gradient."""
 
     @staticmethod
-    def forward(ctx: Any, total: Tensor, stream: TappedStream, rows: slice, width: int) -> Tensor:
-        ctx.stream, ctx.rows, ctx.width = stream, rows, width
+    def forward(ctx: Any, total: Tensor, taps: Taps, rows: slice, width: int) -> Tensor:
+        ctx.taps, ctx.rows, ctx.width = taps, rows, width
         return total.expand(rows.stop - rows.start, *total.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (grad,) = grads
-        direction = ctx.stream.direction
-        if direction is not None:
-            contracted = direction[: ctx.width].flatten(1) @ grad.flatten(1).T
-            ctx.stream.gradients[ctx.rows, : ctx.width] += contracted.T
+        assert ctx.taps.direction is not None
+        contracted = ctx.taps.direction[: ctx.width].flatten(1) @ grad.flatten(1).T
+        ctx.taps.gradients[ctx.rows, : ctx.width] += contracted.T
         return grad.sum(0), None, None, None
 
 
@@ -139,12 +144,19 @@ class MaskedStream:
     def __init__(
         self,
         edges: Float[Tensor, "receivers senders"],
-        reference: Float[Tensor, "senders #batch #pos d_model"] | None,
+        reference: Float[
+            Tensor,
+            (
+                senders  # batch #pos d_model
+            ),
+        ]
+        | None,
         shape: tuple[int, int, int],
         owners: Tensor,
         pool: BufferPool,
+        differentiable: bool,
     ) -> None:
-        self.differentiable = torch.is_grad_enabled()
+        self.differentiable = differentiable
         n_senders = edges.shape[1]
         self.alive = torch.ones(n_senders, dtype=torch.bool)
         if not self.differentiable:
@@ -173,7 +185,7 @@ class MaskedStream:
             picked = picked[self.wanted[rows].to(picked.device)]
         picked = picked[:, : 1 + self._live_before(width)]
         if self.differentiable:
-            x, self.token = _Read.apply(self.token, picked, self, rows)  # type: ignore[no-untyped-call]
+            x, self.token = _Read.apply(self.token, picked, self, rows)
             if width == len(self.alive):  # the logits' read is the last: no cycle may outlive it
                 self.token = None
             return x  # type: ignore[no-any-return]
@@ -187,7 +199,7 @@ class MaskedStream:
         start = self._live_before(columns.start)
         slots = slice(1 + start, 1 + start + len(out))
         if self.differentiable:
-            self.token = _Write.apply(self.token, out, self, columns, slots)  # type: ignore[no-untyped-call]
+            self.token = _Write.apply(self.token, out, self, columns, slots)
         else:
             self.store(out, columns, slots)
 

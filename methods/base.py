@@ -13,7 +13,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -23,6 +23,7 @@ Objective = Literal["difference", "kl"]
 wrong answers, in logits or in probability), or KL(full || circuit) in nats at the answers."""
 
 
+@runtime_checkable
 class Node(Protocol):
     """One sender or receiver of the node table."""
 
@@ -38,6 +39,7 @@ class Node(Protocol):
     def port(self) -> Literal["q", "k", "v"] | None: ...
 
 
+@runtime_checkable
 class Graph(Protocol):
     """The edges of a model. Rows are receivers, columns senders, both in order of computation."""
 
@@ -81,6 +83,7 @@ class Batch:
         return len(self.clean)
 
 
+@runtime_checkable
 class Problem(Protocol):
     """Everything that a method may use.
 
@@ -125,7 +128,14 @@ class Problem(Protocol):
     def senders(self, batch: Batch) -> Float[Tensor, "senders batch pos d_model"]:
         """Every sender's output in the full model on the clean prompts."""
 
-    def reference(self, batch: Batch) -> Float[Tensor, "senders #batch #pos d_model"]:
+    def reference(
+        self, batch: Batch
+    ) -> Float[
+        Tensor,
+        (
+            senders  # batch #pos d_model
+        ),
+    ]:
         """What a removed edge carries instead of its sender's output, cached."""
 
     def loss(
@@ -137,7 +147,13 @@ class Problem(Protocol):
         self,
         batch: Batch,
         objective: Objective,
-        direction: Float[Tensor, "senders #batch #pos d_model"] | None = None,
+        direction: Float[
+            Tensor,
+            (
+                senders  # batch #pos d_model
+            ),
+        ]
+        | None = None,
         inputs: Float[Tensor, "n_embed batch pos d_model"] | None = None,
     ) -> Float[Tensor, "receivers senders"]:
         """direction_s . d(objective)/d(input of r) at the full model, for every edge s -> r, in one
@@ -165,7 +181,7 @@ class Discovery:
     """How circuits are cut from the scores: the n best, or grown from the logits."""
     edges: Mapping[float, Bool[Tensor, "receivers senders"]] = field(default_factory=dict)
     """Edges kept, by size as it stands in `Problem.sizes`."""
-    weights: Mapping[float, Mapping[str, Bool[Tensor, "..."]]] = field(default_factory=dict)
+    weights: Mapping[float, Mapping[str, Bool[Tensor, ...]]] = field(default_factory=dict)
     """Weights kept, by size and name; what is not named is whole."""
     unaided: Bool[Tensor, "receivers senders"] | None = None
     """The circuit that the method settles on when no size is given."""
@@ -220,5 +236,3 @@ def methods_in(module: Any) -> dict[str, type[Method]]:
         and not inspect.isabstract(value)
         and value.__module__ == module.__name__
     }
-
-

@@ -59,7 +59,7 @@ def connected(graph: Graph, n: int, generator: Generator) -> Bool[Tensor, "recei
     def pick(options: Tensor) -> list[int]:
         """One of the True entries, at random."""
         found = options.nonzero()
-        return found[int(torch.randint(len(found), (), generator=generator))].tolist()  # type: ignore[no-any-return]
+        return found[int(torch.randint(len(found), (), generator=generator))].tolist()
 
     candidates = exists.nonzero()
     candidates = candidates[torch.randperm(len(candidates), generator=generator)]

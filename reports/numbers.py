@@ -25,24 +25,21 @@ def number(value: float, whole: bool = False) -> str:
 
 
 def mean_spread(mean: float, spread: float, whole: bool = False) -> str:
-    """A mean and, where seeds differ, its standard deviation over them: `0.120 ± 0.030`."""
+    """A mean and, where seeds differ, its standard deviation over them: `0.120 ± 0.030`.
+
+    No more decimals than leave three digits of the mean or two of the spread.
+    """
     if not spread > 0 or not math.isfinite(mean):
         return number(mean, whole)
-    plain = mean and 0.001 <= abs(mean) < 1000
-    beside = (
-        f"{spread:.{_decimals(mean)}f}" if plain and not whole else number(spread, whole and spread >= 10)
-    )
-    return f"{number(mean, whole)} ± {beside}"
+    decimals = min(_decimals(mean), max(0, _decimals(spread) - 1))
+    if decimals > 5:
+        return f"{number(mean)} ± {number(spread)}"
+    return f"{mean:,.{decimals}f} ± {spread:,.{decimals}f}"
 
 
 def interval(low: float, high: float) -> str:
     """`[0.100, 0.150]`, or nothing when either end is missing."""
     return "" if math.isnan(low) or math.isnan(high) else f"[{number(low)}, {number(high)}]"
-
-
-def signed(value: float) -> str:
-    """`value` with its sign, or nothing when it is missing."""
-    return "" if math.isnan(value) else f"{'+' if value >= 0 else ''}{number(value)}"
 
 
 def share(value: float) -> str:

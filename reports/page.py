@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.report import Report
+from reports.content import Report
 
 
 def render_page(report: Report, figures: Mapping[str, str]) -> str:

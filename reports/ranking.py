@@ -23,8 +23,12 @@ class Ranking:
     """One setting's mean ranks, best method first."""
 
     setting: Setting
-    ranks: pd.DataFrame
-    """Rows are methods with their parameters; columns `mean`, `cells`, then one mean rank per task."""
+    mean: "pd.Series[float]"
+    """Mean rank by method (with its parameters), lowest first."""
+    scored: "pd.Series[int]"
+    """In how many cells each method was ranked."""
+    by_task: pd.DataFrame
+    """Mean rank over the sizes of a task: methods by tasks."""
     cells: int
     """How many (task, size) cells ranked anybody."""
 
@@ -36,12 +40,10 @@ def rank(entries: Sequence[Entry], metric: Metric) -> list[Ranking]:
         cells = _ranked_cells([entry for entry in entries if entry.setting == setting], metric)
         if not cells:
             continue
-        ranks = pd.DataFrame(cells)  # columns are (task, size) cells, rows are methods
-        table = pd.DataFrame({"mean": ranks.mean(axis=1), "cells": ranks.count(axis=1)})
-        for task in sorted({task for task, _ in cells}):
-            table[task] = ranks[[cell for cell in ranks.columns if cell[0] == task]].mean(axis=1)
-        table = table.sort_index().sort_values("mean", kind="stable")
-        rankings.append(Ranking(setting, table, len(cells)))
+        ranks = pd.DataFrame(list(cells.values()), index=pd.MultiIndex.from_tuples(cells)).T.sort_index()
+        mean = ranks.mean(axis=1).sort_values(kind="stable")
+        by_task = ranks.T.groupby(level=0).mean().T
+        rankings.append(Ranking(setting, mean, ranks.count(axis=1), by_task, len(cells)))
     return rankings
 
 
@@ -62,9 +64,9 @@ def turnovers(rankings: Sequence[Ranking]) -> list[str]:
     for one, two in combinations(rankings, 2):
         if one.setting[:2] != two.setting[:2]:
             continue
-        for a, b in combinations([name for name in one.ranks.index if name in two.ranks.index], 2):
-            first = one.ranks.loc[a, "mean"] - one.ranks.loc[b, "mean"]
-            second = two.ranks.loc[a, "mean"] - two.ranks.loc[b, "mean"]
+        for a, b in combinations([name for name in one.mean.index if name in two.mean.index], 2):
+            first = one.mean[a] - one.mean[b]
+            second = two.mean[a] - two.mean[b]
             if first * second < 0:
                 found.append(
                     f"{one.setting.model}: the order of {a} and {b} turns over "
@@ -75,19 +77,24 @@ def turnovers(rankings: Sequence[Ranking]) -> list[str]:
 
 def ranking_grid(ranking: Ranking, metric: Metric) -> Grid:
     """Methods by mean rank, overall and per task; the lowest mean rank of each column is marked."""
-    columns = [name for name in ranking.ranks.columns if name != "cells"]
-    lowest = {name: ranking.ranks[name].min() for name in columns}
+    tasks = list(ranking.by_task.columns)
     rows = []
-    for method, ranks in ranking.ranks.iterrows():
-        cells = [Cell(number(ranks[name]), "", ranks[name] == lowest[name], ranks[name]) for name in columns]
-        cells.insert(1, Cell(f"{int(ranks['cells'])} of {ranking.cells}", order=-ranks["cells"]))
-        rows.append(Row((Cell(str(method)), *cells)))
+    for method in map(str, ranking.mean.index):
+        scored = int(ranking.scored[method])
+        overall = (_cell(method, ranking.mean), Cell(f"{scored} of {ranking.cells}", order=-float(scored)))
+        each = (_cell(method, ranking.by_task[task]) for task in tasks)
+        rows.append(Row((Cell(method), *overall, *each)))
     headings = (
         Heading("method"),
         Heading("mean rank ↓", meaning=f"mean rank of {metric.label} over tasks and sizes, 1 is best"),
         Heading("cells", meaning="in how many (task, size) cells the method was ranked"),
-        *(Heading(name, meaning=f"mean rank on {name} over its sizes") for name in columns[1:]),
+        *(Heading(name, meaning=f"mean rank on {name} over its sizes") for name in tasks),
     )
-    missing = int(ranking.ranks[columns].isna().sum().sum())
+    missing = int(ranking.by_task.isna().sum().sum())
     notes = (f"{plural(missing, 'cell')} unscored ({DASH}).",) if missing else ()
     return Grid(headings, tuple(rows), 1, notes)
+
+
+def _cell(method: str, column: "pd.Series[float]") -> Cell:
+    rank = float(column[method])
+    return Cell(number(rank), best=rank == float(column.min()), order=rank)

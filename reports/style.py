@@ -16,7 +16,7 @@ INK, GRID, PAPER = "#24292f", "#d8dee4", "#fffffe"
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _BASELINE = "#8b949e"
-_MARKERS = "osD^vPX<>"
+_MARKERS = "osD^PX<>"  # no "v": that is a value on the floor
 _DASHES = ("-", "--", ":")
 
 
@@ -52,7 +52,7 @@ def styled() -> AbstractContextManager[None]:
     """Matplotlib's settings for our figures, both to draw and to save them; restored on leaving."""
     return matplotlib.rc_context(
         {
-            "font.family": "DejaVu Sans",
+            "font.family": ["DejaVu Sans", "sans-serif"],
             "font.size": 9.5,
             "text.color": INK,
             "text.parse_math": False,  # a dollar sign in a method's parameters is a dollar sign

@@ -34,6 +34,7 @@ def _text(value: object) -> str:
 
 def describe(table: pd.DataFrame) -> str:
     """One short paragraph: which model, ablation, graph, seeds and objective, and how to read a value."""
+    table = table[table["status"] == "ok"]
     methods = table[~table["method"].isin(REFERENCES)]
     facts = []
     for column, word in _SHOWN.items():

@@ -24,7 +24,7 @@ def render(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
 def inline(svg: bytes, prefix: str, description: str) -> str:
     """An SVG file's content as an element of an HTML page.
 
-    Ink, grid and paper become the page's own colours, so that the figure follows light and dark;
+    Ink, grid, paper and font become the page's own, so that the figure follows light and dark;
     ids get `prefix`, since several figures share one page; namespaces and metadata, which HTML
     does not need, are dropped.
     """
@@ -33,6 +33,7 @@ def inline(svg: bytes, prefix: str, description: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\s(xmlns(:\w+)?|version)="[^"]*"', "", text)
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text.replace("xlink:href", "href"))
+    text = re.sub(r" font-family: [^;\"]*;", "", text)
     for colour, variable in _THEME.items():
         text = text.replace(colour, variable)
     opening = re.compile(r'<svg width="[^"]*" height="[^"]*"')

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reports.entries import Entry, Stat
 from reports.grid import Cell, Grid, Heading, Row
 from reports.metric import Metric, Metrics
-from reports.numbers import DASH, interval, mean_spread, plural, share, signed
+from reports.numbers import DASH, interval, mean_spread, plural, share
 
 HEADLINE = "kl"
 """The metric that ranks methods; which way it is better comes with its description."""
@@ -18,8 +18,8 @@ class Column:
     """One column of a task's table. An interval is shown where `<metric>_low` and `_high` exist."""
 
     metric: str
-    margin: str = ""
-    """A column shown beside, signed; where it is named, it and not `metric` decides who is best."""
+    judged: bool = True
+    """Whether the best of a size is marked; not for a metric that is no ranking by itself."""
     optional: bool = False
     """Left out of a task where nothing was scored."""
 
@@ -30,7 +30,8 @@ COLUMNS = (
     Column("exact_match"),
     Column("faithfulness"),
     Column("complement_kl"),
-    Column("completeness", margin="completeness_margin"),
+    Column("completeness", judged=False),  # any large circuit reaches 1; its margin is what tells
+    Column("completeness_margin"),
     Column("edges_kept"),
     Column("effective_edges"),
     Column("seconds"),
@@ -51,14 +52,14 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics) -> Grid:
     whole = {column: _is_whole(column, entries) for column in columns}
     rows = []
     for position, entry in enumerate(ranked):
-        names = (Cell(share(entry.size), order=entry.size), Cell(entry.method, entry.params))
+        names = (Cell(entry.method, entry.params), Cell(share(entry.size), order=entry.size))
         cells = [_cell(entry, column, metrics, whole[column], entry in best[column]) for column in columns]
         starts = position == 0 or _size_order(ranked[position - 1]) != _size_order(entry)
         rows.append(Row((*names, *cells), starts, entry.is_reference))
     headings = (
-        Heading("edges asked", meaning="share of all edges that was asked for"),
         Heading("method"),
-        *(_heading(column, metrics) for column in columns),
+        Heading("edges asked", meaning="share of all edges that was asked for"),
+        *(_heading(metrics[column.metric]) for column in columns),
     )
     return Grid(headings, tuple(rows), 2, _unscored(rows, ranked, columns))
 
@@ -86,10 +87,10 @@ def _is_whole(column: Column, entries: Sequence[Entry]) -> bool:
 
 def _best(column: Column, entries: Sequence[Entry], metrics: Metrics) -> list[Entry]:
     """The entries that are best at their size, ties included."""
-    judge = metrics[column.margin or column.metric]
+    judge = metrics[column.metric]
     sizes: dict[tuple[bool, float], list[Entry]] = {}
     for entry in entries:
-        if not entry.is_reference and not math.isinf(_badness(entry, judge)):
+        if column.judged and not entry.is_reference and not math.isinf(_badness(entry, judge)):
             sizes.setdefault(_size_order(entry), []).append(entry)
     best = []
     for rivals in sizes.values():
@@ -102,8 +103,6 @@ def _best(column: Column, entries: Sequence[Entry], metrics: Metrics) -> list[En
 def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: bool) -> Cell:
     stat, metric = entry.stat(column.metric), metrics[column.metric]
     beside = [interval(entry.value(f"{metric.name}_low"), entry.value(f"{metric.name}_high"))]
-    if column.margin and (margin := signed(entry.value(column.margin))):
-        beside.append(f"({margin})")
     if 0 < stat.scored < stat.runs:
         beside.append(f"{stat.scored} of {plural(stat.runs, 'seed')}")
     badness = metric.badness(stat.mean, entry.value("chance"))
@@ -111,10 +110,9 @@ def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: boo
     return Cell(mean_spread(stat.mean, stat.spread, whole), " ".join(filter(None, beside)), best, order)
 
 
-def _heading(column: Column, metrics: Metrics) -> Heading:
-    metric = metrics[column.metric]
-    margin = f" (with its {metrics[column.margin].label})" if column.margin else ""
-    return Heading(metric.heading, metric.unit, metric.description + margin)
+def _heading(metric: Metric) -> Heading:
+    unit = "" if metric.unit in metric.label else metric.unit  # not "edges kept (edges)"
+    return Heading(metric.heading, unit, metric.description)
 
 
 def _unscored(rows: Sequence[Row], entries: Sequence[Entry], columns: Sequence[Column]) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from reports import markdown, svg
+from reports.content import Drawing, Report
 from reports.files import write_atomic
 from reports.markdown import Part, Picture
 from reports.page import render_page
-from reports.report import Drawing, Report, build
+from reports.report import build
 
 
 def write_report(
@@ -43,14 +44,15 @@ def render(report: Report) -> dict[str, bytes]:
         files[f"plots/{drawing.stem}.png"] = svg.render(drawing.figure, "png")
     inline = {d.stem: svg.inline(vectors[d.stem], f"f{i}", d.meaning) for i, d in enumerate(drawings)}
     files["index.html"] = render_page(report, inline).encode()
-    files["leaderboard.md"] = _markdown(report).encode()
+    files["leaderboard.md"] = markdown_page(report).encode()
     return files
 
 
-def _markdown(report: Report) -> str:
+def markdown_page(report: Report) -> str:
+    """`leaderboard.md`: a table per task, the ranking over tasks, then how the jobs ended."""
     overall: list[Part] = [report.ranking_meaning]
     for ranking in report.rankings:
-        overall += [ranking.title, ranking.grid]
+        overall += [*filter(None, [ranking.title]), ranking.grid]
     overall += [*report.turnovers, *([_picture(report.panel)] if report.panel else [])]
     tasks: list[tuple[str, list[Part]]] = [
         (section.title, [*map(_picture, section.figures[:1]), section.grid]) for section in report.tasks

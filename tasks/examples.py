@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -19,6 +19,7 @@ class TaskError(ValueError):
     """A task cannot be built: one line that says what is wrong and what is missing."""
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """The part of a Hugging Face fast tokenizer that tasks use."""
 

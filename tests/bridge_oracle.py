@@ -70,9 +70,7 @@ class BridgeOracle:
         """Every sender's output in the full model, ``[senders, batch, pos, d_model]``."""
         return self.run(tokens, lambda row, x, senders, constant: x, inputs)[1]
 
-    def run(
-        self, tokens: Tensor, receive: Receive, inputs: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def run(self, tokens: Tensor, receive: Receive, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits and senders' outputs; `inputs` stands for the outputs of the embedding senders."""
         rows = {node.name: row for row, node in enumerate(self.graph.receivers)}
         senders: list[Tensor] = []

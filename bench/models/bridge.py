@@ -62,20 +62,23 @@ def _weights(bridge: Any) -> dict[str, Tensor]:
     def norm(block: Any, name: str) -> dict[str, Tensor]:
         return {f"{name}.w": block.weight, f"{name}.b": block.bias}
 
+    # each of these stacks all layers anew when it is asked for
+    q, k, v, o = bridge.W_Q, bridge.W_K, bridge.W_V, bridge.W_O
+    b_q, b_k, b_v, b_o = bridge.b_Q, bridge.b_K, bridge.b_V, bridge.b_O
+    w_in, b_in, w_out, b_out = bridge.W_in, bridge.b_in, bridge.W_out, bridge.b_out
     weights = {"embed.W_E": bridge.W_E, "embed.W_pos": bridge.W_pos}
-    for layer, block in enumerate(bridge.blocks):
-        a, m = f"a{layer}", f"m{layer}"
+    for i, block in enumerate(bridge.blocks):
         weights |= {
-            f"{a}.W_QKV": torch.cat([bridge.W_Q[layer], bridge.W_K[layer], bridge.W_V[layer]]),
-            f"{a}.b_QKV": torch.cat([bridge.b_Q[layer], bridge.b_K[layer], bridge.b_V[layer]]),
-            f"{a}.W_O": bridge.W_O[layer],
-            f"{a}.b_O": bridge.b_O[layer],
-            f"{m}.W_in": bridge.W_in[layer],
-            f"{m}.b_in": bridge.b_in[layer],
-            f"{m}.W_out": bridge.W_out[layer],
-            f"{m}.b_out": bridge.b_out[layer],
-            **norm(block.ln1, f"{a}.norm"),
-            **norm(block.ln2, f"{m}.norm"),
+            f"a{i}.W_QKV": torch.cat([q[i], k[i], v[i]]),
+            f"a{i}.b_QKV": torch.cat([b_q[i], b_k[i], b_v[i]]),
+            f"a{i}.W_O": o[i],
+            f"a{i}.b_O": b_o[i],
+            f"m{i}.W_in": w_in[i],
+            f"m{i}.b_in": b_in[i],
+            f"m{i}.W_out": w_out[i],
+            f"m{i}.b_out": b_out[i],
+            **norm(block.ln1, f"a{i}.norm"),
+            **norm(block.ln2, f"m{i}.norm"),
         }
     weights |= {"logits.W_U": bridge.W_U, "logits.b_U": bridge.b_U, **norm(bridge.ln_final, "logits.norm")}
     return {name: _fast_layout(name, tensor.detach().clone()) for name, tensor in weights.items()}

@@ -59,14 +59,16 @@ def find_model(name: str) -> Path:
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"the model '{name}' is neither known ({', '.join(KNOWN)}), nor a folder, "
-                         f"nor to be had from the hub ({reason})") from error  # fmt: skip
+        raise ModelError(
+            f"the model '{name}' is neither known ({', '.join(KNOWN)}), nor a folder, "
+            f"nor to be had from the hub ({reason})"
+        ) from error
 
 
 def fingerprint(folder: Path) -> str:

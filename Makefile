@@ -1,0 +1,42 @@
+# Two commands: `make leaderboard` and `make test`. Each sets up what it needs.
+# All targets are phony: a folder is named bench.
+.PHONY: leaderboard test test-slow bench lint install clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+leaderboard: install
+	$(BIN)/circuitmark run --config configs/default.yaml --out results
+
+test: install
+	$(BIN)/python -m pytest
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+bench: install
+	$(BIN)/python -m pytest tests/speed --benchmark-only --benchmark-json=results/bench_raw.json
+	$(BIN)/python tests/speed/collect.py results/bench_raw.json results/bench.json
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Installs again only when what is installed has changed.
+install:
+	@mkdir -p results
+	@if ! cmp -s $(STAMP) pyproject.toml 2>/dev/null || [ constraints.txt -nt $(STAMP) ]; then \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+			|| { echo "circuitmark needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }; \
+		set -e; [ -d $(VENV) ] || $(PYTHON) -m venv $(VENV); \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt "pip>=25.1"; \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt torch; \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .; \
+		cp pyproject.toml $(STAMP); \
+	fi
+
+clean:
+	rm -rf $(VENV) results .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,133 @@
+"""`make bench`: what our operations cost in plain Hugging Face forwards of the same batch.
+
+One process, one thread, random weights, after a warm-up. Every round times a plain forward and the
+operation one after the other, so that a machine that slows down slows both; the ratio is the median
+over rounds. Logits at all positions on both sides, a dense mask strictly between 0 and 1, runs for
+references counted in `eap` and `evaluate_10_sizes`. Nothing here is asserted: figures are for reading.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from bench.circuit import Circuit
+from bench.metrics import CURVE_SHARES
+from bench.models.bridge import masked_model
+from bench.select import edges_of_share, top
+
+SHAPES = {
+    "S": ({"n_layer": 4, "n_head": 4, "n_embd": 128, "vocab_size": 1000, "n_positions": 64}, (32, 16)),
+    "M": ({}, (8, 16)),  # GPT-2 small
+}
+ROUNDS = {"S": 30, "M": 9}
+
+
+@dataclass
+class Setting:
+    """A random model, a batch of prompt pairs, and what the operations need."""
+
+    shape: str
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+        config, (batch, pos) = SHAPES[self.shape]
+        self.hf = GPT2LMHeadModel(GPT2Config(**config, bos_token_id=0, eos_token_id=0)).eval()
+        self.model = masked_model(self.hf)
+        self.graph = self.model.graph
+        vocabulary = self.hf.config.vocab_size
+        self.clean, self.corrupted = torch.randint(vocabulary, (2, batch, pos))
+        self.mask = 0.01 + 0.98 * torch.rand(self.graph.exists.shape)
+        self.scores = torch.rand(self.graph.exists.shape)
+        self.reference = self.model.senders(self.corrupted)
+        self.weights = torch.randn(batch, pos, vocabulary)  # a scalar loss: a fixed weighting of the logits
+
+    @torch.no_grad()
+    def plain(self) -> torch.Tensor:
+        return self.hf(self.clean).logits
+
+    @torch.no_grad()
+    def masked_forward(self) -> torch.Tensor:
+        return self.model.run(self.clean, self.mask, self.reference)
+
+    def masked_forward_backward(self) -> torch.Tensor | None:
+        mask = self.mask.clone().requires_grad_()
+        self.model.run(self.clean, mask, self.reference).backward(self.weights)
+        return mask.grad
+
+    def eap(self) -> torch.Tensor:
+        reference = self.model.senders(self.corrupted)
+        return self.model.edge_gradients(
+            self.clean, lambda logits: (logits * self.weights).sum(), lambda senders: reference - senders
+        )
+
+    def eap_ig_5(self) -> torch.Tensor:
+        reference, clean = self.model.senders(self.corrupted), self.model.senders(self.clean)
+        total = torch.zeros(self.graph.exists.shape)
+        for k in range(1, 6):
+            inputs = torch.lerp(reference[:1], clean[:1], k / 5)
+            total += self.model.edge_gradients(
+                self.clean,
+                lambda logits: (logits * self.weights).sum(),
+                lambda senders: reference - clean,
+                inputs,
+            )
+        return total / 5
+
+    @torch.no_grad()
+    def evaluate_10_sizes(self) -> list[float]:
+        """KL of ten circuits, 0.1 % to 100 % of edges, cut from random scores."""
+        full = self.model.run(self.clean).log_softmax(-1)
+        reference = self.model.senders(self.corrupted)
+        kls = []
+        for share in CURVE_SHARES:
+            kept = top(self.graph, self.scores, edges_of_share(self.graph, share))
+            effective = Circuit(self.graph, kept).effective("resample").kept.float()
+            logits = self.model.run(self.clean, effective, reference).log_softmax(-1)
+            kls.append(float((full.exp() * (full - logits)).sum(-1).mean()))
+        return kls
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def setting(request: pytest.FixtureRequest) -> Setting:
+    return Setting(request.param)
+
+
+OPERATIONS = ("masked_forward", "masked_forward_backward", "eap", "eap_ig_5", "evaluate_10_sizes")
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_speed(name: str, setting: Setting, benchmark: BenchmarkFixture) -> None:
+    operation: Callable[[], object] = getattr(setting, name)
+    heavy = name in ("eap_ig_5", "evaluate_10_sizes")
+    rounds = max(3, ROUNDS[setting.shape] // (3 if heavy else 1))
+    for _ in range(2):
+        setting.plain()
+        operation()
+    plain = []
+
+    def time_plain() -> None:
+        started = time.perf_counter()
+        setting.plain()
+        plain.append(time.perf_counter() - started)
+
+    benchmark.pedantic(operation, setup=time_plain, rounds=rounds)
+    ratios = [ours / theirs for ours, theirs in zip(benchmark.stats.stats.data, plain, strict=True)]
+    benchmark.extra_info.update(
+        name=name,
+        shape=setting.shape,
+        ratio=round(statistics.median(ratios), 3),
+        seconds=statistics.median(benchmark.stats.stats.data),
+        plain_seconds=statistics.median(plain),
+        hf_attention=setting.hf.config._attn_implementation,
+        peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    )

@@ -1,0 +1,136 @@
+"""Circuits: set algebra, the effective part (judged by intervention), saving and loading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.ablation import Ablation
+from bench.circuit import Circuit
+from bench.files import DamagedFile, UnwritableFolder
+from bench.graph import EdgeGraph
+from bench.masked_model import MaskedModel
+from bench.problem import make_batches, make_reference
+from problems import random_examples
+
+GRAPH = EdgeGraph(n_layers=2, n_heads=4, n_kv_heads=4)
+
+
+def random_circuit(share: float, seed: int, graph: EdgeGraph = GRAPH) -> Circuit:
+    generator = torch.Generator().manual_seed(seed)
+    return Circuit(graph, graph.exists & (torch.rand(graph.exists.shape, generator=generator) < share))
+
+
+@given(st.floats(0, 1), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_algebra(share: float, seed: int) -> None:
+    """A circuit and its complement share nothing and are everything."""
+    circuit = random_circuit(share, seed)
+    rest = circuit.complement()
+    assert circuit | rest == Circuit.full(GRAPH)
+    assert circuit & rest == Circuit.empty(GRAPH)
+    assert rest.complement() == circuit
+    assert len(circuit) + len(rest) == GRAPH.n_edges
+    assert Circuit.of(GRAPH, circuit) == circuit
+    assert circuit.sparsity == pytest.approx(1 - len(circuit) / GRAPH.n_edges)
+
+
+@pytest.mark.parametrize("ablation", get_args(Ablation))
+@pytest.mark.parametrize("share", [0.03, 0.08, 0.3, 0.7])
+def test_effective_circuit_gives_the_circuits_logits(
+    tiny: MaskedModel, ablation: Ablation, share: float
+) -> None:
+    """Dropping what `effective` drops changes no logit; what it keeps is a subset."""
+    batches = make_batches(tiny, random_examples())
+    reference = make_reference(tiny, ablation, batches)
+    for seed in range(5):
+        circuit = random_circuit(share, seed)
+        effective = circuit.effective(ablation)
+        assert effective | circuit == circuit
+        for batch in batches:
+            activations = reference.of(tiny, batch.corrupted)
+            whole, part = (
+                tiny.run(batch.clean, c.kept.double().requires_grad_(), activations)
+                for c in (circuit, effective)
+            )
+            torch.testing.assert_close(part, whole, rtol=0, atol=1e-12)
+
+
+def test_effective_drops_dead_ends() -> None:
+    """An edge into a head that nobody reads goes always; one out of an unfed head only under resample."""
+    unread = Circuit.of(GRAPH, ["embed->a0.h0.q", "embed->logits"])
+    unfed = Circuit.of(GRAPH, ["a0.h1->m1", "m1->logits", "embed->logits"])
+    for ablation in get_args(Ablation):
+        assert list(unread.effective(ablation)) == ["embed->logits"]
+    assert list(unfed.effective("resample")) == ["embed->logits"]
+    assert unfed.effective("zero") == unfed
+    assert unfed.effective("mean") == unfed
+
+
+def test_nodes_kept_counts_heads_and_mlps() -> None:
+    circuit = Circuit.of(GRAPH, ["embed->a0.h0.q", "a0.h1->m1", "embed->logits"])
+    assert circuit.nodes_kept == 3  # a0.h0, a0.h1, m1; neither the embedding nor the logits
+
+
+def test_complement_leaves_whole_what_was_not_pruned() -> None:
+    """A circuit of weights alone keeps its edges in the complement; unnamed weights stay whole."""
+    mask = torch.tensor([[True, False], [False, False]])
+    weights_only = Circuit(GRAPH, GRAPH.exists.clone(), {"a0.W_O": mask})
+    assert weights_only.complement().kept.equal(GRAPH.exists)
+    assert weights_only.complement().weights["a0.W_O"].equal(~mask)
+    assert weights_only.weight_density == 0.25
+    both = Circuit(GRAPH, random_circuit(0.5, 0).kept, {"a0.W_O": mask})
+    assert len(both.complement()) == GRAPH.n_edges - len(both)
+
+
+def test_saved_and_loaded_alike(tmp_path: Path) -> None:
+    circuit = Circuit(GRAPH, random_circuit(0.2, 1).kept, {"m0.W_in": torch.rand(3, 4) > 0.5})
+    circuit.save(tmp_path / "deep" / "c.safetensors")
+    loaded = Circuit.load(tmp_path / "deep" / "c.safetensors")
+    assert loaded == circuit
+    assert loaded.edges() == circuit.edges()
+    assert loaded.edges()[0][0] == "embed"
+    assert list((tmp_path / "deep").iterdir()) == [tmp_path / "deep" / "c.safetensors"]
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_damaged_file_is_named(tmp_path: Path, keep: int) -> None:
+    """Truncated anywhere, the file and the mend are named in one line."""
+    path = tmp_path / "c.safetensors"
+    random_circuit(0.2, 1).save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DamagedFile, match=r"^.*c\.safetensors cannot be read.*delete it[^\n]*$"):
+        Circuit.load(path)
+
+
+def test_foreign_and_inconsistent_files_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from bench.files import save_tensors
+
+    path = tmp_path / "x.safetensors"
+    save_file({"edges": torch.zeros(2)}, path)
+    with pytest.raises(DamagedFile, match="not written by circuitmark"):
+        Circuit.load(path)
+    save_tensors(path, {"edges": torch.zeros(2, 2, dtype=torch.bool)}, {"format": "circuitmark-circuit-1",
+                 "graph": {"n_layers": 1, "n_heads": 1, "n_kv_heads": 1}})  # fmt: skip
+    with pytest.raises(DamagedFile, match="no whole circuit"):
+        Circuit.load(path)
+
+
+def test_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UnwritableFolder, match=r"cannot write .*taken.*--out"):
+        Circuit.empty(GRAPH).save(tmp_path / "taken" / "c.safetensors")
+
+
+def test_wrong_masks_are_refused() -> None:
+    with pytest.raises(ValueError, match="no edge of this graph"):
+        Circuit(GRAPH, torch.ones_like(GRAPH.exists))
+    with pytest.raises(ValueError, match="bool mask"):
+        Circuit(GRAPH, torch.zeros(2, 2, dtype=torch.bool))
