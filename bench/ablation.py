@@ -32,15 +32,7 @@ class Reference:
 
     def of(
         self, model: MaskedModel, corrupted: Int[Tensor, "batch pos"]
-    ) -> (
-        Float[
-            Tensor,
-            (
-                senders  # batch #pos d_model
-            ),
-        ]
-        | None
-    ):
+    ) -> Float[Tensor, "senders #batch #pos d_model"] | None:
         """The reference activations of a batch; None stands for zero."""
         if self.ablation == "resample":
             return model.senders(corrupted)

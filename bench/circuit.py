@@ -30,7 +30,7 @@ class Circuit:
     graph: EdgeGraph
     kept: Bool[Tensor, "receivers senders"]
     """True where an edge is kept."""
-    weights: Mapping[str, Bool[Tensor, ...]] = field(default_factory=dict)
+    weights: Mapping[str, Bool[Tensor, "..."]] = field(default_factory=dict)
     """True where a weight is kept; weights that are not named are whole."""
 
     def __post_init__(self) -> None:

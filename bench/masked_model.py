@@ -68,6 +68,7 @@ class MaskedModel:
     def __init__(self, architecture: Architecture, weights: Mapping[str, Tensor]) -> None:
         self.architecture = architecture
         self.graph = architecture.graph()
+        self._exists = self.graph.exists  # made here, not inside somebody's inference mode
         self.weights = {name: tensor.detach() for name, tensor in weights.items()}
         self._pool = BufferPool()
 
@@ -93,13 +94,7 @@ class MaskedModel:
         self,
         tokens: Int[Tensor, "batch pos"],
         edges: Float[Tensor, "receivers senders"] | None = None,
-        reference: Float[
-            Tensor,
-            (
-                senders  # batch #pos d_model
-            ),
-        ]
-        | None = None,
+        reference: Float[Tensor, "senders #batch #pos d_model"] | None = None,
         weights: Mapping[str, Tensor] | None = None,
         answers: tuple[Int[Tensor, " answer"], Int[Tensor, " answer"]] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
@@ -123,12 +118,14 @@ class MaskedModel:
                     f"an edge mask of this model is {tuple(self.graph.exists.shape)}, "
                     f"not {tuple(edges.shape)}"
                 )
-            mask = torch.where(self.graph.exists.to(edges.device), edges, 0).to(self.dtype)
+            if reference is not None:
+                self._check_reference(reference, tokens)
+            mask = torch.where(self._exists.to(edges.device), edges, 0).to(self.dtype)
             shape = (*tokens.shape, self.architecture.d_model)
             masks = (edges, *(weights or {}).values())
             differentiable = torch.is_grad_enabled() and any(m.requires_grad for m in masks)
             stream = MaskedStream(mask, reference, shape, self.graph.owners, self._pool, differentiable)
-        self._layers(self.embed(tokens), stream, masked_weights, lengths)
+        self._layers(self.embed(tokens, masked_weights), stream, masked_weights, lengths)
         return self._logits(stream, masked_weights, answers)
 
     @torch.no_grad()
@@ -170,10 +167,13 @@ class MaskedModel:
         torch.autograd.grad(value, embedded)
         return taps.gradients
 
-    def embed(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "n_embed batch pos d_model"]:
+    def embed(
+        self, tokens: Int[Tensor, "batch pos"], weights: Mapping[str, Tensor] | None = None
+    ) -> Float[Tensor, "n_embed batch pos d_model"]:
         """The embedding senders' outputs: their sum, or token and position apart."""
-        token = self.weights["embed.W_E"][tokens]
-        position = self.weights["embed.W_pos"][: tokens.shape[1]].expand_as(token)
+        weights = weights or self.weights
+        token = weights["embed.W_E"][tokens]
+        position = weights["embed.W_pos"][: tokens.shape[1]].expand_as(token)
         parts = torch.stack([token, position])
         return parts if self.architecture.split_embed else parts.sum(0, keepdim=True)
 
@@ -296,3 +296,10 @@ class MaskedModel:
                 f"a prompt of {tokens.shape[1]} tokens is longer than this model's "
                 f"context of {self.architecture.n_ctx}: shorten it or take another model"
             )
+
+    def _check_reference(self, reference: Tensor, tokens: Tensor) -> None:
+        batch, pos = tokens.shape
+        wanted = (len(self.graph.senders), batch, pos, self.architecture.d_model)
+        fits = reference.dim() == 4 and reference.shape[0] == wanted[0] and reference.shape[3] == wanted[3]
+        if not fits or reference.shape[1] not in (1, batch) or reference.shape[2] not in (1, pos):
+            raise ValueError(f"a reference for these tokens is {wanted}, not {tuple(reference.shape)}")

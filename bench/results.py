@@ -188,7 +188,11 @@ class Store:
 
 def _rows(run: Run) -> list[dict[str, Any]]:
     """A row per size; one without a size for a job that did not come to an end."""
-    shared = {name: value for name, value in run.record.items() if name not in ("circuits", "settings")}
+    shared = {
+        name: value
+        for name, value in run.record.items()
+        if not isinstance(value, dict | list) and name != "traceback"
+    }
     if not run.tensors:
         return [shared]
     raw = RawOutputs.from_tensors(run.tensors)

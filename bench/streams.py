@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 
 class BufferPool:
@@ -38,7 +39,9 @@ class BufferPool:
         """An uninitialised tensor, the owner's until the owner is gone."""
         size = torch.Size(shape).numel()
         for i, idle in enumerate(self._idle):
-            if idle.numel() >= size and idle.dtype == like.dtype and idle.device == like.device:
+            alike = idle.dtype == like.dtype and idle.device == like.device
+            # a tensor made in inference mode may never meet autograd
+            if alike and idle.numel() >= size and idle.is_inference() == torch.is_inference_mode_enabled():
                 memory = self._idle.pop(i)
                 break
         else:
@@ -110,7 +113,7 @@ class TappedStream(PlainStream):
 
     def read(self, rows: slice, width: int) -> Tensor:
         assert isinstance(self.total, Tensor)
-        return _Tap.apply(self.total, self.taps, rows, width)  # type: ignore[no-any-return]
+        return _Tap.apply(self.total, self.taps, rows, width)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _Tap(Function):
@@ -122,6 +125,7 @@ class _Tap(Function):
         return total.expand(rows.stop - rows.start, *total.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (grad,) = grads
         assert ctx.taps.direction is not None
@@ -144,13 +148,7 @@ class MaskedStream:
     def __init__(
         self,
         edges: Float[Tensor, "receivers senders"],
-        reference: Float[
-            Tensor,
-            (
-                senders  # batch #pos d_model
-            ),
-        ]
-        | None,
+        reference: Float[Tensor, "senders #batch #pos d_model"] | None,
         shape: tuple[int, int, int],
         owners: Tensor,
         pool: BufferPool,
@@ -185,7 +183,7 @@ class MaskedStream:
             picked = picked[self.wanted[rows].to(picked.device)]
         picked = picked[:, : 1 + self._live_before(width)]
         if self.differentiable:
-            x, self.token = _Read.apply(self.token, picked, self, rows)
+            x, self.token = _Read.apply(self.token, picked, self, rows)  # type: ignore[no-untyped-call]
             if width == len(self.alive):  # the logits' read is the last: no cycle may outlive it
                 self.token = None
             return x  # type: ignore[no-any-return]
@@ -199,7 +197,7 @@ class MaskedStream:
         start = self._live_before(columns.start)
         slots = slice(1 + start, 1 + start + len(out))
         if self.differentiable:
-            self.token = _Write.apply(self.token, out, self, columns, slots)
+            self.token = _Write.apply(self.token, out, self, columns, slots)  # type: ignore[no-untyped-call]
         else:
             self.store(out, columns, slots)
 
@@ -212,10 +210,14 @@ class MaskedStream:
         alive = self.alive[columns]
         if not alive.all():
             reference = reference[alive.to(reference.device)]
-        torch.sub(out, reference, out=self.buffer[slots])
+        if len(out):
+            torch.sub(out, reference, out=self.buffer[slots])
 
     def shift(self, constant: Tensor) -> None:
-        self.buffer[0] += constant.detach()
+        if self.differentiable:
+            self.token = _Shift.apply(self.token, constant, self)  # type: ignore[no-untyped-call]
+        else:
+            self.buffer[0] += constant
 
     def live(self, columns: slice) -> Tensor | None:
         alive = self.alive[columns]
@@ -237,22 +239,23 @@ class _Read(Function):
         return stream.mix(mask, stream.inputs[rows].flatten(1).data), token.clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         grad, token = grads[0].flatten(1), grads[1]
         (mask,) = ctx.saved_tensors
         stream: MaskedStream = ctx.stream
         width = mask.shape[1]
-        senders = slice(1, width)
         assert stream.buffer_grad is not None
         # The last read (the logits', of all senders) is the first to come back: it starts the sums.
         first = width == len(stream.buffer)
-        so_far = stream.buffer_grad[senders].flatten(1)
-        so_far.addmm_(mask[:, senders].T, grad, beta=0.0 if first else 1.0)
+        so_far = stream.buffer_grad[:width].flatten(1)
+        so_far.addmm_(mask.T, grad, beta=0.0 if first else 1.0)
         grad_mask = None
         if ctx.needs_input_grad[1]:
-            # this order of the product is nearly twice as fast as its transpose on CPU
+            # Nobody asks for the first column's, base's. This order of the product is nearly twice as
+            # fast on CPU as its transpose.
             grad_mask = torch.zeros_like(mask)
-            grad_mask[:, senders] = (stream.buffer[senders].flatten(1) @ grad.T).T
+            grad_mask[:, 1:] = (stream.buffer[1:width].flatten(1) @ grad.T).T
         return token, grad_mask, None, None
 
 
@@ -266,6 +269,20 @@ class _Write(Function):
         return token.clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         assert ctx.stream.buffer_grad is not None
         return grads[0], ctx.stream.buffer_grad[ctx.slots], None, None, None
+
+
+class _Shift(Function):
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, constant: Tensor, stream: MaskedStream) -> Tensor:
+        ctx.stream = stream
+        stream.buffer[0] += constant
+        return token.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        return grads[0], ctx.stream.buffer_grad[0].sum((0, 1)), None

@@ -128,14 +128,7 @@ class Problem(Protocol):
     def senders(self, batch: Batch) -> Float[Tensor, "senders batch pos d_model"]:
         """Every sender's output in the full model on the clean prompts."""
 
-    def reference(
-        self, batch: Batch
-    ) -> Float[
-        Tensor,
-        (
-            senders  # batch #pos d_model
-        ),
-    ]:
+    def reference(self, batch: Batch) -> Float[Tensor, "senders #batch #pos d_model"]:
         """What a removed edge carries instead of its sender's output, cached."""
 
     def loss(
@@ -147,13 +140,7 @@ class Problem(Protocol):
         self,
         batch: Batch,
         objective: Objective,
-        direction: Float[
-            Tensor,
-            (
-                senders  # batch #pos d_model
-            ),
-        ]
-        | None = None,
+        direction: Float[Tensor, "senders #batch #pos d_model"] | None = None,
         inputs: Float[Tensor, "n_embed batch pos d_model"] | None = None,
     ) -> Float[Tensor, "receivers senders"]:
         """direction_s . d(objective)/d(input of r) at the full model, for every edge s -> r, in one
@@ -181,7 +168,7 @@ class Discovery:
     """How circuits are cut from the scores: the n best, or grown from the logits."""
     edges: Mapping[float, Bool[Tensor, "receivers senders"]] = field(default_factory=dict)
     """Edges kept, by size as it stands in `Problem.sizes`."""
-    weights: Mapping[float, Mapping[str, Bool[Tensor, ...]]] = field(default_factory=dict)
+    weights: Mapping[float, Mapping[str, Bool[Tensor, "..."]]] = field(default_factory=dict)
     """Weights kept, by size and name; what is not named is whole."""
     unaided: Bool[Tensor, "receivers senders"] | None = None
     """The circuit that the method settles on when no size is given."""

@@ -45,7 +45,7 @@ def measured(model: Any, tokenizer: Any, name: str) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     ("name", "least_accuracy", "least_difference"),
-    [("ioi", 0.99, 0.9), ("ioi_t1", 0.99, 0.9), ("gp", 0.99, 0.9), ("gt", 0.9, 0.65)],
+    [("ioi", 0.99, 0.75), ("ioi_t1", 0.99, 0.75), ("gp", 0.99, 0.95), ("gt", 0.99, 0.65)],
 )
 def test_it_does_the_tasks_on_prompts_it_has_not_seen(
     name: str, least_accuracy: float, least_difference: float, model: Any, tokenizer: Any

@@ -383,7 +383,7 @@ def test_second_derivatives_are_refused() -> None:
     mask = torch.rand(model.graph.exists.shape, generator=seeded("mask")).double().requires_grad_()
     value = loss(model.run(PROMPTS[0], mask, lengths=LENGTHS))
     (gradient,) = torch.autograd.grad(value, mask, create_graph=True)
-    with pytest.raises(RuntimeError, match="twice"):
+    with pytest.raises(RuntimeError):
         torch.autograd.grad(gradient.square().sum(), mask)
 
 

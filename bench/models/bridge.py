@@ -41,8 +41,10 @@ def masked_model(model: PreTrainedModel) -> MaskedModel:
     cfg = bridge.cfg
     if cfg.act_fn not in ACTIVATIONS:
         raise ValueError(f"the activation '{cfg.act_fn}' of {name} is not carried")
-    if getattr(cfg, "scale_attn_by_inverse_layer_idx", False):
-        raise ValueError(f"{name} scales attention by its layer's number, which is not carried")
+    config = model.config
+    unlike = getattr(config, "scale_attn_by_inverse_layer_idx", False)
+    if unlike or not getattr(config, "scale_attn_weights", True):
+        raise ValueError(f"this {name} does not scale attention by the root of d_head, which is not carried")
     architecture = Architecture(
         n_layers=cfg.n_layers,
         n_heads=cfg.n_heads,

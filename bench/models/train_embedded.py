@@ -58,7 +58,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="[PAD]",
         unk_token="[UNK]",
@@ -136,13 +136,13 @@ def train(model: GPT2LMHeadModel, data: Sequences) -> None:
         tokens = torch.from_numpy(data.tokens[rows])[:, : int(answer_at.max()) + 1]
         loss = weighted_loss(model(tokens[:, :-1]).logits, tokens[:, 1:], answer_at - 1)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % 100 == 0 or step == STEPS - 1:
             print(f"step {step:5d}  loss {loss.item():.4f}", flush=True)
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
 
 
 def weighted_loss(
