@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.experiment import Experiment, Job
+    from bench.results import Store
 
 app = typer.Typer(
     name="circuitmark",
@@ -136,7 +139,9 @@ def _run_jobs(experiment: Experiment, out: Path, n: int, threads: int, refuse_un
                     display.ended(f"{job.task} {job.method} seed {job.seed}: {status}")
         else:
             print(f"all {len(jobs)} jobs are finished already", file=sys.stderr)
-        _write_report(out, out)
+        if not store.is_reported():
+            _write_report(store, out)
+        _show(store)
     return "failed" not in statuses
 
 
@@ -158,34 +163,49 @@ def _try_tasks(jobs: list[Job]) -> None:
                 ) from error
 
 
-def _write_report(results: Path, out: Path) -> None:
-    """Tables, plots and the page from a results folder; prints the table."""
-    from dataclasses import asdict
+def _nonempty(store: Store) -> pd.DataFrame:
+    """The table of a results folder; a usage error when it holds no runs."""
+    from bench.names import UsageError
 
-    from rich.console import Console
+    table = store.table()
+    if not len(table):
+        raise UsageError(
+            f"{store.folder} holds no results: make some with circuitmark run --out {store.folder}"
+        )
+    return table
 
+
+def _write_report(store: Store, out: Path) -> None:
+    """Writes the leaderboard of a results folder: tables, plots, the page."""
     import reports
     from bench.files import UnwritableFolder
     from bench.metrics import METRICS
-    from bench.names import UsageError
     from bench.results import Store
 
-    table = Store(results).table()
-    if not len(table):
-        raise UsageError(f"{results} holds no results: make some with circuitmark run --out {results}")
-    described = [asdict(metric) for metric in METRICS]
-    paths = Store(out).write_table(table)
+    table = _nonempty(store)
+    Store(out).write_table(table)
     try:
-        paths += reports.write_report(table, described, out)
+        reports.write_report(table, [asdict(metric) for metric in METRICS], out)
     except OSError as error:
         raise UnwritableFolder(
             f"cannot write the report to {out} ({error.strerror or error}): "
             "free some space there or choose another folder with --out"
         ) from error
+
+
+def _show(store: Store) -> None:
+    """Prints the table, and where to find more."""
+    import pandas as pd
+    from rich.console import Console
+
+    import reports
+    from bench.metrics import METRICS
+
+    table = pd.read_parquet(store.folder / "leaderboard.parquet")
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(reports.terminal_table(table, described))
-    for path in (out / "leaderboard.csv", out / "leaderboard.md", out / "index.html"):
-        print(f"wrote {path}")
+    console.print(reports.terminal_table(table, [asdict(metric) for metric in METRICS]))
+    for name in ("leaderboard.csv", "leaderboard.md", "index.html"):
+        print(store.folder / name)
 
 
 @app.command("list")
@@ -216,8 +236,6 @@ def _listed(kind: Kind) -> list[dict[str, Any]]:
 
         return [{"name": name, "description": description} for name, description in KNOWN.items()]
     if kind is Kind.metrics:
-        from dataclasses import asdict
-
         from bench.metrics import METRICS
 
         return [asdict(metric) for metric in METRICS]
@@ -238,18 +256,16 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
 ) -> None:
     """Writes tables, plots and one offline page from stored results."""
-    _existing(results)
-    _write_report(results, out or results)
+    store = _existing(results)
+    _write_report(store, out or results)
+    _show(type(store)(out or results))
 
 
 @app.command()
 def rescore(results: Folder) -> None:
     """Computes every metric again from the stored raw outputs; no model is run."""
-    from bench.results import Store
-
-    _existing(results)
-    table = Store(results).table()
-    for path in Store(results).write_table(table):
+    store = _existing(results)
+    for path in store.write_table(_nonempty(store)):
         print(f"wrote {path}")
 
 
@@ -261,8 +277,10 @@ def cite(method: Annotated[list[str], typer.Argument(help="Names of methods.")])
     print("\n\n".join(get_method(name).citation for name in method))
 
 
-def _existing(results: Path) -> None:
+def _existing(results: Path) -> Store:
     from bench.names import UsageError
+    from bench.results import Store
 
     if not (results / "runs").is_dir():
         raise UsageError(f"{results} holds no results: make some with circuitmark run --out {results}")
+    return Store(results)

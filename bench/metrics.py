@@ -88,12 +88,19 @@ def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
     return (log_full.exp() * (log_full - run.candidate_logits.log_softmax(-1))).sum(-1)
 
 
-def kendall_tau(full: Outputs, run: Outputs) -> Float[np.ndarray, " answer"]:
-    """Kendall's tau-b between the full model's and the run's order of the candidates."""
-    from scipy.stats import kendalltau
+def kendall_tau(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
+    """Kendall's tau-b between the full model's and the run's order of the candidates.
 
-    pairs = zip(full.candidate_logits.numpy(), run.candidate_logits.numpy(), strict=True)
-    return np.array([kendalltau(a, b).statistic for a, b in pairs])
+    All answers at once; scipy's, which a test holds it to, takes a second for a thousand.
+    """
+
+    def order(outputs: Outputs) -> Tensor:
+        logits = outputs.candidate_logits
+        return (logits[:, :, None] - logits[:, None, :]).sign()
+
+    x, y = order(full), order(run)
+    untied = x.square().sum((1, 2)) * y.square().sum((1, 2))
+    return (x * y).sum((1, 2)) / untied.sqrt()
 
 
 def measure_of(name: str, run: Outputs, answers: Answers) -> Float[Tensor, " answer"]:

@@ -156,6 +156,12 @@ class Store:
             except KeyError as error:
                 raise DamagedFile(f"{path} is no run of circuitmark: move it away") from error
 
+    def is_reported(self) -> bool:
+        """Whether the Markdown page, which is written last, is younger than every run."""
+        page = self.folder / "leaderboard.md"
+        runs = (self.folder / "runs").glob("*.safetensors")
+        return page.exists() and all(run.stat().st_mtime <= page.stat().st_mtime for run in runs)
+
     def table(self) -> pd.DataFrame:
         """The leaderboard in long form: a row per model, task, method, seed, ablation and size."""
         import pandas as pd

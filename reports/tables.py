@@ -8,6 +8,7 @@ from reports.entries import Entry, Stat
 from reports.grid import Cell, Grid, Heading, Row
 from reports.metric import Metric, Metrics
 from reports.numbers import DASH, interval, mean_spread, plural, share
+from reports.style import is_baseline
 
 HEADLINE = "kl"
 """The metric that ranks methods; which way it is better comes with its description."""
@@ -86,11 +87,12 @@ def _is_whole(column: Column, entries: Sequence[Entry]) -> bool:
 
 
 def _best(column: Column, entries: Sequence[Entry], metrics: Metrics) -> list[Entry]:
-    """The entries that are best at their size, ties included."""
+    """The entries that are best at their size, ties included; nobody competes with a random circuit."""
     judge = metrics[column.metric]
     sizes: dict[tuple[bool, float], list[Entry]] = {}
     for entry in entries:
-        if column.judged and not entry.is_reference and not math.isinf(_badness(entry, judge)):
+        rival = not entry.is_reference and not is_baseline(entry.label)
+        if column.judged and rival and not math.isinf(_badness(entry, judge)):
             sizes.setdefault(_size_order(entry), []).append(entry)
     best = []
     for rivals in sizes.values():

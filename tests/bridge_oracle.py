@@ -120,6 +120,6 @@ class BridgeOracle:
         logits = self.bridge.run_with_hooks(
             tokens, fwd_hooks=[(name, partial(counted, name)) for name in hooks]
         )
-        # With a switch off, a hook is accepted and never fires.
+        # With a switch off, `hook_dict` takes a hook that never fires; here it would be noticed.
         assert fired == Counter(list(hooks)), f"silent hooks: {sorted(set(hooks) - set(fired))}"
         return logits, torch.stack(senders)

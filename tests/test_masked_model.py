@@ -387,6 +387,19 @@ def test_second_derivatives_are_refused() -> None:
         torch.autograd.grad(gradient.square().sum(), mask)
 
 
+def test_logits_carry_a_gradient_only_where_one_is_wanted(case: Tiny) -> None:
+    """To any mask of edges or weights, and not in a `no_grad` block."""
+    plain, wanted = case.mask("soft0"), case.mask("soft0").requires_grad_()
+    weights = {"m0.W_in": torch.ones_like(case.model.weights["m0.W_in"]).requires_grad_()}
+    assert not case.model.run(case.clean).requires_grad
+    assert not case.model.run(case.clean, plain).requires_grad
+    assert case.model.run(case.clean, wanted).requires_grad
+    assert case.model.run(case.clean, plain, weights=weights).requires_grad
+    assert case.model.run(case.clean, weights=weights).requires_grad
+    with torch.no_grad():
+        assert not case.model.run(case.clean, wanted, weights=weights).requires_grad
+
+
 # ---- buffers, lent from run to run
 
 
@@ -429,6 +442,22 @@ def test_a_run_is_freed_with_its_logits(case: Tiny, backward: bool, monkeypatch:
             value.backward()
         del value
         assert not alive
+    finally:
+        gc.enable()
+
+
+def test_edge_gradients_free_what_they_recorded(case: Tiny) -> None:
+    """The senders' outputs go as soon as the call returns."""
+    recorded: list[weakref.ref[Tensor]] = []
+
+    def towards(z: Tensor) -> Tensor:
+        recorded.append(weakref.ref(z))
+        return torch.ones_like(z)
+
+    gc.disable()
+    try:
+        case.model.edge_gradients(case.clean, loss, towards)
+        assert [there() for there in recorded] == [None]
     finally:
         gc.enable()
 
@@ -593,7 +622,7 @@ TRACR = Architecture(
 SHAPES = {
     "tracr": TRACR,
     "tracr_joint": replace(TRACR, split_embed=False),
-    "grouped": replace(TRACR, n_heads=4, causal=True, norm="layer", split_embed=False),
+    "grouped": replace(TRACR, n_heads=6, n_kv_heads=3, causal=True, norm="layer", split_embed=False),
     "multi_query": replace(TRACR, n_heads=3, n_kv_heads=1, causal=True, norm="layer"),
     "parallel": replace(TRACR, n_layers=3, parallel=True, causal=True, norm="layer"),
     "grouped_parallel": replace(TRACR, n_heads=4, parallel=True),
@@ -696,7 +725,8 @@ def test_other_shapes_equal_a_naive_loop(shape: str, ablation: str) -> None:
     removed = model.senders(corrupted, LENGTHS) if ablation == "resample" else None
     soft = torch.rand(model.graph.exists.shape, generator=seeded("mask"), dtype=torch.float64)
     ones, zeros = torch.ones_like(soft), torch.zeros_like(soft)
-    for mask in (ones, zeros, soft, (soft < 0.5).double(), (soft < 0.1).double()):
+    later_heads = torch.tensor([node.head not in (0, 1) for node in model.graph.senders])
+    for mask in (ones, zeros, soft, soft * later_heads, (soft < 0.5).double(), (soft < 0.1).double()):
         assert_naive(model, mask, removed, differentiable=True)
         assert_naive(model, mask, removed, differentiable=False)
     full = model.run(clean, lengths=LENGTHS)
@@ -741,7 +771,7 @@ def test_padding_is_never_read(case: Tiny) -> None:
 
 @st.composite
 def architectures(draw: st.DrawFn) -> Architecture:
-    n_kv_heads = draw(st.integers(1, 2))
+    n_kv_heads = draw(st.integers(1, 3))
     return replace(
         TRACR,
         n_layers=draw(st.integers(1, 3)),
@@ -762,6 +792,7 @@ def test_any_shape_and_any_binary_mask(
     """The naive loop agrees on every combination of options, however sparse the mask."""
     model = random_model(arch)
     generator = torch.Generator().manual_seed(seed)
-    mask = torch.rand(model.graph.exists.shape, generator=generator, dtype=torch.float64) < density
+    mask = torch.rand(model.graph.exists.shape, generator=generator) < density
+    mask &= torch.rand(mask.shape[1], generator=generator) < 0.5  # empty columns
     removed = model.senders(PROMPTS[1], LENGTHS) if resample else None
     assert_naive(model, mask.double(), removed, differentiable)

@@ -59,6 +59,10 @@ def test_kendall_against_scipy() -> None:
     full, run = (outputs_of(logits(s), logits(0), CANDIDATES) for s in (0, 1))
     ours = metrics.kendall_tau(full, run)
     assert ours[0] == pytest.approx(kendalltau(full.candidate_logits[0], run.candidate_logits[0]).statistic)
+    tied = torch.randint(5, (2, 3, 100), generator=torch.Generator().manual_seed(0)).double()
+    x, y = (Outputs(t, t[:, 0], t[:, 0].long(), t[:, 0]) for t in tied)
+    theirs = [kendalltau(a, b).statistic for a, b in zip(*tied, strict=True)]
+    assert metrics.kendall_tau(x, y).tolist() == pytest.approx(theirs)
 
 
 def test_recovered_share() -> None:
