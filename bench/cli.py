@@ -85,7 +85,7 @@ def run(
     jobs: Annotated[int, typer.Option("-j", min=1, help="Processes; 1 stays in this one.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each job.")] = 1,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
-    quick: Annotated[bool, typer.Option("--quick", help=f"Only {', '.join(QUICK)}.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help=f"Only {', '.join(QUICK)}, drawn once.")] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file; options typed here win over it.")] = None,
 ) -> None:
     """Runs methods on tasks, scores every circuit, and writes the leaderboard.
@@ -102,6 +102,7 @@ def run(
         "ablation": ablation,
         "seeds": seeds,
         "sizes": sizes.split(",") if sizes is not None else None,
+        "random_draws": 1 if quick else None,
     }
     typed: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value

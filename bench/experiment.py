@@ -21,8 +21,6 @@ from bench.results import BASELINE
 NUMERICS = 1
 """Version of everything in `bench` that determines numbers. A golden-value test fails when they move."""
 
-RANDOM_DRAWS = 5
-
 DTYPES = ("float32", "float64")
 
 
@@ -36,6 +34,9 @@ class Experiment:
     sizes: tuple[str, ...] = ("1%", "2%", "5%", "10%", "20%")
     ablation: Ablation = "resample"
     seeds: int = 1
+    random_draws: int = 5
+    """Seeds of the random connected circuits, when these are more. Completeness is read beside their
+    complements', and whether one of them holds the edge that matters is a toss of a coin."""
     n_discovery: int = 200
     n_evaluation: int = 200
     dtype: str = "float32"
@@ -81,15 +82,13 @@ class Experiment:
             raise unknown("ablation", self.ablation, ABLATIONS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
-        for name in ("seeds", "n_discovery", "n_evaluation"):
+        for name in ("seeds", "random_draws", "n_discovery", "n_evaluation"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
 
     def jobs(self) -> list[Job]:
         """All jobs, tasks outermost; random connected circuits are always among them.
 
-        These are drawn at least `RANDOM_DRAWS` times: completeness is read beside their complements',
-        and whether a single one happens to hold the one edge that matters is a toss of a coin.
 
         Raises:
             UsageError, ModelError: a name, an option or a size is wrong.
@@ -109,7 +108,7 @@ class Experiment:
                 self.n_evaluation, self.dtype, self.split_embed)
             for task in dict.fromkeys(self.tasks)
             for spec in specs
-            for seed in range(max(self.seeds, RANDOM_DRAWS) if _is_baseline(spec) else self.seeds)
+            for seed in range(max(self.seeds, self.random_draws) if _is_baseline(spec) else self.seeds)
         ]  # fmt: skip
 
 

@@ -447,17 +447,18 @@ def test_a_run_is_freed_with_its_logits(case: Tiny, backward: bool, monkeypatch:
 
 
 def test_edge_gradients_free_what_they_recorded(case: Tiny) -> None:
-    """The senders' outputs go as soon as the call returns."""
-    recorded: list[weakref.ref[Tensor]] = []
+    """The senders' outputs and the direction go as soon as the call returns."""
+    large: list[weakref.ref[Tensor]] = []
 
     def towards(z: Tensor) -> Tensor:
-        recorded.append(weakref.ref(z))
-        return torch.ones_like(z)
+        direction = torch.ones_like(z)
+        large.extend([weakref.ref(z), weakref.ref(direction)])
+        return direction
 
     gc.disable()
     try:
         case.model.edge_gradients(case.clean, loss, towards)
-        assert [there() for there in recorded] == [None]
+        assert [there() for there in large] == [None, None]
     finally:
         gc.enable()
 
