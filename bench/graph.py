@@ -39,11 +39,14 @@ class Node:
 
 @dataclass(frozen=True)
 class EdgeGraph:
-    """All edges of one model shape. Receivers are rows, senders are columns, in computing order.
+    """All edges of one model shape. Receivers are rows, senders are columns, in order of computation.
 
     The senders that a receiver reads are always a prefix of the columns (`widths`), because
     everything computed earlier stays in the residual stream; in a parallel block the MLP's prefix
     simply ends before the heads of its own layer.
+
+    Raises:
+        ValueError: the heads cannot be shared out evenly among the KV heads.
     """
 
     n_layers: int
@@ -53,6 +56,10 @@ class EdgeGraph:
     """True when attention and MLP of a layer read the same residual stream (GPT-NeoX)."""
     split_embed: bool = False
     """True when token and position embedding are two senders, ``tok`` and ``pos``."""
+
+    def __post_init__(self) -> None:
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"{self.n_heads} heads cannot share {self.n_kv_heads} KV heads evenly")
 
     @property
     def n_embed(self) -> int:

@@ -12,7 +12,7 @@ import gc
 import inspect
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -112,15 +112,6 @@ def case() -> Tiny:
 def counted(request: pytest.FixtureRequest) -> Tiny:
     """In float64, with the embedding as one sender and as two."""
     return tiny(split_embed=request.param)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On tensors this small a second thread only waits, up to ten times as long on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def loss(logits: Tensor) -> Tensor:

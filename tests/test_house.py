@@ -1,0 +1,109 @@
+"""The structure of the house: who imports whom, what starts quickly, what never happens."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import circuitmark
+
+ROOT = Path(__file__).parent.parent
+LEAVES = ("methods", "tasks", "tracr_ground_truth", "reports")
+SOURCES = [file for room in circuitmark.ROOMS for file in (ROOT / room).rglob("*.py")]
+
+
+def imported(file: Path) -> set[str]:
+    """Full names of the modules that a file imports, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_leaves_know_neither_bench_nor_each_other(leaf: str) -> None:
+    others = {*circuitmark.ROOMS, "circuitmark"} - {leaf}
+    for file in (ROOT / leaf).rglob("*.py"):
+        met = {name.partition(".")[0] for name in imported(file)} & others
+        assert not met, f"{file.relative_to(ROOT)} imports {met}"
+
+
+def test_bench_has_no_circle() -> None:
+    """No module of ours imports itself through others, functions' own imports counted."""
+    modules = {".".join(f.relative_to(ROOT).with_suffix("").parts): f for f in SOURCES}
+    arrows = {name: imported(file) & modules.keys() for name, file in modules.items()}
+
+    def reach(name: str, seen: frozenset[str]) -> set[str]:
+        return set().union(*({n} | reach(n, seen | {n}) for n in arrows[name] - seen))
+
+    circles = [name for name in modules if name in reach(name, frozenset())]
+    assert not circles
+
+
+def test_engine_imports_torch_alone() -> None:
+    """The core loads on a machine that has torch, numpy and jaxtyping, and nothing heavier."""
+    heavy = ("transformers", "transformer_lens", "matplotlib", "pandas", "scipy", "sklearn", "jax", "dask")
+    code = (
+        "import sys, bench.evaluate, bench.problem, bench.select, methods.eap, methods.random_edges;"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_nothing_unpickles() -> None:
+    for file in [*SOURCES, ROOT / "circuitmark.py"]:
+        text = file.read_text()
+        for word in ("import pickle", "torch.load(", "allow_pickle=True", "joblib", "trust_remote_code=True"):
+            assert word not in text, f"{file.relative_to(ROOT)} has {word}"
+
+
+def test_tests_shadow_no_room() -> None:
+    folders = {path.name for path in (ROOT / "tests").rglob("*") if path.is_dir()}
+    assert not folders & set(circuitmark.ROOMS)
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_files_stay_readable() -> None:
+    for file in SOURCES:
+        assert len(file.read_text().splitlines()) <= 400, file
+
+
+def test_everything_public_has_a_docstring() -> None:
+    """Modules, classes and functions without a leading underscore; members of documented contracts aside."""
+    for file in SOURCES:
+        tree = ast.parse(file.read_text())
+        if file.name != "__init__.py" or tree.body:
+            assert ast.get_docstring(tree), file
+        for node in tree.body:
+            named = isinstance(node, ast.FunctionDef | ast.ClassDef)
+            if named and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{file.relative_to(ROOT)}: {node.name}"
+
+
+def test_plugins_find_the_contract() -> None:
+    from methods.base import Discovery, Method, Problem
+
+    assert (circuitmark.Method, circuitmark.Problem, circuitmark.Discovery) == (Method, Problem, Discovery)
+    with pytest.raises(AttributeError, match="no attribute 'Methods'"):
+        circuitmark.Methods  # noqa: B018
+
+
+def test_strangers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A foreign package that bears a room's name is noticed before anything runs."""
+    assert circuitmark.strangers(ROOT) == []
+    (tmp_path / "tasks.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "tasks", raising=False)
+    importlib.invalidate_caches()
+    named = circuitmark.strangers(ROOT)
+    assert len(named) == 1
+    assert named[0].startswith("tasks (")
