@@ -101,16 +101,18 @@ class Circuit:
         A kind that was not pruned stays whole: the complement of a circuit that keeps every edge
         and prunes weights has every edge, and weights that are not named stay whole.
         """
-        pruned_edges = len(self) < self.graph.n_edges or not self.weights
-        kept = self.graph.exists & ~self.kept if pruned_edges else self.kept
-        return Circuit(self.graph, kept, {name: ~mask for name, mask in self.weights.items()})
+        prunes_weights = not all(mask.all() for mask in self.weights.values())
+        prunes_edges = len(self) < self.graph.n_edges or not prunes_weights
+        kept = self.graph.exists & ~self.kept if prunes_edges else self.kept
+        return Circuit(self.graph, kept, {n: ~mask for n, mask in self.weights.items() if prunes_weights})
 
     def effective(self, ablation: Ablation) -> Circuit:
         """The edges that can matter: those on a path to the logits and, under resample, from the input.
 
         Under zero and mean a sender that nothing feeds still has an output (its biases', one and the
-        same for every input), so there only the way to the logits counts. The logits are the same
-        as the whole circuit's; a test holds them equal.
+        same for every input), so there only the way to the logits counts; likewise where weights are
+        masked, for then an unfed sender differs from its reference. The logits are the same as the
+        whole circuit's; a test holds them equal.
         """
         owners = self.graph.owners.bool()
         reaches = torch.zeros(len(self.graph.senders), dtype=torch.bool)
@@ -120,7 +122,7 @@ class Circuit:
             if reaches[column]:
                 useful |= owners[:, column]
         kept = self.kept & useful[:, None]
-        if ablation == "resample":
+        if ablation == "resample" and not self.weights:
             fed = torch.arange(len(reaches)) < self.graph.n_embed
             for column in range(self.graph.n_embed, len(reaches)):
                 fed[column] = (self.kept[owners[:, column]] & fed).any()
@@ -139,12 +141,10 @@ class Circuit:
         read = self.graph.owners.bool()[self.kept.any(1)].any(0)
         return int(((self.kept.any(0) | read) & computing).sum())
 
-    @property
-    def weight_density(self) -> float:
-        """Share of attention and MLP matrix entries kept, over the pruned matrices; 1 when none was."""
-        matrices = [mask for name, mask in self.weights.items() if ".W_" in name]
-        total = sum(mask.numel() for mask in matrices)
-        return sum(int(mask.sum()) for mask in matrices) / total if total else 1.0
+    def weight_density(self, matrices: Mapping[str, int]) -> float:
+        """Share of weights kept over `matrices` (entries by name), of which unnamed ones are whole."""
+        kept = {name: int(mask.sum()) for name, mask in self.weights.items()}
+        return sum(kept.get(name, entries) for name, entries in matrices.items()) / sum(matrices.values())
 
     def save(self, path: Path | str) -> None:
         """Writes one safetensors file whose header holds the graph as JSON; atomic, never a pickle."""

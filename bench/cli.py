@@ -50,7 +50,7 @@ def run_app() -> None:
 def _exit_code(error: Exception) -> int | None:
     """2 for what was typed wrongly, 1 for what went wrong, None for our own faults."""
     kind = {cls.__name__ for cls in type(error).__mro__}
-    if kind & {"UsageError", "ModelError", "TaskError"}:
+    if kind & {"UsageError", "ModelError", "TaskError", "MixedSettings"}:
         return 2
     return 1 if kind & {"DamagedFile", "UnwritableFolder", "BusyFolder", "BrokenProcessPool"} else None
 
@@ -121,11 +121,13 @@ def _run_jobs(experiment: Experiment, out: Path, n: int, threads: int, refuse_un
 
     jobs = experiment.jobs()
     store = Store(out)
+    store.check_setting(asdict(jobs[0]), jobs[0].model_name, jobs[0].model_hash)
     open_jobs = [job for job in jobs if not store.finished(job.stem)]
     if open_jobs and refuse_unfit:
         _try_tasks(open_jobs)
     statuses = []
     with sole_user(out):
+        store.confirm(job.stem for job in jobs if job not in open_jobs)
         if open_jobs:
             from bench import executors
 
@@ -166,9 +168,10 @@ def _try_tasks(jobs: list[Job]) -> None:
 
 def _nonempty(store: Store) -> pd.DataFrame:
     """The table of a results folder; a usage error when it holds no runs."""
+    from bench.leaderboard import leaderboard
     from bench.names import UsageError
 
-    table = store.table()
+    table = leaderboard(store)
     if not len(table):
         raise UsageError(
             f"{store.folder} holds no results: make some with circuitmark run --out {store.folder}"
@@ -180,11 +183,11 @@ def _write_report(store: Store, out: Path) -> None:
     """Writes the leaderboard of a results folder: tables, plots, the page."""
     import reports
     from bench.files import UnwritableFolder
+    from bench.leaderboard import write_tables
     from bench.metrics import METRICS
-    from bench.results import Store
 
     table = _nonempty(store)
-    Store(out).write_table(table)
+    write_tables(type(store)(out), table)
     try:
         reports.write_report(table, [asdict(metric) for metric in METRICS], out)
     except OSError as error:
@@ -265,9 +268,11 @@ def report(
 @app.command()
 def rescore(results: Folder) -> None:
     """Computes every metric again from the stored raw outputs; no model is run."""
+    from bench.leaderboard import write_tables
+
     store = _existing(results)
-    for path in store.write_table(_nonempty(store)):
-        print(f"wrote {path}")
+    write_tables(store, _nonempty(store))
+    print(store.folder / "leaderboard.csv")
 
 
 @app.command()

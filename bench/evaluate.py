@@ -6,9 +6,11 @@ what the model says, `score` turns it into numbers and needs no model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -99,13 +101,13 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: str) -> di
     """Every metric of one run, and of its complement when there is one. What is unscored is left out."""
     full, outputs = raw.runs[FULL], raw.runs[run]
     answers = raw.answers
-    low, high = metrics.bootstrap_interval(outputs.kl.numpy(), answers.template.numpy())
-    m = {name: metrics.measure_of(measure, each, answers) for name, each in raw.runs.items()
-         if name in (FULL, EMPTY, run, complement)}  # fmt: skip
+    m = {
+        name: metrics.measure_of(measure, each, answers)
+        for name, each in raw.runs.items()
+        if name in (FULL, EMPTY, run, complement)
+    }
     scores = {
         "kl": _mean(outputs.kl),
-        "kl_low": low,
-        "kl_high": high,
         "kl_candidates": _mean(metrics.kl_candidates(full, outputs)),
         "accuracy": _mean(metrics.accuracy(outputs, answers)),
         "exact_match": _mean(outputs.argmax == full.argmax),
@@ -114,9 +116,10 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: str) -> di
         "logit_diff": _mean(metrics.logit_diff(outputs.candidate_logits, outputs.log_z, answers.correct)),
         "prob_diff": _mean(metrics.prob_diff(outputs.candidate_logits, outputs.log_z, answers.correct)),
         "faithfulness": metrics.recovered_share(m[run], m[FULL], m[EMPTY]),
+        "templates": len(answers.template.unique()),
     }
     if measure == "prob_diff":
-        scores["kendall_tau"] = float(metrics.kendall_tau(full, outputs).mean())
+        scores["kendall_tau"] = _mean(metrics.kendall_tau(full, outputs))
     if complement is not None:
         rest = raw.runs[complement]
         scores |= {
@@ -125,7 +128,34 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: str) -> di
             "complement_choice_accuracy": _mean(metrics.choice_accuracy(rest, answers)),
             "completeness": metrics.removed_share(m[complement], m[FULL], m[EMPTY]),
         }
-    return scores
+    return scores | _intervals(raw, scores, outputs.kl, m, run, complement)
+
+
+def _intervals(
+    raw: RawOutputs,
+    scores: Mapping[str, float],
+    kl: Tensor,
+    m: Mapping[str, Tensor],
+    run: str,
+    complement: str | None,
+) -> dict[str, float]:
+    """Bootstrap intervals of kl, faithfulness and completeness over the same resampled answers."""
+    columns = [kl, m[run], m[FULL], m[EMPTY], m[complement or run]]
+    values = torch.stack([column.double() for column in columns], 1).numpy()
+    resampled = metrics.bootstrap_means(values, raw.answers.template.numpy())
+    kl_mean, own, full, empty, rest = resampled.T
+    statistics = {"kl": kl_mean}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if not math.isnan(scores["faithfulness"]):
+            statistics["faithfulness"] = (own - empty) / (full - empty)
+            if complement is not None:
+                statistics["completeness"] = (full - rest) / (full - empty)
+    ends = {name: metrics.interval(values) for name, values in statistics.items()}
+    return {
+        f"{name}_{end}": value
+        for name, pair in ends.items()
+        for end, value in zip(("low", "high"), pair, strict=True)
+    }
 
 
 def curve(raw: RawOutputs, runs: Mapping[float, str], measure: str) -> dict[str, float]:

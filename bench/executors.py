@@ -19,7 +19,7 @@ def run_here(jobs: Sequence[Job], out: Path, threads: int, progress: Progress) -
     Their peak memory cannot be told apart, so it stays unscored.
     """
     for job in jobs:
-        yield job, execute(job, out, threads, own_process=False, progress=progress)
+        yield job, execute(job, out, threads, n_processes=1, progress=progress)
 
 
 def run_in_processes(jobs: Sequence[Job], out: Path, threads: int, n: int) -> Iterator[tuple[Job, str]]:
@@ -30,7 +30,7 @@ def run_in_processes(jobs: Sequence[Job], out: Path, threads: int, n: int) -> It
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n, mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(execute, job, out, threads, own_process=True): job for job in jobs}
+        futures = {pool.submit(execute, job, out, threads, n_processes=n): job for job in jobs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

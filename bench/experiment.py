@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import inspect
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from bench.ablation import ABLATIONS, Ablation
+from bench.leaderboard import BASELINE
 from bench.models.load import find_model, fingerprint
 from bench.names import UsageError, get_method, get_task, params_of, parse_sizes, settings_of, unknown
-from bench.results import BASELINE
 
 NUMERICS = 1
 """Version of everything in `bench` that determines numbers. A golden-value test fails when they move."""
 
+LEAVES = ("methods.", "tasks.")
 DTYPES = ("float32", "float64")
 
 
@@ -34,7 +34,7 @@ class Experiment:
     sizes: tuple[str, ...] = ("1%", "2%", "5%", "10%", "20%")
     ablation: Ablation = "resample"
     seeds: int = 1
-    random_draws: int = 5
+    random_draws: int = 10
     """Seeds of the random connected circuits, when these are more. Completeness is read beside their
     complements', and whether one of them holds the edge that matters is a toss of a coin."""
     n_discovery: int = 200
@@ -129,6 +129,11 @@ class Job:
     dtype: str
     split_embed: bool
 
+    @property
+    def lineage(self) -> str:
+        """The key but for the sizes: runs of one lineage can stand in one table, whatever their sizes."""
+        return replace(self, sizes=()).key()
+
     def key(self) -> str:
         """A hash of all that determines the result; hardware, time and commit do not belong to it."""
         method, task = get_method(self.method), get_task(self.task)
@@ -162,34 +167,32 @@ class Job:
 
 
 def sources(cls: type) -> str:
-    """A hash of the file that defines a class and of what it imports within its own room."""
-    digest = hashlib.sha256()
-    file = Path(inspect.getfile(cls))
-    room = cls.__module__.partition(".")[0]
-    waiting, seen = [file], set()
+    """A hash of the file that defines a class and of what it imports from the leaves and from beside it."""
+    waiting, seen = [Path(inspect.getfile(cls)).resolve()], set()
     while waiting:
         file = waiting.pop()
-        if file in seen:
-            continue
-        seen.add(file)
-        for node in ast.walk(ast.parse(file.read_text())):
-            names: Sequence[str] = []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            waiting += filter(None, (_module_file(name) for name in names if name.startswith(f"{room}.")))
+        if file not in seen:
+            seen.add(file)
+            waiting += _imported_files(file)
+    digest = hashlib.sha256()
     for file in sorted(seen, key=lambda file: file.name):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _module_file(name: str) -> Path | None:
-    try:
-        found = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        return None
-    return Path(found.origin) if found and found.origin else None
+def _imported_files(file: Path) -> list[Path]:
+    """The files of our leaves, and those in the file's own folder, that it imports."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            stem = f"{node.module}." if node.module else ""
+            names += [stem.rstrip("."), *(f"{stem}{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    home = Path(__file__).parent.parent
+    candidates = [home / f"{name.replace('.', '/')}.py" for name in names if name.startswith(LEAVES)]
+    candidates += [file.parent / f"{name.replace('.', '/')}.py" for name in names if name]
+    return [path.resolve() for path in candidates if path.is_file()]
 
 
 def _is_baseline(spec: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import resource
 import statistics
 import subprocess
@@ -12,12 +13,12 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +31,7 @@ from bench.metrics import CURVE_SHARES
 from bench.models.load import load_model
 from bench.names import get_method, get_task, params_of, settings_of
 from bench.problem import BenchProblem, make_batches, make_reference
-from bench.results import Run, Store
+from bench.results import Run, Store, now
 from bench.select import edges_of_share, greedy, top
 from methods.base import Batch, Discovery
 from tasks.base import TaskError
@@ -38,14 +39,16 @@ from tasks.base import TaskError
 Progress = Callable[[int, int, str], None]
 
 
-def execute(job: Job, out: Path, threads: int, own_process: bool, progress: Progress | None = None) -> str:
+def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progress | None = None) -> str:
     """Runs a job and stores its outcome, whatever it is; gives its status.
+
+    `n_processes` is how many jobs run at a time; above 1, this one has a process of its own.
 
     A method that fails or declines leaves a run that says so, with the reason.
     """
     torch.set_num_threads(threads)
     try:
-        run, circuits = _run(job, own_process, progress)
+        run, circuits = _run(job, n_processes, progress)
     except TaskError as error:
         run, circuits = Run(_record(job, "skipped", str(error))), {}
     except Exception as error:  # a method's own failure must not stop the others
@@ -54,31 +57,36 @@ def execute(job: Job, out: Path, threads: int, own_process: bool, progress: Prog
         run, circuits = Run({**record, "traceback": traceback.format_exc()}), {}
     for name, circuit in circuits.items():
         circuit.save(out / "circuits" / job.stem / f"{name}.safetensors")
+    run = Run({**run.record, "jobs": n_processes}, run.tensors)
     Store(out).save(job.stem, run)
     return str(run.record["status"])
 
 
-def _run(job: Job, own_process: bool, progress: Progress | None) -> tuple[Run, dict[str, Circuit]]:
+def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, dict[str, Circuit]]:
     method, task = get_method(job.method), get_task(job.task)
     loaded = load_model(job.model, job.dtype)
     model = loaded.masked.with_split_embed() if job.split_embed else loaded.masked
     discovery = task.examples(loaded.tokenizer, "discovery", job.n_discovery, job.seed)
     evaluation = task.examples(loaded.tokenizer, "evaluation", job.n_evaluation, 0)
     batches = make_batches(model, evaluation)
-    reference = partial(make_reference, model, job.ablation, evaluation=batches)
+    one_length = len({*discovery.lengths.tolist(), *evaluation.lengths.tolist()}) == 1
+    reference = partial(make_reference, model, job.ablation, one_length=one_length)
     plain = _plain_forward_seconds(model, make_batches(model, discovery))
     problem = BenchProblem(model, discovery, task.measure, reference, job.sizes, job.seed, progress=progress)
-    reason = method.skip(problem)
-    if reason:
-        return Run(_record(job, "declined", reason)), {}
-
+    random.seed(job.seed)
+    np.random.seed(job.seed)
     torch.manual_seed(job.seed)
     started = time.perf_counter()
+    reason = method.skip(problem)  # timed too: it may fill the caches
+    if reason:
+        return Run(_record(job, "declined", reason)), {}
     found = method.discover(problem)
     seconds = time.perf_counter() - started
 
     wanted = cut(model.graph, found, job.sizes)
-    curve = cut(model.graph, found, CURVE_SHARES) if found.scores is not None else {}
+    # only a ranking serves sizes that were not asked for
+    ranked = found.scores is not None and not found.edges and not found.weights
+    curve = cut(model.graph, found, CURVE_SHARES) if ranked else {}
     named = {f"size {size:g}": (size, circuit) for size, circuit in wanted.items()}
     named |= {f"size {size:g}": (size, circuit) for size, circuit in curve.items() if size not in wanted}
     runs = {name: circuit for name, (_, circuit) in named.items()}
@@ -102,7 +110,7 @@ def _run(job: Job, own_process: bool, progress: Progress | None) -> tuple[Run, d
         "seconds": seconds,
         "forward_equivalents": seconds / plain,
         **asdict(problem.counter),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 if own_process else None,
+        "peak_memory_mb": _peak_memory_mb() if n_processes > 1 else None,
         "trace": {name: [float(v) for v in series] for name, series in found.trace.items()},
         "circuits": {
             name: {
@@ -111,7 +119,7 @@ def _run(job: Job, own_process: bool, progress: Progress | None) -> tuple[Run, d
                 "effective_edges": len(circuit.effective(job.ablation)),
                 "edge_sparsity": circuit.sparsity,
                 "nodes_kept": circuit.nodes_kept,
-                "weight_density": circuit.weight_density,
+                "weight_density": circuit.weight_density(model.matrices),
                 "complement": f"complement {size:g}" if size in wanted else None,
             }
             for name, (size, circuit) in named.items()
@@ -168,6 +176,12 @@ def _plain_forward_seconds(model: MaskedModel, batches: Sequence[Batch]) -> floa
     return statistics.median(times[1:])
 
 
+def _peak_memory_mb() -> float:
+    """Most memory that this process has held, its model's loading included."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
 def _record(job: Job, status: str, reason: str) -> dict[str, Any]:
     """What every run says of itself, whatever became of it."""
     method, task = get_method(job.method), get_task(job.task)
@@ -189,11 +203,13 @@ def _record(job: Job, status: str, reason: str) -> dict[str, Any]:
         "n_discovery": job.n_discovery,
         "n_evaluation": job.n_evaluation,
         "dtype": job.dtype,
+        "split_embed": job.split_embed,
+        "lineage": job.lineage,
         "threads": torch.get_num_threads(),
         "status": status,
         "status_reason": reason,
         "numerics": NUMERICS,
-        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "created": now(),
         **_provenance(),
     }
 

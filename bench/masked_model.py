@@ -80,6 +80,15 @@ class MaskedModel:
     def device(self) -> torch.device:
         return self.weights["embed.W_E"].device
 
+    @property
+    def matrices(self) -> dict[str, int]:
+        """Entries of every attention and MLP matrix by name; embeddings and biases are not among them."""
+        return {
+            name: weight.numel()
+            for name, weight in self.weights.items()
+            if ".W_" in name and not name.startswith(("embed.", "logits."))
+        }
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> MaskedModel:
         """The same model on another device or in another precision."""
         return MaskedModel(

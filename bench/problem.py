@@ -64,14 +64,13 @@ def _batch(model: MaskedModel, examples: Examples) -> Batch:
 
 
 def make_reference(
-    model: MaskedModel, ablation: Ablation, discovery: Sequence[Batch], evaluation: Sequence[Batch] = ()
+    model: MaskedModel, ablation: Ablation, discovery: Sequence[Batch], one_length: bool
 ) -> Reference:
-    """The ablation's reference; `evaluation` only says whether all prompts have one length."""
+    """The ablation's reference; `one_length` says whether all prompts, evaluated ones too, are as long."""
     if ablation != "mean":
         return Reference(ablation)
-    lengths = torch.cat([batch.lengths for batch in (*discovery, *evaluation)])
     pairs = ((batch.clean, batch.lengths) for batch in discovery)
-    return Reference(ablation, mean_activations(model, pairs, bool((lengths == lengths[0]).all())))
+    return Reference(ablation, mean_activations(model, pairs, one_length))
 
 
 class BenchProblem:

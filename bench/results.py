@@ -1,84 +1,31 @@
-"""The store: one file per run holding its record and raw outputs; tables are derived from them.
+"""The store: one file per run holding its record and raw outputs; tables are derived (`leaderboard.py`).
 
 A run's file name carries its key, a hash of all that determines the result, so a finished run is
 found again and a changed one is run anew. What a result does not depend on (hardware, time, commit)
-stands in its record.
+stands in its record. One folder holds one evaluation setting, so that all its rows compare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
-from bench.evaluate import EMPTY, FULL, RawOutputs, curve, score
-from bench.files import (
-    DamagedFile,
-    UnwritableFolder,
-    load_header,
-    load_tensors,
-    save_tensors,
-    write_atomically,
-)
-from bench.metrics import METRICS
+from bench.files import DamagedFile, UnwritableFolder, load_header, load_tensors, save_tensors
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-COLUMNS = (
-    "model",
-    "task",
-    "method",
-    "params",
-    "seed",
-    "ablation",
-    "size_requested",
-    "edges_kept",
-    "edge_sparsity",
-    "effective_edges",
-    "weight_density",
-    "kl",
-    "kl_low",
-    "kl_high",
-    "accuracy",
-    "exact_match",
-    "logit_diff",
-    "faithfulness",
-    "complement_kl",
-    "complement_accuracy",
-    "completeness",
-    "choice_accuracy",
-    "complement_choice_accuracy",
-    "chance",
-    "prob_diff",
-    "kl_candidates",
-    "graph",
-    "objective",
-    "seconds",
-    "forward_equivalents",
-    "peak_memory_mb",
-    "status",
-    "status_reason",
-)
-"""Columns of leaderboard.csv that other programs may rely on, first and in this order."""
-ONE_RUN = ("model", "task", "ablation", "graph", "method", "params", "seed")
-"""What tells runs apart; of two with the same, the later supersedes."""
-BASELINE = {"method": "random_edges", "params": ""}
-"""The random connected circuits, beside whose complement completeness is read."""
+ONE_RUN = ("model", "task", "ablation", "split_embed", "method", "params", "seed")
+"""What tells runs apart in a table."""
+ONE_SETTING = ("n_discovery", "n_evaluation", "dtype")
+"""What all runs of a folder have in common; and each model name stands for one `model_hash`."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """One job's outcome."""
-
-    record: Mapping[str, Any]
-    """Everything but tensors: identity, status, costs, provenance, `sizes` and `circuits`."""
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    """Raw outputs (`evaluate.RawOutputs`), and the method's own scores."""
+class MixedSettings(Exception):
+    """A folder holds runs that must not stand beside those wanted; the message says in what they differ."""
 
 
 class BusyFolder(Exception):
@@ -113,6 +60,21 @@ def sole_user(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+@dataclass(frozen=True)
+class Run:
+    """One job's outcome."""
+
+    record: Mapping[str, Any]
+    """Everything but tensors: identity, status, costs, provenance, `sizes` and `circuits`."""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """Raw outputs (`evaluate.RawOutputs`), and the method's own scores."""
+
+
+def now() -> str:
+    """The time, as records write it; later times sort later."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
 class Store:
     """The runs of one results folder."""
 
@@ -130,133 +92,76 @@ class Store:
             DamagedFile: its file is there but cannot be read.
         """
         path = self.path(stem)
-        return path.exists() and load_header(path)["record"].get("status") != "failed"
+        return path.exists() and _record(path)["status"] != "failed"
 
     def save(self, stem: str, run: Run) -> None:
         """Writes a run, whole or not at all."""
         save_tensors(self.path(stem), run.tensors, {"record": dict(run.record)})
 
+    def check_setting(self, wanted: Mapping[str, Any], model: str, model_hash: str) -> None:
+        """Refuses runs that would not compare with those of the folder.
+
+        Raises:
+            MixedSettings: they differ in `ONE_SETTING`, or in what the model's name stands for.
+            DamagedFile: a file of the folder cannot be read.
+        """
+        for path in self._files():
+            record = _record(path)
+            for name in ONE_SETTING:
+                if record[name] != wanted[name]:
+                    raise MixedSettings(
+                        f"{self.folder} holds runs with {name}={record[name]}, not {wanted[name]}: "
+                        "choose another folder with --out"
+                    )
+            if record["model"] == model and record["model_hash"] != model_hash:
+                raise MixedSettings(
+                    f"{self.folder} holds runs of another model named '{model}' (its files differ): "
+                    "choose another folder with --out"
+                )
+
+    def confirm(self, stems: Iterable[str]) -> None:
+        """Makes these finished runs the ones that tables show, where a later one had taken their place."""
+        shown = {path for _, path in self._shown()}
+        for path in map(self.path, stems):
+            if path not in shown:
+                tensors, header = load_tensors(path)
+                self.save(path.stem, Run({**header["record"], "created": now()}, tensors))
+
     def runs(self) -> Iterator[Run]:
-        """All runs, in order of their files; of runs that differ in nothing told apart, the latest.
+        """The runs that tables show, oldest first.
+
+        Runs that `ONE_RUN` does not tell apart compete: the latest is shown, with those that differ from
+        it in their sizes alone.
 
         Raises:
             DamagedFile: one of the files cannot be read.
         """
-        latest: dict[tuple[Any, ...], tuple[str, Path]] = {}
-        for path in sorted((self.folder / "runs").glob("*.safetensors")):
-            record = load_header(path).get("record")
-            if not isinstance(record, dict) or any(name not in record for name in (*ONE_RUN, "created")):
-                raise DamagedFile(f"{path} is no run of circuitmark: move it away")
-            identity = tuple(record[name] for name in ONE_RUN)
-            latest[identity] = max(latest.get(identity, ("", path)), (record["created"], path))
-        for _, path in sorted(latest.values(), key=lambda item: item[1]):
-            tensors, header = load_tensors(path)
-            try:
-                yield Run(header["record"], tensors)
-            except KeyError as error:
-                raise DamagedFile(f"{path} is no run of circuitmark: move it away") from error
+        for record, path in self._shown():
+            yield Run(record, load_tensors(path)[0])
 
     def is_reported(self) -> bool:
         """Whether the Markdown page, which is written last, is younger than every run."""
         page = self.folder / "leaderboard.md"
-        runs = (self.folder / "runs").glob("*.safetensors")
-        return page.exists() and all(run.stat().st_mtime <= page.stat().st_mtime for run in runs)
+        return page.exists() and all(p.stat().st_mtime <= page.stat().st_mtime for p in self._files())
 
-    def table(self) -> pd.DataFrame:
-        """The leaderboard in long form: a row per model, task, method, seed, ablation and size."""
-        import pandas as pd
+    def _files(self) -> list[Path]:
+        return sorted((self.folder / "runs").glob("[!.]*.safetensors"))
 
-        rows: list[dict[str, Any]] = []
-        bounded: set[tuple[Any, ...]] = set()
-        for run in self.runs():
-            setting = tuple(run.record[name] for name in ("model", "task", "ablation", "graph"))
-            if run.tensors and setting not in bounded:
-                bounded.add(setting)
-                rows += _bounds(run)
-            rows += _rows(run)
-        names = [*COLUMNS, *(m.name for m in METRICS if m.name not in COLUMNS)]
-        table = pd.DataFrame(rows)
-        others = sorted(set(table.columns) - set(names))
-        table = table.reindex(columns=[*names, *others])
-        return _with_margin(table) if len(table) else table
-
-    def write_table(self, table: pd.DataFrame) -> list[Path]:
-        """Writes leaderboard.csv and the same as parquet."""
-        import io
-
-        paths = [self.folder / "leaderboard.csv", self.folder / "leaderboard.parquet"]
-        write_atomically(paths[0], table.to_csv(index=False).encode())
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
-        write_atomically(paths[1], buffer.getvalue())
-        return paths
+    def _shown(self) -> list[tuple[dict[str, Any], Path]]:
+        rivals: dict[tuple[Any, ...], list[tuple[dict[str, Any], Path]]] = {}
+        for path in self._files():
+            record = _record(path)
+            rivals.setdefault(tuple(record[name] for name in ONE_RUN), []).append((record, path))
+        shown = []
+        for entries in rivals.values():
+            latest, _ = max(entries, key=lambda entry: entry[0]["created"])
+            shown += [entry for entry in entries if entry[0]["lineage"] == latest["lineage"]]
+        return sorted(shown, key=lambda entry: (entry[0]["created"], entry[1]))
 
 
-def _rows(run: Run) -> list[dict[str, Any]]:
-    """A row per size; one without a size for a job that did not come to an end."""
-    shared = {
-        name: value
-        for name, value in run.record.items()
-        if not isinstance(value, dict | list) and name != "traceback"
-    }
-    if not run.tensors:
-        return [shared]
-    raw = RawOutputs.from_tensors(run.tensors)
-    measure = run.record["measure"]
-    circuits = run.record["circuits"]
-    areas = curve(raw, {c["size_requested"]: name for name, c in circuits.items()}, measure)
-    rows = []
-    for name, circuit in circuits.items():
-        if circuit["complement"] is not None:  # points of the curve alone have none, and no row
-            scores = score(raw, name, circuit["complement"], measure)
-            rows.append({**shared, **circuit, **scores, **areas})
-    return rows
-
-
-def _bounds(run: Run) -> list[dict[str, Any]]:
-    """The rows of the full and of the empty circuit, each the other's complement."""
-    about = (
-        "model",
-        "task",
-        "seed",
-        "ablation",
-        "graph",
-        "n_edges",
-        "n_evaluation",
-        "measure",
-        "dtype",
-        "direction",
-        "position_policy",
-    )
-    shared = {name: run.record[name] for name in about}
-    raw = RawOutputs.from_tensors(run.tensors)
-    rows = []
-    for name, complement, share in ((FULL, EMPTY, 1.0), (EMPTY, FULL, 0.0)):
-        edges = round(share * run.record["n_edges"])
-        rows.append(
-            {
-                **shared,
-                "method": name,
-                "params": "",
-                "size_requested": share,
-                "edges_kept": edges,
-                "effective_edges": edges,
-                "edge_sparsity": 1 - share,
-                "weight_density": 1.0,
-                "status": "ok",
-                "status_reason": "",
-                **score(raw, name, complement, run.record["measure"]),
-            }
-        )
-    return rows
-
-
-def _with_margin(table: pd.DataFrame) -> pd.DataFrame:
-    """Adds `completeness_margin`: above a random connected circuit of the same size, mean over seeds."""
-    at = ["model", "task", "ablation", "graph", "size_requested"]
-    is_baseline = (table["method"] == BASELINE["method"]) & (table["params"] == BASELINE["params"])
-    baseline = table[is_baseline].groupby(at)["completeness"].mean().rename("_baseline")
-    joined = table.join(baseline, on=at)
-    margin = joined["completeness"] - joined["_baseline"]
-    table["completeness_margin"] = margin.where(~table["method"].isin((FULL, EMPTY)))
-    return table
+def _record(path: Path) -> dict[str, Any]:
+    record = load_header(path).get("record")
+    needed = (*ONE_RUN, *ONE_SETTING, "model_hash", "lineage", "created", "status")
+    if not isinstance(record, dict) or any(name not in record for name in needed):
+        raise DamagedFile(f"{path} is no run of this circuitmark: move it away")
+    return record

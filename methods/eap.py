@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from methods.base import Discovery, Method, Objective, Problem
+from methods.base import Discovery, Method, Problem
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,16 @@ class EAP(Method):
     absolute: bool = True
     """Rank by absolute value; else by the signed score, edges that hurt the task last."""
     selection: Literal["top", "greedy"] = "top"
-    objective: Objective = "difference"
 
     def discover(self, problem: Problem) -> Discovery:
         """One forward on the corrupted prompts, one forward and backward on the clean ones."""
         scores = torch.zeros(problem.graph.exists.shape, dtype=torch.float64)
         for done, batch in enumerate(problem.batches):
-            scores += problem.edge_gradients(batch, self.objective).cpu()
+            scores += problem.edge_gradients(batch, "difference").cpu()
             problem.progress(done + 1, len(problem.batches))
         scores /= problem.n_examples
         return Discovery(
             scores=scores.abs() if self.absolute else scores,
             selection=self.selection,
-            objective=self.objective,
+            objective="difference",
         )

@@ -42,6 +42,12 @@ class EAPIG(Method):
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
 
+    def skip(self, problem: Problem) -> str | None:
+        """Declines the one setting that has nothing to rank by."""
+        if self.objective == "kl" and self.points == "inputs" and self.steps == 1:
+            return "KL has no gradient at the clean run, which is the only point of steps=1"
+        return None
+
     def discover(self, problem: Problem) -> Discovery:
         """One forward on each prompt of a pair, and a forward and backward per point."""
         shares = [0.0, 1.0]

@@ -16,7 +16,9 @@ from methods.base import Discovery, Graph, Method, Problem
 class RandomEdges(Method):
     """Edges drawn blindly: any of them alike, or so that each lies on a path from input to logits.
 
-    The connected kind is the fair opponent: most edges of a small uniform circuit are dead ends.
+    The connected kind is the fair opponent: most edges of a small uniform circuit are dead ends. It is
+    not uniform over all connected circuits: edges at the input and at the logits come more often,
+    since every way begins and ends there. One seed gives the same circuits on every task.
     """
 
     name = "random_edges"

@@ -33,7 +33,7 @@ def compute() -> dict[str, object]:
             circuits = cut(model.graph, method.discover(p), SIZES)
             runs: dict[str, Circuit] = {f"{size}": circuit for size, circuit in circuits.items()}
             runs |= {f"not {size}": circuit.complement() for size, circuit in circuits.items()}
-            reference = make_reference(model, ablation, p.batches, batches)  # type: ignore[arg-type]
+            reference = make_reference(model, ablation, p.batches, one_length=True)  # type: ignore[arg-type]
             raw = run_circuits(model, batches, torch.as_tensor(evaluation.template), runs, reference)
             for size in circuits:
                 numbers[f"{ablation} {method} {size}"] = score(raw, f"{size}", f"not {size}", "logit_diff")

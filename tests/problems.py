@@ -25,6 +25,11 @@ def random_examples(n: int = 6, pos: int = 7, vocab: int = 50, seed: int = 0) ->
     )
 
 
+def one_length(examples: Examples) -> bool:
+    """Whether all prompts are as long."""
+    return bool((examples.lengths == examples.lengths[0]).all())
+
+
 def problem(
     model: MaskedModel,
     ablation: Ablation = "resample",
@@ -36,5 +41,10 @@ def problem(
     """What a method would be handed for random examples."""
     examples = examples or random_examples(vocab=model.architecture.d_vocab)
     return BenchProblem(
-        model, examples, measure, lambda batches: make_reference(model, ablation, batches), sizes, seed
+        model,
+        examples,
+        measure,
+        lambda batches: make_reference(model, ablation, batches, one_length(examples)),
+        sizes,
+        seed,
     )

@@ -47,7 +47,7 @@ def test_effective_circuit_gives_the_circuits_logits(
 ) -> None:
     """Dropping what `effective` drops changes no logit; what it keeps is a subset."""
     batches = make_batches(tiny, random_examples())
-    reference = make_reference(tiny, ablation, batches)
+    reference = make_reference(tiny, ablation, batches, one_length=True)
     for seed in range(5):
         circuit = random_circuit(share, seed)
         effective = circuit.effective(ablation)
@@ -59,6 +59,24 @@ def test_effective_circuit_gives_the_circuits_logits(
                 for c in (circuit, effective)
             )
             torch.testing.assert_close(part, whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("ablation", get_args(Ablation))
+def test_effective_circuit_of_edges_and_weights(tiny: MaskedModel, ablation: Ablation) -> None:
+    """With weights masked an unfed sender is not its reference any more: its edges count."""
+    (batch,) = make_batches(tiny, random_examples())
+    activations = make_reference(tiny, ablation, [batch], one_length=True).of(tiny, batch.corrupted)
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.rand(tiny.weights[name].shape, generator=generator) < 0.5 for name in tiny.matrices
+    }
+    for share in (0.05, 0.2):
+        circuit = Circuit(GRAPH, random_circuit(share, 3).kept, weights)
+        whole, part = (
+            tiny.run(batch.clean, c.kept.double().requires_grad_(), activations, weights)
+            for c in (circuit, circuit.effective(ablation))
+        )
+        torch.testing.assert_close(part, whole, rtol=0, atol=1e-12)
 
 
 def test_effective_drops_dead_ends() -> None:
@@ -83,7 +101,10 @@ def test_complement_leaves_whole_what_was_not_pruned() -> None:
     weights_only = Circuit(GRAPH, GRAPH.exists.clone(), {"a0.W_O": mask})
     assert weights_only.complement().kept.equal(GRAPH.exists)
     assert weights_only.complement().weights["a0.W_O"].equal(~mask)
-    assert weights_only.weight_density == 0.25
+    assert weights_only.weight_density({"a0.W_O": 4, "m0.W_in": 4}) == 5 / 8
+    assert not Circuit(GRAPH, weights_only.kept, {"a0.W_O": torch.ones(2, 2).bool()}).complement().kept.any()
+    edges_only = Circuit(GRAPH, random_circuit(0.5, 0).kept, {"a0.W_O": torch.ones(2, 2).bool()})
+    assert edges_only.complement().weights == {}
     both = Circuit(GRAPH, random_circuit(0.5, 0).kept, {"a0.W_O": mask})
     assert len(both.complement()) == GRAPH.n_edges - len(both)
 

@@ -51,21 +51,30 @@ def test_eap_is_minus_the_mask_gradient(tiny: MaskedModel, ablation: Ablation) -
     assert absolute.equal(found.scores.abs())
 
 
-@pytest.mark.parametrize("objective", ["difference", "kl"])
-def test_eap_matches_small_removals(tiny: MaskedModel, objective: str) -> None:
+def test_eap_matches_small_removals(tiny: MaskedModel) -> None:
     """Finite differences: removing a thousandth of an edge changes the loss by score / 1000."""
     p = problem(tiny)
-    scores = EAP(absolute=False, objective=objective).discover(p).scores  # type: ignore[arg-type]
+    scores = EAP(absolute=False).discover(p).scores
     assert scores is not None
     for row, column in [(0, 0), (5, 0), (12, 3), (20, 6), (25, 9)]:
         step = torch.ones(p.graph.exists.shape, dtype=torch.float64)
         values = []
         for sign in (-1, 1):
             step[row, column] = 1 + sign * 1e-4
-            losses = [p.loss(objective, p.run(b, step), b).item() for b in p.batches]  # type: ignore[arg-type]
-            values.append(sum(losses) / p.n_examples)
+            values.append(float(loss_at(p, step)))
         predicted = -(values[1] - values[0]) / 2e-4
         assert float(scores[row, column]) == pytest.approx(predicted, rel=1e-5, abs=1e-8)
+
+
+def test_kl_is_flat_at_the_clean_run_and_declined_there(tiny: MaskedModel) -> None:
+    """One step is the clean run itself: nothing to rank by. From two on there is a gradient."""
+    p = problem(tiny)
+    flat, slope = (EAPIG(steps=n, objective="kl").discover(p).scores for n in (1, 2))
+    assert flat is not None
+    assert slope is not None
+    assert float(flat.max()) < 1e-12 < 1e-3 < float(slope.max())
+    assert EAPIG(steps=1, objective="kl").skip(p)
+    assert not EAPIG(steps=2, objective="kl").skip(p)
 
 
 def linear_model() -> MaskedModel:

@@ -52,7 +52,11 @@ def test_accuracies() -> None:
     run[1, 4] = 99
     outputs = outputs_of(run, run, CANDIDATES)
     assert metrics.accuracy(outputs, ANSWERS).tolist() == [False, True]
-    assert metrics.choice_accuracy(outputs, ANSWERS).tolist() == [True, True]
+    assert metrics.choice_accuracy(outputs, ANSWERS).tolist() == [1, 1]
+    tied = outputs_of(torch.zeros(2, 6).double(), run, CANDIDATES)
+    assert metrics.choice_accuracy(tied, ANSWERS).tolist() == pytest.approx([1 / 3, 2 / 3])
+    dead = outputs_of(torch.full((2, 6), torch.nan).double(), run, CANDIDATES)
+    assert metrics.choice_accuracy(dead, ANSWERS).isnan().all()
 
 
 def test_kendall_against_scipy() -> None:
@@ -91,10 +95,15 @@ def test_areas_by_hand() -> None:
     assert np.isnan(metrics.areas(shares, [float("nan")] + [1.0] * 9)["cpr"])
 
 
+def interval(values: np.ndarray, template: np.ndarray, resamples: int, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the mean of one column."""
+    return metrics.interval(metrics.bootstrap_means(values[:, None], template, resamples, seed)[:, 0])
+
+
 def test_bootstrap_with_one_template_is_scipys() -> None:
     rng = np.random.default_rng(0)
     values = rng.exponential(size=100)
-    low, high = metrics.bootstrap_interval(values, np.zeros(100, int), resamples=20000)
+    low, high = interval(values, np.zeros(100, int), resamples=20000)
     theirs = bootstrap((values,), np.mean, method="percentile", n_resamples=20000, rng=rng)
     assert low == pytest.approx(theirs.confidence_interval.low, rel=0.02)
     assert high == pytest.approx(theirs.confidence_interval.high, rel=0.02)
@@ -104,7 +113,7 @@ def test_bootstrap_sees_templates() -> None:
     """Examples that differ between templates alone carry no more than the templates do."""
     template = np.repeat(np.arange(10), 50)
     values = np.random.default_rng(0).normal(size=10)[template]
-    low, high = metrics.bootstrap_interval(values, template, resamples=4000)
+    low, high = interval(values, template, resamples=4000)
     means = values.reshape(10, 50)[:, 0]
     width = 2 * 1.96 * means.std() / 10**0.5
     assert high - low == pytest.approx(width, rel=0.1)
@@ -117,7 +126,7 @@ def test_bootstrap_covers_the_mean() -> None:
     hits = 0
     for i in range(200):
         values = rng.normal(size=30)[template] + rng.normal(size=210)
-        low, high = metrics.bootstrap_interval(values, template, resamples=300, seed=i)
+        low, high = interval(values, template, resamples=300, seed=i)
         hits += low <= 0 <= high
     assert 0.90 <= hits / 200 <= 0.99
 
@@ -139,7 +148,8 @@ def test_score_of_full_and_empty() -> None:
     assert empty["faithfulness"] == empty["completeness"] == 0
     assert empty["complement_kl"] == 0
     c = score(raw, "c", None, "prob_diff")
-    assert c["kl_low"] < c["kl"] < c["kl_high"]
+    for name in ("kl", "faithfulness"):
+        assert c[f"{name}_low"] < c[name] < c[f"{name}_high"]
     assert "complement_kl" not in c
     assert "kendall_tau" in c
     assert c["chance"] == pytest.approx(1 / 3)

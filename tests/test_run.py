@@ -15,8 +15,9 @@ from bench.circuit import Circuit
 from bench.experiment import Experiment
 from bench.files import DamagedFile, UnwritableFolder, load_header
 from bench.job import execute
+from bench.leaderboard import COLUMNS, leaderboard, write_tables
 from bench.names import UsageError, get_method, params_of, parse_sizes
-from bench.results import COLUMNS, BusyFolder, Store, sole_user
+from bench.results import BusyFolder, MixedSettings, Store, sole_user
 from methods.eap_ig import EAPIG
 
 SMALL = Experiment(
@@ -32,7 +33,7 @@ SMALL = Experiment(
 def run(experiment: Experiment, out: Path) -> list[str]:
     """Executes what is not finished, as the command does."""
     jobs = [job for job in experiment.jobs() if not Store(out).finished(job.stem)]
-    return [execute(job, out, threads=1, own_process=False) for job in jobs]
+    return [execute(job, out, threads=1, n_processes=1) for job in jobs]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_table_has_the_stable_columns(results: Path) -> None:
-    table = Store(results).table()
+    table = leaderboard(Store(results))
     assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
     assert set(table["method"]) == {"full", "empty", "random_edges", "eap"}
     assert len(table) == 2 + 2 * 2
@@ -59,16 +60,21 @@ def test_table_has_the_stable_columns(results: Path) -> None:
     assert eap["objective"].unique().tolist() == ["difference"]
     assert table["peak_memory_mb"].isna().all()  # jobs shared a process
     random = table[table["method"] == "random_edges"]
-    assert (random["completeness_margin"] == 0).all()
+    short = (1 - eap["completeness"]).abs().to_numpy()
+    expected = (1 - random["completeness"]).abs().to_numpy() - short
+    assert eap["completeness_margin"].tolist() == pytest.approx(expected.tolist())
+    assert random["completeness_margin"].isna().all()
+    assert (eap["faithfulness_low"] < eap["faithfulness"]).all()
     assert random["cpr"].isna().all()
     assert (eap["kl"].to_numpy() < random["kl"].to_numpy()).all()
 
 
 def test_written_tables_are_the_same_table(results: Path) -> None:
     store = Store(results)
-    table = store.table()
-    csv, parquet = store.write_table(table)
-    from_csv, from_parquet = pd.read_csv(csv), pd.read_parquet(parquet)
+    table = leaderboard(store)
+    write_tables(store, table)
+    from_csv = pd.read_csv(results / "leaderboard.csv")
+    from_parquet = pd.read_parquet(results / "leaderboard.parquet")
     assert list(from_csv.columns) == list(from_parquet.columns) == list(table.columns)
     assert from_csv["kl"].tolist() == from_parquet["kl"].tolist() == table["kl"].tolist()
 
@@ -87,14 +93,14 @@ def test_rerunning_does_nothing_and_a_killed_run_goes_on(results: Path, tmp_path
     assert run(SMALL, results) == []
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*.safetensors")} == before
     first, _second = SMALL.jobs()
-    execute(first, tmp_path, threads=1, own_process=False)  # and then killed
+    execute(first, tmp_path, threads=1, n_processes=1)  # and then killed
     assert run(SMALL, tmp_path) == ["ok"]
 
 
 def test_same_numbers_again(results: Path, tmp_path: Path) -> None:
     """Another run of the same job gives the same scores, but for what a clock says."""
     run(SMALL, tmp_path)
-    first, again = (Store(folder).table() for folder in (results, tmp_path))
+    first, again = (leaderboard(Store(folder)) for folder in (results, tmp_path))
     timed = ["seconds", "forward_equivalents", "created"]
     pd.testing.assert_frame_equal(first.drop(columns=timed), again.drop(columns=timed))
 
@@ -166,7 +172,7 @@ def test_a_plugins_outcome_is_recorded(tmp_path: Path, body: str, status: str, r
     experiment = dataclasses.replace(SMALL, methods=("random_edges", str(plugin)), sizes=("5%",))
     out = tmp_path / "out"
     assert run(experiment, out) == ["ok", status]
-    table = Store(out).table()
+    table = leaderboard(Store(out))
     row = table[table["method"] == "mine"].iloc[0]
     assert row["status"] == status
     if reason:
@@ -180,17 +186,46 @@ def test_a_declined_problem_is_final(tmp_path: Path) -> None:
     experiment = dataclasses.replace(SMALL, methods=(str(plugin), "random_edges"), seeds=2, sizes=("5%",))
     assert run(experiment, tmp_path / "out") == ["ok", "declined", "ok", "ok"]
     assert run(experiment, tmp_path / "out") == []
-    table = Store(tmp_path / "out").table()
+    table = leaderboard(Store(tmp_path / "out"))
     assert table[table["status"] == "declined"]["status_reason"].tolist() == ["too large for me"]
 
 
-def test_later_run_supersedes(tmp_path: Path) -> None:
-    """Of two results of the same method on the same problem, the table shows the later."""
-    one = dataclasses.replace(SMALL, methods=("random_edges",), sizes=("5%",))
+def test_sizes_add_up_and_settings_do_not_mix(tmp_path: Path) -> None:
+    """More sizes join the table; other data or another model of the same name are kept out."""
+    one = dataclasses.replace(SMALL, methods=("random_edges",), sizes=("5%", "10%"))
     run(one, tmp_path)
-    run(dataclasses.replace(one, sizes=("10%",)), tmp_path)
-    table = Store(tmp_path).table()
-    assert table[table["method"] == "random_edges"]["size_requested"].tolist() == [0.1]
+    run(dataclasses.replace(one, sizes=("10%", "20%")), tmp_path)
+    table = leaderboard(Store(tmp_path))
+    assert table[table["method"] == "random_edges"]["size_requested"].tolist() == [0.05, 0.1, 0.2]
+    job = one.jobs()[0]
+    store = Store(tmp_path)
+    store.check_setting(dataclasses.asdict(job), job.model_name, job.model_hash)
+    with pytest.raises(MixedSettings, match="n_evaluation=24, not 25"):
+        store.check_setting(dataclasses.asdict(job) | {"n_evaluation": 25}, "other", "x")
+    with pytest.raises(MixedSettings, match="another model named 'embedded'"):
+        store.check_setting(dataclasses.asdict(job), "embedded", "x")
+
+
+def test_a_changed_method_supersedes_and_can_be_changed_back(tmp_path: Path) -> None:
+    """The table shows the method as it is now: also after its file was edited and edited back."""
+    plugin = tmp_path / "mine.py"
+    out = tmp_path / "out"
+    experiment = dataclasses.replace(SMALL, methods=("random_edges", str(plugin)), sizes=("5%",))
+
+    def shown(score: str) -> float:
+        plugin.write_text(PLUGIN.format(body=f"return Discovery(scores={score})"))
+        run(experiment, out)
+        Store(out).confirm(job.stem for job in experiment.jobs())
+        rows = leaderboard(Store(out)).set_index("method").loc[["mine"]]
+        assert rows["status"].tolist() == ["ok"]
+        return float(rows["kl"].iloc[0])
+
+    plugin.write_text(PLUGIN.format(body="raise RuntimeError"))
+    assert run(experiment, out) == ["ok", "failed"]  # and leaves no trace once it works
+    good = "problem.edge_gradients(problem.batches[0], 'difference').abs()"
+    first = shown(good)
+    assert shown("problem.graph.exists.float()") > first
+    assert shown(good) == first
 
 
 def test_truncated_run_is_named(results: Path, tmp_path: Path) -> None:
@@ -198,7 +233,7 @@ def test_truncated_run_is_named(results: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     broken = tmp_path / "runs" / source.name
     broken.write_bytes(source.read_bytes()[:-50])
-    for call in (Store(tmp_path).table, lambda: Store(tmp_path).finished(source.stem)):
+    for call in (lambda: leaderboard(Store(tmp_path)), lambda: Store(tmp_path).finished(source.stem)):
         with pytest.raises(DamagedFile, match=rf"{source.name} cannot be read.*delete it"):
             call()
 

@@ -20,7 +20,7 @@ from bench.masked_model import MaskedModel
 
 EMBEDDED = Path(__file__).parent / "embedded"
 KNOWN = {"embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark"}
-FILES = ("config.json", "*.safetensors", "tokenizer*", "vocab.json", "merges.txt")
+FILES = ("*.json", "*.safetensors", "tokenizer*", "merges.txt")
 
 
 class ModelError(Exception):
