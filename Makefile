@@ -17,6 +17,7 @@ test-slow: install
 	$(BIN)/python -m pytest -m slow
 
 bench: install
+	@mkdir -p results
 	$(BIN)/python -m pytest tests/speed --benchmark-only --benchmark-json=results/bench_raw.json
 	$(BIN)/python tests/speed/collect.py results/bench_raw.json results/bench.json
 
@@ -27,7 +28,6 @@ lint: install
 
 # Installs again only when what is installed has changed.
 install:
-	@mkdir -p results
 	@if ! cmp -s $(STAMP) pyproject.toml 2>/dev/null || [ constraints.txt -nt $(STAMP) ]; then \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 			|| { echo "circuitmark needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }; \
