@@ -11,7 +11,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from bench.ablation import Ablation
-from bench.files import DamagedFile, load_tensors, save_tensors
+from bench.errors import DamagedFile
+from bench.files import load_tensors, save_tensors
 from bench.graph import EdgeGraph
 
 FORMAT = "circuitmark-circuit-1"

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from bench.experiment import Experiment, Job
-    from bench.results import Store
+from bench.errors import UserError
 
 app = typer.Typer(
     name="circuitmark",
@@ -38,26 +34,9 @@ def run_app() -> None:
     """Runs the command; a user's mistake becomes one line and an exit code, never a traceback."""
     try:
         app()
-    except KeyboardInterrupt:
-        _fail("stopped; what was finished is kept: run the same command again to go on", 130)
-    except Exception as error:
-        code = _exit_code(error)
-        if code is None:
-            raise
-        _fail(str(error), code)
-
-
-def _exit_code(error: Exception) -> int | None:
-    """2 for what was typed wrongly, 1 for what went wrong, None for our own faults."""
-    kind = {cls.__name__ for cls in type(error).__mro__}
-    if kind & {"UsageError", "ModelError", "TaskError", "MixedSettings"}:
-        return 2
-    return 1 if kind & {"DamagedFile", "UnwritableFolder", "BusyFolder", "BrokenProcessPool"} else None
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"circuitmark: {message}", file=sys.stderr)
-    sys.exit(code)
+    except UserError as error:
+        print(f"circuitmark: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 class Kind(StrEnum):
@@ -110,106 +89,10 @@ def run(
         if value is not None
     }
     experiment = replace(experiment, **typed)
-    if not _run_jobs(experiment, out, jobs, threads, refuse_unfit=bool(task)):
+    from bench.run import run_experiment
+
+    if not run_experiment(experiment, out, jobs, threads, refuse_unfit=bool(task)):
         sys.exit(1)
-
-
-def _run_jobs(experiment: Experiment, out: Path, n: int, threads: int, refuse_unfit: bool) -> bool:
-    """Runs what is not finished and reports; False when a job failed."""
-    from bench.progress import ProgressDisplay
-    from bench.results import Store, sole_user
-
-    jobs = experiment.jobs()
-    store = Store(out)
-    store.check_setting(asdict(jobs[0]), jobs[0].model_name, jobs[0].model_hash)
-    open_jobs = [job for job in jobs if not store.finished(job.stem)]
-    if open_jobs and refuse_unfit:
-        _try_tasks(open_jobs)
-    statuses = []
-    with sole_user(out):
-        store.confirm(job.stem for job in jobs if job not in open_jobs)
-        if open_jobs:
-            from bench import executors
-
-            with ProgressDisplay(len(jobs), len(jobs) - len(open_jobs)) as display:
-                ended = (
-                    executors.run_here(open_jobs, out, threads, display.within)
-                    if n == 1
-                    else executors.run_in_processes(open_jobs, out, threads, n)
-                )
-                for job, status in ended:
-                    statuses.append(status)
-                    display.ended(f"{job.task} {job.method} seed {job.seed}: {status}")
-        else:
-            print(f"all {len(jobs)} jobs are finished already", file=sys.stderr)
-        if not store.is_reported():
-            _write_report(store, out)
-        _show(store)
-    return "failed" not in statuses
-
-
-def _try_tasks(jobs: list[Job]) -> None:
-    """Refuses, before anything is written, a task named by the user that the model cannot carry."""
-    from bench.models.load import load_model
-    from bench.names import UsageError, get_task
-    from tasks.base import TaskError
-
-    for task in dict.fromkeys(job.task for job in jobs):
-        model = load_model(jobs[0].model, jobs[0].dtype)
-        for split, n in (("discovery", jobs[0].n_discovery), ("evaluation", jobs[0].n_evaluation)):
-            try:
-                get_task(task).examples(model.tokenizer, split, n, 0)  # type: ignore[arg-type]
-            except TaskError as error:
-                raise UsageError(
-                    f"the model '{model.name}' cannot do the task '{task}': {error}; "
-                    "choose another with -t or --model"
-                ) from error
-
-
-def _nonempty(store: Store) -> pd.DataFrame:
-    """The table of a results folder; a usage error when it holds no runs."""
-    from bench.leaderboard import leaderboard
-    from bench.names import UsageError
-
-    table = leaderboard(store)
-    if not len(table):
-        raise UsageError(
-            f"{store.folder} holds no results: make some with circuitmark run --out {store.folder}"
-        )
-    return table
-
-
-def _write_report(store: Store, out: Path) -> None:
-    """Writes the leaderboard of a results folder: tables, plots, the page."""
-    import reports
-    from bench.files import UnwritableFolder
-    from bench.leaderboard import write_tables
-    from bench.metrics import METRICS
-
-    table = _nonempty(store)
-    write_tables(type(store)(out), table)
-    try:
-        reports.write_report(table, [asdict(metric) for metric in METRICS], out)
-    except OSError as error:
-        raise UnwritableFolder(
-            f"cannot write the report to {out} ({error.strerror or error}): "
-            "free some space there or choose another folder with --out"
-        ) from error
-
-
-def _show(store: Store) -> None:
-    """Prints the table, and where to find more."""
-    import pandas as pd
-    from rich.console import Console
-
-    import reports
-    from bench.metrics import METRICS
-
-    table = pd.read_parquet(store.folder / "leaderboard.parquet")
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(reports.terminal_table(table, [asdict(metric) for metric in METRICS]))
-    for name in ("leaderboard.csv", "leaderboard.md", "index.html"):
-        print(store.folder / name)
 
 
 @app.command("list")
@@ -240,6 +123,8 @@ def _listed(kind: Kind) -> list[dict[str, Any]]:
 
         return [{"name": name, "description": description} for name, description in KNOWN.items()]
     if kind is Kind.metrics:
+        from dataclasses import asdict
+
         from bench.metrics import METRICS
 
         return [asdict(metric) for metric in METRICS]
@@ -260,19 +145,20 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
 ) -> None:
     """Writes tables, plots and one offline page from stored results."""
-    store = _existing(results)
-    _write_report(store, out or results)
-    _show(type(store)(out or results))
+    from bench.run import existing, show, write_report
+
+    write_report(existing(results), out or results)
+    show(out or results)
 
 
 @app.command()
 def rescore(results: Folder) -> None:
     """Computes every metric again from the stored raw outputs; no model is run."""
-    from bench.leaderboard import write_tables
+    from bench.leaderboard import leaderboard, write_tables
+    from bench.run import existing
 
-    store = _existing(results)
-    write_tables(store, _nonempty(store))
-    print(store.folder / "leaderboard.csv")
+    write_tables(results, leaderboard(existing(results)))
+    print(results / "leaderboard.csv")
 
 
 @app.command()
@@ -281,12 +167,3 @@ def cite(method: Annotated[list[str], typer.Argument(help="Names of methods.")])
     from bench.names import get_method
 
     print("\n\n".join(get_method(name).citation for name in method))
-
-
-def _existing(results: Path) -> Store:
-    from bench.names import UsageError
-    from bench.results import Store
-
-    if not (results / "runs").is_dir():
-        raise UsageError(f"{results} holds no results: make some with circuitmark run --out {results}")
-    return Store(results)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from bench.errors import WorkerDied
 from bench.experiment import Job
 from bench.job import execute
 
@@ -25,8 +27,9 @@ def run_here(jobs: Sequence[Job], out: Path, threads: int, progress: Progress) -
 def run_in_processes(jobs: Sequence[Job], out: Path, threads: int, n: int) -> Iterator[tuple[Job, str]]:
     """Runs n jobs at a time, each in a fresh process; yields each with its status as it ends.
 
-    A process that dies (killed, out of memory) ends the whole run with an error; what was finished
-    is stored, so the same command goes on from there.
+    Raises:
+        WorkerDied: a process was killed (out of memory, say); what was finished is stored, so the
+            same command goes on from there.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n, mp_context=context, max_tasks_per_child=1) as pool:
@@ -34,5 +37,13 @@ def run_in_processes(jobs: Sequence[Job], out: Path, threads: int, n: int) -> It
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            open_jobs = [
+                job.stem for future, job in futures.items() if not future.done() or future.exception()
+            ]
+            raise WorkerDied(
+                f"a process was killed, perhaps for want of memory; {len(open_jobs)} jobs are open, "
+                f"{open_jobs[0]} among them: try a smaller -j; what was finished is kept"
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

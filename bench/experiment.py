@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.ablation import ABLATIONS, Ablation
+from bench.errors import UsageError
 from bench.leaderboard import BASELINE
 from bench.models.load import find_model, fingerprint
-from bench.names import UsageError, get_method, get_task, params_of, parse_sizes, settings_of, unknown
+from bench.names import get_method, get_task, params_of, parse_sizes, settings_of, unknown
 
 NUMERICS = 1
 """Version of everything in `bench` that determines numbers. A golden-value test fails when they move."""
@@ -67,6 +68,8 @@ class Experiment:
                 raise unknown(f"key of {path}", str(name), known)
             default = known[name].default
             if isinstance(default, tuple):
+                if value is None:
+                    raise UsageError(f"'{name}' in {path} has no value")
                 values[name] = tuple(str(v) for v in value) if isinstance(value, list) else (str(value),)
             elif type(value) is not type(default):
                 raise UsageError(f"'{name}' in {path} takes a {type(default).__name__}, not '{value}'")
@@ -82,6 +85,9 @@ class Experiment:
             raise unknown("ablation", self.ablation, ABLATIONS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
+        for name in ("tasks", "methods"):
+            if not getattr(self, name):
+                raise UsageError(f"no {name} are named: leave '{name}' out for the default ones")
         for name in ("seeds", "random_draws", "n_discovery", "n_evaluation"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -98,8 +104,12 @@ class Experiment:
         specs = list(dict.fromkeys(self.methods))
         if not any(_is_baseline(spec) for spec in specs):
             specs.insert(0, BASELINE["method"])
+        named: dict[tuple[str, str], str] = {}
         for spec in specs:
-            get_method(spec)
+            method = get_method(spec)
+            twin = named.setdefault((method.name, params_of(method)), spec)
+            if twin != spec:
+                raise UsageError(f"'{twin}' and '{spec}' are the same method: name it once")
         for task in self.tasks:
             get_task(task)
         model_hash = fingerprint(find_model(self.model))

@@ -14,15 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.errors import DamagedFile, UnwritableFolder
+
 HEADER = "circuitmark"
-
-
-class DamagedFile(Exception):
-    """A file that cannot be read as what it should be; the message names it and the mend."""
-
-
-class UnwritableFolder(Exception):
-    """A folder that takes no file (read-only, full, not a folder); the message names it and the mend."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -37,6 +37,7 @@ from methods.base import Batch, Discovery
 from tasks.base import TaskError
 
 Progress = Callable[[int, int, str], None]
+SELECTIONS = {"top": top, "greedy": greedy}
 
 
 def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progress | None = None) -> str:
@@ -51,7 +52,7 @@ def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progr
         run, circuits = _run(job, n_processes, progress)
     except TaskError as error:
         run, circuits = Run(_record(job, "skipped", str(error))), {}
-    except Exception as error:  # a method's own failure must not stop the others
+    except (Exception, SystemExit) as error:  # a method's own failure must not stop the others
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         record = _record(job, "failed", reason)
         run, circuits = Run({**record, "traceback": traceback.format_exc()}), {}
@@ -82,6 +83,7 @@ def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, di
         return Run(_record(job, "declined", reason)), {}
     found = method.discover(problem)
     seconds = time.perf_counter() - started
+    _check(found)
 
     wanted = cut(model.graph, found, job.sizes)
     # only a ranking serves sizes that were not asked for
@@ -132,6 +134,19 @@ def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, di
     return Run(record, {**raw.tensors(), **scores}), saved
 
 
+def _check(found: Discovery) -> None:
+    """Refuses what a method returned when it is no discovery; `cut` looks at the masks themselves."""
+    if not isinstance(found, Discovery):
+        raise TypeError(f"discover returned {type(found).__name__}, not a Discovery")
+    if found.selection not in SELECTIONS:
+        raise ValueError(f"selection is '{found.selection}', not one of {', '.join(SELECTIONS)}")
+    if not isinstance(found.objective, str):
+        raise TypeError(f"objective is {type(found.objective).__name__}, not a text")
+    masks = [found.scores, found.unaided, *found.edges.values()]
+    if not all(mask is None or isinstance(mask, Tensor) for mask in masks):
+        raise TypeError("scores, edges and unaided must be torch tensors")
+
+
 def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[float, Circuit]:
     """A circuit per size: the edges that the method named, else the best by its scores.
 
@@ -154,8 +169,7 @@ def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[floa
         if size in found.edges:
             kept = found.edges[size].cpu()
         elif scores is not None:
-            select = {"top": top, "greedy": greedy}[found.selection]
-            kept = select(graph, scores, edges_of_share(graph, size))
+            kept = SELECTIONS[found.selection](graph, scores, edges_of_share(graph, size))
         elif weights:
             kept = graph.exists.clone()
         else:

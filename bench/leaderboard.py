@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import DamagedFile
 from bench.evaluate import EMPTY, FULL, RawOutputs, curve, score
-from bench.files import DamagedFile, write_atomically
+from bench.files import write_atomically
 from bench.metrics import METRICS
 from bench.results import ONE_RUN, Run, Store
 
@@ -72,19 +74,21 @@ def leaderboard(store: Store) -> pd.DataFrame:
                 rows[(*(row[name] for name in ONE_RUN), row.get("size_requested"))] = row
         except KeyError as error:
             name = "-".join(str(run.record[part]) for part in ("model", "task", "method", "seed"))
-            raise DamagedFile(f"a run of {name} in {store.folder} lacks {error}: delete it") from error
+            raise DamagedFile(
+                f"a run of {name} under {store.folder / 'runs'} lacks {error}: move it away and run again"
+            ) from error
     table = pd.DataFrame([*(row for pair in bounds.values() for row in pair), *rows.values()])
     names = [*COLUMNS, *(metric.name for metric in METRICS if metric.name not in COLUMNS)]
     table = table.reindex(columns=[*names, *sorted(set(table.columns) - set(names))])
     return _with_margin(table) if len(table) else table
 
 
-def write_tables(store: Store, table: pd.DataFrame) -> None:
-    """Writes leaderboard.csv and the same as parquet into the store's folder."""
-    write_atomically(store.folder / "leaderboard.csv", table.to_csv(index=False).encode())
+def write_tables(folder: Path, table: pd.DataFrame) -> None:
+    """Writes leaderboard.csv and the same as parquet."""
+    write_atomically(folder / "leaderboard.csv", table.to_csv(index=False).encode())
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
-    write_atomically(store.folder / "leaderboard.parquet", buffer.getvalue())
+    write_atomically(folder / "leaderboard.parquet", buffer.getvalue())
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:

@@ -10,13 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from bench.errors import UsageError
 from methods.base import Method, find_methods, methods_in
 from tasks import find_tasks
 from tasks.base import Task
-
-
-class UsageError(Exception):
-    """A user's mistake: one line that names the thing, the cause and the mend. Exit code 2."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
@@ -59,7 +56,7 @@ def get_method(spec: str) -> Method:
         values[option] = _parse(cls.name, option, text, hints[option])
     try:
         return cls(**values)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"{cls.name}: {error}") from error
 
 
@@ -97,7 +94,8 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
         except ValueError:
             raise UsageError(f"'{text}' is no size: write a share as 5% or 0.05") from None
         if not 0 < share <= 1:
-            hint = f"; did you mean '{text}%'?" if 1 < share <= 100 else ""
+            percent = not text.endswith("%") and 1 < share <= 100
+            hint = f"; did you mean '{text}%'?" if percent else ""
             raise UsageError(
                 f"the size '{text}' is not above 0 and at most 1{hint} (write a share as 5% or 0.05)"
             )
@@ -128,14 +126,20 @@ def _method_in_file(path: Path) -> type[Method]:
     sys.modules[spec.name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     found = methods_in(module)
     if len(found) != 1:
         raise UsageError(
             f"{path} defines {len(found)} methods, not one: give it one subclass of Method with a name"
         )
-    return next(iter(found.values()))
+    (cls,) = found.values()
+    for attribute in ("description", "citation"):
+        if not isinstance(getattr(cls, attribute, None), str):
+            raise UsageError(f"{cls.__name__} in {path} has no {attribute}: give it one, a text")
+    if cls.name in find_methods()[0]:
+        raise UsageError(f"{path} defines a method named '{cls.name}', as circuitmark does: rename it")
+    return cls
 
 
 def _parse(method: str, option: str, text: str, hint: Any) -> Any:

@@ -6,7 +6,7 @@ It fulfils `methods.base.Problem` and knows neither the evaluation data nor a tr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -88,7 +88,7 @@ class BenchProblem:
         progress: Progress | None = None,
     ) -> None:
         self.model = model
-        self.graph: EdgeGraph = model.graph
+        self.graph: EdgeGraph = replace(model.graph)  # tensors of its own: a method may spoil them
         self.batches: Sequence[Batch] = make_batches(model, examples)
         self.n_examples = len(examples)
         self.sizes = tuple(sizes)

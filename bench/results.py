@@ -16,20 +16,15 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.files import DamagedFile, UnwritableFolder, load_header, load_tensors, save_tensors
+from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolder
+from bench.files import load_header, load_tensors, save_tensors
 
 ONE_RUN = ("model", "task", "ablation", "split_embed", "method", "params", "seed")
 """What tells runs apart in a table."""
+REPORTED = ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html")
+"""What a report leaves in a results folder."""
 ONE_SETTING = ("n_discovery", "n_evaluation", "dtype")
 """What all runs of a folder have in common; and each model name stands for one `model_hash`."""
-
-
-class MixedSettings(Exception):
-    """A folder holds runs that must not stand beside those wanted; the message says in what they differ."""
-
-
-class BusyFolder(Exception):
-    """Another run writes to the same folder."""
 
 
 @contextmanager
@@ -119,13 +114,15 @@ class Store:
                     "choose another folder with --out"
                 )
 
-    def confirm(self, stems: Iterable[str]) -> None:
-        """Makes these finished runs the ones that tables show, where a later one had taken their place."""
+    def superseded(self, stems: Iterable[str]) -> list[str]:
+        """Those of the finished runs whose place in the table a later one has taken."""
         shown = {path for _, path in self._shown()}
-        for path in map(self.path, stems):
-            if path not in shown:
-                tensors, header = load_tensors(path)
-                self.save(path.stem, Run({**header["record"], "created": now()}, tensors))
+        return [stem for stem in stems if self.path(stem) not in shown]
+
+    def confirm(self, stem: str) -> None:
+        """Makes a finished run the latest again, so that the table shows it."""
+        tensors, header = load_tensors(self.path(stem))
+        self.save(stem, Run({**header["record"], "created": now()}, tensors))
 
     def runs(self) -> Iterator[Run]:
         """The runs that tables show, oldest first.
@@ -140,9 +137,12 @@ class Store:
             yield Run(record, load_tensors(path)[0])
 
     def is_reported(self) -> bool:
-        """Whether the Markdown page, which is written last, is younger than every run."""
-        page = self.folder / "leaderboard.md"
-        return page.exists() and all(p.stat().st_mtime <= page.stat().st_mtime for p in self._files())
+        """Whether the tables and pages are all there and younger than every run."""
+        written = [self.folder / name for name in REPORTED]
+        if not all(path.exists() for path in written):
+            return False
+        oldest = min(path.stat().st_mtime for path in written)
+        return all(path.stat().st_mtime <= oldest for path in self._files())
 
     def _files(self) -> list[Path]:
         return sorted((self.folder / "runs").glob("[!.]*.safetensors"))

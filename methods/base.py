@@ -222,4 +222,5 @@ def methods_in(module: Any) -> dict[str, type[Method]]:
         and issubclass(value, Method)
         and not inspect.isabstract(value)
         and value.__module__ == module.__name__
+        and isinstance(getattr(value, "name", None), str)
     }

@@ -131,7 +131,7 @@ def word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Int[np.ndarray, "
     The unknown token, and an id that several words share, are no word's own.
     """
     ids = tokenizer(["and", *(f"and {word}" for word in words)], add_special_tokens=False)["input_ids"]
-    tokens = np.array([i[-1] if i[:-1] == ids[0] else -1 for i in ids[1:]], np.int64)
+    tokens = np.array([i[-1] if i and i[:-1] == ids[0] else -1 for i in ids[1:]], np.int64)
     _, inverse, counts = np.unique(tokens, return_inverse=True, return_counts=True)
     unknown = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     return np.where((counts[inverse] > 1) | (tokens == unknown), -1, tokens)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.ablation import Ablation
 from bench.circuit import Circuit
-from bench.files import DamagedFile, UnwritableFolder
+from bench.errors import DamagedFile, UnwritableFolder
 from bench.graph import EdgeGraph
 from bench.masked_model import MaskedModel
 from bench.problem import make_batches, make_reference

@@ -82,6 +82,68 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     assert "cannot be loaded" in complaint("run", "-t", "gp", "--model", "old", cwd=tmp_path)
 
 
+def test_what_is_no_discovery_is_said(tmp_path: Path) -> None:
+    """Here, without the type checks of test runs, our own check answers."""
+    import pandas as pd
+
+    answers = {
+        "none": ("None", "discover returned NoneType"),
+        "objective": ("Discovery(objective=object())", "objective is object"),
+        "scores": ("Discovery(scores=[1])", "must be torch tensors"),
+        "selection": ("Discovery(selection='best')", "selection is 'best'"),
+    }
+    words = list(SMALL)
+    for name, (answer, _) in answers.items():
+        (tmp_path / f"{name}.py").write_text(
+            "from circuitmark import Discovery, Method\n"
+            "class Mine(Method):\n"
+            f"    name, description, citation = 'my_{name}', 'a test', '@misc{{x}}'\n"
+            "    def discover(self, problem):\n"
+            f"        return {answer}\n"
+        )
+        words += ["-m", f"{name}.py"]
+    circuitmark(*words, cwd=tmp_path, code=1)
+    table = pd.read_csv(tmp_path / "results" / "leaderboard.csv").set_index("method")
+    for name, (_, reason) in answers.items():
+        assert table.loc[f"my_{name}", "status"] == "failed"
+        assert reason in table.loc[f"my_{name}", "status_reason"]
+
+
+def test_code_that_comes_with_a_model_never_runs(tmp_path: Path) -> None:
+    """Not even when somebody would answer yes."""
+    shutil.copytree(EMBEDDED, tmp_path / "evil")
+    config = json.loads((tmp_path / "evil" / "config.json").read_text())
+    auto = {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M"}
+    (tmp_path / "evil" / "config.json").write_text(
+        json.dumps(config | {"model_type": "evil", "auto_map": auto, "architectures": ["M"]})
+    )
+    (tmp_path / "evil" / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    words = [COMMAND, "run", "--model", "evil", "--out", "out"]
+    done = subprocess.run(words, cwd=tmp_path, input="y\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot be loaded" in done.stderr
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("change", "message"), [("drop", "lacks the weight"), ("nan", "not finite")])
+def test_weights_that_are_missing_or_broken(tmp_path: Path, change: str, message: str) -> None:
+    """Not filled at random, not run as they are: an error that names the weight."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(EMBEDDED, tmp_path / "model")
+    file, name = tmp_path / "model" / "model.safetensors", "transformer.h.0.mlp.c_fc.weight"
+    weights = load_file(file)
+    if change == "drop":
+        del weights[name]
+    else:
+        weights[name][0] = float("nan")
+    save_file(weights, file, metadata={"format": "pt"})
+    done = circuitmark("run", "-t", "gp", "--model", "model", cwd=tmp_path, code=2)
+    assert message in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_task_beyond_the_tokenizer_is_refused(tmp_path: Path) -> None:
     """Without the names in its vocabulary the model cannot carry the task, and the line says so."""
     shutil.copytree(EMBEDDED, tmp_path / "mute")

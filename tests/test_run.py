@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from bench.circuit import Circuit
+from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolder, UsageError
 from bench.experiment import Experiment
-from bench.files import DamagedFile, UnwritableFolder, load_header
+from bench.files import load_header
 from bench.job import execute
 from bench.leaderboard import COLUMNS, leaderboard, write_tables
-from bench.names import UsageError, get_method, params_of, parse_sizes
-from bench.results import BusyFolder, MixedSettings, Store, sole_user
+from bench.names import get_method, params_of, parse_sizes
+from bench.results import Store, sole_user
 from methods.eap_ig import EAPIG
 
 SMALL = Experiment(
@@ -27,6 +28,25 @@ SMALL = Experiment(
     random_draws=1,
     n_discovery=20,
     n_evaluation=24,
+)
+
+
+PLUGIN = textwrap.dedent(
+    '''
+    """A method of somebody's own."""
+    import torch
+    from circuitmark import Discovery, Method, Problem
+
+    class Mine(Method):
+        """Does what the test says."""
+        name, description, citation = "mine", "a test", "@misc{{x}}"
+
+        def skip(self, problem: Problem) -> str | None:
+            return "too large for me" if problem.seed == 1 else None
+
+        def discover(self, problem: Problem) -> Discovery:
+            {body}
+    '''
 )
 
 
@@ -72,7 +92,7 @@ def test_table_has_the_stable_columns(results: Path) -> None:
 def test_written_tables_are_the_same_table(results: Path) -> None:
     store = Store(results)
     table = leaderboard(store)
-    write_tables(store, table)
+    write_tables(results, table)
     from_csv = pd.read_csv(results / "leaderboard.csv")
     from_parquet = pd.read_parquet(results / "leaderboard.parquet")
     assert list(from_csv.columns) == list(from_parquet.columns) == list(table.columns)
@@ -135,25 +155,6 @@ def test_key_follows_the_methods_file(tmp_path: Path) -> None:
     assert before != [job.key() for job in experiment.jobs() if job.method == str(plugin)]
 
 
-PLUGIN = textwrap.dedent(
-    '''
-    """A method of somebody's own."""
-    import torch
-    from circuitmark import Discovery, Method, Problem
-
-    class Mine(Method):
-        """Does what the test says."""
-        name, description, citation = "mine", "a test", "@misc{{x}}"
-
-        def skip(self, problem: Problem) -> str | None:
-            return "too large for me" if problem.seed == 1 else None
-
-        def discover(self, problem: Problem) -> Discovery:
-            {body}
-    '''
-)
-
-
 @pytest.mark.parametrize(
     ("body", "status", "reason"),
     [
@@ -162,6 +163,7 @@ PLUGIN = textwrap.dedent(
         ("return Discovery(scores=torch.zeros(2, 2))", "failed", "ValueError: .*scores"),
         ("return Discovery(scores=problem.graph.exists / 0)", "failed", "ValueError: .*not all finite"),
         ("return Discovery()", "failed", "ValueError: .*neither scores nor edges"),
+        ("raise SystemExit(0)", "failed", "SystemExit: 0"),
         ("return Discovery(edges={s: ~problem.graph.exists for s in problem.sizes})", "failed", "no edge"),
     ],
 )
@@ -178,6 +180,46 @@ def test_a_plugins_outcome_is_recorded(tmp_path: Path, body: str, status: str, r
     if reason:
         assert pd.Series([row["status_reason"]]).str.contains(reason).all()
         assert run(experiment, out) == [status]
+
+
+def test_a_method_cannot_spoil_the_next(tmp_path: Path) -> None:
+    """Whatever a method does to the graph it was handed, the next one is handed a whole one."""
+    spoiler = tmp_path / "spoiler.py"
+    spoil = "problem.graph.exists.fill_(False); problem.graph.owners.fill_(1); raise RuntimeError"
+    spoiler.write_text(PLUGIN.format(body=spoil))
+    experiment = dataclasses.replace(SMALL, methods=("random_edges", str(spoiler), "eap"), sizes=("5%",))
+    assert run(experiment, tmp_path / "out") == ["ok", "failed", "ok"]
+    rows = leaderboard(Store(tmp_path / "out")).set_index("method")
+    assert rows.loc["eap", "edges_kept"] == 75
+    assert rows.loc["eap", "kl"] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def broken(:", "SyntaxError"),
+        ("raise SystemExit(0)", "SystemExit"),
+        ("x = 1", "defines 0 methods"),
+        (PLUGIN.format(body="pass").replace('"mine"', '"eap"'), "as circuitmark does: rename it"),
+        (PLUGIN.format(body="pass").replace("citation = ", "cited = "), "has no citation"),
+        (PLUGIN.format(body="pass") + "    def __init__(self, x): pass", "missing 1 required"),
+    ],
+)
+def test_a_plugin_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    """One line says what is wrong with the file, before anything is run."""
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        get_method(str(tmp_path / "mine.py"))
+
+
+def test_twins_and_nothing_are_refused() -> None:
+    for change, message in [
+        ({"methods": ("eap", "eap:absolute=true")}, "same method"),
+        ({"tasks": ()}, "no tasks are named"),
+        ({"methods": ()}, "no methods are named"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            dataclasses.replace(SMALL, **change).jobs()  # type: ignore[arg-type]
 
 
 def test_a_declined_problem_is_final(tmp_path: Path) -> None:
@@ -215,7 +257,8 @@ def test_a_changed_method_supersedes_and_can_be_changed_back(tmp_path: Path) -> 
     def shown(score: str) -> float:
         plugin.write_text(PLUGIN.format(body=f"return Discovery(scores={score})"))
         run(experiment, out)
-        Store(out).confirm(job.stem for job in experiment.jobs())
+        for stem in Store(out).superseded(job.stem for job in experiment.jobs()):
+            Store(out).confirm(stem)
         rows = leaderboard(Store(out)).set_index("method").loc[["mine"]]
         assert rows["status"].tolist() == ["ok"]
         return float(rows["kl"].iloc[0])

@@ -16,15 +16,12 @@ from typing import Any
 
 import torch
 
+from bench.errors import ModelError
 from bench.masked_model import MaskedModel
 
 EMBEDDED = Path(__file__).parent / "embedded"
 KNOWN = {"embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark"}
 FILES = ("*.json", "*.safetensors", "tokenizer*", "merges.txt")
-
-
-class ModelError(Exception):
-    """A model that cannot be had or is not carried; the message names it and the mend."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,8 @@ def find_model(name: str) -> Path:
     Raises:
         ModelError: no such folder, a name close to a known one, or nothing to be had from the hub.
     """
+    if not name.strip():
+        raise ModelError("no model is named: write 'embedded', a folder or a hub name")
     if name in KNOWN:
         return EMBEDDED
     folder = Path(name).expanduser()
@@ -90,14 +89,32 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu") -> Loaded
     """
     folder = find_model(name)
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     from bench.models.bridge import masked_model
 
+    logging.disable_progress_bar()  # ours would stand beside it
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+        model, report = loaded
         masked = masked_model(model.eval())
     except Exception as error:  # whatever a damaged or foreign file makes transformers raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"the model '{name}' cannot be loaded: {reason}") from error
+        raise ModelError(
+            f"the model '{name}' cannot be loaded: {reason}; get its files anew or choose another --model"
+        ) from error
+    if report["missing_keys"]:  # transformers would fill them at random
+        raise ModelError(f"the model '{name}' lacks the weight {min(report['missing_keys'])}: get it anew")
+    broken = [weight for weight, values in masked.weights.items() if not values.isfinite().all()]
+    if broken:
+        raise ModelError(f"the model '{name}' has weights that are not finite ({broken[0]}): get it anew")
+    if not len(tokenizer):
+        raise ModelError(f"the model '{name}' has no tokenizer: add its tokenizer.json to the folder")
     return LoadedModel(name, masked.to(device, getattr(torch, dtype)), tokenizer)

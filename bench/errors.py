@@ -1,0 +1,48 @@
+"""What may go wrong without being our fault: each becomes one line and an exit code, no traceback.
+
+A message names the thing, the cause and the mend.
+"""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something a user can mend."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """What was typed, or a file that it names, is wrong."""
+
+    exit_code = 2
+
+
+class ModelError(UsageError):
+    """A model that cannot be had, is damaged, or is not carried."""
+
+
+class MixedSettings(UsageError):
+    """A results folder holds runs that must not stand beside those wanted."""
+
+
+class DamagedFile(UserError):
+    """A file that cannot be read as what it should be."""
+
+
+class UnwritableFolder(UserError):
+    """A folder that takes no file: read-only, full, not a folder."""
+
+
+class BusyFolder(UserError):
+    """Another run is at work in the same results folder."""
+
+
+class WorkerDied(UserError):
+    """A job's process was killed."""
+
+
+class Interrupted(UserError):
+    """The user stopped the run."""
+
+    exit_code = 130

@@ -1,0 +1,137 @@
+"""An experiment from start to end: what is not finished is run, then the leaderboard is written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.errors import DamagedFile, Interrupted, UnwritableFolder, UsageError
+from bench.experiment import Experiment, Job
+from bench.results import Store, sole_user
+
+
+def run_experiment(experiment: Experiment, out: Path, n: int, threads: int, refuse_unfit: bool) -> bool:
+    """Runs n jobs at a time and reports; False when a job failed.
+
+    `refuse_unfit` makes a task that the model cannot carry an error, else it is skipped.
+
+    Raises:
+        UserError: a name is wrong, a file is damaged, a folder cannot be used; before any job runs,
+            except where a folder fills up.
+    """
+    jobs = experiment.jobs()
+    store = Store(out)
+    store.check_setting(asdict(jobs[0]), jobs[0].model_name, jobs[0].model_hash)
+    open_jobs = [job for job in jobs if not store.finished(job.stem)]
+    superseded = store.superseded(job.stem for job in jobs if job not in open_jobs)
+    statuses: list[str] = []
+    if open_jobs:
+        _try_model(open_jobs, refuse_unfit)
+    else:
+        print(f"all {len(jobs)} jobs are finished already", file=sys.stderr)
+    if open_jobs or superseded or not store.is_reported():
+        with sole_user(out):
+            for stem in superseded:
+                store.confirm(stem)
+            if open_jobs:
+                statuses = _run(open_jobs, len(jobs), out, n, threads)
+            write_report(store, out)
+    show(out)
+    return "failed" not in statuses
+
+
+def _run(jobs: Sequence[Job], total: int, out: Path, n: int, threads: int) -> list[str]:
+    from bench.executors import run_here, run_in_processes
+    from bench.progress import ProgressDisplay
+
+    statuses = []
+    try:
+        with ProgressDisplay(total, total - len(jobs)) as display:
+            ended = (
+                run_here(jobs, out, threads, display.within)
+                if n == 1
+                else run_in_processes(jobs, out, threads, n)
+            )
+            for job, status in ended:
+                statuses.append(status)
+                display.ended(f"{job.task} {job.method} seed {job.seed}: {status}")
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "stopped; what was finished is kept: the same command goes on from there"
+        ) from error
+    return statuses
+
+
+def _try_model(jobs: Sequence[Job], refuse_unfit: bool) -> None:
+    """Loads the model, and refuses what it cannot do, before anything is written."""
+    from bench.models.load import load_model
+    from bench.names import get_task
+    from tasks.base import Split, TaskError
+
+    model = load_model(jobs[0].model, jobs[0].dtype)
+    splits: list[tuple[Split, int]] = [
+        ("discovery", jobs[0].n_discovery), ("evaluation", jobs[0].n_evaluation)
+    ]  # fmt: skip
+    for task in dict.fromkeys(job.task for job in jobs) if refuse_unfit else ():
+        for split, count in splits:
+            try:
+                get_task(task).examples(model.tokenizer, split, count, 0)
+            except TaskError as error:
+                raise UsageError(
+                    f"the model '{model.name}' cannot do the task '{task}': {error}; "
+                    "choose another with -t or --model"
+                ) from error
+
+
+def existing(results: Path) -> Store:
+    """A results folder that holds runs.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if not any((results / "runs").glob("*.safetensors")):
+        raise UsageError(f"{results} holds no results: make some with circuitmark run --out {results}")
+    return Store(results)
+
+
+def write_report(store: Store, out: Path) -> None:
+    """Writes the leaderboard of a results folder: tables, plots, the page.
+
+    Raises:
+        UnwritableFolder: `out` takes no file.
+        DamagedFile: a run cannot be read.
+    """
+    import reports
+    from bench.leaderboard import leaderboard, write_tables
+    from bench.metrics import METRICS
+
+    table = leaderboard(store)
+    write_tables(out, table)
+    try:
+        reports.write_report(table, [asdict(metric) for metric in METRICS], out)
+    except OSError as error:
+        raise UnwritableFolder(
+            f"cannot write the report to {out} ({error.strerror or error}): "
+            "free some space there or choose another folder with --out"
+        ) from error
+
+
+def show(folder: Path) -> None:
+    """Prints the table of a folder that `write_report` wrote, and where to find more."""
+    import pandas as pd
+    from rich.console import Console
+
+    import reports
+    from bench.metrics import METRICS
+
+    file = folder / "leaderboard.parquet"
+    try:
+        table = pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{file} cannot be read: make it again with circuitmark report {folder}") from error
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(reports.terminal_table(table, [asdict(metric) for metric in METRICS]))
+    for name in ("leaderboard.csv", "leaderboard.md", "index.html"):
+        print(folder / name)
