@@ -152,17 +152,23 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
 
 
 def _with_margin(table: pd.DataFrame) -> pd.DataFrame:
-    """Adds how much nearer to 1 completeness is than that of random connected circuits, with its error.
+    """Adds how much nearer to 1 completeness is than that of random connected circuits.
 
-    Circuits of as many edges are compared; where none was drawn the margin is unscored.
+    Circuits of as many edges are compared; where none was drawn the margin is unscored. Its interval is
+    Student's, over the random circuits drawn; it is the same noise for every method of a size.
     """
+    from scipy.stats import t
+
     at = ["model", "task", "ablation", "graph", "edges_kept"]
     short = (1 - table["completeness"]).abs()
     is_baseline = (table["method"] == BASELINE["method"]) & (table["params"] == BASELINE["params"])
     drawn = table.assign(short=short)[is_baseline].groupby(at)["short"]
-    random = drawn.agg(["mean", "sem"]).rename(columns={"mean": "random", "sem": "error"})
-    beside = table[at].join(random, on=at)
+    beside = table[at].join(drawn.agg(["mean", "sem", "count"]), on=at)
     rated = ~is_baseline & ~table["method"].isin((FULL, EMPTY))
-    table["completeness_margin"] = (beside["random"] - short).where(rated)
-    table["completeness_margin_error"] = beside["error"].where(table["completeness_margin"].notna())
-    return table
+    margin = (beside["mean"] - short).where(rated)
+    reach = t.ppf(0.975, beside["count"] - 1) * beside["sem"]
+    return table.assign(
+        completeness_margin=margin,
+        completeness_margin_low=margin - reach,
+        completeness_margin_high=margin + reach,
+    )

@@ -238,8 +238,9 @@ METRICS = (
     Metric("completeness_high", "Completeness 97.5 %", "Upper end of that interval"),
     Metric("completeness_margin", "Margin over random", "How much nearer to 1 completeness is than that of "
            "random connected circuits of as many edges: mean |1 - theirs| - |1 - ours|", "", "higher"),
-    Metric("completeness_margin_error", "Margin error", "Standard error of the margin from the spread of "
-           "the random circuits drawn", ""),
+    Metric("completeness_margin_low", "Margin 2.5 %", "Lower end of its 95 % interval over the random "
+           "circuits drawn, the same noise for every method of a size"),
+    Metric("completeness_margin_high", "Margin 97.5 %", "Upper end of that interval"),
     Metric("edges_kept", "Edges kept", "Edges in the circuit", "edges"),
     Metric("edge_sparsity", "Edge sparsity", "Share of edges removed", "share"),
     Metric("effective_edges", "Effective edges", "Kept edges that can matter: on a path to the logits and, "
