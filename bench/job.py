@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.ablation import Ablation
 from bench.circuit import Circuit
 from bench.evaluate import run_circuits
 from bench.experiment import NUMERICS, Job
@@ -43,9 +44,8 @@ SELECTIONS = {"top": top, "greedy": greedy}
 def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progress | None = None) -> str:
     """Runs a job and stores its outcome, whatever it is; gives its status.
 
-    `n_processes` is how many jobs run at a time; above 1, this one has a process of its own.
-
-    A method that fails or declines leaves a run that says so, with the reason.
+    A method that fails or declines leaves a run that says so, with the reason. `n_processes` is how
+    many jobs run at a time; above 1, this one has a process of its own.
     """
     torch.set_num_threads(threads)
     try:
@@ -117,12 +117,8 @@ def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, di
         "circuits": {
             name: {
                 "size_requested": size,
-                "edges_kept": len(circuit),
-                "effective_edges": len(circuit.effective(job.ablation)),
-                "edge_sparsity": circuit.sparsity,
-                "nodes_kept": circuit.nodes_kept,
-                "weight_density": circuit.weight_density(model.matrices),
                 "complement": f"complement {size:g}" if size in wanted else None,
+                **_sizes(circuit, job.ablation, model),
             }
             for name, (size, circuit) in named.items()
         },
@@ -132,6 +128,16 @@ def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, di
     if found.unaided is not None:
         saved["unaided"] = Circuit(model.graph, found.unaided.cpu())
     return Run(record, {**raw.tensors(), **scores}), saved
+
+
+def _sizes(circuit: Circuit, ablation: Ablation, model: MaskedModel) -> dict[str, float]:
+    return {
+        "edges_kept": len(circuit),
+        "effective_edges": len(circuit.effective(ablation)),
+        "edge_sparsity": circuit.sparsity,
+        "nodes_kept": circuit.nodes_kept,
+        "weight_density": circuit.weight_density(model.matrices),
+    }
 
 
 def _check(found: Discovery) -> None:
