@@ -130,7 +130,7 @@ def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, di
     return Run(record, {**raw.tensors(), **scores}), saved
 
 
-def _sizes(circuit: Circuit, ablation: Ablation, model: MaskedModel) -> dict[str, float]:
+def _sizes(circuit: Circuit, ablation: Ablation, model: MaskedModel) -> dict[str, int | float]:
     return {
         "edges_kept": len(circuit),
         "effective_edges": len(circuit.effective(ablation)),
