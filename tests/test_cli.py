@@ -228,7 +228,7 @@ def test_killed_in_the_middle_goes_on(tmp_path: Path) -> None:
     done = circuitmark(*words[1:], cwd=tmp_path)
     assert "jobs are finished already" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert len(list(runs.glob("[!.]*.safetensors"))) == 8
+    assert len(list(runs.glob("[!.]*.safetensors"))) == 13  # 3 of eap, 10 random ones
 
 
 @pytest.mark.slow
