@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,6 @@ class Experiment:
     def jobs(self) -> list[Job]:
         """All jobs, tasks outermost; random connected circuits are always among them.
 
-
         Raises:
             UsageError, ModelError: a name, an option or a size is wrong.
         """
@@ -161,7 +161,7 @@ class Job:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
-    @property
+    @cached_property
     def stem(self) -> str:
         """The name of its files: readable, and unique by the key."""
         method = get_method(self.method)

@@ -101,6 +101,7 @@ class BenchProblem:
         self._progress = progress
         self._clean: dict[int, Tensor] = {}
         self._references: dict[int, Tensor] = {}
+        self._cached_bytes = 0
 
     def edges_of_share(self, share: float) -> int:
         return edges_of_share(self.graph, share)
@@ -122,9 +123,9 @@ class BenchProblem:
 
     @torch.no_grad()
     def clean(self, batch: Batch) -> Tensor:
-        if id(batch) not in self._clean:
-            self._clean[id(batch)] = self.run(batch)
-        return self._clean[id(batch)]
+        if id(batch) in self._clean:
+            return self._clean[id(batch)]
+        return self._keep(self._clean, batch, self.run(batch))
 
     def senders(self, batch: Batch) -> Tensor:
         self._count(batch)
@@ -183,10 +184,14 @@ class BenchProblem:
         self._count(batch)
         activations = self._reference.of(self.model, batch.corrupted)
         assert activations is not None
-        kept = sum(tensor.nbytes for tensor in self._references.values())
-        if kept + activations.nbytes <= self.memory_budget:
-            self._references[id(batch)] = activations
-        return activations
+        return self._keep(self._references, batch, activations)
+
+    def _keep(self, cache: dict[int, Tensor], batch: Batch, tensor: Tensor) -> Tensor:
+        """Caches what was computed for a batch, while all that is cached fits into the budget."""
+        if self._cached_bytes + tensor.nbytes <= self.memory_budget:
+            self._cached_bytes += tensor.nbytes
+            cache[id(batch)] = tensor
+        return tensor
 
     def _count(self, batch: Batch) -> None:
         self.counter.forwards += 1

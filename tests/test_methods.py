@@ -213,6 +213,18 @@ def test_methods_count_their_work(tiny: MaskedModel) -> None:
     assert (p.counter.forwards, p.counter.backwards) == (7 * n, 5 * n)
 
 
+def test_caches_stay_within_the_budget(tiny: MaskedModel) -> None:
+    """Clean logits and references are computed once while they fit, and each time where they do not."""
+    for budget, forwards in ((2**30, 2), (0, 4)):
+        p = problem(tiny)
+        p.memory_budget = budget
+        (batch,) = p.batches
+        first = p.clean(batch), p.reference(batch)
+        again = p.clean(batch), p.reference(batch)
+        assert p.counter.forwards == forwards
+        assert all(a.equal(b) for a, b in zip(first, again, strict=True))
+
+
 def test_scores_do_not_depend_on_batching(tiny: MaskedModel) -> None:
     """Examples one by one, or padded beside longer ones, give the same scores."""
     examples = random_examples(n=4, pos=7)
