@@ -1,6 +1,6 @@
 # Two commands: `make leaderboard` and `make test`. Each sets up what it needs.
 # All targets are phony: a folder is named bench.
-.PHONY: leaderboard test test-slow bench lint install clean
+.PHONY: leaderboard verify test test-slow bench lint install clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,6 +9,12 @@ STAMP := $(VENV)/.installed
 
 leaderboard: install
 	$(BIN)/circuitmark run --config configs/default.yaml --out results
+	$(BIN)/circuitmark verify-tracr -j 2 --out results
+
+# Every program's truth is proved; methods run on the two of the Edge Pruning paper.
+verify: install
+	$(BIN)/circuitmark verify-tracr -m random_edges -j 2 --out results/verify
+	$(BIN)/circuitmark verify-tracr -p x_proportion -p reverse -j 2 --out results/verify
 
 test: install
 	$(BIN)/python -m pytest

@@ -13,16 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from methods.base import Batch, Discovery, Method, Problem
+    from tracr_ground_truth.program import program
 
 ROOMS = ("bench", "methods", "tasks", "tracr_ground_truth", "reports")
-_EXPORTS = ("Batch", "Discovery", "Method", "Problem")
+_EXPORTS = {
+    "Batch": "methods.base",
+    "Discovery": "methods.base",
+    "Method": "methods.base",
+    "Problem": "methods.base",
+    "program": "tracr_ground_truth.program",
+}
 
-__all__ = ["Batch", "Discovery", "Method", "Problem", "main"]
+__all__ = ["Batch", "Discovery", "Method", "Problem", "main", "program"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
-        return getattr(importlib.import_module("methods.base"), name)
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module 'circuitmark' has no attribute '{name}'")
 
 

@@ -31,11 +31,14 @@ class Reference:
     """Only under mean ablation."""
 
     def of(
-        self, model: MaskedModel, corrupted: Int[Tensor, "batch pos"]
+        self,
+        model: MaskedModel,
+        corrupted: Int[Tensor, "batch pos"],
+        lengths: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "senders #batch #pos d_model"] | None:
         """The reference activations of a batch; None stands for zero."""
         if self.ablation == "resample":
-            return model.senders(corrupted)
+            return model.senders(corrupted, lengths)
         return self.mean
 
     @property
@@ -59,7 +62,7 @@ def mean_activations(
     count = 0
     for tokens, lengths in batches:
         inside = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
-        outputs = model.senders(tokens) * inside[..., None]
+        outputs = model.senders(tokens, lengths) * inside[..., None]
         summed = outputs.sum(1) if per_position else outputs.sum((1, 2))[:, None]
         total = summed if total is None else total + summed
         count += len(tokens) if per_position else int(lengths.sum())

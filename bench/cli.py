@@ -46,6 +46,7 @@ class Kind(StrEnum):
     tasks = "tasks"
     models = "models"
     metrics = "metrics"
+    programs = "programs"
 
 
 @app.command()
@@ -100,7 +101,7 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects with a name.")] = False,
 ) -> None:
-    """Lists methods, tasks, models or metrics."""
+    """Lists methods, tasks, models, metrics or Tracr programs."""
     rows = _listed(kind)
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -125,9 +126,26 @@ def _listed(kind: Kind) -> list[dict[str, Any]]:
     if kind is Kind.metrics:
         from dataclasses import asdict
 
-        from bench.metrics import METRICS
+        from bench.metrics import METRICS, RECOVERY_METRICS
 
-        return [asdict(metric) for metric in METRICS]
+        return [asdict(metric) for metric in (*METRICS, *RECOVERY_METRICS)]
+    if kind is Kind.programs:
+        from tracr_ground_truth import find_programs
+
+        programs, absent = find_programs()
+        listed = [
+            {
+                "name": program.name,
+                "description": program.description,
+                "vocabulary": list(program.vocabulary),
+                "length": program.length,
+                "lengths": list(program.lengths),
+                "causal": program.causal,
+                "redundant": program.redundant,
+            }
+            for program in programs.values()
+        ]
+        return listed + [{"name": name, "description": reason} for name, reason in absent.items()]
     from bench.names import options_of
     from methods.base import find_methods
 
@@ -137,6 +155,31 @@ def _listed(kind: Kind) -> list[dict[str, Any]]:
         for name, cls in found.items()
     ]
     return rows + [{"name": name, "description": reason, "options": {}} for name, reason in missing.items()]
+
+
+@app.command("verify-tracr")
+def verify_tracr(
+    method: Annotated[
+        list[str] | None, typer.Option("-m", "--method", help="As for run; all methods if left out.")
+    ] = None,
+    program: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--program", help="NAME or FILE.py:FUNCTION; all programs if left out."),
+    ] = None,
+    ablation: Annotated[str | None, typer.Option(help="zero or resample; both if left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+    jobs: Annotated[int, typer.Option("-j", min=1, help="Processes; 1 stays in this one.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    expect: Annotated[bool, typer.Option("--expect", help="Make what holds now the expectation.")] = False,
+) -> None:
+    """Proves the true circuits of compiled programs, and holds methods to them.
+
+    Fails when a proof does, when a method does, or when a recovery is lost that used to hold.
+    """
+    from bench.verify import verify_and_report
+
+    if not verify_and_report(method, program, ablation, out, jobs, as_json, expect):
+        sys.exit(1)
 
 
 @app.command()

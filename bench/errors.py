@@ -22,6 +22,10 @@ class ModelError(UsageError):
     """A model that cannot be had, is damaged, or is not carried."""
 
 
+class ProgramFailed(UsageError):
+    """A Tracr program that cannot be compiled, or is not computed by what was compiled."""
+
+
 class MixedSettings(UsageError):
     """A results folder holds runs that must not stand beside those wanted."""
 

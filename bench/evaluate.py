@@ -75,7 +75,7 @@ def run_circuits(
     for done, batch in enumerate(batches):
         at = (batch.examples, batch.positions)
         full = model.run(batch.clean, answers=at, lengths=batch.lengths)
-        activations = reference.of(model, batch.corrupted)
+        activations = reference.of(model, batch.corrupted, batch.lengths)
         collected[FULL].append(outputs_of(full, full, batch.candidates))
         for name, circuit in runs.items():
             if len(circuit) == model.graph.n_edges and not circuit.weights:

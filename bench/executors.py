@@ -6,26 +6,25 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from typing import TypeVar
 
 from bench.errors import WorkerDied
-from bench.experiment import Job
-from bench.job import execute
 
-Progress = Callable[[int, int, str], None]
+J = TypeVar("J")
+R = TypeVar("R")
 
 
-def run_here(jobs: Sequence[Job], out: Path, threads: int, progress: Progress) -> Iterator[tuple[Job, str]]:
-    """Runs jobs in this process, in order; yields each with its status as it ends.
+def run_here(jobs: Sequence[J], work: Callable[[J], R]) -> Iterator[tuple[J, R]]:
+    """Does the work of each job in this process, in order; yields each with its outcome as it ends.
 
     Their peak memory cannot be told apart, so it stays unscored.
     """
     for job in jobs:
-        yield job, execute(job, out, threads, n_processes=1, progress=progress)
+        yield job, work(job)
 
 
-def run_in_processes(jobs: Sequence[Job], out: Path, threads: int, n: int) -> Iterator[tuple[Job, str]]:
-    """Runs n jobs at a time, each in a fresh process; yields each with its status as it ends.
+def run_in_processes(jobs: Sequence[J], work: Callable[[J], R], n: int) -> Iterator[tuple[J, R]]:
+    """Works on n jobs at a time, each in a fresh process; yields each with its outcome as it ends.
 
     Raises:
         WorkerDied: a process was killed (out of memory, say); what was finished is stored, so the
@@ -33,14 +32,12 @@ def run_in_processes(jobs: Sequence[Job], out: Path, threads: int, n: int) -> It
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n, mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(execute, job, out, threads, n_processes=n): job for job in jobs}
+        futures = {pool.submit(work, job): job for job in jobs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
-            open_jobs = [
-                job.stem for future, job in futures.items() if not future.done() or future.exception()
-            ]
+            open_jobs = [job for future, job in futures.items() if not future.done() or future.exception()]
             raise WorkerDied(
                 f"a process was killed, perhaps for want of memory; {len(open_jobs)} jobs are open, "
                 f"{open_jobs[0]} among them: try a smaller -j; what was finished is kept"

@@ -139,6 +139,9 @@ class Job:
     dtype: str
     split_embed: bool
 
+    def __str__(self) -> str:
+        return self.stem
+
     @property
     def lineage(self) -> str:
         """The key but for the sizes: runs of one lineage can stand in one table, whatever their sizes."""

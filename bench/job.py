@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import random
 import resource
-import statistics
-import subprocess
 import sys
-import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import lru_cache, partial
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from bench.ablation import Ablation
 from bench.circuit import Circuit
+from bench.discover import Declined, cut, discover, plain_forward_seconds
 from bench.evaluate import run_circuits
 from bench.experiment import NUMERICS, Job
-from bench.graph import EdgeGraph
 from bench.masked_model import MaskedModel
 from bench.metrics import CURVE_SHARES
 from bench.models.load import load_model
 from bench.names import get_method, get_task, params_of, settings_of
 from bench.problem import BenchProblem, make_batches, make_reference
+from bench.provenance import provenance
 from bench.results import Run, Store, now
-from bench.select import edges_of_share, greedy, top
-from methods.base import Batch, Discovery
 from tasks.base import TaskError
 
 Progress = Callable[[int, int, str], None]
-SELECTIONS = {"top": top, "greedy": greedy}
 
 
 def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progress | None = None) -> str:
@@ -50,6 +39,8 @@ def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progr
     torch.set_num_threads(threads)
     try:
         run, circuits = _run(job, n_processes, progress)
+    except Declined as error:
+        run, circuits = Run(_record(job, "declined", str(error))), {}
     except TaskError as error:
         run, circuits = Run(_record(job, "skipped", str(error))), {}
     except (Exception, SystemExit) as error:  # a method's own failure must not stop the others
@@ -69,21 +60,12 @@ def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, di
     model = loaded.masked.with_split_embed() if job.split_embed else loaded.masked
     discovery = task.examples(loaded.tokenizer, "discovery", job.n_discovery, job.seed)
     evaluation = task.examples(loaded.tokenizer, "evaluation", job.n_evaluation, 0)
-    batches = make_batches(model, evaluation)
+    batches, prompts = make_batches(model, evaluation), make_batches(model, discovery)
     one_length = len({*discovery.lengths.tolist(), *evaluation.lengths.tolist()}) == 1
     reference = partial(make_reference, model, job.ablation, one_length=one_length)
-    plain = _plain_forward_seconds(model, make_batches(model, discovery))
-    problem = BenchProblem(model, discovery, task.measure, reference, job.sizes, job.seed, progress=progress)
-    random.seed(job.seed)
-    np.random.seed(job.seed)
-    torch.manual_seed(job.seed)
-    started = time.perf_counter()
-    reason = method.skip(problem)  # timed too: it may fill the caches
-    if reason:
-        return Run(_record(job, "declined", reason)), {}
-    found = method.discover(problem)
-    seconds = time.perf_counter() - started
-    _check(found)
+    plain = plain_forward_seconds(model, prompts)
+    problem = BenchProblem(model, prompts, task.measure, reference, job.sizes, job.seed, progress=progress)
+    found, seconds = discover(method, problem)
 
     wanted = cut(model.graph, found, job.sizes)
     # only a ranking serves sizes that were not asked for
@@ -140,62 +122,6 @@ def _sizes(circuit: Circuit, ablation: Ablation, model: MaskedModel) -> dict[str
     }
 
 
-def _check(found: Discovery) -> None:
-    """Refuses what a method returned when it is no discovery; `cut` looks at the masks themselves."""
-    if not isinstance(found, Discovery):
-        raise TypeError(f"discover returned {type(found).__name__}, not a Discovery")
-    if found.selection not in SELECTIONS:
-        raise ValueError(f"selection is '{found.selection}', not one of {', '.join(SELECTIONS)}")
-    if not isinstance(found.objective, str):
-        raise TypeError(f"objective is {type(found.objective).__name__}, not a text")
-    masks = [found.scores, found.unaided, *found.edges.values()]
-    if not all(mask is None or isinstance(mask, Tensor) for mask in masks):
-        raise TypeError("scores, edges and unaided must be torch tensors")
-
-
-def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[float, Circuit]:
-    """A circuit per size: the edges that the method named, else the best by its scores.
-
-    Raises:
-        ValueError: what the method returned is no discovery: neither edges nor scores for a size, a
-            wrong shape, or scores that are not finite.
-    """
-    scores = found.scores
-    if scores is not None:
-        if scores.shape != graph.exists.shape:
-            raise ValueError(
-                f"the method's scores are {tuple(scores.shape)}, the graph {tuple(graph.exists.shape)}"
-            )
-        scores = scores.cpu()
-        if not scores[graph.exists].isfinite().all():
-            raise ValueError("the method's scores are not all finite")
-    circuits = {}
-    for size in sizes:
-        weights: Mapping[str, Tensor] = found.weights.get(size, {})
-        if size in found.edges:
-            kept = found.edges[size].cpu()
-        elif scores is not None:
-            kept = SELECTIONS[found.selection](graph, scores, edges_of_share(graph, size))
-        elif weights:
-            kept = graph.exists.clone()
-        else:
-            raise ValueError(f"the method returned neither scores nor edges for the size {size:g}")
-        circuits[size] = Circuit(graph, kept, weights)
-    return circuits
-
-
-@torch.no_grad()
-def _plain_forward_seconds(model: MaskedModel, batches: Sequence[Batch]) -> float:
-    """Median of three plain forwards of the discovery set, after a warm-up."""
-    times = []
-    for _ in range(4):
-        started = time.perf_counter()
-        for batch in batches:
-            model.run(batch.clean, answers=(batch.examples, batch.positions), lengths=batch.lengths)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
-
-
 def _peak_memory_mb() -> float:
     """Most memory that this process has held, its model's loading included."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
@@ -230,42 +156,5 @@ def _record(job: Job, status: str, reason: str) -> dict[str, Any]:
         "status_reason": reason,
         "numerics": NUMERICS,
         "created": now(),
-        **_provenance(),
+        **provenance(),
     }
-
-
-@lru_cache
-def _provenance() -> dict[str, Any]:
-    """Versions, commit and hardware."""
-    versions = {name: metadata.version(name) for name in ("torch", "transformers", "transformer-lens")}
-    return {
-        "version": metadata.version("circuitmark"),
-        "versions": " ".join(f"{name}={version}" for name, version in versions.items()),
-        "python": platform.python_version(),
-        **_commit(),
-        "hardware": f"{_processor()}, {os.cpu_count()} cores",
-    }
-
-
-def _commit() -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that runs, or nothing when it is an installed wheel."""
-    here = Path(__file__).parent.parent
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(here), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != here.resolve():
-            return {"commit": "", "dirty": None}
-        return {"commit": git("rev-parse", "--short=12", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "", "dirty": None}
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -188,6 +188,60 @@ def interval(resampled: Float[np.ndarray, " resample"], level: float = 0.95) -> 
     return float(low), float(high)
 
 
+def circuit_recovery(
+    kept: Bool[Tensor, "receivers senders"],
+    true: Sequence[Bool[Tensor, "receivers senders"]],
+    exists: Bool[Tensor, "receivers senders"],
+) -> dict[str, float | bool]:
+    """A circuit beside the true one: `tpr`, `fpr`, `f1` over the graph's edges, and `exact`.
+
+    Of several true circuits (redundant paths) the one with the best f1 counts. A share of nothing is
+    NaN: the true circuit is empty under resample where all inputs of a length give one output.
+    """
+
+    def share(part: int, whole: int) -> float:
+        return part / whole if whole else float("nan")
+
+    def beside(truth: Tensor) -> dict[str, float | bool]:
+        hits, size, n_true = int((kept & truth).sum()), int(kept.sum()), int(truth.sum())
+        return {
+            "tpr": share(hits, n_true),
+            "fpr": share(size - hits, int(exists.sum()) - n_true),
+            "f1": share(2 * hits, size + n_true),
+            "exact": torch.equal(kept, truth),
+        }
+
+    return max(map(beside, true), key=lambda scores: scores["f1"])
+
+
+def ranking_recovery(
+    scores: Float[Tensor, "receivers senders"],
+    true: Sequence[Bool[Tensor, "receivers senders"]],
+    exists: Bool[Tensor, "receivers senders"],
+) -> dict[str, float | bool]:
+    """Scores beside the true edges: `auroc`, `average_precision`, and `exact_at_true_size`.
+
+    Exact means that every true edge scores above every other one, so a tie is no hit. Constant scores
+    (a bare diagonal) have an auroc of 0.5. Of several true circuits the best counts. All are NaN where
+    every edge or none is true.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    flat = scores[exists].double()
+
+    def beside(truth: Tensor) -> dict[str, float | bool]:
+        edges = truth[exists]
+        if edges.all() or not edges.any():
+            return dict.fromkeys(("auroc", "average_precision", "exact_at_true_size"), float("nan"))
+        return {
+            "auroc": float(roc_auc_score(edges.numpy(), flat.numpy())),
+            "average_precision": float(average_precision_score(edges.numpy(), flat.numpy())),
+            "exact_at_true_size": bool(flat[edges].min() > flat[~edges].max()),
+        }
+
+    return max(map(beside, true), key=lambda found: found["auroc"])
+
+
 @dataclass(frozen=True)
 class Metric:
     """What a column of the leaderboard means; labels and directions of reports derive from it."""
@@ -257,3 +311,17 @@ METRICS = (
     Metric("peak_memory_mb", "Peak memory", "Peak memory of the job's own process; unscored when jobs "
            "share one", "MB", "lower"),
 )  # fmt: skip
+
+RECOVERY_METRICS = (
+    Metric("unaided_exact", "Exact", "The circuit that the method settles on itself, with one fixed setting "
+           "and no size given, is the true one", "programs", "higher"),
+    Metric("tpr", "TPR", "Share of the true edges in that circuit", "share", "higher"),
+    Metric("fpr", "FPR", "Share of the other edges in that circuit", "share", "lower"),
+    Metric("f1", "F1", "Harmonic mean of that circuit's precision and of tpr", "", "higher"),
+    Metric("auroc", "AUROC", "Area under the ROC curve of the method's scores, all edges of the graph; 0.5 "
+           "is blind", "", "higher"),
+    Metric("average_precision", "AP", "Average precision of the method's scores", "", "higher"),
+    Metric("exact_at_true_size", "Exact at true size", "Every true edge scores above every other one: what a "
+           "method would find if an oracle told it the size", "programs", "higher"),
+)  # fmt: skip
+"""What a row of recovery.csv means: a method's circuit of a compiled program beside the true one."""

@@ -8,12 +8,14 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bench.errors import UsageError
 from methods.base import Method, find_methods, methods_in
 from tasks import find_tasks
 from tasks.base import Task
+from tracr_ground_truth.program import Program, find_programs
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
@@ -58,6 +60,35 @@ def get_method(spec: str) -> Method:
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{cls.name}: {error}") from error
+
+
+def get_program(spec: str) -> Program:
+    """The Tracr program that a text stands for: NAME, FILE.py:FUNCTION, or FILE.py where it has but one.
+
+    Raises:
+        UsageError: there is none, Tracr is not installed, or it bears the name of one of ours.
+    """
+    programs, missing = find_programs()
+    file, _, function = spec.partition(":")
+    if not file.endswith(".py"):
+        if spec in programs:
+            return programs[spec]
+        if missing:
+            raise UsageError(f"the program '{spec}' cannot be used: {next(iter(missing.values()))}")
+        raise unknown("program", spec, programs)
+    path = Path(file).expanduser()
+    found = {n: p for n, p in vars(_imported(path, "a program")).items() if isinstance(p, Program)}
+    if not function and len(found) == 1:
+        (function,) = found
+    if function not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise UsageError(
+            f"{path} has no program '{function}' (it has: {known}): "
+            "write @program(vocabulary, length) above its function and name it as FILE.py:FUNCTION"
+        )
+    if found[function].name in programs:
+        raise UsageError(f"{path} defines a program named '{function}', as circuitmark does: rename it")
+    return found[function]
 
 
 def params_of(method: Method) -> str:
@@ -117,17 +148,7 @@ def _method_class(name: str) -> type[Method]:
 
 
 def _method_in_file(path: Path) -> type[Method]:
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}: name a Python file that defines a Method")
-    spec = importlib.util.spec_from_file_location(f"circuitmark_plugin_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    module = _imported(path, "a Method")
     found = methods_in(module)
     if len(found) != 1:
         raise UsageError(
@@ -140,6 +161,26 @@ def _method_in_file(path: Path) -> type[Method]:
     if cls.name in find_methods()[0]:
         raise UsageError(f"{path} defines a method named '{cls.name}', as circuitmark does: rename it")
     return cls
+
+
+def _imported(path: Path, what: str) -> ModuleType:
+    """The module of a user's file.
+
+    Raises:
+        UsageError: there is no such file, or importing it fails.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}: name a Python file that defines {what}")
+    spec = importlib.util.spec_from_file_location(f"circuitmark_plugin_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
 
 
 def _parse(method: str, option: str, text: str, hint: Any) -> Any:

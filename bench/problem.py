@@ -79,7 +79,7 @@ class BenchProblem:
     def __init__(
         self,
         model: MaskedModel,
-        examples: Examples,
+        batches: Sequence[Batch],
         measure: str,
         reference: Callable[[Sequence[Batch]], Reference],
         sizes: Sequence[float],
@@ -89,8 +89,8 @@ class BenchProblem:
     ) -> None:
         self.model = model
         self.graph: EdgeGraph = replace(model.graph)  # tensors of its own: a method may spoil them
-        self.batches: Sequence[Batch] = make_batches(model, examples)
-        self.n_examples = len(examples)
+        self.batches = batches
+        self.n_examples = sum(map(len, batches))
         self.sizes = tuple(sizes)
         self.seed = seed
         self.memory_budget = memory_budget
@@ -100,6 +100,7 @@ class BenchProblem:
         self._reference: Reference | None = None
         self._progress = progress
         self._clean: dict[int, Tensor] = {}
+        self._emptied: dict[int, Tensor] = {}
         self._references: dict[int, Tensor] = {}
         self._cached_bytes = 0
 
@@ -140,8 +141,13 @@ class BenchProblem:
 
     def loss(self, objective: Objective, logits: Tensor, batch: Batch) -> Tensor:
         if objective == "kl":
-            full = self.clean(batch).log_softmax(-1)
+            full = self.clean(batch)
+            if logits.shape[1] == 1:
+                return (logits - full).square().sum()
+            full = full.log_softmax(-1)
             return (full.exp() * (full - logits.log_softmax(-1))).sum()
+        if self._measure == "output_diff":
+            return -(logits * (self.clean(batch) - self._empty(batch))).sum()
         measure = {"logit_diff": logit_diff, "prob_diff": prob_diff}[self._measure]
         candidates = logits.gather(1, batch.candidates)
         return -measure(candidates, logits.logsumexp(-1), batch.correct).sum()
@@ -170,6 +176,14 @@ class BenchProblem:
         if self._progress:
             self._progress(done, total, note)
 
+    @torch.no_grad()
+    def _empty(self, batch: Batch) -> Tensor:
+        """The empty circuit's logits, cached."""
+        if id(batch) in self._emptied:
+            return self._emptied[id(batch)]
+        none = torch.zeros(self.graph.exists.shape, dtype=self.model.dtype, device=self.model.device)
+        return self._keep(self._emptied, batch, self.run(batch, none))
+
     def _ablated(self, batch: Batch) -> Tensor | None:
         """The reference activations, kept while they fit into the memory budget."""
         if id(batch) in self._references:
@@ -182,7 +196,7 @@ class BenchProblem:
         if self._reference.ablation != "resample":
             return self._reference.mean
         self._count(batch)
-        activations = self._reference.of(self.model, batch.corrupted)
+        activations = self._reference.of(self.model, batch.corrupted, batch.lengths)
         assert activations is not None
         return self._keep(self._references, batch, activations)
 

@@ -12,18 +12,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class ProgressDisplay:
     """A bar over jobs and one within the job at hand; on stderr, since stdout is for results."""
 
-    def __init__(self, total: int, finished: int) -> None:
+    def __init__(self, total: int, finished: int, unit: str = "jobs") -> None:
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True)
-        self._total, self._done = total, finished
-        self._jobs = self._progress.add_task("jobs", total=total, completed=finished)
+        self._total, self._done, self._unit = total, finished, unit
+        self._jobs = self._progress.add_task(unit, total=total, completed=finished)
         self._step = self._progress.add_task("", total=None, visible=False)
         self._since = time.perf_counter()
 
     def __enter__(self) -> ProgressDisplay:
         if self._done:
-            self._progress.console.print(f"{self._done} of {self._total} jobs are finished already")
+            self._progress.console.print(f"{self._done} of {self._total} {self._unit} are finished already")
         self._progress.start()
         return self
 
@@ -44,6 +44,6 @@ class ProgressDisplay:
         self._done += 1
         self._progress.update(self._step, visible=False)
         self._progress.update(self._jobs, completed=self._done)
-        self._progress.console.print(f"[{self._done}/{self._total}] {text}, {now - self._since:.1f} s",
-                                     markup=False, highlight=False)  # fmt: skip
+        line = f"[{self._done}/{self._total}] {text}, {now - self._since:.1f} s"
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         self._since = now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from bench.errors import DamagedFile, Interrupted, UnwritableFolder, UsageError
@@ -44,15 +45,17 @@ def run_experiment(experiment: Experiment, out: Path, n: int, threads: int, refu
 
 def _run(jobs: Sequence[Job], total: int, out: Path, n: int, threads: int) -> list[str]:
     from bench.executors import run_here, run_in_processes
+    from bench.job import execute
     from bench.progress import ProgressDisplay
 
     statuses = []
     try:
         with ProgressDisplay(total, total - len(jobs)) as display:
+            work = partial(execute, out=out, threads=threads, n_processes=n)
             ended = (
-                run_here(jobs, out, threads, display.within)
+                run_here(jobs, partial(work, progress=display.within))
                 if n == 1
-                else run_in_processes(jobs, out, threads, n)
+                else run_in_processes(jobs, work, n)
             )
             for job, status in ended:
                 statuses.append(status)

@@ -20,7 +20,11 @@ from torch import Tensor
 
 Objective = Literal["difference", "kl"]
 """What a method may minimise, summed over examples: minus the task's difference metric (correct minus
-wrong answers, in logits or in probability), or KL(full || circuit) in nats at the answers."""
+wrong answers, in logits or in probability), or KL(full || circuit) in nats at the answers.
+
+On a compiled program, whose answers are its outputs at every position, the difference metric is
+<out, out_full - out_empty>, the bracket held fixed; and where the output is one number, "kl" stands for
+the squared error."""
 
 
 @runtime_checkable

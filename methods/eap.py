@@ -32,6 +32,8 @@ class EAP(Method):
     absolute: bool = True
     """Rank by absolute value; else by the signed score, edges that hurt the task last."""
     selection: Literal["top", "greedy"] = "top"
+    threshold: float = 0.01
+    """Unaided, edges are kept whose score is above this share of the largest."""
 
     def discover(self, problem: Problem) -> Discovery:
         """One forward on the corrupted prompts, one forward and backward on the clean ones."""
@@ -40,8 +42,10 @@ class EAP(Method):
             scores += problem.edge_gradients(batch, "difference").cpu()
             problem.progress(done + 1, len(problem.batches))
         scores /= problem.n_examples
+        scores = scores.abs() if self.absolute else scores
         return Discovery(
-            scores=scores.abs() if self.absolute else scores,
+            scores=scores,
             selection=self.selection,
+            unaided=problem.graph.exists & (scores > self.threshold * scores.max()),
             objective="difference",
         )

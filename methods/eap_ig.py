@@ -37,6 +37,8 @@ class EAPIG(Method):
     """Rank by absolute value; else by the signed score, edges that hurt the task last."""
     selection: Literal["top", "greedy"] = "top"
     objective: Objective = "difference"
+    threshold: float = 0.01
+    """Unaided, edges are kept whose score is above this share of the largest."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -63,8 +65,10 @@ class EAPIG(Method):
                 scores += problem.edge_gradients(batch, self.objective, away, inputs).cpu()
             problem.progress(done + 1, len(problem.batches))
         scores /= len(shares) * problem.n_examples
+        scores = scores.abs() if self.absolute else scores
         return Discovery(
-            scores=scores.abs() if self.absolute else scores,
+            scores=scores,
             selection=self.selection,
+            unaided=problem.graph.exists & (scores > self.threshold * scores.max()),
             objective=self.objective,
         )

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from bench.circuit import Circuit
+from bench.discover import cut
 from bench.evaluate import run_circuits, score
 from bench.experiment import NUMERICS
-from bench.job import cut
 from bench.models.bridge import masked_model
 from bench.problem import make_batches, make_reference
 from bridge_oracle import tiny_gpt2

@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.ablation import Ablation
 from bench.masked_model import MaskedModel
-from bench.problem import BenchProblem, make_reference
+from bench.problem import BenchProblem, make_batches, make_reference
 from tasks.base import Examples
 
 
@@ -42,7 +42,7 @@ def problem(
     examples = examples or random_examples(vocab=model.architecture.d_vocab)
     return BenchProblem(
         model,
-        examples,
+        make_batches(model, examples),
         measure,
         lambda batches: make_reference(model, ablation, batches, one_length(examples)),
         sizes,

@@ -1,0 +1,101 @@
+"""One method on one problem: run, timed, checked; and what it found, cut into circuits of sizes."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.circuit import Circuit
+from bench.graph import EdgeGraph
+from bench.masked_model import MaskedModel
+from bench.problem import BenchProblem
+from bench.select import edges_of_share, greedy, top
+from methods.base import Batch, Discovery, Method
+
+SELECTIONS = {"top": top, "greedy": greedy}
+
+
+class Declined(Exception):
+    """A method declined the problem; the message is its reason."""
+
+
+def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
+    """What a method finds, and the seconds it took, `skip` and the caches that it fills among them.
+
+    Raises:
+        Declined: the method declines the problem.
+        TypeError, ValueError: what it returned is no discovery.
+    """
+    random.seed(problem.seed)
+    np.random.seed(problem.seed)
+    torch.manual_seed(problem.seed)
+    started = time.perf_counter()
+    reason = method.skip(problem)
+    if reason:
+        raise Declined(reason)
+    found = method.discover(problem)
+    seconds = time.perf_counter() - started
+    _check(found)
+    return found, seconds
+
+
+def _check(found: Discovery) -> None:
+    """Refuses what a method returned when it is no discovery; `cut` looks at the masks themselves."""
+    if not isinstance(found, Discovery):
+        raise TypeError(f"discover returned {type(found).__name__}, not a Discovery")
+    if found.selection not in SELECTIONS:
+        raise ValueError(f"selection is '{found.selection}', not one of {', '.join(SELECTIONS)}")
+    if not isinstance(found.objective, str):
+        raise TypeError(f"objective is {type(found.objective).__name__}, not a text")
+    masks = [found.scores, found.unaided, *found.edges.values()]
+    if not all(mask is None or isinstance(mask, Tensor) for mask in masks):
+        raise TypeError("scores, edges and unaided must be torch tensors")
+
+
+def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[float, Circuit]:
+    """A circuit per size: the edges that the method named, else the best by its scores.
+
+    Raises:
+        ValueError: what the method returned is no discovery: neither edges nor scores for a size, a
+            wrong shape, or scores that are not finite.
+    """
+    scores = found.scores
+    if scores is not None:
+        if scores.shape != graph.exists.shape:
+            raise ValueError(
+                f"the method's scores are {tuple(scores.shape)}, the graph {tuple(graph.exists.shape)}"
+            )
+        scores = scores.cpu()
+        if not scores[graph.exists].isfinite().all():
+            raise ValueError("the method's scores are not all finite")
+    circuits = {}
+    for size in sizes:
+        weights: Mapping[str, Tensor] = found.weights.get(size, {})
+        if size in found.edges:
+            kept = found.edges[size].cpu()
+        elif scores is not None:
+            kept = SELECTIONS[found.selection](graph, scores, edges_of_share(graph, size))
+        elif weights:
+            kept = graph.exists.clone()
+        else:
+            raise ValueError(f"the method returned neither scores nor edges for the size {size:g}")
+        circuits[size] = Circuit(graph, kept, weights)
+    return circuits
+
+
+@torch.no_grad()
+def plain_forward_seconds(model: MaskedModel, batches: Sequence[Batch]) -> float:
+    """Median of three plain forwards of the discovery set, after a warm-up."""
+    times = []
+    for _ in range(4):
+        started = time.perf_counter()
+        for batch in batches:
+            model.run(batch.clean, answers=(batch.examples, batch.positions), lengths=batch.lengths)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])

@@ -1,0 +1,180 @@
+"""A Tracr program -> its compiled model, its data and its true circuit. Compiled models are kept on disk.
+
+The leaf `tracr_ground_truth` knows programs, arrays and truth; `MaskedModel` runs them; here they meet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bench.ablation import Ablation
+from bench.errors import DamagedFile, ProgramFailed, UnwritableFolder
+from bench.files import load_tensors, save_tensors
+from bench.masked_model import Architecture, MaskedModel
+from methods.base import Batch
+from tracr_ground_truth.compile import Compiled, compile_program
+from tracr_ground_truth.data import MAX_PAIRS, pairs
+from tracr_ground_truth.program import Program, ProgramError
+from tracr_ground_truth.truth import Truth, prove, structural
+
+FORMAT = "circuitmark-tracr-1"
+CHUNK = 256
+"""Pairs in a batch."""
+
+
+@dataclass(frozen=True)
+class ProgramModel:
+    """A compiled program, ready to be masked."""
+
+    program: Program
+    compiled: Compiled
+    masked: MaskedModel
+
+    def batches(self, n: int, seed: int = 0) -> list[Batch]:
+        """At most n clean and corrupted inputs of one length; answers are all positions but BOS.
+
+        Each output column is a candidate; the correct one is what the program says (none where it says
+        None).
+        """
+        clean, corrupted = pairs(self.compiled.lengths.numpy(), n, seed)
+        return [
+            self._batch(torch.from_numpy(clean[i : i + CHUNK]), torch.from_numpy(corrupted[i : i + CHUNK]))
+            for i in range(0, len(clean), CHUNK)
+        ]
+
+    @torch.no_grad()
+    def run(
+        self, batches: Sequence[Batch], kept: Tensor, references: Sequence[Tensor | None]
+    ) -> Float[Tensor, "answer output"]:
+        """Outputs at every answer with some edges kept."""
+        mask = kept.to(self.masked.dtype)
+        outputs = []
+        for batch, reference in zip(batches, references, strict=True):
+            at = (batch.examples, batch.positions)
+            outputs.append(self.masked.run(batch.clean, mask, reference, None, at, batch.lengths))
+        return torch.cat(outputs)
+
+    def check(self) -> None:
+        """Holds the compiled model to what the program says, on the whole data set.
+
+        Raises:
+            ProgramFailed: they differ somewhere, by more than the tolerance.
+        """
+        every = self._batch(torch.arange(len(self.compiled.inputs)), None)
+        outputs = self.masked.run(
+            every.clean, answers=(every.examples, every.positions), lengths=every.lengths
+        )
+        targets = self.compiled.targets[every.examples, every.positions]
+        wrong = ((outputs - targets).abs() > self.compiled.tolerance).any(1)
+        if wrong.any():
+            i = int(every.examples[wrong][0])
+            length = int(self.compiled.lengths[i])
+            said = " ".join(str(self.compiled.tokens[t]) for t in self.compiled.inputs[i, 1:length])
+            raise ProgramFailed(
+                f"Tracr compiled '{self.program.name}' to a model that does not compute it, for example on "
+                f"the input {said}: let every categorical rasp.Aggregate select at most one position"
+            )
+
+    def truth(self, ablation: Ablation) -> Truth:
+        """The true circuit under an ablation: on all inputs, or under resample on all pairs of them where
+        these are few.
+        """
+        model, compiled = self.masked, self.compiled
+        batches = [self._batch(torch.arange(len(compiled.inputs)), None)]
+        references: list[Tensor | None] = [None]
+        if ablation == "resample":
+            batches = self.batches(MAX_PAIRS)
+            references = [model.senders(batch.corrupted, batch.lengths) for batch in batches]
+        return prove(
+            lambda kept: self.run(batches, kept, references), model.graph, self.structural, compiled.tolerance
+        )
+
+    @cached_property
+    def structural(self) -> Tensor:
+        """Edges that can carry anything, read off the weights."""
+        used = self.compiled.inputs[self._inside].unique().tolist()
+        return structural(self.compiled.weights, self.masked.graph, used)
+
+    @property
+    def _inside(self) -> Tensor:
+        return torch.arange(self.compiled.inputs.shape[1]) < self.compiled.lengths[:, None]
+
+    def _batch(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> Batch:
+        compiled, lengths = self.compiled, self.compiled.lengths[clean]
+        answers = self._inside[clean]
+        answers[:, 0] = False  # BOS says nothing
+        examples, positions = answers.nonzero(as_tuple=True)
+        targets = compiled.targets[clean][examples, positions]
+        outputs = targets.shape[1]
+        inputs = compiled.inputs[clean]
+        return Batch(
+            clean=inputs,
+            corrupted=inputs if corrupted is None else compiled.inputs[corrupted],
+            lengths=lengths,
+            examples=examples,
+            positions=positions,
+            candidates=torch.arange(outputs).expand(len(targets), outputs),
+            correct=targets == 1 if compiled.categorical else ~targets.isnan(),
+        )
+
+
+def load_program(program: Program) -> ProgramModel:
+    """A program's model: from the cache on disk when it was compiled before, else compiled and kept.
+
+    Raises:
+        ProgramFailed: it cannot be compiled, or what was compiled does not compute it.
+    """
+    try:
+        path = cache_folder() / "tracr" / f"{program.name}-{program.digest}.safetensors"
+        compiled = _cached(path)
+        if compiled is None:
+            compiled = compile_program(program)
+            _keep(path, compiled)
+        model = ProgramModel(program, compiled, _masked(program, compiled))
+        model.check()
+    except ProgramError as error:
+        raise ProgramFailed(str(error)) from error
+    return model
+
+
+def cache_folder() -> Path:
+    """Where what is costly to make is kept: ``$CIRCUITMARK_CACHE``, else the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    chosen = os.environ.get("CIRCUITMARK_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("circuitmark")
+
+
+def _masked(program: Program, compiled: Compiled) -> MaskedModel:
+    about: dict[str, Any] = {**compiled.shape, "n_kv_heads": compiled.shape["n_heads"]}
+    formulas: dict[str, Any] = {"activation": "relu", "norm": "none", "causal": program.causal}
+    return MaskedModel(Architecture(**about, **formulas, split_embed=True), compiled.weights)
+
+
+def _cached(path: Path) -> Compiled | None:
+    if not path.exists():
+        return None
+    try:
+        tensors, header = load_tensors(path)
+        parts: dict[str, Any] = {**header["about"], "tokens": tuple(header["about"]["tokens"])}
+        parts |= {name: tensors.pop(f"data.{name}") for name in ("inputs", "lengths", "targets")}
+        return Compiled(weights=tensors, **parts)
+    except (DamagedFile, KeyError, TypeError):
+        return None  # compiled anew
+
+
+def _keep(path: Path, compiled: Compiled) -> None:
+    data = {f"data.{name}": getattr(compiled, name) for name in ("inputs", "lengths", "targets")}
+    about = {name: getattr(compiled, name) for name in ("shape", "tokens", "categorical")}
+    with suppress(UnwritableFolder):  # then it is compiled again next time
+        save_tensors(path, {**compiled.weights, **data}, {"format": FORMAT, "about": about})

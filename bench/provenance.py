@@ -1,0 +1,49 @@
+"""What every record says of where it was made: versions, commit, hardware."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+@lru_cache
+def provenance() -> dict[str, Any]:
+    """Versions, commit and hardware."""
+    versions = {name: metadata.version(name) for name in ("torch", "transformers", "transformer-lens")}
+    return {
+        "version": metadata.version("circuitmark"),
+        "versions": " ".join(f"{name}={version}" for name, version in versions.items()),
+        "python": platform.python_version(),
+        **_commit(),
+        "hardware": f"{_processor()}, {os.cpu_count()} cores",
+    }
+
+
+def _commit() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that runs, or nothing when it is an installed wheel."""
+    here = Path(__file__).parent.parent
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != here.resolve():
+            return {"commit": "", "dirty": None}
+        return {"commit": git("rev-parse", "--short=12", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "", "dirty": None}
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

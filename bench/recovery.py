@@ -1,0 +1,161 @@
+"""One method on one compiled program: what it finds beside the true circuit, stored and read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import traceback
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bench.ablation import Ablation
+from bench.circuit import Circuit
+from bench.discover import Declined, discover
+from bench.errors import DamagedFile
+from bench.experiment import sources
+from bench.files import load_header, load_tensors, save_tensors
+from bench.metrics import CURVE_SHARES, circuit_recovery, ranking_recovery
+from bench.models.tracr import ProgramModel
+from bench.names import get_method, params_of, settings_of
+from bench.problem import BenchProblem, make_reference
+from bench.provenance import provenance
+from bench.results import now
+from tracr_ground_truth.truth import Truth
+
+DISCOVERY_PAIRS = 256
+"""Clean and corrupted inputs that a method is handed, at most."""
+SEED = 1
+"""Of the pairs drawn and of a method's randomness; the truth draws its pairs with another."""
+
+ENGINE = ("ablation", "discover", "graph", "masked_model", "models/tracr", "problem", "streams")
+"""Files of `bench` on which it depends what a method finds."""
+
+Row = dict[str, Any]
+
+
+def recover(model: ProgramModel, truth: Truth, ablation: Ablation, spec: str, out: Path) -> Row:
+    """Runs a method on a program, or takes what it found before with the same code; scores and stores it.
+
+    The method sees neither the truth nor its size: the sizes asked for are `metrics.CURVE_SHARES`.
+    """
+    method = get_method(spec)
+    path = _path(out, model.program.name, ablation, method.name, params_of(method))
+    key = _key(model, ablation, spec)
+    stored = _stored(path, key)
+    if stored is None:
+        stored = _discover(model, ablation, spec)
+    about, tensors = stored
+    row = {
+        "program": model.program.name,
+        "ablation": ablation,
+        "method": method.name,
+        "params": params_of(method),
+        "settings": settings_of(method),
+        **about,
+        "n_edges": model.masked.graph.n_edges,
+        "n_true": int(truth.circuits[0].sum()),
+        "redundant": truth.redundant,
+        **_scores(model, truth, tensors),
+        "true_edges": " ".join(Circuit(model.masked.graph, truth.circuits[0])),
+        "graph": model.masked.graph.description,
+        "data": model.compiled.data_hash,
+        "seed": SEED,
+        "key": key,
+        "created": now(),
+        **provenance(),
+    }
+    truths = {f"truth.{i}": circuit for i, circuit in enumerate(truth.circuits)}
+    save_tensors(path, {**tensors, **truths}, {"recovery": row})
+    return row
+
+
+def rows(out: Path) -> list[Row]:
+    """All that is stored in a results folder, in order of program, ablation and method.
+
+    Raises:
+        DamagedFile: one of the files cannot be read.
+    """
+    found = []
+    for path in sorted((out / "tracr").glob("[!.]*.safetensors")):
+        row = load_header(path).get("recovery")
+        if not isinstance(row, dict):
+            raise DamagedFile(f"{path} is no recovery of this circuitmark: move it away")
+        found.append(row)
+    return found
+
+
+def _discover(model: ProgramModel, ablation: Ablation, spec: str) -> tuple[Row, dict[str, Tensor]]:
+    method = get_method(spec)
+    batches = model.batches(DISCOVERY_PAIRS, SEED)
+    one_length = len(model.compiled.lengths.unique()) == 1
+    reference = partial(make_reference, model.masked, ablation, one_length=one_length)
+    problem = BenchProblem(model.masked, batches, "output_diff", reference, CURVE_SHARES, SEED)
+    about: Row = {"status": "ok", "status_reason": "", "objective": "", "seconds": None}
+    try:
+        found, about["seconds"] = discover(method, problem)
+        circuits = {"scores": found.scores, "unaided": found.unaided}
+        tensors = {name: tensor.cpu() for name, tensor in circuits.items() if tensor is not None}
+        if found.unaided is not None:
+            Circuit(model.masked.graph, tensors["unaided"])  # refuses what is none
+        about["objective"] = found.objective
+    except Declined as error:
+        return {**about, "status": "declined", "status_reason": str(error)}, {}
+    except (Exception, SystemExit) as error:  # a method's own failure must not stop the others
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        failed = {"status": "failed", "status_reason": reason, "traceback": traceback.format_exc()}
+        return {**about, **failed}, {}
+    return about, tensors
+
+
+def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> Row:
+    """Recovery of what was found; None where there is nothing to score."""
+    graph = model.masked.graph
+    names = ("unaided_exact", "tpr", "fpr", "f1", "auroc", "average_precision", "exact_at_true_size")
+    scores: Row = dict.fromkeys((*names, "unaided_edges", "found_edges", "published_exact"))
+    if "unaided" in found:
+        kept = found["unaided"]
+        scores |= circuit_recovery(kept, truth.circuits, graph.exists)
+        scores["unaided_exact"] = scores.pop("exact")
+        scores["unaided_edges"] = int(kept.sum())
+        scores["found_edges"] = " ".join(Circuit(graph, kept))
+        lists = [Circuit.of(graph, edges) for edges in model.program.published.values()]
+        if lists:
+            scores["published_exact"] = Circuit(graph, kept) in lists
+    if "scores" in found:
+        scores |= ranking_recovery(found["scores"], truth.circuits, graph.exists)
+    return {name: None if value != value else value for name, value in scores.items()}
+
+
+def _key(model: ProgramModel, ablation: Ablation, spec: str) -> str:
+    """A hash of all that determines what the method finds."""
+    method = get_method(spec)
+    engine = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in ENGINE)
+    parts = [hashlib.sha256(engine).hexdigest(), model.program.digest, ablation, SEED, DISCOVERY_PAIRS]
+    parts += [CURVE_SHARES, method.name, settings_of(method), sources(type(method))]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _path(out: Path, program: str, ablation: str, method: str, params: str) -> Path:
+    words = (program, ablation, method, params)
+    stem = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
+    return out / "tracr" / f"{stem}.safetensors"
+
+
+def _stored(path: Path, key: str) -> tuple[Row, dict[str, Tensor]] | None:
+    """What the method found before, when it is there and was found by the same code; failures are not."""
+    if not path.exists():
+        return None
+    try:
+        tensors, header = load_tensors(path)
+    except DamagedFile:
+        return None
+    row = header.get("recovery", {})
+    if row.get("key") != key or row.get("status") == "failed":
+        return None
+    about = {name: row[name] for name in ("status", "status_reason", "objective", "seconds")}
+    return about, {name: tensors[name] for name in ("scores", "unaided") if name in tensors}

@@ -1,0 +1,173 @@
+"""The command `verify-tracr`: every program's truth proved, every method held to it and to what it held."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.ablation import Ablation
+from bench.errors import Interrupted, UsageError
+from bench.expectations import lost, name_of, read_expectations, write_expectations
+
+Row = dict[str, Any]
+ABLATIONS: tuple[Ablation, ...] = ("zero", "resample")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found out."""
+
+    programs: Sequence[Row]
+    """A program each: edges, truth per ablation, the proof's error."""
+    recovery: Sequence[Row]
+    """A method on a program under an ablation each (`recovery.recover`)."""
+    unproved: Sequence[str]
+    lost: Sequence[str]
+    failed: Sequence[str]
+    """One line each; the command fails when there is one."""
+
+    def to_json(self) -> str:
+        """As design and README promise it to other programs; unscored is null."""
+        names = ("method", "params", "program", "ablation", "status", "auroc", "average_precision", "tpr",
+                 "fpr", "f1", "unaided_exact", "exact_at_true_size", "published_exact")  # fmt: skip
+        recovery = [{name: row[name] for name in names} for row in self.recovery]
+        return json.dumps({"programs": list(self.programs), "recovery": recovery}, indent=2)
+
+
+def verify(
+    methods: Sequence[str], programs: Sequence[str], ablations: Sequence[Ablation], out: Path, n: int
+) -> Verification:
+    """Proves the truth of programs and runs methods on them, n programs at a time.
+
+    Truth is computed and proved anew each time; what a method found before with the same code is
+    taken from `out`.
+
+    Raises:
+        UserError: a program cannot be compiled, a file or folder cannot be used, or the user stops it.
+    """
+    from bench.executors import run_here, run_in_processes
+    from bench.progress import ProgressDisplay
+    from bench.results import sole_user
+
+    work = partial(verify_program, methods=methods, ablations=ablations, out=out)
+    outcomes: dict[str, tuple[Row, list[Row]]] = {}
+    try:
+        with sole_user(out), ProgressDisplay(len(programs), 0, "programs") as display:
+            ended = run_here(programs, work) if n == 1 else run_in_processes(programs, work, n)
+            for program, outcome in ended:
+                outcomes[program] = outcome
+                display.ended(_line(outcome[0]))
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "stopped; what methods found is kept: the same command goes on from there"
+        ) from error
+    about = [outcomes[program][0] for program in programs]
+    found = [row for program in programs for row in outcomes[program][1]]
+    unproved = [
+        f"{entry['program']}: under {ablation} an output changes by {error:.3g}, "
+        f"more than the tolerance {entry['tolerance']:.3g}"
+        for entry in about
+        for ablation, error in entry["proof_error"].items()
+        if error is not None and error > entry["tolerance"]
+    ]
+    failed = [f"{name_of(row)}: {row['status_reason']}" for row in found if row["status"] == "failed"]
+    return Verification(about, found, unproved, lost(found, read_expectations()), failed)
+
+
+def verify_program(
+    spec: str, methods: Sequence[str], ablations: Sequence[Ablation], out: Path
+) -> tuple[Row, list[Row]]:
+    """One program: its truth under each ablation, and each method's recovery of it."""
+    import torch
+
+    from bench.circuit import Circuit
+    from bench.models.tracr import load_program
+    from bench.names import get_program
+    from bench.recovery import recover
+
+    torch.set_num_threads(1)
+    program = get_program(spec)
+    model = load_program(program)
+    graph = model.masked.graph
+    entry: Row = {
+        "program": program.name,
+        "edges": graph.n_edges,
+        "structural": list(Circuit(graph, model.structural)),
+        "zero": None,
+        "resample": None,
+        "redundant": False,
+        "proof_error": {"zero": None, "resample": None},
+        "tolerance": model.compiled.tolerance,
+        "data": model.compiled.data_hash,
+        "published": {where: list(edges) for where, edges in program.published.items()},
+    }
+    found = []
+    for ablation in ablations:
+        truth = model.truth(ablation)
+        entry[ablation] = list(Circuit(graph, truth.circuits[0]))
+        entry["redundant"] |= truth.redundant
+        entry["proof_error"][ablation] = truth.error
+        found += [recover(model, truth, ablation, method, out) for method in methods]
+    return entry, found
+
+
+def _line(entry: Row) -> str:
+    """How a program's proof went."""
+    parts = [f"{len(entry['structural'])} structural edges"]
+    for ablation, error in entry["proof_error"].items():
+        if error is not None:
+            proved = "proved" if error <= entry["tolerance"] else "NOT PROVED"
+            parts.append(f"{ablation} {len(entry[ablation])} {proved}")
+    redundant = " (redundant)" if entry["redundant"] else ""
+    return f"{entry['program']}{redundant}: {', '.join(parts)}"
+
+
+def verify_and_report(
+    methods: Sequence[str] | None,
+    programs: Sequence[str] | None,
+    ablation: str | None,
+    out: Path,
+    n: int,
+    as_json: bool,
+    expect: bool,
+) -> bool:
+    """`verify` for names as typed (None for all there are), shown and written; False when something failed.
+
+    With `expect`, the recoveries that hold become the expectation.
+
+    Raises:
+        UserError: a name is wrong, or as `verify`.
+    """
+    from bench.names import get_method, get_program, unknown
+    from methods.base import find_methods
+    from tracr_ground_truth import find_programs
+
+    if ablation not in (None, *ABLATIONS):
+        raise unknown("ablation", str(ablation), ABLATIONS)
+    shipped, missing = find_programs()
+    if programs is None and missing:
+        raise UsageError(f"no program can be verified: {next(iter(missing.values()))}")
+    chosen = list(dict.fromkeys(methods or find_methods()[0]))
+    wanted = list(dict.fromkeys(programs or shipped))
+    for spec in chosen:
+        get_method(spec)
+    for spec in wanted:
+        get_program(spec)
+    outcome = verify(chosen, wanted, (ablation,) if ablation else ABLATIONS, out, n)
+    if expect:
+        write_expectations(outcome.recovery, shipped)
+    troubles = [("not proved", outcome.unproved), ("lost", outcome.lost), ("failed", outcome.failed)]
+    for what, lines in troubles:
+        for line in lines:
+            print(f"{what}: {line}", file=sys.stderr)
+    _write(out, wanted)
+    if as_json:
+        print(outcome.to_json())
+    else:
+        _show(outcome)
+    return not any(lines for _, lines in troubles)

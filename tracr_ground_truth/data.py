@@ -1,0 +1,59 @@
+"""What a program runs on: all its inputs where they are few, else a seeded sample; and pairs of them."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from jaxtyping import Int
+
+from tracr_ground_truth.program import Program, ProgramError, Value
+
+MAX_INPUTS = 512
+"""Up to so many inputs all are taken."""
+MAX_PAIRS = 1024
+"""Up to so many pairs of inputs all are taken."""
+
+
+def inputs(program: Program) -> list[tuple[Value, ...]]:
+    """The data set: every sequence over the vocabulary of the program's lengths, or a sample of them.
+
+    A sample takes as many of each length, as far as there are so many.
+    """
+    sizes = {n: len(program.vocabulary) ** n for n in program.lengths}
+    if sum(sizes.values()) <= MAX_INPUTS:
+        return [s for n in program.lengths for s in itertools.product(program.vocabulary, repeat=n)]
+    rng = np.random.default_rng(0)
+    chosen: list[tuple[Value, ...]] = []
+    share = MAX_INPUTS // len(sizes)
+    for n, size in sizes.items():
+        codes = rng.choice(size, min(share, size), replace=False)
+        digits = np.unravel_index(np.sort(codes), (len(program.vocabulary),) * n)
+        chosen += [tuple(program.vocabulary[i] for i in row) for row in np.stack(digits, 1)]
+    return chosen
+
+
+def pairs(
+    lengths: Int[np.ndarray, " inputs"], limit: int, seed: int = 0
+) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
+    """Indices of (clean, corrupted) inputs of one length, never an input with itself.
+
+    All ordered pairs when they are at most `limit`, else so many drawn, every input clean as often
+    as any other (to within one).
+
+    Raises:
+        ProgramError: no two inputs have one length.
+    """
+    rng = np.random.default_rng(seed)
+    partners = [
+        np.flatnonzero((lengths == n) & (np.arange(len(lengths)) != i)) for i, n in enumerate(lengths)
+    ]
+    counts = np.array([len(p) for p in partners])
+    if not counts.any():
+        raise ProgramError("no two inputs have the same length: give the program more tokens or lengths")
+    if counts.sum() <= limit:
+        return np.repeat(np.arange(len(lengths)), counts), np.concatenate(partners)
+    paired = rng.permutation(np.flatnonzero(counts))
+    clean = np.resize(paired, limit)
+    corrupted = np.array([partners[i][rng.integers(counts[i])] for i in clean])
+    return clean, corrupted

@@ -1,0 +1,121 @@
+"""A program whose circuit is known: one function that builds a RASP expression, and what it runs on.
+
+Tracr (Lindner et al. 2023, arXiv:2301.05062) compiles such an expression into the weights of a
+transformer. Nothing here compiles; `tracr_ground_truth.compile` does.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+Value = str | int | bool
+
+
+class ProgramError(ValueError):
+    """A program or an input that cannot be used: one line that says what is wrong and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A RASP program with its vocabulary, its longest input and its data set."""
+
+    name: str
+    build: Callable[[], Any]
+    """Gives the RASP expression (an ``rasp.SOp``) anew."""
+    description: str
+    """One line: what it computes."""
+    vocabulary: tuple[Value, ...]
+    length: int
+    """Tokens of the longest input, BOS apart."""
+    lengths: tuple[int, ...]
+    """Tokens of the inputs of the data set, BOS apart."""
+    causal: bool = False
+    redundant: bool = False
+    """True where two paths do the same on purpose, so that no single set of edges is the true one."""
+    published: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Edges that others hold to be the circuit, by where they say so."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that determines the compiled model: file, options, Tracr's version.
+
+        Of its file the other programs do not count, nor do comments and layout.
+        """
+        tree = ast.parse(inspect.getsource(inspect.getmodule(self.build) or self.build))
+        own = [node for node in tree.body if _program_name(node) in (None, self.build.__name__)]
+        source = ast.unparse(ast.Module(own, []))
+        options = (self.name, self.vocabulary, self.length, self.lengths, self.causal)
+        parts = (source, repr(options), metadata.version("tracr-pypi"))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def program(
+    vocabulary: Sequence[Value],
+    length: int,
+    *,
+    lengths: Sequence[int] | None = None,
+    causal: bool = False,
+    redundant: bool = False,
+    published: Mapping[str, tuple[str, ...]] | None = None,
+) -> Callable[[Callable[[], Any]], Program]:
+    """Makes a program of a function that takes nothing and gives a RASP expression.
+
+    Its name is the function's, its description the first line of the docstring. `vocabulary` is a
+    string of one-letter tokens or a sequence of values; `lengths` are those of the data set's inputs,
+    the full `length` alone by default.
+
+    Raises:
+        ProgramError: no vocabulary, a token twice, a length outside 1..length, or no docstring.
+    """
+
+    def decorate(build: Callable[[], Any]) -> Program:
+        name, description = build.__name__, (inspect.getdoc(build) or "").partition("\n")[0]
+        chosen = tuple(lengths) if lengths is not None else (length,)
+        if not description:
+            raise ProgramError(f"the program '{name}' has no docstring: say in one line what it computes")
+        if not vocabulary or len(set(vocabulary)) < len(vocabulary):
+            raise ProgramError(f"the program '{name}' needs a vocabulary in which no token comes twice")
+        if not chosen or not all(1 <= each <= length for each in chosen):
+            raise ProgramError(f"the program '{name}' has lengths {chosen}, which are not all in 1..{length}")
+        return Program(
+            name, build, description, tuple(vocabulary), length, chosen, causal, redundant, published or {}
+        )
+
+    return decorate
+
+
+def find_programs() -> tuple[dict[str, Program], dict[str, str]]:
+    """All programs of this folder by name, and the modules that could not be imported with the reason."""
+    import tracr_ground_truth
+
+    found: dict[str, Program] = {}
+    missing: dict[str, str] = {}
+    for module in pkgutil.iter_modules(tracr_ground_truth.__path__):
+        try:
+            loaded = importlib.import_module(f"tracr_ground_truth.{module.name}")
+        except ImportError as error:
+            missing[module.name] = not_installed(error)
+            continue
+        found |= {p.name: p for p in vars(loaded).values() if isinstance(p, Program)}
+    return found, missing
+
+
+def not_installed(error: ImportError) -> str:
+    """What to do about a missing Tracr."""
+    return f"not installed: {error.name or error}; install it with: pip install 'circuitmark[tracr]'"
+
+
+def _program_name(node: ast.stmt) -> str | None:
+    """The name of a function that is decorated as a program; None for any other statement."""
+    if not isinstance(node, ast.FunctionDef):
+        return None
+    names = [ast.unparse(decorator).partition("(")[0] for decorator in node.decorator_list]
+    return node.name if any(name.rpartition(".")[2] == "program" for name in names) else None

@@ -1,0 +1,188 @@
+"""The true circuit of a compiled program: read off its weights, narrowed and proved by intervention.
+
+Nothing here comes from a list made by hand or from a discovery method. *Structural* edges are those
+whose sender can write what their receiver reads. Under an ablation an edge is *necessary* when its
+single removal changes some output by more than the tolerance. The proof removes everything outside
+the necessary edges together; where that changes an output, paths are redundant, and every minimal
+sufficient set found is a true circuit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Run = Callable[[Tensor], Tensor]
+"""A mask of kept edges [receivers, senders] -> the outputs [answer, output] at every answer of the data
+set, the other edges ablated."""
+
+ORDERS = 24
+"""Random orders of removal in which minimal sufficient sets are sought, where paths are redundant."""
+
+
+@runtime_checkable
+class Node(Protocol):
+    """A sender or receiver."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def layer(self) -> int | None: ...
+    @property
+    def head(self) -> int | None: ...
+    @property
+    def port(self) -> str | None: ...
+
+
+@runtime_checkable
+class Graph(Protocol):
+    """The node table: receivers are rows, senders columns."""
+
+    @property
+    def senders(self) -> Sequence[Node]: ...
+    @property
+    def receivers(self) -> Sequence[Node]: ...
+    @property
+    def exists(self) -> Bool[Tensor, "receivers senders"]: ...
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true circuit of a program under one ablation on one data set."""
+
+    structural: Bool[Tensor, "receivers senders"]
+    circuits: tuple[Bool[Tensor, "receivers senders"], ...]
+    """The necessary edges; where paths are redundant, each minimal sufficient set."""
+    error: float
+    """Largest change of an output when all edges outside a circuit are ablated (the worst circuit's)."""
+    tolerance: float
+    """Largest change that does not count."""
+
+    @property
+    def redundant(self) -> bool:
+        """Whether more than one circuit is true."""
+        return len(self.circuits) > 1
+
+    @property
+    def proved(self) -> bool:
+        """Whether every output stays within tolerance."""
+        return self.error <= self.tolerance
+
+
+def structural(
+    weights: Mapping[str, Tensor], graph: Graph, used: Sequence[int]
+) -> Bool[Tensor, "receivers senders"]:
+    """Edges whose sender's write directions meet their receiver's read matrix.
+
+    `weights` are named as `Compiled.weights`; `used` are the tokens that occur in inputs. What a head
+    computes but cannot pass on (a query that meets a zero key, a hidden unit that writes nothing)
+    is read by nobody.
+    """
+    writes = [_writes(weights, node, used) for node in graph.senders]
+    reads = [_reads(weights, node) for node in graph.receivers]
+    meets = [[bool(((write @ read).abs() > 1e-6).any()) for write in writes] for read in reads]
+    return torch.tensor(meets) & graph.exists
+
+
+def prove(
+    run: Run, graph: Graph, structural: Bool[Tensor, "receivers senders"], tolerance: float
+) -> Truth:
+    """The true circuit under the ablation and on the data set that `run` stands for.
+
+    Structural edges are removed one at a time (from the structural ones: the others carry nothing, or
+    the proof fails); then everything outside the necessary ones together.
+    """
+    full = run(graph.exists)
+
+    def error(kept: Tensor) -> float:
+        return float((run(kept) - full).abs().max())
+
+    edges = structural.nonzero().tolist()
+    necessary = structural.clone()
+    for row, column in edges:
+        if error(_without(structural, row, column)) <= tolerance:
+            necessary[row, column] = False
+    circuits = [necessary]
+    if error(necessary) > tolerance:
+        circuits = _minimal(lambda kept: error(kept) <= tolerance, structural, necessary)
+    return Truth(structural, tuple(circuits), max(map(error, circuits)), tolerance)
+
+
+def _minimal(
+    sufficient: Callable[[Tensor], bool], structural: Tensor, necessary: Tensor
+) -> list[Bool[Tensor, "receivers senders"]]:
+    """Minimal sufficient sets: edges go one by one, in several orders, while what is left suffices.
+
+    A test on the redundant programs holds the sets to those of an exhaustive search.
+    """
+    optional = (structural & ~necessary).nonzero().tolist()
+    generator = torch.Generator().manual_seed(0)
+    orders = [list(range(len(optional))), list(reversed(range(len(optional))))]
+    orders += [torch.randperm(len(optional), generator=generator).tolist() for _ in range(ORDERS)]
+    answers: dict[bytes, bool] = {}
+    found: dict[bytes, Tensor] = {}
+
+    def suffices(kept: Tensor) -> bool:
+        key = kept.numpy().tobytes()
+        if key not in answers:
+            answers[key] = sufficient(kept)
+        return answers[key]
+
+    for order in orders:
+        kept = structural
+        for i in order:
+            smaller = _without(kept, *optional[i])
+            if suffices(smaller):
+                kept = smaller
+        found[kept.numpy().tobytes()] = kept
+    return list(found.values())
+
+
+def _without(kept: Tensor, row: int, column: int) -> Tensor:
+    smaller = kept.clone()
+    smaller[row, column] = False
+    return smaller
+
+
+def _writes(
+    weights: Mapping[str, Tensor], node: Node, used: Sequence[int]
+) -> Float[Tensor, "direction d_model"]:
+    """Rows that span what a sender can write."""
+    if node.kind == "embed":
+        return weights["embed.W_E"][list(used)] if node.name == "tok" else weights["embed.W_pos"]
+    if node.kind == "head":
+        return _value_output(weights, node)
+    W_in, b_in, W_out, b_out = (weights[f"{node.name}.{part}"] for part in ("W_in", "b_in", "W_out", "b_out"))
+    alive = (W_in != 0).any(0) | (b_in > 0)
+    return torch.cat([W_out[alive], b_out[None]])
+
+
+def _reads(weights: Mapping[str, Tensor], node: Node) -> Float[Tensor, "d_model use"]:
+    """Columns against which a receiver measures what it reads."""
+    if node.kind == "logits":
+        return weights["logits.W_U"]
+    if node.kind == "mlp":
+        return weights[f"{node.name}.W_in"][:, (weights[f"{node.name}.W_out"] != 0).any(1)]
+    if node.port == "v":
+        return _value_output(weights, node)[:-1]
+    own, other = ("q", "k") if node.port == "q" else ("k", "q")
+    return _projection(weights, node, own)[:-1] @ _projection(weights, node, other).T
+
+
+def _value_output(weights: Mapping[str, Tensor], node: Node) -> Float[Tensor, "direction d_model"]:
+    """W_V W_O of a head, and as its last row b_V W_O."""
+    return _projection(weights, node, "v") @ weights[f"a{node.layer}.W_O"][node.head]
+
+
+def _projection(weights: Mapping[str, Tensor], node: Node, port: str) -> Float[Tensor, "direction d_head"]:
+    """W_Q, W_K or W_V of a head, and as its last row the bias."""
+    assert node.head is not None
+    i = "qkv".index(port) * len(weights[f"a{node.layer}.W_O"]) + node.head
+    return torch.cat([weights[f"a{node.layer}.W_QKV"][i], weights[f"a{node.layer}.b_QKV"][i][None]])
