@@ -188,17 +188,22 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
 ) -> None:
     """Writes tables, plots and one offline page from stored results."""
-    from bench.run import existing, show, write_report
+    from bench.recovery import rows
+    from bench.report import show_leaderboard, show_recovery, write_report
 
-    write_report(existing(results), out or results)
-    show(out or results)
+    written = out or results
+    write_report(results, written)
+    if (written / "leaderboard.parquet").exists():
+        show_leaderboard(written)
+    if recovered := rows(results):
+        show_recovery(recovered, written)
 
 
 @app.command()
 def rescore(results: Folder) -> None:
     """Computes every metric again from the stored raw outputs; no model is run."""
     from bench.leaderboard import leaderboard, write_tables
-    from bench.run import existing
+    from bench.report import existing
 
     write_tables(results, leaderboard(existing(results)))
     print(results / "leaderboard.csv")

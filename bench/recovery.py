@@ -61,7 +61,6 @@ def recover(model: ProgramModel, truth: Truth, ablation: Ablation, spec: str, ou
         "n_true": int(truth.circuits[0].sum()),
         "redundant": truth.redundant,
         **_scores(model, truth, tensors),
-        "true_edges": " ".join(Circuit(model.masked.graph, truth.circuits[0])),
         "graph": model.masked.graph.description,
         "data": model.compiled.data_hash,
         "seed": SEED,
@@ -115,10 +114,14 @@ def _discover(model: ProgramModel, ablation: Ablation, spec: str) -> tuple[Row, 
 def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> Row:
     """Recovery of what was found; None where there is nothing to score."""
     graph = model.masked.graph
-    names = ("unaided_exact", "tpr", "fpr", "f1", "auroc", "average_precision", "exact_at_true_size")
+    names = ("unaided_exact", "tpr", "fpr", "f1", "auroc", "average_precision", "exact_at_true_size",
+             "margin")  # fmt: skip
     scores: Row = dict.fromkeys((*names, "unaided_edges", "found_edges", "published_exact"))
+    scores["true_edges"] = " ".join(Circuit(graph, truth.circuits[0]))
     if "unaided" in found:
         kept = found["unaided"]
+        nearest = max(truth.circuits, key=lambda circuit: int((kept == circuit).sum()))
+        scores["true_edges"] = " ".join(Circuit(graph, nearest))
         scores |= circuit_recovery(kept, truth.circuits, graph.exists)
         scores["unaided_exact"] = scores.pop("exact")
         scores["unaided_edges"] = int(kept.sum())

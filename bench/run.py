@@ -8,8 +8,9 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from bench.errors import DamagedFile, Interrupted, UnwritableFolder, UsageError
+from bench.errors import Interrupted, UsageError
 from bench.experiment import Experiment, Job
+from bench.report import show_leaderboard, write_report
 from bench.results import Store, sole_user
 
 
@@ -38,8 +39,8 @@ def run_experiment(experiment: Experiment, out: Path, n: int, threads: int, refu
                 store.confirm(stem)
             if open_jobs:
                 statuses = _run(open_jobs, len(jobs), out, n, threads)
-            write_report(store, out)
-    show(out)
+            write_report(out, out)
+    show_leaderboard(out)
     return "failed" not in statuses
 
 
@@ -86,55 +87,3 @@ def _try_model(jobs: Sequence[Job], refuse_unfit: bool) -> None:
                     f"the model '{model.name}' cannot do the task '{task}': {error}; "
                     "choose another with -t or --model"
                 ) from error
-
-
-def existing(results: Path) -> Store:
-    """A results folder that holds runs.
-
-    Raises:
-        UsageError: it does not.
-    """
-    if not any((results / "runs").glob("*.safetensors")):
-        raise UsageError(f"{results} holds no results: make some with circuitmark run --out {results}")
-    return Store(results)
-
-
-def write_report(store: Store, out: Path) -> None:
-    """Writes the leaderboard of a results folder: tables, plots, the page.
-
-    Raises:
-        UnwritableFolder: `out` takes no file.
-        DamagedFile: a run cannot be read.
-    """
-    import reports
-    from bench.leaderboard import leaderboard, write_tables
-    from bench.metrics import METRICS
-
-    table = leaderboard(store)
-    write_tables(out, table)
-    try:
-        reports.write_report(table, [asdict(metric) for metric in METRICS], out)
-    except OSError as error:
-        raise UnwritableFolder(
-            f"cannot write the report to {out} ({error.strerror or error}): "
-            "free some space there or choose another folder with --out"
-        ) from error
-
-
-def show(folder: Path) -> None:
-    """Prints the table of a folder that `write_report` wrote, and where to find more."""
-    import pandas as pd
-    from rich.console import Console
-
-    import reports
-    from bench.metrics import METRICS
-
-    file = folder / "leaderboard.parquet"
-    try:
-        table = pd.read_parquet(file)
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f"{file} cannot be read: make it again with circuitmark report {folder}") from error
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(reports.terminal_table(table, [asdict(metric) for metric in METRICS]))
-    for name in ("leaderboard.csv", "leaderboard.md", "index.html"):
-        print(folder / name)

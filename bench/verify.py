@@ -144,6 +144,7 @@ def verify_and_report(
         UserError: a name is wrong, or as `verify`.
     """
     from bench.names import get_method, get_program, unknown
+    from bench.report import show_recovery, write_report
     from methods.base import find_methods
     from tracr_ground_truth import find_programs
 
@@ -165,9 +166,9 @@ def verify_and_report(
     for what, lines in troubles:
         for line in lines:
             print(f"{what}: {line}", file=sys.stderr)
-    _write(out, wanted)
+    write_report(out, out, [entry["program"] for entry in outcome.programs] if programs else ())
     if as_json:
         print(outcome.to_json())
     else:
-        _show(outcome)
+        show_recovery(outcome.recovery, out)
     return not any(lines for _, lines in troubles)

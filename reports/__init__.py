@@ -1,4 +1,4 @@
-"""Reports: from the long leaderboard table to Markdown, plots, one offline page, a terminal table.
+"""Reports: from long tables to Markdown, plots, one offline page, tables for the terminal.
 
 A leaf: it is handed a table and, as data, what each metric means and which way it is better. It
 runs nothing and knows no model, method or task. Names are loaded on first use, so that importing
@@ -9,12 +9,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from reports.content import CircuitPair
+    from reports.drawing import draw_circuits
+    from reports.recovery import recovery_grids
     from reports.terminal import terminal_table
-    from reports.write import write_report
+    from reports.terminal_recovery import recovery_terminal
+    from reports.write import write_recovery, write_report
 
-__all__ = ["terminal_table", "write_report"]
+__all__ = [
+    "CircuitPair",
+    "draw_circuits",
+    "recovery_grids",
+    "recovery_terminal",
+    "terminal_table",
+    "write_recovery",
+    "write_report",
+]
 
-_HOME = {"terminal_table": "reports.terminal", "write_report": "reports.write"}
+_HOME = {
+    "CircuitPair": "reports.content",
+    "draw_circuits": "reports.drawing",
+    "recovery_grids": "reports.recovery",
+    "recovery_terminal": "reports.terminal_recovery",
+    "terminal_table": "reports.terminal",
+    "write_recovery": "reports.write",
+    "write_report": "reports.write",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,6 @@
 """What a report contains, before it is Markdown or HTML."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -44,4 +44,37 @@ class Report:
     metrics: Metrics
     job_counts: str
     troubles: Grid | None
+    provenance: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class CircuitPair:
+    """A program's true circuit and the one that a method found, to be drawn; edges are text.
+
+    Where several circuits are true, `truth` is the one that `found` was held against.
+    """
+
+    program: str
+    ablation: str
+    method: str
+    """The method's label: its name with its parameters."""
+    truth: Collection[str]
+    found: Collection[str]
+
+
+@dataclass(frozen=True)
+class RecoverySection:
+    """What a report says of true circuits."""
+
+    summary: str
+    meaning: Sequence[str]
+    """Paragraphs that say what the tables show."""
+    headlines: Sequence[Section]
+    details: Sequence[Section]
+    """Long tables, program by program."""
+    troubles: Section | None
+    pairs: Mapping[str, CircuitPair]
+    """The circuits drawn, by the stem of their files."""
+    metrics: Metrics
+    """Those that the tables hold."""
     provenance: Sequence[tuple[str, str]]

@@ -33,7 +33,7 @@ def draw(
     methods = [entry for entry in entries if not entry.is_reference]
     drawn = [entry for entry in methods if kept(entry) > 0 and math.isfinite(entry.value(metric.name))]
     floor = _floor(drawn, metric.name) if log else -math.inf
-    for label in sorted({entry.label for entry in drawn}, key=lambda label: not is_baseline(label)):
+    for label in sorted({e.label for e in drawn}, key=lambda label: (not is_baseline(label), label)):
         line = sorted((entry for entry in drawn if entry.label == label), key=kept)
         _draw_line(axes, line, metric.name, looks[label], floor)
     for entry in entries:

@@ -14,7 +14,13 @@ class Picture(NamedTuple):
     alt: str
 
 
-Part = str | Grid | Picture
+class Subheading(NamedTuple):
+    """A heading within a section."""
+
+    text: str
+
+
+Part = str | Grid | Picture | Subheading
 
 
 def page(title: str, paragraphs: Sequence[str], sections: Sequence[tuple[str, Sequence[Part]]]) -> str:
@@ -30,6 +36,8 @@ def _part(part: Part) -> str:
     match part:
         case Picture(path, alt):
             return f"![{escape(alt)}]({path})"
+        case Subheading(text):
+            return f"### {escape(text)}"
         case Grid():
             return grid(part)
         case _:

@@ -6,14 +6,18 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.content import Report
+from reports import recovery_section
+from reports.content import RecoverySection, Report
+from reports.metric import Metrics
 
 
-def render_page(report: Report, figures: Mapping[str, str]) -> str:
-    """Fill `page.html.j2`; `figures` are inline SVG by a drawing's stem.
+def render_page(
+    title: str, report: Report | None, recovery: RecoverySection | None, figures: Mapping[str, str]
+) -> str:
+    """Fill `page.html.j2` with the leaderboard, the section on true circuits, or both.
 
-    Every text of the report is escaped. Only the figures are taken as markup: matplotlib has
-    escaped the texts in them.
+    `figures` are inline SVG by a drawing's stem. Every text of the report is escaped. Only the
+    figures are taken as markup: matplotlib has escaped the texts in them.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -21,5 +25,16 @@ def render_page(report: Report, figures: Mapping[str, str]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    safe = {stem: Markup(svg) for stem, svg in figures.items()}
-    return environment.get_template("page.html.j2").render(report=report, figures=safe) + "\n"
+    environment.filters["pair_meaning"] = recovery_section.pair_meaning
+    metrics = report.metrics if report else recovery.metrics if recovery else Metrics()
+    return (
+        environment.get_template("page.html.j2").render(
+            title=title,
+            report=report,
+            recovery=recovery,
+            recovery_title=recovery_section.TITLE,
+            metrics=metrics,
+            figures={stem: Markup(svg) for stem, svg in figures.items()},
+        )
+        + "\n"
+    )

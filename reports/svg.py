@@ -21,12 +21,12 @@ def render(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     return buffer.getvalue()
 
 
-def inline(svg: bytes, prefix: str, description: str) -> str:
+def inline(svg: bytes, prefix: str, description: str, grows: bool = True) -> str:
     """An SVG file's content as an element of an HTML page.
 
     Ink, grid, paper and font become the page's own, so that the figure follows light and dark;
     ids get `prefix`, since several figures share one page; namespaces and metadata, which HTML
-    does not need, are dropped.
+    does not need, are dropped. Unless it `grows`, it gets no wider than the file says.
     """
     text = svg.decode("utf-8")
     text = text[text.index("<svg") :]
@@ -36,5 +36,7 @@ def inline(svg: bytes, prefix: str, description: str) -> str:
     text = re.sub(r" font-family: [^;\"]*;", "", text)
     for colour, variable in _THEME.items():
         text = text.replace(colour, variable)
-    opening = re.compile(r'<svg width="[^"]*" height="[^"]*"')
-    return opening.sub(f'<svg role="img" aria-label="{escape(description)}"', text, count=1)
+    opening = re.compile(r'<svg width="([^"]*)" height="[^"]*"')
+    limit = "" if grows else r' style="max-width:\1"'
+    label = escape(description).replace("\\", r"\\")
+    return opening.sub(rf'<svg role="img" aria-label="{label}"{limit}', text, count=1)

@@ -5,51 +5,103 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports import markdown, svg
-from reports.content import Drawing, Report
+from reports import markdown, recovery_section, svg
+from reports.content import CircuitPair, Drawing, RecoverySection, Report
 from reports.files import write_atomic
-from reports.markdown import Part, Picture
+from reports.markdown import Part, Picture, Subheading
 from reports.page import render_page
+from reports.recovery_section import build_recovery, draw_pair, pair_meaning
 from reports.report import build
 
 
 def write_report(
-    table: pd.DataFrame,
+    table: pd.DataFrame | None,
     metrics: Sequence[Mapping[str, str]],
     out: Path,
     title: str = "circuitmark leaderboard",
+    recovery: pd.DataFrame | None = None,
+    drawings: Sequence[CircuitPair] = (),
 ) -> list[Path]:
-    """Write `leaderboard.md`, `index.html` and `plots/` under `out`; return the paths written.
+    """Write `index.html`, `leaderboard.md` and `plots/` under `out`; return the paths written.
 
     `table` is the long leaderboard, one row per model, task, method, params, seed, ablation and
-    size; `metrics` describes its metrics (name, label, description, unit, better). All is rendered
-    before the first file is replaced, and the same table gives the same bytes.
-    ValueError: no rows, a missing column, a bad direction. OSError: `out` cannot be written.
+    size; `metrics` describes its metrics (name, label, description, unit, better). With `recovery`,
+    one row per method, params, program and ablation, page and Markdown get a section on true
+    circuits that holds `drawings`, and `write_recovery`'s files are written too. Without a leaderboard
+    (`table` is None) there is that section alone, and no `leaderboard.md`. All is rendered before the
+    first file is replaced, and the same tables give the same bytes.
+    ValueError: nothing to report, no rows, a missing column, a bad direction, an edge that cannot be
+    read. OSError: `out` cannot be written.
     """
-    files = render(build(table, metrics, title))
+    if table is None and recovery is None:
+        raise ValueError("nothing to report: neither a leaderboard nor a table of recoveries")
+    if drawings and recovery is None:
+        raise ValueError("circuits are drawn beside the table of recoveries, and there is none")
+    report = None if table is None else build(table, metrics, title)
+    section = None if recovery is None else build_recovery(recovery, metrics, drawings)
+    return _write(out, render(report, section, title))
+
+
+def write_recovery(
+    recovery: pd.DataFrame,
+    metrics: Sequence[Mapping[str, str]],
+    drawings: Sequence[CircuitPair],
+    out: Path,
+) -> list[Path]:
+    """Write `tracr.md` and `tracr/<program>-<ablation>-<method>.svg` and `.png` under `out`, and no page.
+
+    Arguments, the paths returned and errors are those of `write_report`.
+    """
+    return _write(out, _render_recovery(build_recovery(recovery, metrics, drawings)))
+
+
+def _write(out: Path, files: Mapping[str, bytes]) -> list[Path]:
     for name, content in files.items():
         write_atomic(out / name, content)
     return [out / name for name in files]
 
 
-def render(report: Report) -> dict[str, bytes]:
+def render(report: Report | None, recovery: RecoverySection | None, title: str) -> dict[str, bytes]:
     """The report's files by relative path; nothing is written."""
-    drawings = [drawing for section in report.tasks for drawing in section.figures]
-    drawings += [report.panel] if report.panel else []
-    files = {}
-    vectors = {}
-    for drawing in drawings:
-        vectors[drawing.stem] = svg.render(drawing.figure, "svg")
-        files[f"plots/{drawing.stem}.svg"] = vectors[drawing.stem]
-        files[f"plots/{drawing.stem}.png"] = svg.render(drawing.figure, "png")
-    inline = {d.stem: svg.inline(vectors[d.stem], f"f{i}", d.meaning) for i, d in enumerate(drawings)}
-    files["index.html"] = render_page(report, inline).encode()
-    files["leaderboard.md"] = markdown_page(report).encode()
+    drawings = [drawing for section in report.tasks for drawing in section.figures] if report else []
+    drawings += [report.panel] if report and report.panel else []
+    files: dict[str, bytes] = {}
+    inline: dict[str, str] = {}
+    for i, drawing in enumerate(drawings):
+        files |= _files("plots", drawing)
+        vector = files[f"plots/{drawing.stem}.svg"]
+        inline[drawing.stem] = svg.inline(vector, f"f{i}", drawing.meaning)
+    if recovery:
+        files |= _render_recovery(recovery)
+        for i, (stem, pair) in enumerate(recovery.pairs.items()):
+            vector = files[f"tracr/{stem}.svg"]
+            inline[f"tracr/{stem}"] = svg.inline(vector, f"c{i}", pair_meaning(pair), grows=False)
+    files["index.html"] = render_page(title, report, recovery, inline).encode()
+    if report:
+        files["leaderboard.md"] = markdown_page(report, recovery).encode()
     return files
 
 
-def markdown_page(report: Report) -> str:
-    """`leaderboard.md`: a table per task, the ranking over tasks, then how the jobs ended."""
+def _files(folder: str, drawing: Drawing) -> dict[str, bytes]:
+    stem = f"{folder}/{drawing.stem}"
+    return {
+        f"{stem}.svg": svg.render(drawing.figure, "svg"),
+        f"{stem}.png": svg.render(drawing.figure, "png"),
+    }
+
+
+def _render_recovery(recovery: RecoverySection) -> dict[str, bytes]:
+    """`tracr.md` and the circuits drawn; one figure at a time is in memory."""
+    files: dict[str, bytes] = {}
+    for stem, pair in recovery.pairs.items():
+        files |= _files("tracr", draw_pair(stem, pair))
+    paragraphs = [recovery.summary, *recovery.meaning]
+    page = markdown.page(recovery_section.TITLE, paragraphs, _recovery_sections(recovery))
+    return {**files, "tracr.md": page.encode()}
+
+
+def markdown_page(report: Report, recovery: RecoverySection | None = None) -> str:
+    """`leaderboard.md`: a table per task, the ranking over tasks, true circuits, then how the jobs ended."""
     overall: list[Part] = [report.ranking_meaning]
     for ranking in report.rankings:
         overall += [*filter(None, [ranking.title]), ranking.grid]
@@ -57,10 +109,26 @@ def markdown_page(report: Report) -> str:
     tasks: list[tuple[str, list[Part]]] = [
         (section.title, [*map(_picture, section.figures[:1]), section.grid]) for section in report.tasks
     ]
+    true: list[Part] = [recovery.summary, *recovery.meaning] if recovery else []
+    for title, parts in _recovery_sections(recovery) if recovery else ():
+        true += [Subheading(title), *parts]
     jobs: list[Part] = [f"{report.job_counts}.", *([report.troubles] if report.troubles else [])]
     jobs += [f"{name}: {value}" for name, value in report.provenance]
-    paragraphs = [report.summary, *report.warnings]
-    return markdown.page(report.title, paragraphs, [*tasks, ("Over all tasks", overall), ("Jobs", jobs)])
+    sections = [*tasks, ("Over all tasks", overall)]
+    sections += [(recovery_section.TITLE, true)] if recovery else []
+    return markdown.page(report.title, [report.summary, *report.warnings], [*sections, ("Jobs", jobs)])
+
+
+def _recovery_sections(recovery: RecoverySection) -> list[tuple[str, list[Part]]]:
+    """The tables on true circuits, then the circuits drawn, under their headings."""
+    tables = [*recovery.headlines, *([recovery.troubles] if recovery.troubles else []), *recovery.details]
+    sections: list[tuple[str, list[Part]]] = [(section.title, [section.grid]) for section in tables]
+    if recovery.pairs:
+        pictures = (Picture(f"tracr/{stem}.png", pair_meaning(p)) for stem, p in recovery.pairs.items())
+        sections.append(("Circuits drawn", list(pictures)))
+    if recovery.provenance:
+        sections.append(("Where it ran", [f"{name}: {value}" for name, value in recovery.provenance]))
+    return sections
 
 
 def _picture(drawing: Drawing) -> Picture:

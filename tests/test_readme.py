@@ -12,6 +12,7 @@ from bench.experiment import Experiment
 from bench.job import execute
 from bench.leaderboard import leaderboard
 from bench.results import Store
+from bench.verify import ABLATIONS, verify
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -32,6 +33,17 @@ def test_the_method_of_the_readme_runs(tmp_path: Path) -> None:
     assert kl["my_method"] < kl["random_edges"] / 10
 
 
+def test_the_program_of_the_readme_is_verified(tmp_path: Path) -> None:
+    """Copied as it stands, it compiles, its circuit is proved, and a method is held to it."""
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "@program" in block)
+    (tmp_path / "my_program.py").write_text(code)
+    outcome = verify(["eap_ig"], [f"{tmp_path / 'my_program.py'}:previous"], ABLATIONS, tmp_path / "out", 1)
+    (program,) = outcome.programs
+    assert not outcome.unproved
+    assert {"tok->a0.h0.v", "a0.h0->logits"} <= set(program["resample"]) < set(program["zero"])
+    assert [row["status"] for row in outcome.recovery] == ["ok", "ok"]
+
+
 def test_commands_are_spelled_as_the_program_knows_them() -> None:
     """Every command and option of the README exists."""
     import typer
@@ -47,6 +59,6 @@ def test_commands_are_spelled_as_the_program_knows_them() -> None:
         assert {word for word in words if word.startswith("-")} <= options, line
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", README))))
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https:)([^)]+)\)", README))))
 def test_links_lead_to_files(link: str) -> None:
     assert (ROOT / link).exists()

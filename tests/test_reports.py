@@ -238,6 +238,16 @@ def test_same_table_same_bytes(out: Path, tmp_path: Path) -> None:
         assert path.read_bytes() == (out / path.relative_to(tmp_path)).read_bytes(), path.name
 
 
+def test_lines_are_drawn_in_order_of_their_names() -> None:
+    """Not in the order of a set, which differs from process to process."""
+    table = leaderboard().query("task == 'ioi' and method in ('good', 'random_edges')")
+    names = [f"m{i}" for i in range(9)]
+    more = [table[table["method"] == "good"].assign(method=name) for name in names]
+    (task,) = build(pd.concat([table, *more]), METRICS, "").tasks
+    labels = [str(line.get_label()) for line in task.figures[0].figure.axes[0].get_lines()]
+    assert labels == ["random_edges", "good", *names]
+
+
 def test_a_broken_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from reports.files import write_atomic
 

@@ -1,0 +1,116 @@
+"""The long table of recoveries, folded: one `Recovery` per method, program and ablation."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+UNAIDED = ("unaided_exact", "f1", "tpr", "fpr")
+"""Columns on the circuit that a method settles on itself: how often exact, then means."""
+RANKED = ("auroc", "average_precision", "exact_at_true_size")
+"""Columns on a method's scores: means, then how often exact at the true size."""
+EXACT = ("unaided_exact", "exact_at_true_size")
+"""Yes or no, as 1 and 0, summed where others are averaged; NaN where there is no circuit or no ranking."""
+
+_VALUES = (*EXACT, "n_edges", "n_true", "unaided_edges", "tpr", "fpr", "f1", "auroc", "average_precision")
+_TEXT = ("method", "params", "program", "ablation", "status", "status_reason")
+_REQUIRED = ("method", "program", "ablation")
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A method on a program under an ablation; values that were not scored are NaN."""
+
+    status: str = "missing"
+    """`ok`, or how it ended otherwise; `missing` where the table has no such row."""
+    values: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the values say it all; else how it ended does."""
+        return self.status in ("ok", "missing")
+
+    def value(self, name: str) -> float:
+        """The column `name`, NaN when unscored."""
+        return self.values.get(name, math.nan)
+
+
+@dataclass(frozen=True)
+class Recoveries:
+    """All recoveries of a table, by (method's label, program, ablation); names in the order shown."""
+
+    table: pd.DataFrame
+    """The long table, checked."""
+    labels: tuple[str, ...]
+    programs: tuple[str, ...]
+    ablations: tuple[str, ...]
+    cells: dict[tuple[str, str, str], Recovery]
+
+    def cell(self, label: str, program: str, ablation: str) -> Recovery:
+        """A method on a program; `missing` where the table has none."""
+        return self.cells.get((label, program, ablation), Recovery())
+
+    def column(self, label: str, ablation: str) -> list[Recovery]:
+        """A method on every program under an ablation."""
+        return [self.cell(label, program, ablation) for program in self.programs]
+
+    def of_program(self, program: str, ablation: str, name: str) -> float:
+        """What the table says of a program itself (`n_true`, `n_edges`), whoever ran on it."""
+        rows = self.table[(self.table["program"] == program) & (self.table["ablation"] == ablation)]
+        return float(rows[name].max())
+
+
+def fold(table: pd.DataFrame) -> Recoveries:
+    """A checked table by method, program and ablation, everything in order of first appearance by name.
+
+    Rows that repeat a method on a program (seeds) are averaged; exact then means exact in each.
+    A row without a method tells that a program could not be run at all.
+    ValueError: no rows, a column is missing, or a value is no number.
+    """
+    table = _tidy(table)
+    cells = {}
+    for key, rows in table[table["method"] != ""].groupby(["label", "program", "ablation"], sort=False):
+        label, program, ablation = map(str, key)
+        ok = rows[rows["status"] == "ok"]
+        values = {name: float(ok[name].mean()) for name in _VALUES}
+        values |= {name: float(values[name] == 1.0) for name in EXACT if not math.isnan(values[name])}
+        status = "ok" if len(ok) else str(rows["status"].iloc[0])
+        cells[label, program, ablation] = Recovery(status, values)
+    return Recoveries(
+        table,
+        _names(label for label, _, _ in cells),
+        _names(table["program"]),
+        _names(table["ablation"]),
+        cells,
+    )
+
+
+def _names(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(values)))
+
+
+def _tidy(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy: missing texts are empty, yes and no are numbers, `label` is the method with its parameters."""
+    if table.empty:
+        raise ValueError("the table of recoveries has no rows: nothing to report")
+    if lacking := [name for name in _REQUIRED if name not in table.columns]:
+        raise ValueError(f"the table of recoveries lacks the column {lacking[0]!r}")
+    table = table.reset_index(drop=True)
+    for name in _TEXT:
+        column = table[name] if name in table.columns else pd.Series("", index=table.index, dtype=object)
+        table[name] = column.astype(object).where(column.notna(), "").astype(str)
+    table["status"] = table["status"].replace("", "ok")
+    for name in _VALUES:
+        column = table[name].astype(object) if name in table.columns else pd.Series(math.nan, table.index)
+        try:
+            table[name] = [math.nan if pd.isna(value) else float(value) for value in column]
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"the table of recoveries has something in the column {name!r} that is no number"
+            ) from None
+    redundant = table["redundant"] if "redundant" in table.columns else pd.Series(False, table.index)
+    table["redundant"] = [not pd.isna(value) and bool(value) for value in redundant]
+    named = table["method"] + " (" + table["params"] + ")"
+    table["label"] = table["method"].where(table["params"] == "", named)
+    return table
