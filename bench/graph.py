@@ -56,6 +56,9 @@ class EdgeGraph:
     """True when attention and MLP of a layer read the same residual stream (GPT-NeoX)."""
     split_embed: bool = False
     """True when token and position embedding are two senders, ``tok`` and ``pos``."""
+    coupled_heads: bool = False
+    """True where the heads of a layer share a norm of what they write (Gemma-2's post-norm), so that each
+    computes from the inputs of all."""
 
     def __post_init__(self) -> None:
         if self.n_heads % self.n_kv_heads:
@@ -125,8 +128,8 @@ class EdgeGraph:
     def owners(self) -> Int[Tensor, "receivers senders"]:
         """1 where the column's sender computes from the row's receiver (a head from its q, k, v).
 
-        Under grouped-query attention several heads compute from one k or v receiver. The row of
-        ``logits`` is all zero: nothing computes from it.
+        Under grouped-query attention several heads compute from one k or v receiver, and where heads are
+        coupled all of a layer do. The row of ``logits`` is all zero: nothing computes from it.
         """
         owners = torch.zeros(len(self.receivers), len(self.senders), dtype=torch.long)
         column = {(n.kind, n.layer, n.head): i for i, n in enumerate(self.senders)}
@@ -137,7 +140,9 @@ class EdgeGraph:
             elif node.kind == "head":
                 assert node.head is not None
                 heads = [node.head]
-                if node.port != "q":
+                if self.coupled_heads:
+                    heads = list(range(self.n_heads))
+                elif node.port != "q":
                     heads = list(range(node.head * group, (node.head + 1) * group))
                 for head in heads:
                     owners[row, column["head", node.layer, head]] = 1
@@ -148,7 +153,8 @@ class EdgeGraph:
         """What a record says of the graph it counted."""
         embed = "split" if self.split_embed else "joint"
         kv = "per_head" if self.n_kv_heads == self.n_heads else f"per_group_{self.n_kv_heads}"
-        return f"edges={self.n_edges} embed={embed} kv={kv} parallel={str(self.parallel).lower()}"
+        coupled = " heads=coupled" if self.coupled_heads else ""
+        return f"edges={self.n_edges} embed={embed} kv={kv} parallel={str(self.parallel).lower()}{coupled}"
 
     @cached_property
     def _columns(self) -> dict[str, int]:

@@ -11,49 +11,17 @@ TransformerBridge hooks, which stay the oracle.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bench.graph import EdgeGraph
+from bench import blocks
+from bench.architecture import Architecture
+from bench.blocks import Weights
 from bench.streams import BufferPool, MaskedStream, PlainStream, Stream, TappedStream, Taps
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_new": partial(F.gelu, approximate="tanh"),
-    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
-    "relu": F.relu,
-    "silu": F.silu,
-}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What a decoder's shape and formulas are, as far as the masked forward must know."""
-
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    d_model: int
-    d_head: int
-    n_ctx: int
-    """Longest sequence, in tokens."""
-    d_vocab: int
-    activation: str
-    norm: Literal["layer", "none"] = "layer"
-    eps: float = 1e-5
-    causal: bool = True
-    parallel: bool = False
-    split_embed: bool = False
-
-    def graph(self) -> EdgeGraph:
-        """The edges of this shape."""
-        return EdgeGraph(self.n_layers, self.n_heads, self.n_kv_heads, self.parallel, self.split_embed)
 
 
 class MaskedModel:
@@ -62,7 +30,9 @@ class MaskedModel:
     `weights` maps names to tensors: ``embed.W_E``, ``embed.W_pos``, then per layer ``a0.W_QKV``
     ``[q heads + k heads + v heads, d_model, d_head]``, ``a0.b_QKV``, ``a0.W_O`` ``[heads, d_head,
     d_model]``, ``a0.b_O``, ``m0.W_in``, ``m0.b_in``, ``m0.W_out``, ``m0.b_out``, the norms' ``.w``
-    and ``.b`` (``a0.norm``, ``m0.norm``, ``logits.norm``), and ``logits.W_U``, ``logits.b_U``.
+    and ``.b`` (``a0.norm``, ``m0.norm``, ``logits.norm``), and ``logits.W_U``, ``logits.b_U``. Some
+    architectures have more: ``m0.W_gate``, ``a0.q_norm.w``, ``a0.k_norm.w``, ``a0.post.w``,
+    ``m0.post.w``, and ``rotary.inv_freq`` in the place of ``embed.W_pos``.
     """
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, Tensor]) -> None:
@@ -96,7 +66,13 @@ class MaskedModel:
         )
 
     def with_split_embed(self) -> MaskedModel:
-        """The same model counted with token and position embedding as two senders."""
+        """The same model counted with token and position embedding as two senders.
+
+        Raises:
+            ValueError: it has no position embedding.
+        """
+        if self.architecture.rotary:
+            raise ValueError("this model rotates queries and keys and has no position embedding to split off")
         return MaskedModel(replace(self.architecture, split_embed=True), self.weights)
 
     def run(
@@ -182,15 +158,15 @@ class MaskedModel:
         """The embedding senders' outputs: their sum, or token and position apart."""
         weights = weights or self.weights
         token = weights["embed.W_E"][tokens]
+        if self.architecture.rotary:
+            return token[None]
         position = weights["embed.W_pos"][: tokens.shape[1]].expand_as(token)
         parts = torch.stack([token, position])
         return parts if self.architecture.split_embed else parts.sum(0, keepdim=True)
 
     # ---- the forward, once for every kind of stream
 
-    def _layers(
-        self, embedded: Tensor, stream: Stream, weights: Mapping[str, Tensor], lengths: Tensor | None
-    ) -> None:
+    def _layers(self, embedded: Tensor, stream: Stream, weights: Weights, lengths: Tensor | None) -> None:
         columns = slice(0, self.graph.n_embed)
         live = stream.live(columns)
         stream.write(columns, embedded if live is None else embedded[live])
@@ -202,81 +178,45 @@ class MaskedModel:
             mlp_column = slice(heads.stop, heads.stop + 1)
             mlp = partial(self._mlp, weights, f"m{layer}", stream, mlp_row, mlp_column, embedded)
             early = mlp() if self.architecture.parallel else None
-            live = stream.live(heads)
-            attended = self._attention(weights, f"a{layer}", stream, attention_rows, live, bias, embedded)
+            attended = self._attention(weights, f"a{layer}", stream, attention_rows, heads, bias, embedded)
             stream.write(heads, attended)
             stream.shift(weights[f"a{layer}.b_O"])
             stream.write(mlp_column, mlp() if early is None else early)
 
     def _attention(
         self,
-        weights: Mapping[str, Tensor],
+        weights: Weights,
         name: str,
         stream: Stream,
         rows: slice,
-        live: Tensor | None,
+        columns: slice,
         bias: Tensor | None,
         like: Tensor,
     ) -> Tensor:
         """Outputs of the live heads, ``[live heads, batch, pos, d_model]``."""
-        arch = self.architecture
-        group = arch.n_heads // arch.n_kv_heads
-        W_QKV, b_QKV, W_O = (weights[f"{name}.{part}"] for part in ("W_QKV", "b_QKV", "W_O"))
-        n_q, n_kv = arch.n_heads, arch.n_kv_heads
-        kv_of_head = torch.arange(arch.n_heads) // group
-        if live is not None:
-            if not live.any():
-                return like.new_empty(0, *like.shape[1:])
-            heads = live.nonzero()[:, 0]
-            kv, kv_of_head = torch.unique(kv_of_head[heads], return_inverse=True)
-            picked = torch.cat([heads, arch.n_heads + kv, arch.n_heads + arch.n_kv_heads + kv])
-            W_QKV, b_QKV, W_O = W_QKV[picked], b_QKV[picked], W_O[heads]
-            n_q, n_kv = len(heads), len(kv)
+        live = stream.live(columns)
+        if live is not None and not live.any():
+            return like.new_empty(0, *like.shape[1:])
         x = stream.read(rows, int(self.graph.widths[rows.start]))
-        x = self._norm(x, weights, f"{name}.norm")
-        _, batch, pos, d_model = x.shape
-        flat = x.reshape(len(x), batch * pos, d_model).expand(len(W_QKV), -1, -1)
-        qkv = torch.baddbmm(b_QKV[:, None], flat, W_QKV)
-        q, k, v = qkv.view(len(W_QKV), batch, pos, -1).split([n_q, n_kv, n_kv])
-        if group > 1:
-            k, v = k[kv_of_head], v[kv_of_head]
-        z = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=arch.causal)
-        return (z.reshape(n_q, batch * pos, -1) @ W_O).view(n_q, batch, pos, d_model)
+        if live is None:
+            return blocks.attention(self.architecture, weights, name, x, None, bias)
+        if self.architecture.post_norm:
+            return blocks.attention(self.architecture, weights, name, x, None, bias)[live]
+        return blocks.attention(self.architecture, weights, name, x, live.nonzero()[:, 0], bias)
 
     def _mlp(
-        self,
-        weights: Mapping[str, Tensor],
-        name: str,
-        stream: Stream,
-        row: slice,
-        column: slice,
-        like: Tensor,
+        self, weights: Weights, name: str, stream: Stream, row: slice, column: slice, like: Tensor
     ) -> Tensor:
         """The MLP's output, ``[1, batch, pos, d_model]``; ``[0, ...]`` when it is not live."""
         if stream.live(column) is not None:
             return like.new_empty(0, *like.shape[1:])
         x = stream.read(row, int(self.graph.widths[row.start]))
-        x = self._norm(x, weights, f"{name}.norm")
-        hidden = F.linear(x, weights[f"{name}.W_in"].T, weights[f"{name}.b_in"])
-        hidden = ACTIVATIONS[self.architecture.activation](hidden)
-        return F.linear(hidden, weights[f"{name}.W_out"].T, weights[f"{name}.b_out"])
+        return blocks.mlp(self.architecture, weights, name, x)
 
-    def _logits(
-        self, stream: Stream, weights: Mapping[str, Tensor], answers: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
+    def _logits(self, stream: Stream, weights: Weights, answers: tuple[Tensor, Tensor] | None) -> Tensor:
         row = len(self.graph.receivers) - 1
         x = stream.read(slice(row, row + 1), len(self.graph.senders))[0]
-        if answers is not None:
-            x = x[answers]
-        x = self._norm(x, weights, "logits.norm")
-        return F.linear(x, weights["logits.W_U"].T, weights["logits.b_U"])
-
-    def _norm(self, x: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
-        if self.architecture.norm == "none":
-            return x
-        return F.layer_norm(
-            x, x.shape[-1:], weights[f"{name}.w"], weights[f"{name}.b"], self.architecture.eps
-        )
+        return blocks.logits(self.architecture, weights, x if answers is None else x[answers])
 
     def _attention_bias(self, embedded: Tensor, lengths: Tensor | None) -> Tensor | None:
         """Keeps padding out of bidirectional attention."""

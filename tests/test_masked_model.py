@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from bench.masked_model import ACTIVATIONS, Architecture, MaskedModel
+from bench.architecture import ACTIVATIONS, Architecture
+from bench.masked_model import MaskedModel
 from bench.models.bridge import masked_model
 from bench.streams import MaskedStream
 from bridge_oracle import BridgeOracle, tiny_gpt2

@@ -14,7 +14,8 @@ from torch import Tensor
 from bench.ablation import Ablation
 from bench.circuit import Circuit
 from bench.graph import EdgeGraph
-from bench.masked_model import Architecture, MaskedModel
+from bench.architecture import Architecture
+from bench.masked_model import MaskedModel
 from bench.problem import BenchProblem
 from methods.base import find_methods
 from methods.eap import EAP

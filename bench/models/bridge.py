@@ -12,12 +12,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bench.masked_model import ACTIVATIONS, Architecture, MaskedModel
+from bench.architecture import ACTIVATIONS, Architecture
+from bench.masked_model import MaskedModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SUPPORTED = ("GPT2LMHeadModel",)
+SUPPORTED = (
+    "GPT2LMHeadModel",
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "Gemma2ForCausalLM",
+    "GPTNeoXForCausalLM",
+    "PhiForCausalLM",
+)
+ROTATIONS = ("default", "linear", "llama3", "yarn")
+"""Kinds of rotary embedding whose frequencies do not depend on the prompt."""
 
 
 def bridge_of(model: PreTrainedModel) -> Any:
@@ -32,62 +44,134 @@ def masked_model(model: PreTrainedModel) -> MaskedModel:
     """The MaskedModel of a Hugging Face decoder, in the dtype of its weights.
 
     Raises:
-        ValueError: the architecture is not carried; the message names it.
+        ValueError: the architecture is not carried; the message names it, or what of it is missing.
     """
     name = type(model).__name__
     if name not in SUPPORTED:
         raise ValueError(f"the architecture {name} is not carried yet; carried: {', '.join(SUPPORTED)}")
     bridge = bridge_of(model)
-    cfg = bridge.cfg
-    if cfg.act_fn not in ACTIVATIONS:
-        raise ValueError(f"the activation '{cfg.act_fn}' of {name} is not carried")
-    config = model.config
-    unlike = getattr(config, "scale_attn_by_inverse_layer_idx", False)
-    if unlike or not getattr(config, "scale_attn_weights", True):
-        raise ValueError(f"this {name} does not scale attention by the root of d_head, which is not carried")
-    architecture = Architecture(
+    missing = _not_carried(model.config, bridge)
+    if missing:
+        raise ValueError(f"this {name} {missing}, which is not carried")
+    with torch.no_grad():
+        weights = _weights(bridge)
+        if name.startswith("Gemma"):
+            weights["embed.W_E"] = weights["embed.W_E"] * model.config.hidden_size**0.5
+        rotary = getattr(model.base_model, "rotary_emb", None)
+        if rotary is not None:
+            weights["rotary.inv_freq"] = rotary.inv_freq.detach().clone()
+        return MaskedModel(_architecture(model.config, bridge, rotary), weights)
+
+
+def _architecture(config: Any, bridge: Any, rotary: Any) -> Architecture:
+    cfg, block = bridge.cfg, bridge.blocks[0]
+    names = set(dict(block.named_children()))
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    return Architecture(
         n_layers=cfg.n_layers,
         n_heads=cfg.n_heads,
         n_kv_heads=cfg.n_key_value_heads or cfg.n_heads,
         d_model=cfg.d_model,
         d_head=cfg.d_head,
-        n_ctx=cfg.n_ctx,
+        n_ctx=min(cfg.n_ctx, window or cfg.n_ctx),  # within the window all attention is whole
         d_vocab=bridge.W_U.shape[1],
         activation=cfg.act_fn,
-        eps=cfg.eps,
+        norm="rms" if cfg.normalization_type == "RMS" else "layer",
+        eps=_eps(block),
+        parallel=_parallel(config, cfg),
+        gated=bool(cfg.gated_mlp),
+        rotary=0 if rotary is None else 2 * len(rotary.inv_freq),
+        rotary_scale=float(getattr(rotary, "attention_scaling", 1.0)),
+        qk_norm="q_norm" in dict(block.attn.named_children()),
+        post_norm="ln1_post" in names,
+        scale=getattr(block.attn.original_component, "scaling", None),
+        score_cap=getattr(config, "attn_logit_softcapping", None),
+        logit_cap=getattr(config, "final_logit_softcapping", None),
     )
-    with torch.no_grad():
-        return MaskedModel(architecture, _weights(bridge))
+
+
+def _not_carried(config: Any, bridge: Any) -> str | None:
+    """What this model does that the masked forward does not, in words."""
+    if bridge.cfg.act_fn not in ACTIVATIONS:
+        return f"has the activation '{bridge.cfg.act_fn}'"
+    scaled = getattr(config, "scale_attn_weights", True)
+    if not scaled or getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        return "does not scale attention by the root of d_head"
+    if getattr(config, "qk_layernorm", False):
+        return "has a LayerNorm on queries and keys"
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kind = rope.get("rope_type", "default")
+    if kind not in ROTATIONS:
+        return f"has rotary embeddings of the kind '{kind}'"
+    return None
+
+
+def _parallel(config: Any, cfg: Any) -> bool:
+    chosen = getattr(config, "use_parallel_residual", None)  # GPT-NeoX leaves it open
+    return bool(cfg.parallel_attn_mlp) if chosen is None else bool(chosen)
+
+
+def _eps(block: Any) -> float:
+    norm = block.ln1.original_component
+    return float(getattr(norm, "variance_epsilon", getattr(norm, "eps", 0.0)))
 
 
 def _weights(bridge: Any) -> dict[str, Tensor]:
-    def norm(block: Any, name: str) -> dict[str, Tensor]:
-        return {f"{name}.w": block.weight, f"{name}.b": block.bias}
+    cfg = bridge.cfg
 
-    # each of these stacks all layers anew when it is asked for
-    q, k, v, o = bridge.W_Q, bridge.W_K, bridge.W_V, bridge.W_O
-    b_q, b_k, b_v, b_o = bridge.b_Q, bridge.b_K, bridge.b_V, bridge.b_O
-    w_in, b_in, w_out, b_out = bridge.W_in, bridge.b_in, bridge.W_out, bridge.b_out
-    weights = {"embed.W_E": bridge.W_E, "embed.W_pos": bridge.W_pos}
+    def norm(block: Any, name: str) -> dict[str, Tensor]:
+        weight = _centred(block)
+        bias = getattr(block.original_component, "bias", None)
+        return {f"{name}.w": weight, **({} if bias is None else {f"{name}.b": bias})}
+
+    def bias(part: Any, name: str, like: Tensor, *shape: int) -> Tensor:
+        """A bias, or zeros where the checkpoint has none."""
+        try:
+            found: Tensor | None = getattr(part, name)
+        except AttributeError:
+            found = None
+        return like.new_zeros(shape) if found is None else found
+
+    weights = {"embed.W_E": bridge.W_E}
+    if "pos_embed" in dict(bridge.named_children()):
+        weights["embed.W_pos"] = bridge.W_pos
     for i, block in enumerate(bridge.blocks):
+        attn, mlp = block.attn, block.mlp
+        ports = [attn.W_Q, attn.W_K, attn.W_V]
+        biases = [bias(attn, f"b_{p}", w, len(w), cfg.d_head) for p, w in zip("QKV", ports, strict=True)]
+        W_O, W_in, W_out = attn.W_O, mlp.W_in, mlp.W_out
+        parts = dict(block.named_children())
         weights |= {
-            f"a{i}.W_QKV": torch.cat([q[i], k[i], v[i]]),
-            f"a{i}.b_QKV": torch.cat([b_q[i], b_k[i], b_v[i]]),
-            f"a{i}.W_O": o[i],
-            f"a{i}.b_O": b_o[i],
-            f"m{i}.W_in": w_in[i],
-            f"m{i}.b_in": b_in[i],
-            f"m{i}.W_out": w_out[i],
-            f"m{i}.b_out": b_out[i],
+            f"a{i}.W_QKV": torch.cat(ports),
+            f"a{i}.b_QKV": torch.cat(biases),
+            f"a{i}.W_O": W_O,
+            f"a{i}.b_O": bias(attn, "b_O", W_O, cfg.d_model),
+            f"m{i}.W_in": W_in,
+            f"m{i}.b_in": bias(mlp, "b_in", W_in, W_in.shape[1]),
+            f"m{i}.W_out": W_out,
+            f"m{i}.b_out": bias(mlp, "b_out", W_out, cfg.d_model),
             **norm(block.ln1, f"a{i}.norm"),
-            **norm(block.ln2, f"m{i}.norm"),
+            **norm(parts.get("ln2", block.ln1), f"m{i}.norm"),  # Phi's MLP shares attention's norm
         }
+        if cfg.gated_mlp:
+            weights[f"m{i}.W_gate"] = mlp.W_gate
+        if "q_norm" in dict(attn.named_children()):
+            weights |= {**norm(attn.q_norm, f"a{i}.q_norm"), **norm(attn.k_norm, f"a{i}.k_norm")}
+        if "ln1_post" in parts:
+            weights |= {**norm(block.ln1_post, f"a{i}.post"), **norm(block.ln2_post, f"m{i}.post")}
     weights |= {"logits.W_U": bridge.W_U, "logits.b_U": bridge.b_U, **norm(bridge.ln_final, "logits.norm")}
     return {name: _fast_layout(name, tensor.detach().clone()) for name, tensor in weights.items()}
 
 
+def _centred(block: Any) -> Tensor:
+    """A norm's weight; Gemma stores what is to be added to 1."""
+    original = block.original_component
+    weight: Tensor = original.weight
+    return 1 + weight if type(original).__name__.startswith("Gemma") else weight
+
+
 def _fast_layout(name: str, weight: Tensor) -> Tensor:
     """Memory order in which the product with few rows is fast on CPU; values and shape stay."""
-    if name.endswith((".W_in", ".W_U")):
+    if name.endswith((".W_in", ".W_gate", ".W_U")):
         return weight.T.contiguous().T
     return weight.contiguous()

@@ -18,9 +18,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bench.ablation import Ablation
+from bench.architecture import Architecture
 from bench.errors import DamagedFile, ProgramFailed, UnwritableFolder
 from bench.files import load_tensors, save_tensors
-from bench.masked_model import Architecture, MaskedModel
+from bench.masked_model import MaskedModel
 from methods.base import Batch
 from tracr_ground_truth.compile import Compiled, compile_program
 from tracr_ground_truth.data import MAX_PAIRS, pairs

@@ -1,0 +1,127 @@
+"""The formulas of one block: what a head, an MLP and a norm compute from what they read.
+
+Nothing here knows of masks or of the residual stream. Node by node it is what Hugging Face computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bench.architecture import ACTIVATIONS, Architecture
+
+Weights = Mapping[str, Tensor]
+
+
+def norm(arch: Architecture, weights: Weights, name: str, x: Float[Tensor, "*any d"]) -> Tensor:
+    """LayerNorm, RMSNorm or nothing, over the last dimension."""
+    if arch.norm == "none":
+        return x
+    if arch.norm == "rms":
+        return F.rms_norm(x, x.shape[-1:], weights[f"{name}.w"], arch.eps)
+    return F.layer_norm(x, x.shape[-1:], weights[f"{name}.w"], weights[f"{name}.b"], arch.eps)
+
+
+def attention(
+    arch: Architecture,
+    weights: Weights,
+    name: str,
+    x: Float[Tensor, "#rows batch pos d_model"],
+    heads: Int[Tensor, " heads"] | None,
+    bias: Tensor | None,
+) -> Float[Tensor, "heads batch pos d_model"]:
+    """Outputs of some heads of a layer (None for all), from the inputs of their q, k and v receivers.
+
+    The rows of `x` are those receivers' in order (q, k, v), or one row for all of them. Under a post-norm
+    the heads share its scale, so there all are wanted.
+    """
+    W_QKV, b_QKV, W_O = (weights[f"{name}.{part}"] for part in ("W_QKV", "b_QKV", "W_O"))
+    n_q, n_kv = arch.n_heads, arch.n_kv_heads
+    kv_of_head = torch.arange(arch.n_heads) // (arch.n_heads // arch.n_kv_heads)
+    if heads is not None:
+        kv, kv_of_head = torch.unique(kv_of_head[heads], return_inverse=True)
+        picked = torch.cat([heads, arch.n_heads + kv, arch.n_heads + arch.n_kv_heads + kv])
+        W_QKV, b_QKV, W_O = W_QKV[picked], b_QKV[picked], W_O[heads]
+        n_q, n_kv = len(heads), len(kv)
+    x = norm(arch, weights, f"{name}.norm", x)
+    _, batch, pos, d_model = x.shape
+    flat = x.reshape(len(x), batch * pos, d_model).expand(len(W_QKV), -1, -1)
+    qkv = torch.baddbmm(b_QKV[:, None], flat, W_QKV)
+    q, k, v = qkv.view(len(W_QKV), batch, pos, -1).split([n_q, n_kv, n_kv])
+    if arch.qk_norm:
+        q = F.rms_norm(q, q.shape[-1:], weights[f"{name}.q_norm.w"], arch.eps)
+        k = F.rms_norm(k, k.shape[-1:], weights[f"{name}.k_norm.w"], arch.eps)
+    if arch.rotary:
+        cos, sin = rotation(arch, weights, pos)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+    if n_q != n_kv:
+        k, v = k[kv_of_head], v[kv_of_head]
+    z = _attend(arch, q, k, v, bias)
+    out = (z.reshape(n_q, batch * pos, -1) @ W_O).view(n_q, batch, pos, d_model)
+    if arch.post_norm:
+        total = out.sum(0).float() if out.dtype in (torch.bfloat16, torch.float16) else out.sum(0)
+        scale = torch.rsqrt(total.square().mean(-1, keepdim=True) + arch.eps)
+        out = out * (scale.to(out.dtype) * weights[f"{name}.post.w"])
+    return out
+
+
+def mlp(
+    arch: Architecture, weights: Weights, name: str, x: Float[Tensor, "1 batch pos d_model"]
+) -> Float[Tensor, "1 batch pos d_model"]:
+    """The MLP's output, biases included."""
+    x = norm(arch, weights, f"{name}.norm", x)
+    hidden = F.linear(x, weights[f"{name}.W_in"].T, weights[f"{name}.b_in"])
+    activated = F.linear(x, weights[f"{name}.W_gate"].T) if arch.gated else hidden
+    activated = ACTIVATIONS[arch.activation](activated)
+    hidden = hidden * activated if arch.gated else activated
+    out = F.linear(hidden, weights[f"{name}.W_out"].T, weights[f"{name}.b_out"])
+    return norm(arch, weights, f"{name}.post", out) if arch.post_norm else out
+
+
+def logits(arch: Architecture, weights: Weights, x: Float[Tensor, "*where d_model"]) -> Tensor:
+    """Logits over the vocabulary, from the input of the ``logits`` receiver."""
+    x = norm(arch, weights, "logits.norm", x)
+    return cap(F.linear(x, weights["logits.W_U"].T, weights["logits.b_U"]), arch.logit_cap)
+
+
+def cap(x: Tensor, limit: float | None) -> Tensor:
+    """Soft cap: values stay between -limit and limit."""
+    return x if limit is None else torch.tanh(x / limit) * limit
+
+
+def rotation(
+    arch: Architecture, weights: Weights, pos: int
+) -> tuple[Float[Tensor, "pos rotary"], Float[Tensor, "pos rotary"]]:
+    """Cosine and sine of every position's rotation, computed in float32 as Hugging Face does."""
+    frequencies = weights["rotary.inv_freq"].float()
+    angles = torch.arange(pos, device=frequencies.device).float()[:, None] * frequencies
+    angles = torch.cat([angles, angles], -1)
+    dtype = weights["embed.W_E"].dtype
+    return (angles.cos() * arch.rotary_scale).to(dtype), (angles.sin() * arch.rotary_scale).to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding (Su et al. 2021) of the first dimensions, halves paired as in NeoX."""
+    turned, kept = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
+    first, second = turned.chunk(2, -1)
+    turned = turned * cos + torch.cat([-second, first], -1) * sin
+    return torch.cat([turned, kept], -1) if kept.shape[-1] else turned
+
+
+def _attend(arch: Architecture, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    if arch.score_cap is None:
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias, is_causal=arch.causal, scale=arch.scale
+        )
+    scale = arch.d_head**-0.5 if arch.scale is None else arch.scale
+    scores = cap(q @ k.mT * scale, arch.score_cap)
+    if arch.causal:
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(future, -torch.inf)
+    elif bias is not None:
+        scores = scores.masked_fill(~bias, -torch.inf)
+    return scores.softmax(-1) @ v
