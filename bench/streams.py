@@ -16,6 +16,7 @@ hooks, which are slow and obvious.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -153,8 +154,11 @@ class MaskedStream:
         owners: Tensor,
         pool: BufferPool,
         differentiable: bool,
+        recompute: bool = False,
     ) -> None:
         self.differentiable = differentiable
+        self.recompute = recompute and differentiable
+        """Whether the backward pass computes each block again instead of keeping what it read."""
         n_senders = edges.shape[1]
         self.alive = torch.ones(n_senders, dtype=torch.bool)
         if not self.differentiable:
@@ -172,6 +176,7 @@ class MaskedStream:
         self.inputs: Tensor | None = None
         if self.differentiable:  # kept until the backward pass, so worth lending too
             self.buffer_grad = pool.borrow(self, size, edges)
+        if self.differentiable and not self.recompute:
             self.inputs = pool.borrow(self, (len(edges), *shape), edges)
         # Threads through all reads and writes, so that autograd runs their backward passes in
         # exactly the reverse order; the buffers themselves are outside autograd.
@@ -189,9 +194,29 @@ class MaskedStream:
             return x  # type: ignore[no-any-return]
         return self.mix(picked)
 
+    def block(self, rows: slice, columns: slice, width: int, compute: Callable[[Tensor], Tensor]) -> None:
+        """Read, compute, write in one step that the backward pass does again; every sender is live."""
+        picked, slots = self.mask[rows][:, : 1 + width], slice(1 + columns.start, 1 + columns.stop)
+        self.token = _Block.apply(self.token, picked, self, columns, slots, compute)  # type: ignore[no-untyped-call]
+
     def mix(self, mask: Tensor, out: Tensor | None = None) -> Tensor:
         mixed = torch.mm(mask, self.buffer[: mask.shape[1]].flatten(1), out=out)
         return mixed.view(len(mask), *self.buffer.shape[1:]).data
+
+    def unmix(self, mask: Tensor, grad: Tensor, wanted: bool) -> Tensor | None:
+        """From the gradient of what was read: adds the senders', and gives the mask's where it is wanted."""
+        width = mask.shape[1]
+        assert self.buffer_grad is not None
+        # The last read (the logits', of all senders) is the first to come back: it starts the sums.
+        first = width == len(self.buffer)
+        self.buffer_grad[:width].flatten(1).addmm_(mask.T, grad, beta=0.0 if first else 1.0)
+        if not wanted:
+            return None
+        # Nobody asks for the first column's, base's. This order of the product is nearly twice as fast on
+        # CPU as its transpose.
+        grad_mask = torch.zeros_like(mask)
+        grad_mask[:, 1:] = (self.buffer[1:width].flatten(1) @ grad.T).T
+        return grad_mask
 
     def write(self, columns: slice, out: Tensor) -> None:
         start = self._live_before(columns.start)
@@ -234,29 +259,46 @@ class _Read(Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.stream = stream
         ctx.save_for_backward(mask)
-        assert stream.inputs is not None
         # .data: the rows never overlap, so one shared version counter would raise false alarms
-        return stream.mix(mask, stream.inputs[rows].flatten(1).data), token.clone()
+        out = None if stream.inputs is None else stream.inputs[rows].flatten(1).data
+        return stream.mix(mask, out), token.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        grad, token = grads[0].flatten(1), grads[1]
         (mask,) = ctx.saved_tensors
-        stream: MaskedStream = ctx.stream
-        width = mask.shape[1]
-        assert stream.buffer_grad is not None
-        # The last read (the logits', of all senders) is the first to come back: it starts the sums.
-        first = width == len(stream.buffer)
-        so_far = stream.buffer_grad[:width].flatten(1)
-        so_far.addmm_(mask.T, grad, beta=0.0 if first else 1.0)
-        grad_mask = None
-        if ctx.needs_input_grad[1]:
-            # Nobody asks for the first column's, base's. This order of the product is nearly twice as
-            # fast on CPU as its transpose.
-            grad_mask = torch.zeros_like(mask)
-            grad_mask[:, 1:] = (stream.buffer[1:width].flatten(1) @ grad.T).T
-        return token, grad_mask, None, None
+        grad_mask = ctx.stream.unmix(mask, grads[0].flatten(1), ctx.needs_input_grad[1])
+        return grads[1], grad_mask, None, None
+
+
+class _Block(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        token: Tensor,
+        mask: Tensor,
+        stream: MaskedStream,
+        columns: slice,
+        slots: slice,
+        compute: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        ctx.stream, ctx.slots, ctx.compute = stream, slots, compute
+        ctx.save_for_backward(mask)
+        ctx.base = stream.buffer[0].clone()  # base grows on, while senders stay
+        stream.store(compute(stream.mix(mask)), columns, slots)
+        return token.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None, None, None]:
+        (mask,) = ctx.saved_tensors
+        assert ctx.stream.buffer_grad is not None
+        ctx.stream.buffer[0] = ctx.base
+        with torch.enable_grad():
+            x = ctx.stream.mix(mask).requires_grad_()
+            (grad,) = torch.autograd.grad(ctx.compute(x), x, ctx.stream.buffer_grad[ctx.slots])
+        grad_mask = ctx.stream.unmix(mask, grad.flatten(1), ctx.needs_input_grad[1])
+        return grads[0], grad_mask, None, None, None, None
 
 
 class _Write(Function):

@@ -2,7 +2,8 @@
 
 "The truce went on from the year 1732 to the year 17" -> any of "33" to "99". The corrupted prompt
 begins in a year 01, which nearly every two digits exceed (Hanna et al. 2023, arXiv:2305.00586).
-Wordings are our own.
+Wordings are our own. A tokenizer that splits years into digits (Llama's, SmolLM2's) is asked for the
+tens alone: "17" -> any of "4" to "9", against "0" to "2"; a "3" could be right or wrong.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ START_YEARS: Final = range(2, 99)
 
 
 class GreaterThan(Task):
-    """Candidates are the hundred two-digit tokens, correct are those above the first year."""
+    """Candidates are the hundred two-digit tokens, correct are those above the first year.
+
+    Where years are single digits, candidates are the nine other digits than the first year's tens.
+    """
 
     name = "gt"
     version = 1
@@ -43,14 +47,19 @@ class GreaterThan(Task):
     measure = "prob_diff"
 
     def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
-        """See `Task.examples`. Years that are not [century][two digits] to the tokenizer are left out."""
-        digits, usable = _year_tokens(tokenizer)
-        years = [100 * c + y for c in CENTURIES for y in START_YEARS if usable[c, y] and usable[c, 1]]
-        if not years or (digits < 0).any() or len(set(digits)) < 100:
+        """See `Task.examples`. Years that the tokenizer splits in neither way are left out."""
+        pairs, usable = _year_tokens(tokenizer)
+        tens = _digit_tokens(tokenizer)
+        by_pairs = [100 * c + y for c in CENTURIES for y in START_YEARS if usable[c, y] and usable[c, 1]]
+        if by_pairs and (pairs >= 0).all() and len(set(pairs)) == 100:
+            years = by_pairs
+        elif (tens >= 0).all() and len(set(tens)) == 10:
+            years = [100 * c + y for c in CENTURIES for y in range(10, 90)]  # some tens above, some below
+        else:
             raise TaskError(
                 f"task {self.name} needs years that are two tokens, as in [ 17][32], and a token of its own "
-                f"for each of 00 to 99: this tokenizer has {len(years)} such years and "
-                f"{(digits >= 0).sum()} such tokens"
+                f"for each of 00 to 99, or years of single digits: this tokenizer has {len(by_pairs)} such "
+                f"years and {(pairs >= 0).sum()} such tokens"
             )
         slots = [Slot.whole(len(WORDINGS)), Slot.whole(len(EVENTS)), Slot(10_000, np.array(years))]
         template, event, year = draw(slots, split, n, generator(split, seed))
@@ -61,14 +70,26 @@ class GreaterThan(Task):
                 for t, e, start in zip(template, event, starts, strict=True)
             ]
 
+        candidates = np.tile(pairs, (len(year), 1))
+        correct = np.arange(100) > (year % 100)[:, None]
+        if years is not by_pairs:
+            first = year // 10 % 10
+            others = np.stack([np.delete(np.arange(10), d) for d in first])
+            candidates, correct = tens[others], others > first[:, None]
         return Examples.from_prompts(
-            tokenizer,
-            prompts(year),
-            prompts(year // 100 * 100 + 1),
-            candidates=np.tile(digits, (len(year), 1)),
-            correct=np.arange(100) > (year % 100)[:, None],
-            template=template,
+            tokenizer, prompts(year), prompts(year // 100 * 100 + 1), candidates, correct, template
         )
+
+
+def _digit_tokens(tokenizer: Tokenizer) -> Int[np.ndarray, " 10"]:
+    """The token of each digit right after a century; -1 where the year is not century, tens, ones."""
+    texts = ["in 17", *(f"in 17{tens}{ones}" for tens in range(10) for ones in range(10))]
+    century, *years = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    tokens = np.full(10, -1, np.int64)
+    for i, year in enumerate(years):
+        if year[:-2] == century and tokenizer.unk_token_id not in year[-2:]:
+            tokens[i // 10] = year[-2]
+    return tokens
 
 
 def _year_tokens(tokenizer: Tokenizer) -> tuple[Int[np.ndarray, " 100"], Bool[np.ndarray, "100 100"]]:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.ablation import Ablation
+from bench.architecture import Architecture
 from bench.circuit import Circuit
 from bench.graph import EdgeGraph
-from bench.architecture import Architecture
 from bench.masked_model import MaskedModel
 from bench.problem import BenchProblem
 from methods.base import find_methods

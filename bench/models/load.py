@@ -1,7 +1,8 @@
 """A model's name or folder -> weights, tokenizer and a fingerprint of its files.
 
-``embedded`` is the small model that ships with circuitmark; a folder is an ordinary Hugging Face
-directory; any other name is asked of the hub. Only safetensors are read, never a pickle, and code
+``embedded`` is the small model that ships with circuitmark; some can be fetched from the package
+registry (`fetch.py`); a folder is an ordinary Hugging Face directory; a ``.gguf`` file is converted to
+one (`gguf.py`); any other name is asked of the hub. Only safetensors are read, never a pickle, and code
 that comes with a model is never run.
 """
 
@@ -18,9 +19,13 @@ import torch
 
 from bench.errors import ModelError
 from bench.masked_model import MaskedModel
+from bench.models.fetch import PACKAGED, fetched
 
 EMBEDDED = Path(__file__).parent / "embedded"
-KNOWN = {"embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark"}
+KNOWN = {
+    "embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark",
+    **{name: packaged.description for name, packaged in PACKAGED.items()},
+}
 FILES = ("*.json", "*.safetensors", "tokenizer*", "merges.txt")
 
 
@@ -36,14 +41,23 @@ class LoadedModel:
 def find_model(name: str) -> Path:
     """The folder of a model's files; asks the hub only for a name that is neither known nor a path.
 
+    A GGUF file is converted when it is met for the first time.
+
     Raises:
-        ModelError: no such folder, a name close to a known one, or nothing to be had from the hub.
+        ModelError: no such folder, a file that cannot be read, a name close to a known one, or nothing to
+            be had from the hub.
     """
     if not name.strip():
         raise ModelError("no model is named: write 'embedded', a folder or a hub name")
-    if name in KNOWN:
+    if name == "embedded":
         return EMBEDDED
+    if name in PACKAGED:
+        return fetched(name)
     folder = Path(name).expanduser()
+    if folder.is_file() and folder.suffix == ".gguf":
+        from bench.models.gguf import converted
+
+        return converted(folder)
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise ModelError(f"the folder {name} holds no config.json: name a Hugging Face model directory")

@@ -5,7 +5,6 @@ The leaf `tracr_ground_truth` knows programs, arrays and truth; `MaskedModel` ru
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from bench.ablation import Ablation
 from bench.architecture import Architecture
+from bench.cache import cache_folder
 from bench.errors import DamagedFile, ProgramFailed, UnwritableFolder
 from bench.files import load_tensors, save_tensors
 from bench.masked_model import MaskedModel
@@ -146,14 +146,6 @@ def load_program(program: Program) -> ProgramModel:
     except ProgramError as error:
         raise ProgramFailed(str(error)) from error
     return model
-
-
-def cache_folder() -> Path:
-    """Where what is costly to make is kept: ``$CIRCUITMARK_CACHE``, else the user's cache folder."""
-    from platformdirs import user_cache_path
-
-    chosen = os.environ.get("CIRCUITMARK_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("circuitmark")
 
 
 def _masked(program: Program, compiled: Compiled) -> MaskedModel:
