@@ -17,13 +17,33 @@ from bench.architecture import ACTIVATIONS, Architecture
 Weights = Mapping[str, Tensor]
 
 
-def norm(arch: Architecture, weights: Weights, name: str, x: Float[Tensor, "*any d"]) -> Tensor:
-    """LayerNorm, RMSNorm or nothing, over the last dimension."""
+def norm(
+    arch: Architecture, weights: Weights, name: str, x: Float[Tensor, "*any d"]
+) -> tuple[Float[Tensor, "*any d"], Float[Tensor, "*any 1"] | None]:
+    """LayerNorm, RMSNorm or nothing before a projection: what to project, and a factor of the projection.
+
+    An RMSNorm's weight is folded into the projections (`models/bridge.py`), and its factor is applied after
+    them, where there is less to multiply.
+    """
     if arch.norm == "none":
-        return x
+        return x, None
     if arch.norm == "rms":
-        return F.rms_norm(x, x.shape[-1:], weights[f"{name}.w"], arch.eps)
-    return F.layer_norm(x, x.shape[-1:], weights[f"{name}.w"], weights[f"{name}.b"], arch.eps)
+        return x, _rms_factor(x, arch.eps)
+    return F.layer_norm(x, x.shape[-1:], weights[f"{name}.w"], weights[f"{name}.b"], arch.eps), None
+
+
+def _rms_factor(x: Tensor, eps: float) -> Tensor:
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
+    return torch.rsqrt(length.square() / x.shape[-1] + eps).to(x.dtype)
+
+
+def _project(x: Tensor, factor: Tensor | None, W: Tensor, b: Tensor | None) -> Tensor:
+    """factor * (x W) + b."""
+    if factor is None:
+        return F.linear(x, W.T, b)
+    projected = F.linear(x, W.T) * factor
+    return projected if b is None else projected + b
 
 
 def attention(
@@ -47,10 +67,13 @@ def attention(
         picked = torch.cat([heads, arch.n_heads + kv, arch.n_heads + arch.n_kv_heads + kv])
         W_QKV, b_QKV, W_O = W_QKV[picked], b_QKV[picked], W_O[heads]
         n_q, n_kv = len(heads), len(kv)
-    x = norm(arch, weights, f"{name}.norm", x)
+    x, factor = norm(arch, weights, f"{name}.norm", x)
     _, batch, pos, d_model = x.shape
     flat = x.reshape(len(x), batch * pos, d_model).expand(len(W_QKV), -1, -1)
-    qkv = torch.baddbmm(b_QKV[:, None], flat, W_QKV)
+    if factor is None:
+        qkv = torch.baddbmm(b_QKV[:, None], flat, W_QKV)
+    else:
+        qkv = torch.bmm(flat, W_QKV) * factor.reshape(len(x), batch * pos, 1) + b_QKV[:, None]
     q, k, v = qkv.view(len(W_QKV), batch, pos, -1).split([n_q, n_kv, n_kv])
     if arch.qk_norm:
         q = F.rms_norm(q, q.shape[-1:], weights[f"{name}.q_norm.w"], arch.eps)
@@ -63,9 +86,7 @@ def attention(
     z = _attend(arch, q, k, v, bias)
     out = (z.reshape(n_q, batch * pos, -1) @ W_O).view(n_q, batch, pos, d_model)
     if arch.post_norm:
-        total = out.sum(0).float() if out.dtype in (torch.bfloat16, torch.float16) else out.sum(0)
-        scale = torch.rsqrt(total.square().mean(-1, keepdim=True) + arch.eps)
-        out = out * (scale.to(out.dtype) * weights[f"{name}.post.w"])
+        out = out * (_rms_factor(out.sum(0), arch.eps) * weights[f"{name}.post.w"])
     return out
 
 
@@ -73,19 +94,19 @@ def mlp(
     arch: Architecture, weights: Weights, name: str, x: Float[Tensor, "1 batch pos d_model"]
 ) -> Float[Tensor, "1 batch pos d_model"]:
     """The MLP's output, biases included."""
-    x = norm(arch, weights, f"{name}.norm", x)
-    hidden = F.linear(x, weights[f"{name}.W_in"].T, weights[f"{name}.b_in"])
-    activated = F.linear(x, weights[f"{name}.W_gate"].T) if arch.gated else hidden
+    x, factor = norm(arch, weights, f"{name}.norm", x)
+    hidden = _project(x, factor, weights[f"{name}.W_in"], weights[f"{name}.b_in"])
+    activated = _project(x, factor, weights[f"{name}.W_gate"], None) if arch.gated else hidden
     activated = ACTIVATIONS[arch.activation](activated)
     hidden = hidden * activated if arch.gated else activated
     out = F.linear(hidden, weights[f"{name}.W_out"].T, weights[f"{name}.b_out"])
-    return norm(arch, weights, f"{name}.post", out) if arch.post_norm else out
+    return out * (_rms_factor(out, arch.eps) * weights[f"{name}.post.w"]) if arch.post_norm else out
 
 
 def logits(arch: Architecture, weights: Weights, x: Float[Tensor, "*where d_model"]) -> Tensor:
     """Logits over the vocabulary, from the input of the ``logits`` receiver."""
-    x = norm(arch, weights, "logits.norm", x)
-    return cap(F.linear(x, weights["logits.W_U"].T, weights["logits.b_U"]), arch.logit_cap)
+    x, factor = norm(arch, weights, "logits.norm", x)
+    return cap(_project(x, factor, weights["logits.W_U"], weights["logits.b_U"]), arch.logit_cap)
 
 
 def cap(x: Tensor, limit: float | None) -> Tensor:

@@ -189,12 +189,18 @@ class MaskedModel:
             if isinstance(stream, MaskedStream) and stream.recompute:
                 self._layer_in_blocks(weights, layer, stream, bias)
                 continue
-            mlp = partial(self._mlp, weights, f"m{layer}", stream, mlp_row, mlp_column, embedded)
-            early = mlp() if self.architecture.parallel else None
-            attended = self._attention(weights, f"a{layer}", stream, attention_rows, heads, bias, embedded)
-            stream.write(heads, attended)
-            stream.shift(weights[f"a{layer}.b_O"])
-            stream.write(mlp_column, mlp() if early is None else early)
+            width = int(self.graph.widths[attention_rows.start])
+            attend = partial(self._attention, weights, f"a{layer}", bias, stream.live(heads), embedded)
+            mlp = partial(self._mlp, weights, f"m{layer}", stream.live(mlp_column), embedded)
+            if self.architecture.parallel:
+                written = mlp(partial(stream.read, mlp_row, width))
+                stream.write(heads, attend(partial(stream.read, attention_rows, width)))
+                stream.shift(weights[f"a{layer}.b_O"])
+            else:
+                stream.write(heads, attend(partial(stream.begin, attention_rows, width)))
+                stream.shift(weights[f"a{layer}.b_O"])
+                written = mlp(partial(stream.finish, mlp_row, heads.stop))
+            stream.write(mlp_column, written)
 
     def _layer_in_blocks(
         self, weights: Weights, layer: int, stream: MaskedStream, bias: Tensor | None
@@ -219,31 +225,28 @@ class MaskedModel:
         self,
         weights: Weights,
         name: str,
-        stream: Stream,
-        rows: slice,
-        columns: slice,
         bias: Tensor | None,
+        live: Tensor | None,
         like: Tensor,
+        read: Callable[[], Tensor],
     ) -> Tensor:
         """Outputs of the live heads, ``[live heads, batch, pos, d_model]``."""
-        live = stream.live(columns)
-        if live is not None and not live.any():
-            return like.new_empty(0, *like.shape[1:])
-        x = stream.read(rows, int(self.graph.widths[rows.start]))
+        x = read()
         if live is None:
             return blocks.attention(self.architecture, weights, name, x, None, bias)
+        if not live.any():
+            return like.new_empty(0, *like.shape[1:])
         if self.architecture.post_norm:
             return blocks.attention(self.architecture, weights, name, x, None, bias)[live]
         return blocks.attention(self.architecture, weights, name, x, live.nonzero()[:, 0], bias)
 
     def _mlp(
-        self, weights: Weights, name: str, stream: Stream, row: slice, column: slice, like: Tensor
+        self, weights: Weights, name: str, live: Tensor | None, like: Tensor, read: Callable[[], Tensor]
     ) -> Tensor:
         """The MLP's output, ``[1, batch, pos, d_model]``; ``[0, ...]`` when it is not live."""
-        if stream.live(column) is not None:
+        if live is not None:
             return like.new_empty(0, *like.shape[1:])
-        x = stream.read(row, int(self.graph.widths[row.start]))
-        return blocks.mlp(self.architecture, weights, name, x)
+        return blocks.mlp(self.architecture, weights, name, read())
 
     def _logits(self, stream: Stream, weights: Weights, answers: tuple[Tensor, Tensor] | None) -> Tensor:
         row = len(self.graph.receivers) - 1

@@ -62,6 +62,12 @@ class Stream(Protocol):
         One shared row may stand for all of them; rows of senders that are not live are left out.
         """
 
+    def begin(self, rows: slice, width: int) -> Float[Tensor, "rows batch pos d_model"]:
+        """Reads for a layer's heads; the next row, its MLP's, may be begun along with them."""
+
+    def finish(self, row: slice, width: int) -> Float[Tensor, "row batch pos d_model"]:
+        """Reads for that MLP, when the heads of its layer have written."""
+
     def write(self, columns: slice, out: Float[Tensor, "live batch pos d_model"]) -> None:
         """Takes the outputs of the live senders among `columns`."""
 
@@ -83,6 +89,12 @@ class PlainStream:
     def read(self, rows: slice, width: int) -> Tensor:
         assert isinstance(self.total, Tensor)
         return self.total[None]
+
+    def begin(self, rows: slice, width: int) -> Tensor:
+        return self.read(rows, width)
+
+    def finish(self, row: slice, width: int) -> Tensor:
+        return self.read(row, width)
 
     def write(self, columns: slice, out: Tensor) -> None:
         if self.recorder is not None:
@@ -141,7 +153,8 @@ class MaskedStream:
     With delta_s = z_s - ref_s, receiver r reads  base + sum_s m[r,s] delta_s,  where base is the sum
     of all references and constants so far. Row 0 of the buffer is base, so that one product of
     [1, m] with the buffer does it. A sender whose column of the mask is empty reaches nobody and,
-    when no gradient is wanted, is not computed at all.
+    when no gradient is wanted, is not computed at all. What an MLP reads from before its layer is mixed
+    together with what the heads read, since the product is bound by reading the buffer.
 
     Raises nothing itself; `MaskedModel.run` checks shapes.
     """
@@ -180,6 +193,8 @@ class MaskedStream:
             self.inputs = pool.borrow(self, (len(edges), *shape), edges)
         # Threads through all reads and writes, so that autograd runs their backward passes in
         # exactly the reverse order; the buffers themselves are outside autograd.
+        self._partial: Tensor | None = None
+        self._begun = 0
         self.token: Tensor | None = edges.new_zeros((), requires_grad=self.differentiable)
 
     def read(self, rows: slice, width: int) -> Tensor:
@@ -198,6 +213,39 @@ class MaskedStream:
         """Read, compute, write in one step that the backward pass does again; every sender is live."""
         picked, slots = self.mask[rows][:, : 1 + width], slice(1 + columns.start, 1 + columns.stop)
         self.token = _Block.apply(self.token, picked, self, columns, slots, compute)  # type: ignore[no-untyped-call]
+
+    def begin(self, rows: slice, width: int) -> Tensor:
+        picked = self.mask[rows.start : rows.stop + 1].clone()
+        picked[-1, 0] = 0.0  # base grows until `finish`, which adds it
+        wanted = self.wanted[rows.start : rows.stop + 1]
+        if not wanted.all():
+            picked = picked[wanted.to(picked.device)]
+        self._begun = self._live_before(width)
+        picked = picked[:, : 1 + self._begun]
+        if self.differentiable:
+            x, self._partial, self.token = _Begin.apply(self.token, picked, self, rows)  # type: ignore[no-untyped-call]
+            return x  # type: ignore[no-any-return]
+        x = self.mix(picked)
+        heads = int(wanted[:-1].sum())
+        self._partial = x[heads:]
+        return x[:heads]
+
+    def finish(self, row: slice, width: int) -> Tensor:
+        slots = slice(1 + self._begun, 1 + self._live_before(width))
+        picked = self.mask[row][:, slots]
+        partial, self._partial = self._partial, None
+        assert partial is not None
+        if self.differentiable:
+            x, self.token = _Finish.apply(self.token, partial, picked, self, slots)  # type: ignore[no-untyped-call]
+            return x  # type: ignore[no-any-return]
+        return self.add(partial, picked, slots)
+
+    def add(self, partial: Tensor, mask: Tensor, slots: slice) -> Tensor:
+        """What was begun, completed in place: base, and the senders of some slots."""
+        partial = partial.data
+        partial += self.buffer[0]
+        partial.flatten(1).addmm_(mask.detach(), self.buffer[slots].flatten(1))
+        return partial
 
     def mix(self, mask: Tensor, out: Tensor | None = None) -> Tensor:
         mixed = torch.mm(mask, self.buffer[: mask.shape[1]].flatten(1), out=out)
@@ -269,6 +317,47 @@ class _Read(Function):
         (mask,) = ctx.saved_tensors
         grad_mask = ctx.stream.unmix(mask, grads[0].flatten(1), ctx.needs_input_grad[1])
         return grads[1], grad_mask, None, None
+
+
+class _Begin(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, mask: Tensor, stream: MaskedStream, rows: slice
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.stream = stream
+        ctx.save_for_backward(mask)
+        assert stream.inputs is not None
+        x = stream.mix(mask, stream.inputs[rows.start : rows.stop + 1].flatten(1).data)
+        return x[:-1].data, x[-1:].data, token.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        (mask,) = ctx.saved_tensors
+        grad = torch.cat(grads[:2]).flatten(1)
+        return grads[2], ctx.stream.unmix(mask, grad, ctx.needs_input_grad[1]), None, None
+
+
+class _Finish(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, partial: Tensor, mask: Tensor, stream: MaskedStream, slots: slice
+    ) -> tuple[Tensor, Tensor]:
+        ctx.stream, ctx.slots = stream, slots
+        ctx.save_for_backward(mask)
+        return stream.add(partial, mask, slots), token.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+        (mask,) = ctx.saved_tensors
+        stream, grad = ctx.stream, grads[0].flatten(1)
+        stream.buffer_grad[0] += grads[0][0]
+        stream.buffer_grad[ctx.slots].flatten(1).addmm_(mask.T, grad)
+        grad_mask = None
+        if ctx.needs_input_grad[2]:
+            grad_mask = (stream.buffer[ctx.slots].flatten(1) @ grad.T).T
+        return grads[1], grads[0], grad_mask, None, None
 
 
 class _Block(Function):

@@ -160,7 +160,19 @@ def _weights(bridge: Any) -> dict[str, Tensor]:
         if "ln1_post" in parts:
             weights |= {**norm(block.ln1_post, f"a{i}.post"), **norm(block.ln2_post, f"m{i}.post")}
     weights |= {"logits.W_U": bridge.W_U, "logits.b_U": bridge.b_U, **norm(bridge.ln_final, "logits.norm")}
+    if cfg.normalization_type == "RMS":
+        weights = _folded(weights)
     return {name: _fast_layout(name, tensor.detach().clone()) for name, tensor in weights.items()}
+
+
+def _folded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With the weight of each RMSNorm multiplied into the projections that it stands before."""
+    folded = {name: weight for name, weight in weights.items() if not name.endswith(".norm.w")}
+    for name in folded:
+        node, _, part = name.partition(".")
+        if part in ("W_QKV", "W_in", "W_gate", "W_U"):
+            folded[name] = folded[name] * weights[f"{node}.norm.w"][:, None]
+    return folded
 
 
 def _centred(block: Any) -> Tensor:

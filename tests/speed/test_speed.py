@@ -13,22 +13,38 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from bench.circuit import Circuit
 from bench.metrics import CURVE_SHARES
 from bench.models.bridge import masked_model
 from bench.select import edges_of_share, top
 
-SHAPES = {
-    "S": ({"n_layer": 4, "n_head": 4, "n_embd": 128, "vocab_size": 1000, "n_positions": 64}, (32, 16)),
-    "M": ({}, (8, 16)),  # GPT-2 small
+
+def gpt2(**config: int) -> PreTrainedModel:
+    return GPT2LMHeadModel(GPT2Config(**config, bos_token_id=0, eos_token_id=0))
+
+
+def smollm2() -> PreTrainedModel:
+    """SmolLM2-135M's shape: 30 layers, 9 heads that share 3 KV heads, gated MLPs, rotary."""
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+        num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+SHAPES: dict[str, tuple[Callable[[], PreTrainedModel], tuple[int, int]]] = {
+    "S": (partial(gpt2, n_layer=4, n_head=4, n_embd=128, vocab_size=1000, n_positions=64), (32, 16)),
+    "M": (gpt2, (8, 16)),  # GPT-2 small
+    "smollm2": (smollm2, (8, 16)),
 }
-ROUNDS = {"S": 30, "M": 9}
+ROUNDS = {"S": 30, "M": 9, "smollm2": 5}
 
 
 @dataclass
@@ -40,8 +56,8 @@ class Setting:
     def __post_init__(self) -> None:
         torch.manual_seed(0)
         torch.set_num_threads(1)
-        config, (batch, pos) = SHAPES[self.shape]
-        self.hf = GPT2LMHeadModel(GPT2Config(**config, bos_token_id=0, eos_token_id=0)).eval()
+        make, (batch, pos) = SHAPES[self.shape]
+        self.hf = make().eval()
         self.model = masked_model(self.hf)
         self.graph = self.model.graph
         vocabulary = self.hf.config.vocab_size
