@@ -38,12 +38,9 @@ def _rms_factor(x: Tensor, eps: float) -> Tensor:
     return torch.rsqrt(length.square() / x.shape[-1] + eps).to(x.dtype)
 
 
-def _project(x: Tensor, factor: Tensor | None, W: Tensor, b: Tensor | None) -> Tensor:
+def _project(x: Tensor, factor: Tensor | None, W: Tensor, b: Tensor) -> Tensor:
     """factor * (x W) + b."""
-    if factor is None:
-        return F.linear(x, W.T, b)
-    projected = F.linear(x, W.T) * factor
-    return projected if b is None else projected + b
+    return F.linear(x, W.T, b) if factor is None else F.linear(x, W.T) * factor + b
 
 
 def attention(
@@ -96,7 +93,9 @@ def mlp(
     """The MLP's output, biases included."""
     x, factor = norm(arch, weights, f"{name}.norm", x)
     hidden = _project(x, factor, weights[f"{name}.W_in"], weights[f"{name}.b_in"])
-    activated = _project(x, factor, weights[f"{name}.W_gate"], None) if arch.gated else hidden
+    activated = (
+        _project(x, factor, weights[f"{name}.W_gate"], weights[f"{name}.b_gate"]) if arch.gated else hidden
+    )
     activated = ACTIVATIONS[arch.activation](activated)
     hidden = hidden * activated if arch.gated else activated
     out = F.linear(hidden, weights[f"{name}.W_out"].T, weights[f"{name}.b_out"])

@@ -58,10 +58,12 @@ def run(
         ),
     ] = None,
     task: Annotated[list[str] | None, typer.Option("-t", "--task", help="May be repeated.")] = None,
-    model: Annotated[str | None, typer.Option(help="As listed, a folder, a .gguf file, a hub name.")] = None,
+    model: Annotated[str | None, typer.Option(help="See `list models`.")] = None,
     ablation: Annotated[str | None, typer.Option(help="resample, zero or mean.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Runs per method, the discovery data redrawn.")] = None,
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
     jobs: Annotated[int, typer.Option("-j", min=1, help="Processes; 1 stays in this one.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each job.")] = 1,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
@@ -81,6 +83,8 @@ def run(
         "model": model,
         "ablation": ablation,
         "seeds": seeds,
+        "dtype": dtype,
+        "device": device,
         "sizes": sizes.split(",") if sizes is not None else None,
         "random_draws": 1 if quick else None,
     }
@@ -120,9 +124,9 @@ def _listed(kind: Kind) -> list[dict[str, Any]]:
             for n, t in find_tasks().items()
         ]
     if kind is Kind.models:
-        from bench.models.load import KNOWN
+        from bench.models.load import FORMS, KNOWN
 
-        return [{"name": name, "description": description} for name, description in KNOWN.items()]
+        return [{"name": name, "description": description} for name, description in (KNOWN | FORMS).items()]
     if kind is Kind.metrics:
         from dataclasses import asdict
 

@@ -101,11 +101,9 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: str) -> di
     """Every metric of one run, and of its complement when there is one. What is unscored is left out."""
     full, outputs = raw.runs[FULL], raw.runs[run]
     answers = raw.answers
-    m = {
-        name: metrics.measure_of(measure, each, answers)
-        for name, each in raw.runs.items()
-        if name in (FULL, EMPTY, run, complement)
-    }
+    m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, run, complement) if name is not None}
+    if answers.candidates.shape[1] == 1:
+        return _number_scores(raw, run, complement, m)
     scores = {
         "kl": _mean(outputs.kl),
         "kl_candidates": _mean(metrics.kl_candidates(full, outputs)),
@@ -129,6 +127,27 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: str) -> di
             "completeness": metrics.removed_share(m[complement], m[FULL], m[EMPTY]),
         }
     return scores | _intervals(raw, scores, outputs.kl, m, run, complement)
+
+
+def _m(raw: RawOutputs, run: str, measure: str) -> Tensor:
+    """The difference metric of one run, per answer."""
+    if measure == "output_diff":
+        return metrics.output_diff(raw.runs[run], raw.runs[FULL], raw.runs[EMPTY])
+    return metrics.measure_of(measure, raw.runs[run], raw.answers)
+
+
+def _number_scores(
+    raw: RawOutputs, run: str, complement: str | None, m: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Where the output is one number there is nothing to choose among, and no distribution."""
+    scores = {
+        "squared_error": _mean(metrics.squared_error(raw.runs[FULL], raw.runs[run])),
+        "faithfulness": metrics.recovered_share(m[run], m[FULL], m[EMPTY]),
+        "templates": len(raw.answers.template.unique()),
+    }
+    if complement is not None:
+        scores["completeness"] = metrics.removed_share(m[complement], m[FULL], m[EMPTY])
+    return scores
 
 
 def _intervals(
@@ -162,8 +181,7 @@ def curve(raw: RawOutputs, runs: Mapping[float, str], measure: str) -> dict[str,
     """The areas under the curve of `metrics.CURVE_SHARES`; empty where a share was not run."""
     if any(share not in runs for share in metrics.CURVE_SHARES):
         return {}
-    m = {name: metrics.measure_of(measure, raw.runs[name], raw.answers)
-         for name in (FULL, EMPTY, *runs.values())}  # fmt: skip
+    m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, *runs.values())}
     points = [metrics.recovered_share(m[runs[share]], m[FULL], m[EMPTY]) for share in metrics.CURVE_SHARES]
     return metrics.areas(metrics.CURVE_SHARES, points)
 

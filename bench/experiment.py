@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from bench.ablation import ABLATIONS, Ablation
+from bench.device import check_device
 from bench.errors import UsageError
 from bench.leaderboard import BASELINE
-from bench.models.load import find_model, fingerprint
+from bench.models.load import model_hash, program_of
 from bench.names import get_method, get_task, params_of, parse_sizes, settings_of, unknown
 
 NUMERICS = 1
 """Version of everything in `bench` that determines numbers. A golden-value test fails when they move."""
 
 LEAVES = ("methods.", "tasks.")
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
+PROGRAM_TASK = "tracr"
+"""The task that a compiled program brings along: to say at every position what the program says."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Experiment:
     n_evaluation: int = 200
     dtype: str = "float32"
     split_embed: bool = False
-    """Count token and position embedding as two senders."""
+    """Count token and position embedding as two senders; compiled programs always do."""
+    device: str = "cpu"
 
     @classmethod
     def from_file(cls, path: Path) -> Experiment:
@@ -86,6 +90,7 @@ class Experiment:
             raise unknown("ablation", self.ablation, ABLATIONS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
+        check_device(self.device)
         for name in ("tasks", "methods"):
             if not getattr(self, name):
                 raise UsageError(f"no {name} are named: leave '{name}' out for the default ones")
@@ -110,16 +115,24 @@ class Experiment:
             twin = named.setdefault((method.name, params_of(method)), spec)
             if twin != spec:
                 raise UsageError(f"'{twin}' and '{spec}' are the same method: name it once")
-        for task in self.tasks:
-            get_task(task)
-        model_hash = fingerprint(find_model(self.model))
+        tasks = self._tasks()
+        identity = model_hash(self.model)
         return [
-            Job(self.model, model_hash, task, spec, seed, sizes, self.ablation, self.n_discovery,
-                self.n_evaluation, self.dtype, self.split_embed)
-            for task in dict.fromkeys(self.tasks)
+            Job(self.model, identity, task, spec, seed, sizes, self.ablation, self.n_discovery,
+                self.n_evaluation, self.dtype, self.split_embed, self.device)
+            for task in tasks
             for spec in specs
             for seed in range(max(self.seeds, self.random_draws) if _is_baseline(spec) else self.seeds)
         ]  # fmt: skip
+
+    def _tasks(self) -> tuple[str, ...]:
+        if program_of(self.model) is None:
+            for task in self.tasks:
+                get_task(task)
+            return tuple(dict.fromkeys(self.tasks))
+        if self.tasks not in (Experiment.tasks, (PROGRAM_TASK,)):
+            raise UsageError(f"the model '{self.model}' brings its own task: leave -t out")
+        return (PROGRAM_TASK,)
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,7 @@ class Job:
     n_evaluation: int
     dtype: str
     split_embed: bool
+    device: str = "cpu"
 
     def __str__(self) -> str:
         return self.stem
@@ -149,11 +163,15 @@ class Job:
 
     def key(self) -> str:
         """A hash of all that determines the result; hardware, time and commit do not belong to it."""
-        method, task = get_method(self.method), get_task(self.task)
+        method = get_method(self.method)
+        task: list[Any] = [self.task]
+        if self.task != PROGRAM_TASK:
+            cls = type(get_task(self.task))
+            task += [cls.version, sources(cls)]
         parts: Mapping[str, Any] = {
             "numerics": NUMERICS,
             "model": self.model_hash,
-            "task": [task.name, task.version, sources(type(task))],
+            "task": task,
             "method": [method.name, settings_of(method), sources(type(method))],
             "seed": self.seed,
             "sizes": self.sizes,
@@ -161,6 +179,7 @@ class Job:
             "examples": [self.n_discovery, self.n_evaluation],
             "dtype": self.dtype,
             "split_embed": self.split_embed,
+            **({} if self.device == "cpu" else {"device": self.device}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

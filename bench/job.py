@@ -17,14 +17,14 @@ from bench.ablation import Ablation
 from bench.circuit import Circuit
 from bench.discover import Declined, cut, discover, plain_forward_seconds
 from bench.evaluate import run_circuits
-from bench.experiment import NUMERICS, Job
+from bench.experiment import NUMERICS, PROGRAM_TASK, Job
 from bench.masked_model import MaskedModel
 from bench.metrics import CURVE_SHARES
-from bench.models.load import load_model
 from bench.names import get_method, get_task, params_of, settings_of
-from bench.problem import BenchProblem, make_batches, make_reference
+from bench.problem import BenchProblem, make_reference
 from bench.provenance import provenance
 from bench.results import Run, Store, now
+from bench.task_data import task_data
 from tasks.base import TaskError
 
 Progress = Callable[[int, int, str], None]
@@ -55,17 +55,12 @@ def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progr
 
 
 def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, dict[str, Circuit]]:
-    method, task = get_method(job.method), get_task(job.task)
-    loaded = load_model(job.model, job.dtype)
-    model = loaded.masked.with_split_embed() if job.split_embed else loaded.masked
-    discovery = task.examples(loaded.tokenizer, "discovery", job.n_discovery, job.seed)
-    evaluation = task.examples(loaded.tokenizer, "evaluation", job.n_evaluation, 0)
-    batches, prompts = make_batches(model, evaluation), make_batches(model, discovery)
-    one_length = len({*discovery.lengths.tolist(), *evaluation.lengths.tolist()}) == 1
-    reference = partial(make_reference, model, job.ablation, one_length=one_length)
-    plain = plain_forward_seconds(model, prompts)
-    problem = BenchProblem(model, prompts, task.measure, reference, job.sizes, job.seed, progress=progress)
-    found, seconds = discover(method, problem)
+    data = task_data(job)
+    model, measure = data.model, _measure(job)
+    reference = partial(make_reference, model, job.ablation, one_length=data.one_length)
+    plain = plain_forward_seconds(model, data.discovery)
+    problem = BenchProblem(model, data.discovery, measure, reference, job.sizes, job.seed, progress=progress)
+    found, seconds = discover(get_method(job.method), problem)
 
     wanted = cut(model.graph, found, job.sizes)
     # only a ranking serves sizes that were not asked for
@@ -78,8 +73,8 @@ def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, di
     evaluation_reference = reference(problem.batches)
     raw = run_circuits(
         model,
-        batches,
-        torch.as_tensor(evaluation.template),
+        data.evaluation,
+        data.template,
         {**runs, **complements},
         evaluation_reference,
         progress,
@@ -112,6 +107,11 @@ def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, di
     return Run(record, {**raw.tensors(), **scores}), saved
 
 
+def _measure(job: Job) -> str:
+    """The task's difference metric, as `metrics.measure_of` calls it."""
+    return "output_diff" if job.task == PROGRAM_TASK else get_task(job.task).measure
+
+
 def _sizes(circuit: Circuit, ablation: Ablation, model: MaskedModel) -> dict[str, int | float]:
     return {
         "edges_kept": len(circuit),
@@ -130,13 +130,14 @@ def _peak_memory_mb() -> float:
 
 def _record(job: Job, status: str, reason: str) -> dict[str, Any]:
     """What every run says of itself, whatever became of it."""
-    method, task = get_method(job.method), get_task(job.task)
+    method = get_method(job.method)
+    program = job.task == PROGRAM_TASK
     return {
         "model": job.model_name,
         "model_hash": job.model_hash,
         "task": job.task,
-        "task_version": task.version,
-        "measure": task.measure,
+        "task_version": 1 if program else get_task(job.task).version,
+        "measure": _measure(job),
         "method": method.name,
         "params": params_of(method),
         "settings": settings_of(method),
@@ -144,11 +145,12 @@ def _record(job: Job, status: str, reason: str) -> dict[str, Any]:
         "sizes": list(job.sizes),
         "ablation": job.ablation,
         "direction": "clean prompt, removed edges ablated",
-        "position_policy": "last token of the prompt",
+        "position_policy": "every token but BOS" if program else "last token of the prompt",
         "graph": "",
         "n_discovery": job.n_discovery,
         "n_evaluation": job.n_evaluation,
         "dtype": job.dtype,
+        "device": job.device,
         "split_embed": job.split_embed,
         "lineage": job.lineage,
         "threads": torch.get_num_threads(),

@@ -21,7 +21,8 @@ from torch import Tensor
 from bench import blocks
 from bench.architecture import Architecture
 from bench.blocks import Weights
-from bench.streams import BufferPool, MaskedStream, PlainStream, Stream, TappedStream, Taps
+from bench.masked_stream import MaskedStream
+from bench.streams import BufferPool, PlainStream, Stream, TappedStream, Taps
 
 KEEP_BYTES = 2**31
 
@@ -66,9 +67,9 @@ class MaskedModel:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> MaskedModel:
         """The same model on another device or in another precision."""
-        return MaskedModel(
-            self.architecture, {n: w.to(device=device, dtype=dtype) for n, w in self.weights.items()}
-        )
+        fixed = ("rotary.inv_freq",)  # angles of late positions want all of float32
+        moved = {n: w.to(device, None if n in fixed else dtype) for n, w in self.weights.items()}
+        return MaskedModel(self.architecture, moved)
 
     def with_split_embed(self) -> MaskedModel:
         """The same model counted with token and position embedding as two senders.

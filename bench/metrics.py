@@ -110,6 +110,16 @@ def measure_of(name: str, run: Outputs, answers: Answers) -> Float[Tensor, " ans
     return function(run.candidate_logits, run.log_z, answers.correct)
 
 
+def output_diff(run: Outputs, full: Outputs, empty: Outputs) -> Float[Tensor, " answer"]:
+    """<out, out_full - out_empty> over the candidates, all of a compiled program's outputs."""
+    return (run.candidate_logits * (full.candidate_logits - empty.candidate_logits)).sum(1)
+
+
+def squared_error(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
+    """Squared difference of the candidates' logits, summed: for outputs that are numbers."""
+    return (full.candidate_logits - run.candidate_logits).square().sum(1)
+
+
 def recovered_share(
     run: Float[Tensor, " answer"], full: Float[Tensor, " answer"], empty: Float[Tensor, " answer"]
 ) -> float:
@@ -266,6 +276,8 @@ METRICS = (
     Metric("templates", "Templates", "Wordings among the evaluation prompts", "templates"),
     Metric("kl_candidates", "KL (candidates)", "The same KL among the task's candidates, renormalised",
            "nats", "lower"),
+    Metric("squared_error", "Squared error", "Squared difference to the full model's output, where the "
+           "output is a number (compiled programs)", "", "lower"),
     Metric("accuracy", "Accuracy", "Most likely token is a correct answer", "share", "higher"),
     Metric("exact_match", "Exact match", "Most likely token is the full model's", "share", "higher"),
     Metric("choice_accuracy", "Choice accuracy", "Most likely candidate is a correct answer", "share",

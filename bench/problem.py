@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bench.ablation import Ablation, Reference, mean_activations
+from bench.device import batch_bytes
 from bench.graph import EdgeGraph
 from bench.masked_model import MaskedModel
 from bench.metrics import logit_diff, prob_diff
@@ -21,9 +22,6 @@ from methods.base import Batch, Objective
 from tasks.base import Examples
 
 Progress = Callable[[int, int, str], None]
-
-BATCH_BYTES = 2**28
-"""What the senders and receiver inputs of one batch, with gradients, may take."""
 
 
 @dataclass
@@ -37,10 +35,10 @@ class Counter:
 
 
 def make_batches(model: MaskedModel, examples: Examples) -> list[Batch]:
-    """Examples as batches of tensors, in order, as many at once as `BATCH_BYTES` allows."""
+    """Examples as batches of tensors, in order, as many at once as `device.batch_bytes` allows."""
     graph, width = model.graph, model.architecture.d_model
     floats = (2 * len(graph.senders) + 2 * len(graph.receivers)) * examples.clean.shape[1] * width
-    size = max(1, min(64, BATCH_BYTES // (4 * floats)))
+    size = max(1, min(64, batch_bytes(model.device) // (model.dtype.itemsize * floats)))
     return [
         _batch(model, examples.take(slice(start, start + size))) for start in range(0, len(examples), size)
     ]

@@ -70,11 +70,15 @@ def _run(jobs: Sequence[Job], total: int, out: Path, n: int, threads: int) -> li
 
 def _try_model(jobs: Sequence[Job], refuse_unfit: bool) -> None:
     """Loads the model, and refuses what it cannot do, before anything is written."""
-    from bench.models.load import load_model
+    from bench.models.load import load_model, program_of
     from bench.names import get_task
+    from bench.task_data import task_data
     from tasks.base import Split, TaskError
 
-    model = load_model(jobs[0].model, jobs[0].dtype)
+    if program_of(jobs[0].model) is not None:
+        task_data(jobs[0])
+        return
+    model = load_model(jobs[0].model, jobs[0].dtype, jobs[0].device)
     splits: list[tuple[Split, int]] = [
         ("discovery", jobs[0].n_discovery), ("evaluation", jobs[0].n_evaluation)
     ]  # fmt: skip

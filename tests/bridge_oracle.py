@@ -1,7 +1,8 @@
 """The slow, obvious reference: an edge-masked forward built from TransformerBridge hooks.
 
 Nothing here knows which edges exist: a receiver's hook reads whatever senders' hooks have fired
-before it. Only the order of rows and columns is taken from the graph (`test_graph.py` pins it).
+before it, save that in a parallel block the MLP, which comes second, reads what attention read. Only
+the order of rows and columns is taken from the graph (`test_graph.py` pins it).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from bench.graph import EdgeGraph
 from bench.models.bridge import bridge_of
@@ -39,12 +40,18 @@ def tiny_gpt2(dtype: torch.dtype = torch.float64, **changes: Any) -> GPT2LMHeadM
 class BridgeOracle:
     """A TransformerBridge whose every receiver's input can be replaced."""
 
-    def __init__(self, model: GPT2LMHeadModel, graph: EdgeGraph) -> None:
+    def __init__(self, model: PreTrainedModel, graph: EdgeGraph) -> None:
         self.graph = graph
         self.bridge = bridge_of(model)
         self.bridge.set_use_attn_result(True)
         self.bridge.set_use_split_qkv_input(True)
         self.bridge.set_use_hook_mlp_in(True)
+        self.has_positions = "pos_embed" in dict(self.bridge.named_children())
+
+    def b_O(self, layer: int) -> Tensor:
+        """Attention's output bias; zero where there is none."""
+        bias: Tensor | None = self.bridge.blocks[layer].attn.o.original_component.bias
+        return torch.zeros_like(self.bridge.W_E[0]) if bias is None else bias
 
     def masked(self, tokens: Tensor, mask: Tensor, reference: Tensor | None) -> Tensor:
         """Logits when receiver r reads sum_s m[r,s] z_s + (1 - m[r,s]) ref_s + constants."""
@@ -74,7 +81,8 @@ class BridgeOracle:
         """Logits and senders' outputs; `inputs` stands for the outputs of the embedding senders."""
         rows = {node.name: row for row, node in enumerate(self.graph.receivers)}
         senders: list[Tensor] = []
-        constant = torch.zeros_like(self.bridge.b_O[0])
+        constant = torch.zeros_like(self.bridge.W_E[0])
+        before_attention: tuple[list[Tensor], Tensor] = [], constant
         fired: Counter[str] = Counter()
 
         def embedded(x: Tensor, hook: Any, part: int) -> Tensor:
@@ -89,7 +97,13 @@ class BridgeOracle:
         def reads(x: Tensor, hook: Any, name: str) -> Tensor:
             return receive(rows[name], x, senders, constant)
 
+        def mlp_reads(x: Tensor, hook: Any, name: str) -> Tensor:
+            so_far = before_attention if self.graph.parallel else (senders, constant)
+            return receive(rows[name], x, *so_far)
+
         def heads_read(x: Tensor, hook: Any, layer: int, port: str) -> Tensor:
+            nonlocal before_attention
+            before_attention = [*senders], constant
             names = [f"a{layer}.h{head}.{port}" for head in range(x.shape[2])]
             return torch.stack([reads(x[:, :, h], hook, name) for h, name in enumerate(names)], 2)
 
@@ -99,18 +113,19 @@ class BridgeOracle:
         def heads_write(x: Tensor, hook: Any, layer: int) -> None:
             nonlocal constant
             senders.extend(x.unbind(2))
-            constant = constant + self.bridge.b_O[layer]
+            constant = constant + self.b_O(layer)
 
         hooks: dict[str, Callable[..., Tensor | None]] = {
             "hook_embed": partial(embedded, part=0),
-            "hook_pos_embed": partial(embedded, part=1),
             "ln_final.hook_in": partial(reads, name="logits"),
         }
+        if self.has_positions:
+            hooks["hook_pos_embed"] = partial(embedded, part=1)
         for layer in range(self.graph.n_layers):
             for port in "qkv":
                 hooks[f"blocks.{layer}.hook_{port}_input"] = partial(heads_read, layer=layer, port=port)
             hooks[f"blocks.{layer}.attn.hook_result"] = partial(heads_write, layer=layer)
-            hooks[f"blocks.{layer}.hook_mlp_in"] = partial(reads, name=f"m{layer}")
+            hooks[f"blocks.{layer}.hook_mlp_in"] = partial(mlp_reads, name=f"m{layer}")
             hooks[f"blocks.{layer}.hook_mlp_out"] = writes
 
         def counted(name: str, x: Tensor, hook: Any) -> Tensor | None:

@@ -1,9 +1,9 @@
 """The masked forward, held to three references.
 
 - TransformerBridge hooks (`bridge_oracle.py`), on a random GPT-2: values and gradients.
-- A naive loop over heads, for the shapes that bridge cannot mask: bidirectional, without LayerNorm,
-  grouped-query, parallel.
 - Finite differences, for whatever has a gradient.
+- A naive loop over heads, for other shapes: `test_masked_shapes.py`; other families are in
+  `test_architectures.py`.
 """
 
 from __future__ import annotations
@@ -13,88 +13,21 @@ import inspect
 import math
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
-from transformers import GPT2LMHeadModel
 
-from bench.architecture import ACTIVATIONS, Architecture
 from bench.masked_model import MaskedModel
 from bench.models.bridge import masked_model
-from bench.streams import MaskedStream
+from bench.masked_stream import MaskedStream
 from bridge_oracle import BridgeOracle, tiny_gpt2
+from tiny_models import LENGTHS, PROMPTS, TRACR, Tiny, loss, random_model, seeded, tiny
 
 REFERENCES = ["resample", "zero", "mean", "mean_by_position"]
 MASKS = ["ones", "zeros", "soft0", "soft1", "soft2", "binary"]
-
-
-# ---- the tiny problem that most tests share
-
-
-@dataclass
-class Tiny:
-    """A random GPT-2 as Hugging Face, bridge and MaskedModel, with clean and corrupted prompts."""
-
-    hf: GPT2LMHeadModel
-    model: MaskedModel
-    oracle: BridgeOracle
-    clean: Tensor
-    corrupted: Tensor
-
-    @property
-    def tolerance(self) -> float:
-        return 1e-9 if self.model.dtype == torch.float64 else 1e-5
-
-    def mask(self, kind: str) -> Tensor:
-        """Ones, zeros, one of three random masks in [0, 1], or a random binary one."""
-        shape = self.model.graph.exists.shape
-        if kind in ("ones", "zeros"):
-            return torch.full(shape, float(kind == "ones"), dtype=self.model.dtype)
-        uniform = torch.rand(shape, generator=seeded(kind), dtype=self.model.dtype)
-        return (uniform < 0.5).to(self.model.dtype) if kind == "binary" else uniform
-
-    def reference(self, kind: str) -> Tensor | None:
-        """What a removed edge carries under an ablation; the means are over the corrupted prompts."""
-        if kind == "zero":
-            return None
-        senders = self.model.senders(self.corrupted)
-        if kind == "resample":
-            return senders
-        return senders.mean((1, 2) if kind == "mean" else 1, keepdim=True)
-
-    def agree(self, actual: Tensor, expected: Tensor) -> None:
-        close(actual, expected, self.tolerance)
-
-    def run(self, mask: Tensor, reference: Tensor | None, differentiable: bool = True) -> Tensor:
-        """Logits of the clean prompts, on the path that keeps what a gradient to the mask needs, or not."""
-        with torch.set_grad_enabled(differentiable):
-            leaf = mask.clone().requires_grad_(differentiable)
-            return self.model.run(self.clean, leaf, reference).detach()
-
-
-@cache
-def tiny(dtype: torch.dtype = torch.float64, split_embed: bool = False) -> Tiny:
-    hf = tiny_gpt2(dtype)
-    model = masked_model(hf)
-    if split_embed:
-        model = model.with_split_embed()
-    clean, corrupted = torch.randint(0, 50, (2, 3, 7), generator=seeded("prompts"))
-    return Tiny(hf, model, BridgeOracle(hf, model.graph), clean, corrupted)
-
-
-def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
-    torch.testing.assert_close(actual.detach(), expected.detach(), atol=tolerance, rtol=tolerance)
-
-
-def seeded(name: str) -> torch.Generator:
-    return torch.Generator().manual_seed(sum(map(ord, name)))
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
@@ -113,11 +46,6 @@ def case() -> Tiny:
 def counted(request: pytest.FixtureRequest) -> Tiny:
     """In float64, with the embedding as one sender and as two."""
     return tiny(split_embed=request.param)
-
-
-def loss(logits: Tensor) -> Tensor:
-    """A scalar that no direction leaves unmoved."""
-    return logits.log_softmax(-1)[..., :5].sum()
 
 
 def slope(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor, step: float = 1e-5) -> float:
@@ -420,12 +348,13 @@ def test_a_run_is_freed_with_its_logits(case: Tiny, backward: bool, monkeypatch:
     """No reference cycle keeps its buffers until the garbage collector comes by."""
     alive: weakref.WeakSet[MaskedStream] = weakref.WeakSet()
 
-    def watched(*arguments: Any) -> MaskedStream:
-        stream = MaskedStream(*arguments)
-        alive.add(stream)
-        return stream
+    start = MaskedStream.__init__
 
-    monkeypatch.setattr("bench.masked_model.MaskedStream", watched)
+    def watched(stream: MaskedStream, *arguments: Any, **options: Any) -> None:
+        start(stream, *arguments, **options)
+        alive.add(stream)
+
+    monkeypatch.setattr(MaskedStream, "__init__", watched)
     gc.disable()
     try:
         value = loss(case.model.run(case.clean, case.mask("soft0").requires_grad_()))
@@ -603,189 +532,3 @@ def test_a_prompt_beyond_the_context_is_refused(case: Tiny) -> None:
         with pytest.raises(ValueError, match=message):
             call()
     assert case.model.run(tokens[:, :12]).shape == (1, 12, 50)
-
-
-# ---- shapes that bridge cannot mask, against a naive loop
-
-
-TRACR = Architecture(
-    n_layers=2, n_heads=2, n_kv_heads=2, d_model=12, d_head=4, n_ctx=8, d_vocab=10,
-    activation="relu", norm="none", causal=False, split_embed=True,
-)  # fmt: skip
-SHAPES = {
-    "tracr": TRACR,
-    "tracr_joint": replace(TRACR, split_embed=False),
-    "grouped": replace(TRACR, n_heads=6, n_kv_heads=3, causal=True, norm="layer", split_embed=False),
-    "multi_query": replace(TRACR, n_heads=3, n_kv_heads=1, causal=True, norm="layer"),
-    "parallel": replace(TRACR, n_layers=3, parallel=True, causal=True, norm="layer"),
-    "grouped_parallel": replace(TRACR, n_heads=4, parallel=True),
-}
-
-
-def random_model(arch: Architecture) -> MaskedModel:
-    """Weights of the given shapes, none of them special."""
-    d, d_mlp, ports = arch.d_model, 20, arch.n_heads + 2 * arch.n_kv_heads
-    shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (arch.d_vocab, d), "embed.W_pos": (arch.n_ctx, d)}
-    for a, m in ((f"a{layer}", f"m{layer}") for layer in range(arch.n_layers)):
-        shapes |= {f"{a}.W_QKV": (ports, d, arch.d_head), f"{a}.b_QKV": (ports, arch.d_head)}
-        shapes |= {f"{a}.W_O": (arch.n_heads, arch.d_head, d), f"{a}.b_O": (d,)}
-        shapes |= {f"{m}.W_in": (d, d_mlp), f"{m}.b_in": (d_mlp,)}
-        shapes |= {f"{m}.W_out": (d_mlp, d), f"{m}.b_out": (d,)}
-        shapes |= {f"{block}.norm.{part}": (d,) for block in (a, m) for part in "wb"}
-    shapes |= {"logits.W_U": (d, arch.d_vocab), "logits.b_U": (arch.d_vocab,)}
-    shapes |= {f"logits.norm.{part}": (d,) for part in "wb"}
-    generator = torch.Generator().manual_seed(1)
-    weights = {n: 0.4 * torch.randn(s, generator=generator, dtype=torch.float64) for n, s in shapes.items()}
-    return MaskedModel(arch, weights)
-
-
-def naive(model: MaskedModel, tokens: Tensor, mask: Tensor, reference: Tensor) -> Tensor:
-    """One example's logits, ``[pos, vocab]``: node after node, head after head.
-
-    `reference` is ``[senders, pos, d_model]``.
-    """
-    arch, w = model.architecture, model.weights
-    rows = {node.name: mask[row] for row, node in enumerate(model.graph.receivers)}
-    token, position = w["embed.W_E"][tokens], w["embed.W_pos"][: len(tokens)]
-    senders = [token, position] if arch.split_embed else [token + position]
-    constant = torch.zeros(arch.d_model, dtype=model.dtype)
-
-    def read(name: str, norm: str) -> Tensor:
-        terms = zip(rows[name], senders, reference, strict=False)  # the senders so far
-        x = constant + sum(m * z + (1 - m) * ref for m, z, ref in terms)
-        if arch.norm == "none":
-            return x
-        return F.layer_norm(x, (arch.d_model,), w[f"{norm}.w"], w[f"{norm}.b"], arch.eps)
-
-    def mlp(m: str) -> Tensor:
-        hidden = ACTIVATIONS[arch.activation](read(m, f"{m}.norm") @ w[f"{m}.W_in"] + w[f"{m}.b_in"])
-        return hidden @ w[f"{m}.W_out"] + w[f"{m}.b_out"]
-
-    def head(a: str, h: int) -> Tensor:
-        def project(port: str, reader: int, block: int) -> Tensor:
-            x = read(f"{a}.h{reader}.{port}", f"{a}.norm")
-            return x @ w[f"{a}.W_QKV"][block] + w[f"{a}.b_QKV"][block]
-
-        kv = h * arch.n_kv_heads // arch.n_heads
-        q = project("q", h, h)
-        k = project("k", kv, arch.n_heads + kv)
-        v = project("v", kv, arch.n_heads + arch.n_kv_heads + kv)
-        scores = q @ k.T / math.sqrt(arch.d_head)
-        if arch.causal:
-            scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -math.inf)
-        return scores.softmax(-1) @ v @ w[f"{a}.W_O"][h]
-
-    for layer in range(arch.n_layers):
-        early = mlp(f"m{layer}") if arch.parallel else None
-        senders += [head(f"a{layer}", h) for h in range(arch.n_heads)]
-        constant = constant + w[f"a{layer}.b_O"]
-        senders.append(mlp(f"m{layer}") if early is None else early)
-    return read("logits", "logits.norm") @ w["logits.W_U"] + w["logits.b_U"]
-
-
-def naive_batch(
-    model: MaskedModel, tokens: Tensor, mask: Tensor, reference: Tensor | None, lengths: Tensor
-) -> list[Tensor]:
-    """The naive logits of every example, its padding cut off."""
-    if reference is None:
-        reference = torch.zeros(mask.shape[1], *tokens.shape, model.architecture.d_model, dtype=model.dtype)
-    reference = reference.expand(-1, *tokens.shape, -1)
-    return [
-        naive(model, row[:length], mask, reference[:, i, :length])
-        for i, (row, length) in enumerate(zip(tokens, lengths.tolist(), strict=True))
-    ]
-
-
-def assert_naive(model: MaskedModel, mask: Tensor, reference: Tensor | None, differentiable: bool) -> None:
-    """Both agree on the clean prompts under a mask; padding is not compared."""
-    leaf = mask.clone().requires_grad_(differentiable)
-    with torch.set_grad_enabled(differentiable):
-        logits = model.run(PROMPTS[0], leaf, reference, lengths=LENGTHS)
-    close(logits[INSIDE], torch.cat(naive_batch(model, PROMPTS[0], mask, reference, LENGTHS)))
-
-
-PROMPTS = torch.randint(0, 10, (2, 4, 6), generator=torch.Generator().manual_seed(2))
-LENGTHS = torch.tensor([6, 2, 5, 1])
-INSIDE = torch.arange(6) < LENGTHS[:, None]
-
-
-@pytest.mark.parametrize("ablation", ["resample", "zero"])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_other_shapes_equal_a_naive_loop(shape: str, ablation: str) -> None:
-    """Full run, soft and sparse masks, with padding of several lengths, on every kind of shape."""
-    model = random_model(SHAPES[shape])
-    clean, corrupted = PROMPTS
-    removed = model.senders(corrupted, LENGTHS) if ablation == "resample" else None
-    soft = torch.rand(model.graph.exists.shape, generator=seeded("mask"), dtype=torch.float64)
-    ones, zeros = torch.ones_like(soft), torch.zeros_like(soft)
-    later_heads = torch.tensor([node.head not in (0, 1) for node in model.graph.senders])
-    for mask in (ones, zeros, soft, soft * later_heads, (soft < 0.5).double(), (soft < 0.1).double()):
-        assert_naive(model, mask, removed, differentiable=True)
-        assert_naive(model, mask, removed, differentiable=False)
-    full = model.run(clean, lengths=LENGTHS)
-    close(full[INSIDE], torch.cat(naive_batch(model, clean, ones, None, LENGTHS)))
-    if removed is not None:
-        empty = model.run(clean, zeros, removed, lengths=LENGTHS)
-        close(empty[INSIDE], model.run(corrupted, lengths=LENGTHS)[INSIDE])
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_gradients_of_other_shapes_equal_the_naive_loops(shape: str) -> None:
-    """To the mask, and those of `edge_gradients`, with padding."""
-    model = random_model(SHAPES[shape])
-    clean, corrupted = PROMPTS
-    removed = model.senders(corrupted, LENGTHS)
-
-    def inside_loss(logits: Tensor) -> Tensor:
-        return loss(logits[INSIDE])
-
-    ones = torch.ones(model.graph.exists.shape, dtype=torch.float64)
-    soft = torch.rand(ones.shape, generator=seeded("mask"), dtype=torch.float64)
-    for mask in (soft.requires_grad_(), ones.requires_grad_()):
-        logits = model.run(clean, mask, removed, lengths=LENGTHS)
-        (actual,) = torch.autograd.grad(inside_loss(logits), mask)
-        expected = torch.cat(naive_batch(model, clean, mask, removed, LENGTHS))
-        (wanted,) = torch.autograd.grad(loss(expected), mask)
-        close(actual, wanted)
-    tapped = model.edge_gradients(clean, inside_loss, lambda z: z - removed, lengths=LENGTHS)
-    close(tapped, wanted)
-
-
-def test_padding_is_never_read(case: Tiny) -> None:
-    """Under causal attention by itself, in a bidirectional model by `lengths`."""
-    model = random_model(TRACR)
-    prompts = PROMPTS[0], torch.where(INSIDE, PROMPTS[0], 0)
-    told, told_of_other = (model.run(tokens, lengths=LENGTHS)[INSIDE] for tokens in prompts)
-    untold, untold_of_other = (model.run(tokens)[INSIDE] for tokens in prompts)
-    close(told, told_of_other)
-    assert not torch.allclose(untold, untold_of_other)
-    case.agree(case.model.run(case.clean[:, :4]), case.model.run(case.clean)[:, :4])
-
-
-@st.composite
-def architectures(draw: st.DrawFn) -> Architecture:
-    n_kv_heads = draw(st.integers(1, 3))
-    return replace(
-        TRACR,
-        n_layers=draw(st.integers(1, 3)),
-        n_heads=n_kv_heads * draw(st.integers(1, 2)),
-        n_kv_heads=n_kv_heads,
-        norm=draw(st.sampled_from(["none", "layer"])),
-        causal=draw(st.booleans()),
-        parallel=draw(st.booleans()),
-        split_embed=draw(st.booleans()),
-    )
-
-
-@given(architectures(), st.floats(0, 1), st.booleans(), st.booleans(), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
-def test_any_shape_and_any_binary_mask(
-    arch: Architecture, density: float, resample: bool, differentiable: bool, seed: int
-) -> None:
-    """The naive loop agrees on every combination of options, however sparse the mask."""
-    model = random_model(arch)
-    generator = torch.Generator().manual_seed(seed)
-    mask = torch.rand(model.graph.exists.shape, generator=generator) < density
-    mask &= torch.rand(mask.shape[1], generator=generator) < 0.5  # empty columns
-    removed = model.senders(PROMPTS[1], LENGTHS) if resample else None
-    assert_naive(model, mask.double(), removed, differentiable)

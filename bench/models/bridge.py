@@ -49,10 +49,10 @@ def masked_model(model: PreTrainedModel) -> MaskedModel:
     name = type(model).__name__
     if name not in SUPPORTED:
         raise ValueError(f"the architecture {name} is not carried yet; carried: {', '.join(SUPPORTED)}")
-    bridge = bridge_of(model)
-    missing = _not_carried(model.config, bridge)
+    missing = _not_carried(model.config)
     if missing:
         raise ValueError(f"this {name} {missing}, which is not carried")
+    bridge = bridge_of(model)
     with torch.no_grad():
         weights = _weights(bridge)
         if name.startswith("Gemma"):
@@ -90,19 +90,29 @@ def _architecture(config: Any, bridge: Any, rotary: Any) -> Architecture:
     )
 
 
-def _not_carried(config: Any, bridge: Any) -> str | None:
-    """What this model does that the masked forward does not, in words."""
-    if bridge.cfg.act_fn not in ACTIVATIONS:
-        return f"has the activation '{bridge.cfg.act_fn}'"
+def _not_carried(config: Any) -> str | None:
+    """What a model of this configuration does that the masked forward, or the bridge, does not; in words."""
+    kind = config.model_type
+    activation = getattr(config, "activation_function", None) or getattr(
+        config, "hidden_activation", getattr(config, "hidden_act", None)
+    )
+    if activation not in ACTIVATIONS:
+        return f"has the activation '{activation}'"
     scaled = getattr(config, "scale_attn_weights", True)
     if not scaled or getattr(config, "scale_attn_by_inverse_layer_idx", False):
         return "does not scale attention by the root of d_head"
+    if getattr(config, "is_causal", True) is False:
+        return "attends to later tokens"
     if getattr(config, "qk_layernorm", False):
         return "has a LayerNorm on queries and keys"
+    if kind == "gpt_neox" and not getattr(config, "attention_bias", True):
+        return "has no attention bias"
+    if kind == "gemma2" and getattr(config, "attention_bias", False):
+        return "has an attention bias before a norm"
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    kind = rope.get("rope_type", "default")
-    if kind not in ROTATIONS:
-        return f"has rotary embeddings of the kind '{kind}'"
+    rotation = rope.get("rope_type", "default")
+    if rotation not in ROTATIONS:
+        return f"has rotary embeddings of the kind '{rotation}'"
     return None
 
 
@@ -154,7 +164,9 @@ def _weights(bridge: Any) -> dict[str, Tensor]:
             **norm(parts.get("ln2", block.ln1), f"m{i}.norm"),  # Phi's MLP shares attention's norm
         }
         if cfg.gated_mlp:
+            gate = mlp.gate.original_component
             weights[f"m{i}.W_gate"] = mlp.W_gate
+            weights[f"m{i}.b_gate"] = W_in.new_zeros(W_in.shape[1]) if gate.bias is None else gate.bias
         if "q_norm" in dict(attn.named_children()):
             weights |= {**norm(attn.q_norm, f"a{i}.q_norm"), **norm(attn.k_norm, f"a{i}.k_norm")}
         if "ln1_post" in parts:

@@ -26,6 +26,15 @@ KNOWN = {
     "embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark",
     **{name: packaged.description for name, packaged in PACKAGED.items()},
 }
+FORMS = {
+    "FOLDER": "a Hugging Face directory (config.json, safetensors, tokenizer)",
+    "FILE.gguf": "a GGUF file, dequantised and kept in the cache",
+    "OWNER/NAME": "a model of the hub",
+    "tracr:PROGRAM": "a compiled program; it brings its own task",
+}
+"""Other ways to name a model."""
+PROGRAM = "tracr:"
+"""A model's name that begins so is a Tracr program (`tracr.py`) and brings its own task."""
 FILES = ("*.json", "*.safetensors", "tokenizer*", "merges.txt")
 
 
@@ -82,6 +91,25 @@ def _from_hub(name: str) -> Path:
             f"the model '{name}' is neither known ({', '.join(KNOWN)}), nor a folder, "
             f"nor to be had from the hub ({reason})"
         ) from error
+
+
+def program_of(name: str) -> str | None:
+    """The program that a model's name stands for, None when it is no program's."""
+    return name.removeprefix(PROGRAM) if name.startswith(PROGRAM) else None
+
+
+def model_hash(name: str) -> str:
+    """A hash of what a model's name stands for.
+
+    Raises:
+        ModelError, UsageError: it stands for nothing.
+    """
+    program = program_of(name)
+    if program is None:
+        return fingerprint(find_model(name))
+    from bench.names import get_program
+
+    return get_program(program).digest
 
 
 def fingerprint(folder: Path) -> str:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -41,16 +41,25 @@ class ProgramModel:
     compiled: Compiled
     masked: MaskedModel
 
-    def batches(self, n: int, seed: int = 0) -> list[Batch]:
+    def batches(
+        self, n: int, seed: int = 0, part: Literal["all", "discovery", "evaluation"] = "all"
+    ) -> list[Batch]:
         """At most n clean and corrupted inputs of one length; answers are all positions but BOS.
 
         Each output column is a candidate; the correct one is what the program says (none where it says
-        None).
+        None). The two parts are two halves of the inputs.
+
+        Raises:
+            ProgramError: no two inputs have one length.
         """
-        clean, corrupted = pairs(self.compiled.lengths.numpy(), n, seed)
+        lengths = self.compiled.lengths
+        shuffled = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(0))
+        half = len(lengths) // 2
+        inputs = {"all": torch.arange(len(lengths)), "discovery": shuffled[:half],
+                  "evaluation": shuffled[half:]}[part]  # fmt: skip
+        clean, corrupted = (inputs[torch.from_numpy(i)] for i in pairs(lengths[inputs].numpy(), n, seed))
         return [
-            self._batch(torch.from_numpy(clean[i : i + CHUNK]), torch.from_numpy(corrupted[i : i + CHUNK]))
-            for i in range(0, len(clean), CHUNK)
+            self._batch(clean[i : i + CHUNK], corrupted[i : i + CHUNK]) for i in range(0, len(clean), CHUNK)
         ]
 
     @torch.no_grad()
@@ -129,7 +138,7 @@ class ProgramModel:
         )
 
 
-def load_program(program: Program) -> ProgramModel:
+def load_program(program: Program, dtype: str = "float32") -> ProgramModel:
     """A program's model: from the cache on disk when it was compiled before, else compiled and kept.
 
     Raises:
@@ -141,7 +150,8 @@ def load_program(program: Program) -> ProgramModel:
         if compiled is None:
             compiled = compile_program(program)
             _keep(path, compiled)
-        model = ProgramModel(program, compiled, _masked(program, compiled))
+        masked = _masked(program, compiled).to(dtype=getattr(torch, dtype))
+        model = ProgramModel(program, compiled, masked)
         model.check()
     except ProgramError as error:
         raise ProgramFailed(str(error)) from error
