@@ -26,6 +26,7 @@ bench: install
 	@mkdir -p results
 	$(BIN)/python -m pytest tests/speed --benchmark-only --benchmark-json=results/bench_raw.json
 	$(BIN)/python tests/speed/collect.py results/bench_raw.json results/bench.json
+	$(BIN)/python tests/speed/memory.py results/memory.json
 
 lint: install
 	$(BIN)/ruff check .

@@ -34,6 +34,8 @@ class Architecture:
     """Longest sequence, in tokens; where attention slides, no longer than its window."""
     d_vocab: int
     activation: str
+    d_mlp: int = 0
+    """Hidden units of an MLP; computes nothing, says how much there is."""
     norm: Literal["layer", "rms", "none"] = "layer"
     eps: float = 1e-5
     causal: bool = True

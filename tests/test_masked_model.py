@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from bench.masked_model import MaskedModel
-from bench.models.bridge import masked_model
 from bench.masked_stream import MaskedStream
+from bench.models.bridge import masked_model
 from bridge_oracle import BridgeOracle, tiny_gpt2
 from tiny_models import LENGTHS, PROMPTS, TRACR, Tiny, loss, random_model, seeded, tiny
 

@@ -32,16 +32,22 @@ ROTATIONS = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary embedding whose frequencies do not depend on the prompt."""
 
 
-def bridge_of(model: PreTrainedModel) -> Any:
-    """A TransformerBridge around a copy of a Hugging Face model; no tokenizer, no download."""
+def bridge_of(model: PreTrainedModel, copied: bool = True) -> Any:
+    """A TransformerBridge around a copy of a Hugging Face model, or around itself, which that changes.
+
+    No tokenizer, no download.
+    """
     # The public way, boot_transformers, asks for a tokenizer, which random-weight models lack.
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
-    return build_bridge_from_module(copy.deepcopy(model), type(model).__name__, hf_config=model.config)
+    inner = copy.deepcopy(model) if copied else model
+    return build_bridge_from_module(inner, type(model).__name__, hf_config=model.config)
 
 
-def masked_model(model: PreTrainedModel) -> MaskedModel:
+def masked_model(model: PreTrainedModel, copied: bool = True) -> MaskedModel:
     """The MaskedModel of a Hugging Face decoder, in the dtype of its weights.
+
+    Without a copy of it less memory is needed, but `model` itself is of no use afterwards.
 
     Raises:
         ValueError: the architecture is not carried; the message names it, or what of it is missing.
@@ -52,12 +58,12 @@ def masked_model(model: PreTrainedModel) -> MaskedModel:
     missing = _not_carried(model.config)
     if missing:
         raise ValueError(f"this {name} {missing}, which is not carried")
-    bridge = bridge_of(model)
+    rotary = getattr(model.base_model, "rotary_emb", None)
+    bridge = bridge_of(model, copied)
     with torch.no_grad():
         weights = _weights(bridge)
         if name.startswith("Gemma"):
             weights["embed.W_E"] = weights["embed.W_E"] * model.config.hidden_size**0.5
-        rotary = getattr(model.base_model, "rotary_emb", None)
         if rotary is not None:
             weights["rotary.inv_freq"] = rotary.inv_freq.detach().clone()
         return MaskedModel(_architecture(model.config, bridge, rotary), weights)
@@ -76,6 +82,7 @@ def _architecture(config: Any, bridge: Any, rotary: Any) -> Architecture:
         n_ctx=min(cfg.n_ctx, window or cfg.n_ctx),  # within the window all attention is whole
         d_vocab=bridge.W_U.shape[1],
         activation=cfg.act_fn,
+        d_mlp=bridge.blocks[0].mlp.W_in.shape[1],
         norm="rms" if cfg.normalization_type == "RMS" else "layer",
         eps=_eps(block),
         parallel=_parallel(config, cfg),

@@ -19,6 +19,7 @@ import torch
 
 from bench.errors import ModelError
 from bench.masked_model import MaskedModel
+from bench.memory import refuse_too_large
 from bench.models.fetch import PACKAGED, fetched
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -130,23 +131,30 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu") -> Loaded
         ModelError: it cannot be had, its files are damaged, or its architecture is not carried.
     """
     folder = find_model(name)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     from bench.models.bridge import masked_model
 
     logging.disable_progress_bar()  # ours would stand beside it
+    stored = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     try:
+        with torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            n_parameters = AutoModelForCausalLM.from_config(config, trust_remote_code=False).num_parameters()
+        refuse_too_large(name, n_parameters, stored, device)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             use_safetensors=True,
             trust_remote_code=False,
-            dtype=torch.float32,
+            dtype=stored,
             output_loading_info=True,
         )
         model, report = loaded
-        masked = masked_model(model.eval())
+        masked = masked_model(model.eval(), copied=False)
+    except ModelError:
+        raise
     except Exception as error:  # whatever a damaged or foreign file makes transformers raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(

@@ -160,6 +160,7 @@ def load_program(program: Program, dtype: str = "float32") -> ProgramModel:
 
 def _masked(program: Program, compiled: Compiled) -> MaskedModel:
     about: dict[str, Any] = {**compiled.shape, "n_kv_heads": compiled.shape["n_heads"]}
+    about["d_mlp"] = compiled.weights["m0.b_in"].numel()
     formulas: dict[str, Any] = {"activation": "relu", "norm": "none", "causal": program.causal}
     return MaskedModel(Architecture(**about, **formulas, split_embed=True), compiled.weights)
 
