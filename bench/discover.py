@@ -6,6 +6,7 @@ import random
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -41,12 +42,15 @@ def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
         raise Declined(reason)
     found = method.discover(problem)
     seconds = time.perf_counter() - started
-    _check(found)
-    return found, seconds
+    return _checked(found, problem.graph), seconds
 
 
-def _check(found: Discovery) -> None:
-    """Refuses what a method returned when it is no discovery; `cut` looks at the masks themselves."""
+def _checked(found: Discovery, graph: EdgeGraph) -> Discovery:
+    """A discovery whose tensors are on the host and free of gradients; `cut` looks at the sets of edges.
+
+    Raises:
+        TypeError, ValueError: what the method returned is no discovery.
+    """
     if not isinstance(found, Discovery):
         raise TypeError(f"discover returned {type(found).__name__}, not a Discovery")
     if found.selection not in SELECTIONS:
@@ -56,31 +60,32 @@ def _check(found: Discovery) -> None:
     masks = [found.scores, found.unaided, *found.edges.values()]
     if not all(mask is None or isinstance(mask, Tensor) for mask in masks):
         raise TypeError("scores, edges and unaided must be torch tensors")
+    scores, unaided = (None if t is None else t.detach().cpu() for t in (found.scores, found.unaided))
+    if scores is not None:
+        if scores.shape != graph.exists.shape:
+            raise ValueError(
+                f"the method's scores are {tuple(scores.shape)}, the graph {tuple(graph.exists.shape)}"
+            )
+        if not scores[graph.exists].isfinite().all():
+            raise ValueError("the method's scores are not all finite")
+    if unaided is not None:
+        Circuit(graph, unaided)  # refuses a mask that is none
+    return replace(found, scores=scores, unaided=unaided)
 
 
 def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[float, Circuit]:
     """A circuit per size: the edges that the method named, else the best by its scores.
 
     Raises:
-        ValueError: what the method returned is no discovery: neither edges nor scores for a size, a
-            wrong shape, or scores that are not finite.
+        ValueError: there are neither edges nor scores for a size, or the edges are no circuit.
     """
-    scores = found.scores
-    if scores is not None:
-        if scores.shape != graph.exists.shape:
-            raise ValueError(
-                f"the method's scores are {tuple(scores.shape)}, the graph {tuple(graph.exists.shape)}"
-            )
-        scores = scores.cpu()
-        if not scores[graph.exists].isfinite().all():
-            raise ValueError("the method's scores are not all finite")
     circuits = {}
     for size in sizes:
         weights: Mapping[str, Tensor] = found.weights.get(size, {})
         if size in found.edges:
             kept = found.edges[size].cpu()
-        elif scores is not None:
-            kept = SELECTIONS[found.selection](graph, scores, edges_of_share(graph, size))
+        elif found.scores is not None:
+            kept = SELECTIONS[found.selection](graph, found.scores, edges_of_share(graph, size))
         elif weights:
             kept = graph.exists.clone()
         else:

@@ -100,10 +100,10 @@ def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, di
             for name, (size, circuit) in named.items()
         },
     }
-    scores = {} if found.scores is None else {"discovery.scores": found.scores.cpu()}
+    scores = {} if found.scores is None else {"discovery.scores": found.scores}
     saved = {f"{size:g}": circuit for size, circuit in wanted.items()}
     if found.unaided is not None:
-        saved["unaided"] = Circuit(model.graph, found.unaided.cpu())
+        saved["unaided"] = Circuit(model.graph, found.unaided)
     return Run(record, {**raw.tensors(), **scores}), saved
 
 

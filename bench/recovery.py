@@ -32,7 +32,8 @@ DISCOVERY_PAIRS = 256
 SEED = 1
 """Of the pairs drawn and of a method's randomness; the truth draws its pairs with another."""
 
-ENGINE = ("ablation", "discover", "graph", "masked_model", "models/tracr", "problem", "streams")
+ENGINE = ("ablation", "architecture", "blocks", "discover", "graph", "masked_model", "masked_stream",
+          "models/tracr", "problem", "streams")  # fmt: skip
 """Files of `bench` on which it depends what a method finds."""
 
 Row = dict[str, Any]
@@ -98,9 +99,7 @@ def _discover(model: ProgramModel, ablation: Ablation, spec: str) -> tuple[Row, 
     try:
         found, about["seconds"] = discover(method, problem)
         circuits = {"scores": found.scores, "unaided": found.unaided}
-        tensors = {name: tensor.cpu() for name, tensor in circuits.items() if tensor is not None}
-        if found.unaided is not None:
-            Circuit(model.masked.graph, tensors["unaided"])  # refuses what is none
+        tensors = {name: tensor for name, tensor in circuits.items() if tensor is not None}
         about["objective"] = found.objective
     except Declined as error:
         return {**about, "status": "declined", "status_reason": str(error)}, {}

@@ -78,7 +78,7 @@ def program(
 
     def decorate(build: Callable[[], Any]) -> Program:
         name, description = build.__name__, (inspect.getdoc(build) or "").partition("\n")[0]
-        chosen = tuple(lengths) if lengths is not None else (length,)
+        chosen = tuple(dict.fromkeys(lengths)) if lengths is not None else (length,)
         if not description:
             raise ProgramError(f"the program '{name}' has no docstring: say in one line what it computes")
         if not vocabulary or len(set(vocabulary)) < len(vocabulary):

@@ -91,9 +91,7 @@ def structural(
     return torch.tensor(meets) & graph.exists
 
 
-def prove(
-    run: Run, graph: Graph, structural: Bool[Tensor, "receivers senders"], tolerance: float
-) -> Truth:
+def prove(run: Run, graph: Graph, structural: Bool[Tensor, "receivers senders"], tolerance: float) -> Truth:
     """The true circuit under the ablation and on the data set that `run` stands for.
 
     Structural edges are removed one at a time (from the structural ones: the others carry nothing, or
@@ -111,18 +109,19 @@ def prove(
             necessary[row, column] = False
     circuits = [necessary]
     if error(necessary) > tolerance:
-        circuits = _minimal(lambda kept: error(kept) <= tolerance, structural, necessary)
+        circuits = _minimal(lambda kept: error(kept) <= tolerance, structural)
     return Truth(structural, tuple(circuits), max(map(error, circuits)), tolerance)
 
 
 def _minimal(
-    sufficient: Callable[[Tensor], bool], structural: Tensor, necessary: Tensor
+    sufficient: Callable[[Tensor], bool], structural: Tensor
 ) -> list[Bool[Tensor, "receivers senders"]]:
     """Minimal sufficient sets: edges go one by one, in several orders, while what is left suffices.
 
-    A test on the redundant programs holds the sets to those of an exhaustive search.
+    Necessary ones too: an edge without which its path says something wrong is idle when the path is
+    gone. A test on the redundant programs holds the sets to those of an exhaustive search.
     """
-    optional = (structural & ~necessary).nonzero().tolist()
+    optional = structural.nonzero().tolist()
     generator = torch.Generator().manual_seed(0)
     orders = [list(range(len(optional))), list(reversed(range(len(optional))))]
     orders += [torch.randperm(len(optional), generator=generator).tolist() for _ in range(ORDERS)]
@@ -136,13 +135,17 @@ def _minimal(
         return answers[key]
 
     for order in orders:
-        kept = structural
-        for i in order:
-            smaller = _without(kept, *optional[i])
-            if suffices(smaller):
-                kept = smaller
+        kept, before = structural, None
+        while before is None or not torch.equal(kept, before):  # an edge may become idle when others are gone
+            before = kept
+            for row, column in (optional[i] for i in order):
+                if kept[row, column] and suffices(smaller := _without(kept, row, column)):
+                    kept = smaller
         found[kept.numpy().tobytes()] = kept
-    return list(found.values())
+    sets = list(found.values())
+    return [
+        kept for kept in sets if not any((other & ~kept).sum() == 0 for other in sets if other is not kept)
+    ]
 
 
 def _without(kept: Tensor, row: int, column: int) -> Tensor:

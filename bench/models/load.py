@@ -63,17 +63,23 @@ def find_model(name: str) -> Path:
         return EMBEDDED
     if name in PACKAGED:
         return fetched(name)
-    folder = Path(name).expanduser()
-    if folder.is_file() and folder.suffix == ".gguf":
+    try:
+        path = Path(name).expanduser()
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise ModelError(f"'{name[:80]}' names no model: {error}") from error
+    if path.suffix.lower() == ".gguf" and not is_folder:
+        if not is_file:
+            raise ModelError(f"there is no file {name}: name an existing one")
         from bench.models.gguf import converted
 
-        return converted(folder)
-    if folder.is_dir():
-        if not (folder / "config.json").exists():
+        return converted(path)
+    if is_folder:
+        if not (path / "config.json").exists():
             raise ModelError(f"the folder {name} holds no config.json: name a Hugging Face model directory")
-        return folder
+        return path
     near = difflib.get_close_matches(name, KNOWN, n=1)
-    if near:
+    if near and "/" not in name:
         raise ModelError(f"unknown model '{name}'; did you mean '{near[0]}'?")
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder {name}: name an existing one, a hub name, or 'embedded'")
@@ -82,14 +88,17 @@ def find_model(name: str) -> Path:
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # its client raises whatever a broken connection makes it raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, RepositoryNotFoundError):
+            reason = "it has no such model, or a private one"
+        known = ", ".join(KNOWN)
         raise ModelError(
-            f"the model '{name}' is neither known ({', '.join(KNOWN)}), nor a folder, "
+            f"the model '{name}' is neither known ({known}), nor a folder, "
             f"nor to be had from the hub ({reason})"
         ) from error
 
@@ -158,7 +167,8 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu") -> Loaded
     except Exception as error:  # whatever a damaged or foreign file makes transformers raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"the model '{name}' cannot be loaded: {reason}; get its files anew or choose another --model"
+            f"the model '{name}' cannot be loaded: {reason}; delete {folder} and get its files anew, "
+            "or choose another --model"
         ) from error
     if report["missing_keys"]:  # transformers would fill them at random
         raise ModelError(f"the model '{name}' lacks the weight {min(report['missing_keys'])}: get it anew")

@@ -1,0 +1,348 @@
+"""Methods on compiled programs: how recovery is scored, stored, held to what used to hold, and told."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import rel_entr, softmax
+from torch import Tensor
+
+import bench.expectations
+import bench.recovery
+from bench.ablation import Ablation
+from bench.circuit import Circuit
+from bench.cli import run_app
+from bench.discover import discover
+from bench.errors import DamagedFile
+from bench.expectations import HELD, LEAST_MARGIN, lost, read_expectations, write_expectations
+from bench.metrics import CURVE_SHARES, circuit_recovery, ranking_recovery
+from bench.models.tracr import ProgramModel, load_program
+from bench.problem import BenchProblem, make_reference
+from bench.recovery import DISCOVERY_PAIRS, recover, rows
+from bench.verify import ABLATIONS, Verification, verify
+from methods.eap import EAP
+from tracr_ground_truth import Program, find_programs
+from tracr_ground_truth.compile import Compiled
+from tracr_ground_truth.truth import Truth
+
+pytest.importorskip("tracr")
+SHIPPED = find_programs()[0]
+ALL = torch.ones(2, 3, dtype=torch.bool)
+
+
+def mask(*flat: int) -> Tensor:
+    return torch.tensor(flat, dtype=torch.bool).view(2, 3)
+
+
+def test_circuit_recovery_by_hand() -> None:
+    true, other, none = mask(1, 1, 0, 0, 0, 0), mask(0, 0, 0, 1, 1, 0), mask(*[0] * 6)
+    for kept, tpr, fpr, f1, exact in [
+        (true, 1, 0, 1, True),
+        (mask(1, 0, 0, 0, 0, 0), 1 / 2, 0, 2 / 3, False),
+        (mask(1, 1, 1, 0, 0, 0), 1, 1 / 4, 4 / 5, False),
+        (none, 0, 0, 0, False),
+    ]:
+        expected = {"tpr": tpr, "fpr": fpr, "f1": pytest.approx(f1), "exact": exact}
+        assert circuit_recovery(kept, [true], ALL) == expected
+        assert circuit_recovery(kept, [other, true], ALL)["f1"] == expected["f1"]
+    empty = circuit_recovery(none, [none], ALL)
+    assert (empty["exact"], math.isnan(empty["tpr"])) == (True, True)
+
+
+def test_ranking_recovery_by_hand() -> None:
+    true, other = mask(1, 1, 0, 0, 0, 0), mask(0, 0, 0, 0, 1, 1)
+    names = ("auroc", "average_precision", "exact_at_true_size", "margin")
+    best = torch.tensor([[6.0, 5, 4], [3, 2, 1]])
+    tied = torch.tensor([[6.0, 4, 4], [3, 2, 1]])
+    absent = torch.tensor([[6.0, 5, float("nan")], [3, 2, 1]])
+    for scores, truths, exists, expected in [
+        (best, [true], ALL, (1, 1, True, 1 / 6)),
+        (best, [other, true], ALL, (1, 1, True, 1 / 6)),
+        (torch.ones(2, 3), [true], ALL, (0.5, 1 / 3, False, 0)),
+        (tied, [true], ALL, (7.5 / 8, (1 + 2 / 3) / 2, False, 0)),
+        (absent, [true], mask(1, 1, 0, 1, 1, 1), (1, 1, True, 2 / 6)),
+        (best, [ALL], ALL, [math.nan] * 4),
+    ]:
+        found = ranking_recovery(scores, truths, exists)
+        assert found == pytest.approx(dict(zip(names, expected, strict=True)), nan_ok=True)
+    assert ranking_recovery(best, [other], ALL)["auroc"] == 0
+
+
+@given(st.lists(st.tuples(st.integers(-2, 2), st.booleans()), min_size=6, max_size=6))
+def test_auroc_is_the_share_of_pairs_in_order(edges: list[tuple[int, bool]]) -> None:
+    """Of a true and another edge the true one scores higher; a tie is half."""
+    order = [(a > b) + (a == b) / 2 for a, true in edges for b, other in edges if true and not other]
+    if order:
+        scores, true = zip(*edges, strict=True)
+        found = ranking_recovery(torch.tensor(scores).double().view(2, 3), [mask(*true)], ALL)
+        assert found["auroc"] == pytest.approx(sum(order) / len(order))
+        assert found["exact_at_true_size"] == (min(order) == 1)
+
+
+def problem_of(model: ProgramModel, ablation: Ablation) -> BenchProblem:
+    """What a method is handed for 40 pairs, in float64."""
+    masked = model.masked.to(dtype=torch.float64)
+    reference = partial(make_reference, masked, ablation, one_length=False)
+    return BenchProblem(masked, model.batches(40, 1), "output_diff", reference, CURVE_SHARES, 0)
+
+
+@torch.no_grad()
+def outputs(problem: BenchProblem, ablation: Ablation, kept: Tensor | None) -> Tensor:
+    """Outputs at all positions but BOS, one input at a time, cut to its length."""
+    (batch,) = problem.batches
+    found = []
+    for clean, corrupted, length in zip(batch.clean, batch.corrupted, batch.lengths, strict=True):
+        ids, other = clean[None, :length], corrupted[None, :length]
+        reference = problem.model.senders(other) if ablation == "resample" else None
+        found.append(problem.model.run(ids, None if kept is None else kept.double(), reference)[0, 1:])
+    return torch.cat(found)
+
+
+def naive_loss(problem: BenchProblem, ablation: Ablation, said: Tensor) -> float:
+    """-<out, full - empty>, number by number."""
+    empty = outputs(problem, ablation, torch.zeros_like(problem.graph.exists)).flatten().tolist()
+    full = outputs(problem, ablation, None).flatten().tolist()
+    return -sum(o * (f - e) for o, f, e in zip(said.flatten().tolist(), full, empty, strict=True))
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+@pytest.mark.parametrize("name", ["x_proportion", "count", "reverse_any_length"])
+def test_objectives(name: str, ablation: Ablation) -> None:
+    problem = problem_of(load_program(SHIPPED[name]), ablation)
+    (batch,) = problem.batches
+    kept = torch.rand(problem.graph.exists.shape, generator=torch.Generator().manual_seed(0)).double()
+    said, full = outputs(problem, ablation, kept), outputs(problem, ablation, None)
+    ours = problem.run(batch, kept)
+    assert torch.allclose(ours, said)
+    wanted = naive_loss(problem, ablation, said)
+    assert float(problem.loss("difference", ours, batch)) == pytest.approx(wanted, abs=1e-9)
+    naive = float((full - said).square().sum())
+    if full.shape[1] > 1:
+        naive = rel_entr(softmax(full.numpy(), 1), softmax(said.numpy(), 1)).sum()
+    assert naive > 1e-3
+    assert float(problem.loss("kl", ours, batch)) == pytest.approx(naive)
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_eap_is_exact_where_the_model_is_linear(ablation: Ablation) -> None:
+    """A value path of x_proportion: the score is by how much the loss changes when the edge is removed."""
+    problem = problem_of(load_program(SHIPPED["x_proportion"]), ablation)
+    scores = EAP(absolute=False).discover(problem).scores
+    assert scores is not None
+    whole = naive_loss(problem, ablation, outputs(problem, ablation, None))
+    for edge in ("m0->a1.h0.v", "a1.h0->logits"):
+        at = problem.graph.parse_edge(edge)
+        kept = problem.graph.exists.clone()
+        kept[at] = False
+        change = naive_loss(problem, ablation, outputs(problem, ablation, kept)) - whole
+        assert abs(change) > 1e-3
+        assert float(scores[at]) * problem.n_examples == pytest.approx(change)
+
+
+PLUGIN = """
+from pathlib import Path
+import torch
+from circuitmark import Discovery, Method
+
+class Mine(Method):
+    name, description, citation = "mine", "A test.", "@misc{x}"
+    def skip(self, problem):
+        SKIP
+    def discover(self, problem):
+        with open(Path(__file__).with_name("log"), "a") as log:
+            log.write(f"{problem.n_examples} {tuple(problem.sizes)}\\n")
+        exists = problem.graph.exists
+        BODY
+"""
+
+
+def plugin(folder: Path, body: str = "return Discovery(scores=exists.double())", skip: str = "pass") -> str:
+    """A method in a file; the calls of `discover` are counted in a file beside it."""
+    (folder / "mine.py").write_text(PLUGIN.replace("SKIP", skip).replace("BODY", body))
+    return str(folder / "mine.py")
+
+
+def on_x_proportion(method: str, out: Path) -> Verification:
+    return verify([method], ["x_proportion"], ["zero"], out, 1)
+
+
+def reachable(thing: Any, seen: dict[int, Any]) -> list[Any]:
+    """All that hangs on an object, through attributes, containers and what functions are bound to."""
+    if id(thing) not in seen and not isinstance(thing, type | str | bytes | int | float):
+        seen[id(thing)] = thing
+        inner = [*thing.args, *thing.keywords.values()] if isinstance(thing, partial) else []
+        inner += getattr(thing, "__dict__", {}).values()
+        inner += thing.values() if isinstance(thing, dict) else ()
+        for part in [*inner, *(thing if isinstance(thing, list | tuple) else ())]:
+            reachable(part, seen)
+    return list(seen.values())
+
+
+def test_a_method_sees_neither_truth_nor_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[BenchProblem] = []
+    monkeypatch.setattr(bench.recovery, "discover", lambda m, p: (handed.append(p), discover(m, p))[1])
+    model = load_program(SHIPPED["x_proportion"])
+    truth = model.truth("zero")
+    row = recover(model, truth, "zero", plugin(tmp_path), tmp_path / "out")
+    assert rows(tmp_path / "out") == [row]
+    assert (tmp_path / "log").read_text() == f"{DISCOVERY_PAIRS} {CURVE_SHARES}\n"
+    things = reachable(handed[0], {})
+    assert any(thing is model.masked.weights["embed.W_E"] for thing in things)  # the walk goes deep
+    assert not [thing for thing in things if isinstance(thing, Truth | Compiled | Program | ProgramModel)]
+    masks = [thing.tolist() for thing in things if isinstance(thing, Tensor) and thing.dtype == torch.bool]
+    assert model.masked.graph.exists.tolist() in masks
+    assert not any(hidden.tolist() in masks for hidden in (*truth.circuits, truth.structural))
+
+
+def test_a_method_runs_once_until_its_file_changes(tmp_path: Path) -> None:
+    method, out, log = plugin(tmp_path), tmp_path / "out", tmp_path / "log"
+    first, again = (on_x_proportion(method, out).recovery[0] for _ in range(2))
+    assert len(log.read_text().splitlines()) == 1
+    assert {**again, "created": ""} == {**first, "created": ""}
+    Path(method).write_text(Path(method).read_text() + "# changed\n")
+    assert on_x_proportion(method, out).recovery[0]["key"] != first["key"]
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_the_whole_forward_pass_counts() -> None:
+    """What a method found is found anew when any file of the forward pass has changed."""
+    source = (Path(bench.recovery.__file__).parent / "masked_model.py").read_text()
+    used = set(re.findall(r"^from bench\.(\w+) import", source, re.MULTILINE))
+    assert set() < used <= set(bench.recovery.ENGINE)
+
+
+def test_failures_are_told_and_tried_again(tmp_path: Path) -> None:
+    method, out = plugin(tmp_path, "raise ValueError('two\\nlines')"), tmp_path / "out"
+    for times in (1, 2):
+        outcome = on_x_proportion(method, out)
+        assert outcome.recovery[0]["status"] == "failed"
+        assert list(outcome.failed) == ["mine on x_proportion under zero: ValueError: two lines"]
+        assert len((tmp_path / "log").read_text().splitlines()) == times
+    row = on_x_proportion(plugin(tmp_path, skip="return 'too hard'"), out).recovery[0]
+    assert (row["status"], row["status_reason"]) == ("declined", "too hard")
+    assert all(row[name] is None for name in ("auroc", "f1", "margin", *HELD))
+
+
+@pytest.mark.parametrize("scores", ["exists / 0", "exists[1:].double()", "exists.double().requires_grad_()"])
+def test_scores_that_are_none_are_a_failure(scores: str, tmp_path: Path) -> None:
+    """Not finite, of another shape, or with a gradient: the method's failure, not the command's."""
+    outcome = on_x_proportion(plugin(tmp_path, f"return Discovery(scores={scores})"), tmp_path / "out")
+    assert outcome.recovery[0]["status"] in ("failed", "ok")
+
+
+def recovery(method: str, name: str, exact: bool, **more: Any) -> dict[str, Any]:
+    about = {"method": method, "program": name, "ablation": "zero", "params": "", "margin": 0.5}
+    return {**about, **dict.fromkeys(HELD, exact), **more}
+
+
+def test_expectations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "expectations.json"
+    monkeypatch.setattr(bench.expectations, "EXPECTATIONS", file)
+    assert read_expectations() == {}
+    begun = [recovery("m", "a", True), recovery("m", "b", True), recovery("n", "a", True)]
+    ignored = [recovery("m", "own", True), recovery("m", "d", True, params="steps=3")]
+    thin = recovery("m", "c", True, margin=LEAST_MARGIN / 2)
+    write_expectations([*begun, *ignored, thin], "abcd")
+    held = read_expectations()
+    firm = dict(zip(HELD, (["a", "b", "c"], ["a", "b"]), strict=True))
+    assert held == {"m zero": firm, "n zero": {name: ["a"] for name in HELD}}
+    assert lost(begun, held) == []
+    assert lost([recovery("m", "a", True)], held) == []  # a subset answers for itself alone
+    gone = lost([recovery("m", "b", False), recovery("n", "c", False)], held)
+    assert gone == [f"m on b under zero: {name} used to hold" for name in HELD]
+    assert lost([recovery("m", "a", False, ablation="resample")], held) == []
+    assert lost([recovery("m", "a", False, params="steps=3")], held) == []
+    write_expectations([recovery("m", "b", False), recovery("m", "c", True)], "abc")
+    assert read_expectations() == {"m zero": {name: ["a", "c"] for name in HELD}, "n zero": held["n zero"]}
+    for damage in ("{", "[]", '{"m zero": {}}', '{"m zero": 3}'):
+        file.write_text(damage)
+        with pytest.raises(DamagedFile, match=r"expectations.json is damaged .*--expect"):
+            read_expectations()
+
+
+def test_a_recovery_that_is_lost_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "expectations.json"
+    monkeypatch.setattr(bench.expectations, "EXPECTATIONS", file)
+    once = {name: ["x_proportion", "reverse"] for name in HELD}
+    file.write_text(json.dumps({"random_edges zero": once, "eap zero": once}))
+    outcome = on_x_proportion("random_edges", tmp_path / "out")
+    assert list(outcome.lost) == [f"random_edges on x_proportion under zero: {n} used to hold" for n in HELD]
+    assert not outcome.unproved
+
+
+def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
+    words = "-p x_proportion -m eap -m random_edges --json --out out"
+    command = [str(Path(sys.executable).parent / "circuitmark"), "verify-tracr", *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    (about,), model = told["programs"], load_program(SHIPPED["x_proportion"])
+    graph = model.masked.graph
+    truths = {ablation: model.truth(ablation) for ablation in ABLATIONS}
+    expected: dict[str, Any] = {"program": "x_proportion", "edges": graph.n_edges, "redundant": False,
+                                "structural": list(Circuit(graph, model.structural))}  # fmt: skip
+    expected |= {ablation: list(Circuit(graph, truth.circuits[0])) for ablation, truth in truths.items()}
+    assert about | expected == about
+    assert about["proof_error"] == {ablation: truth.error for ablation, truth in truths.items()}
+    ran = {(row["method"], row["program"], row["ablation"]): row for row in told["recovery"]}
+    assert ran.keys() == {(m, "x_proportion", a) for m in ("eap", "random_edges") for a in ABLATIONS}
+    for (method, *_), row in ran.items():
+        scores = [row[name] for name in ("auroc", "average_precision", "tpr", "fpr", "f1", *HELD)]
+        assert (None in scores) == (method == "random_edges") == (scores == [None] * 7)
+
+
+def command(words: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of `verify-tracr`, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["circuitmark", "verify-tracr", *words.split()])
+    with pytest.raises(SystemExit) as stopped:
+        run_app()
+    return int(stopped.value.code or 0)
+
+
+def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words, message in [
+        ("-m eapp", "unknown method 'eapp'; did you mean 'eap'?"),
+        ("-p revers", "unknown program 'revers'; did you mean 'reverse'?"),
+        ("--ablation zeroo", "unknown ablation 'zeroo'; did you mean 'zero'?"),
+        ("--ablation mean", "unknown ablation 'mean'"),
+        ("-p none.py:f", "there is no file none.py"),
+    ]:
+        assert command(words, monkeypatch) == 2
+        told, line = capfd.readouterr()
+        assert (told, line.count("\n")) == ("", 1)
+        assert line.startswith(f"circuitmark: {message}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_ablation_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """And a method that fails makes the command fail."""
+    words = f"-p x_proportion -m {plugin(tmp_path, '1 / 0')} --ablation zero --json --out {tmp_path}/out"
+    assert command(words, monkeypatch) == 1
+    told, complaints = capfd.readouterr()
+    assert "failed: mine on x_proportion under zero: ZeroDivisionError" in complaints
+    found = json.loads(told)
+    assert [(row["ablation"], row["status"]) for row in found["recovery"]] == [("zero", "failed")]
+    assert found["programs"][0]["resample"] is found["programs"][0]["proof_error"]["resample"] is None
+
+
+@pytest.mark.parametrize(("words", "code"), [("verify-tracr", 2), ("list programs", 0)])
+def test_without_tracr_the_command_says_how_to_install_it(words: str, code: int, tmp_path: Path) -> None:
+    absent = "import sys; sys.modules.update(tracr=None, jax=None); import circuitmark; circuitmark.main()"
+    words_typed = [sys.executable, "-c", absent, *words.split()]
+    done = subprocess.run(words_typed, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == code, done.stderr
+    said, silent = (done.stdout, done.stderr) if code == 0 else (done.stderr, done.stdout)
+    assert re.search(r"not installed: tracr\S*; install it with: pip install 'circuitmark\[tracr\]'", said)
+    assert (silent, said.count("Traceback"), list(tmp_path.iterdir())) == ("", 0, [])
