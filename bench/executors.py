@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -31,16 +32,26 @@ def run_in_processes(jobs: Sequence[J], work: Callable[[J], R], n: int) -> Itera
             same command goes on from there.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n, mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(work, job): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            open_jobs = [job for future, job in futures.items() if not future.done() or future.exception()]
-            raise WorkerDied(
-                f"a process was killed, perhaps for want of memory; {len(open_jobs)} jobs are open, "
-                f"{open_jobs[0]} among them: try a smaller -j; what was finished is kept"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(n, mp_context=context, max_tasks_per_child=1, initializer=_leave_interrupts)
+    futures = {pool.submit(work, job): job for job in jobs}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        open_jobs = [job for future, job in futures.items() if not future.done() or future.exception()]
+        raise WorkerDied(
+            f"a process was killed, perhaps for want of memory; {len(open_jobs)} jobs are open, "
+            f"{open_jobs[0]} among them: try a smaller -j; what was finished is kept"
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()
+        if not all(future.done() for future in futures):  # interrupted, or a job raised: stop the others
+            for process in multiprocessing.active_children():
+                process.terminate()
+        pool.shutdown(wait=True)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -17,13 +17,17 @@ from tasks import find_tasks
 from tasks.base import Task
 from tracr_ground_truth.program import Program, find_programs
 
+MANY = 24
+"""More names than that are counted, not told."""
+
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not known, with the nearest one that is."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    return UsageError(f"unknown {kind} '{name}'{hint} (known: {', '.join(known)})")
+    listed = ", ".join(known) if len(known) <= MANY else f"{len(known)}; see circuitmark list {kind}s"
+    return UsageError(f"unknown {kind} '{name}'{hint} (known: {listed})")
 
 
 def get_task(name: str) -> Task:
@@ -176,10 +180,13 @@ def _imported(path: Path, what: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(path.resolve().parent))  # it may import its neighbours
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
     return module
 
 

@@ -137,7 +137,8 @@ def _key(model: ProgramModel, ablation: Ablation, spec: str) -> str:
     """A hash of all that determines what the method finds."""
     method = get_method(spec)
     engine = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in ENGINE)
-    parts = [hashlib.sha256(engine).hexdigest(), model.program.digest, ablation, SEED, DISCOVERY_PAIRS]
+    data = model.compiled.data_hash
+    parts = [hashlib.sha256(engine).hexdigest(), model.program.digest, data, ablation, SEED, DISCOVERY_PAIRS]
     parts += [CURVE_SHARES, method.name, settings_of(method), sources(type(method))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

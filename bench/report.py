@@ -27,7 +27,10 @@ def existing(results: Path) -> Store:
         UsageError: it does not.
     """
     if not any((results / "runs").glob("*.safetensors")):
-        raise UsageError(f"{results} holds no results: make some with circuitmark run --out {results}")
+        held = (
+            "no runs, only true circuits" if any((results / "tracr").glob("*.safetensors")) else "no results"
+        )
+        raise UsageError(f"{results} holds {held}: make some with circuitmark run --out {results}")
     return Store(results)
 
 

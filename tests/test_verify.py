@@ -242,7 +242,14 @@ def test_scores_that_are_none_are_a_failure(scores: str, tmp_path: Path) -> None
 
 
 def recovery(method: str, name: str, exact: bool, **more: Any) -> dict[str, Any]:
-    about = {"method": method, "program": name, "ablation": "zero", "params": "", "margin": 0.5}
+    about = {
+        "method": method,
+        "program": name,
+        "ablation": "zero",
+        "params": "",
+        "margin": 0.5,
+        "status": "ok",
+    }
     return {**about, **dict.fromkeys(HELD, exact), **more}
 
 

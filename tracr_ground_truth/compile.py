@@ -98,7 +98,7 @@ def compile_program(program: Program) -> Compiled:
         )
         return _read_out(program, expression, model)
     except Exception as error:  # Tracr raises whatever its parts do
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ProgramError(
             f"Tracr cannot compile '{program.name}': {reason} (rewrite it within what Tracr supports: "
             "categorical keys and queries, numerical averages with default 0, rasp.tokens somewhere)"
@@ -108,7 +108,7 @@ def compile_program(program: Program) -> Compiled:
 def _built(program: Program) -> Any:
     try:
         return program.build()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProgramError(f"the program '{program.name}' fails: {type(error).__name__}: {error}") from error
 
 
@@ -144,6 +144,9 @@ def _read_out(program: Program, expression: Any, model: Any) -> Compiled:
         for pos, value in enumerate(evaluate(expression, list(sequence)), start=1):
             if value is not None:
                 targets[i, pos] = 0.0 if columns else float(value)
+                if columns and value not in columns:
+                    raise ValueError(f"it says {value}, which is none of its values: let every categorical "
+                                     "rasp.Aggregate select at most one position")  # fmt: skip
                 if columns:
                     targets[i, pos, columns[value]] = 1.0
     return Compiled(

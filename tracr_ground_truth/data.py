@@ -27,9 +27,10 @@ def inputs(program: Program) -> list[tuple[Value, ...]]:
     chosen: list[tuple[Value, ...]] = []
     share = MAX_INPUTS // len(sizes)
     for n, size in sizes.items():
-        codes = rng.choice(size, min(share, size), replace=False)
-        digits = np.unravel_index(np.sort(codes), (len(program.vocabulary),) * n)
-        chosen += [tuple(program.vocabulary[i] for i in row) for row in np.stack(digits, 1)]
+        drawn: set[tuple[int, ...]] = set()
+        while len(drawn) < min(share, size):
+            drawn.add(tuple(rng.integers(len(program.vocabulary), size=n).tolist()))
+        chosen += [tuple(program.vocabulary[i] for i in row) for row in sorted(drawn)]
     return chosen
 
 

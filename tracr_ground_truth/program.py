@@ -14,6 +14,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 Value = str | int | bool
@@ -45,15 +46,20 @@ class Program:
 
     @property
     def digest(self) -> str:
-        """A hash of all that determines the compiled model: file, options, Tracr's version.
+        """A hash of all that determines the compiled model and its data: file, options, Tracr's version.
 
-        Of its file the other programs do not count, nor do comments and layout.
+        Of its file the other programs do not count unless it names them, nor do comments and layout. What
+        the file imports from elsewhere does not count.
         """
         tree = ast.parse(inspect.getsource(inspect.getmodule(self.build) or self.build))
-        own = [node for node in tree.body if _program_name(node) in (None, self.build.__name__)]
-        source = ast.unparse(ast.Module(own, []))
+        wanted = {self.build.__name__}
+        for node in reversed(tree.body):  # a program is defined before those that use it
+            if _program_name(node) in wanted:
+                wanted |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        own = [node for node in tree.body if _program_name(node) in (None, *wanted)]
         options = (self.name, self.vocabulary, self.length, self.lengths, self.causal)
-        parts = (source, repr(options), metadata.version("tracr-pypi"))
+        ours = [(Path(__file__).parent / name).read_text() for name in ("compile.py", "data.py")]
+        parts = (ast.unparse(ast.Module(own, [])), repr(options), metadata.version("tracr-pypi"), *ours)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -73,7 +79,8 @@ def program(
     the full `length` alone by default.
 
     Raises:
-        ProgramError: no vocabulary, a token twice, a length outside 1..length, or no docstring.
+        ProgramError: no vocabulary, a token twice or of another kind, a length outside 1..length, or
+            no docstring.
     """
 
     def decorate(build: Callable[[], Any]) -> Program:
@@ -81,8 +88,10 @@ def program(
         chosen = tuple(dict.fromkeys(lengths)) if lengths is not None else (length,)
         if not description:
             raise ProgramError(f"the program '{name}' has no docstring: say in one line what it computes")
-        if not vocabulary or len(set(vocabulary)) < len(vocabulary):
+        if not vocabulary or min(len(set(vocabulary)), len(set(map(str, vocabulary)))) < len(vocabulary):
             raise ProgramError(f"the program '{name}' needs a vocabulary in which no token comes twice")
+        if not all(isinstance(value, str | int) for value in vocabulary):
+            raise ProgramError(f"the program '{name}' has a token that is no text, number or truth value")
         if not chosen or not all(1 <= each <= length for each in chosen):
             raise ProgramError(f"the program '{name}' has lengths {chosen}, which are not all in 1..{length}")
         return Program(

@@ -5,6 +5,7 @@ The leaf `tracr_ground_truth` knows programs, arrays and truth; `MaskedModel` ru
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from methods.base import Batch
 from tracr_ground_truth.compile import Compiled, compile_program
 from tracr_ground_truth.data import MAX_PAIRS, pairs
 from tracr_ground_truth.program import Program, ProgramError
-from tracr_ground_truth.truth import Truth, prove, structural
+from tracr_ground_truth.truth import Run, Truth, prove, structural
 
 FORMAT = "circuitmark-tracr-1"
 CHUNK = 256
@@ -44,10 +45,10 @@ class ProgramModel:
     def batches(
         self, n: int, seed: int = 0, part: Literal["all", "discovery", "evaluation"] = "all"
     ) -> list[Batch]:
-        """At most n clean and corrupted inputs of one length; answers are all positions but BOS.
+        """At most n clean and corrupted inputs of one length.
 
-        Each output column is a candidate; the correct one is what the program says (none where it says
-        None). The two parts are two halves of the inputs.
+        Answers are all positions but BOS and those where the program says None; each output column is a
+        candidate, the correct one is what the program says. The two parts are two halves of the inputs.
 
         Raises:
             ProgramError: no two inputs have one length.
@@ -97,17 +98,21 @@ class ProgramModel:
 
     def truth(self, ablation: Ablation) -> Truth:
         """The true circuit under an ablation: on all inputs, or under resample on all pairs of them where
-        these are few.
+        these are few. Where pairs are drawn, the proof is made on others than found the edges.
         """
         model, compiled = self.masked, self.compiled
-        batches = [self._batch(torch.arange(len(compiled.inputs)), None)]
-        references: list[Tensor | None] = [None]
-        if ablation == "resample":
-            batches = self.batches(MAX_PAIRS)
+        if ablation != "resample":
+            every = [self._batch(torch.arange(len(compiled.inputs)), None)]
+            return prove(
+                lambda kept: self.run(every, kept, [None]), model.graph, self.structural, compiled.tolerance
+            )
+
+        def on_pairs(seed: int) -> Run:
+            batches = self.batches(MAX_PAIRS, seed)
             references = [model.senders(batch.corrupted, batch.lengths) for batch in batches]
-        return prove(
-            lambda kept: self.run(batches, kept, references), model.graph, self.structural, compiled.tolerance
-        )
+            return lambda kept: self.run(batches, kept, references)
+
+        return prove(on_pairs(0), model.graph, self.structural, compiled.tolerance, on_pairs(1))
 
     @cached_property
     def structural(self) -> Tensor:
@@ -121,8 +126,7 @@ class ProgramModel:
 
     def _batch(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> Batch:
         compiled, lengths = self.compiled, self.compiled.lengths[clean]
-        answers = self._inside[clean]
-        answers[:, 0] = False  # BOS says nothing
+        answers = ~compiled.targets[clean].isnan().any(-1)  # neither BOS nor padding nor None
         examples, positions = answers.nonzero(as_tuple=True)
         targets = compiled.targets[clean][examples, positions]
         outputs = targets.shape[1]
@@ -153,8 +157,11 @@ def load_program(program: Program, dtype: str = "float32") -> ProgramModel:
         masked = _masked(program, compiled).to(dtype=getattr(torch, dtype))
         model = ProgramModel(program, compiled, masked)
         model.check()
+        model.batches(1)  # refuses a data set without pairs
     except ProgramError as error:
-        raise ProgramFailed(str(error)) from error
+        reason = str(error)
+        named = program.name in reason
+        raise ProgramFailed(reason if named else f"the program '{program.name}': {reason}") from error
     return model
 
 
@@ -166,10 +173,12 @@ def _masked(program: Program, compiled: Compiled) -> MaskedModel:
 
 
 def _cached(path: Path) -> Compiled | None:
-    if not path.exists():
+    if not os.path.exists(path):  # which, unlike path.exists, takes a forbidden folder for an empty one
         return None
     try:
         tensors, header = load_tensors(path)
+        if header["format"] != FORMAT:
+            return None
         parts: dict[str, Any] = {**header["about"], "tokens": tuple(header["about"]["tokens"])}
         parts |= {name: tensors.pop(f"data.{name}") for name in ("inputs", "lengths", "targets")}
         return Compiled(weights=tensors, **parts)
