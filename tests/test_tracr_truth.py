@@ -25,6 +25,8 @@ SHIPPED = find_programs()[0]
 REDUNDANT = [name for name, each in SHIPPED.items() if each.redundant]
 FEW = ("x_proportion", "input_length", "hist", "parity", "after_less_before")
 SMALL = 1e-4
+TOO_LARGE = ("cellular_automaton", "state_machine", "eleven_jumps", "shuffle_dyck2", "x_first_by_vote")
+"""For the naive loop, that is; `make verify` proves them like all others."""
 Edges = set[tuple[int, int]]
 Run = Callable[[Tensor], Tensor]
 
@@ -111,8 +113,9 @@ def test_truth_is_what_single_removals_say(name: str, ablation: Ablation) -> Non
     hold_up(load_program(SHIPPED[name]), ablation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ablation", ABLATIONS)
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in SHIPPED])
+@pytest.mark.parametrize("name", sorted(set(SHIPPED) - set(TOO_LARGE)))
 def test_every_truth_is_what_single_removals_say(name: str, ablation: Ablation) -> None:
     hold_up(load_program(SHIPPED[name]), ablation, sparing=True)
 
