@@ -1,0 +1,51 @@
+"""Jobs in processes: what ends one early ends all, quickly and quietly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.executors import run_in_processes
+
+SLEEP = "__import__('time').sleep(60)"
+
+
+def test_each_job_has_its_outcome() -> None:
+    jobs = ["1 + 1", "2 * 3", "'a'"]
+    assert dict(run_in_processes(jobs, eval, 2)) == {"1 + 1": 2, "2 * 3": 6, "'a'": "a"}
+
+
+def test_a_job_that_raises_stops_the_others() -> None:
+    """Its error comes through at once, though others are at work and more are waiting."""
+    started = time.perf_counter()
+    with pytest.raises(ZeroDivisionError):
+        list(run_in_processes([SLEEP, "1 / 0", *[SLEEP] * 3], eval, 2))
+    assert time.perf_counter() - started < 30
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
+def test_an_interrupt_stops_all(tmp_path: Path) -> None:
+    """Ctrl-C reaches the whole group: the parent ends, nothing is printed but its own last word."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from bench.executors import run_in_processes\n"
+        "if __name__ == '__main__':\n"
+        f"    try:\n        list(run_in_processes([{SLEEP!r}] * 4, eval, 2))\n"
+        "    except KeyboardInterrupt:\n        print('stopped')\n"
+    )
+    root = str(Path(__file__).parent.parent)
+    process = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    time.sleep(6)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=40)
+    assert (out, process.returncode) == ("stopped\n", 0)
+    assert "Traceback" not in err
