@@ -24,15 +24,20 @@ def run_here(jobs: Sequence[J], work: Callable[[J], R]) -> Iterator[tuple[J, R]]
         yield job, work(job)
 
 
-def run_in_processes(jobs: Sequence[J], work: Callable[[J], R], n: int) -> Iterator[tuple[J, R]]:
+def run_in_processes(
+    jobs: Sequence[J], work: Callable[[J], R], n: int, fresh: bool = True
+) -> Iterator[tuple[J, R]]:
     """Works on n jobs at a time, each in a fresh process; yields each with its outcome as it ends.
+
+    Where peak memory is of no interest processes need not be `fresh`: starting one takes seconds.
 
     Raises:
         WorkerDied: a process was killed (out of memory, say); what was finished is stored, so the
             same command goes on from there.
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(n, mp_context=context, max_tasks_per_child=1, initializer=_leave_interrupts)
+    tasks = 1 if fresh else None
+    pool = ProcessPoolExecutor(n, context, _leave_interrupts, max_tasks_per_child=tasks)
     futures = {pool.submit(work, job): job for job in jobs}
     try:
         for future in as_completed(futures):

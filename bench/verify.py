@@ -64,7 +64,7 @@ def verify(
     outcomes: dict[str, tuple[Row, list[Row]]] = {}
     try:
         with sole_user(out), ProgressDisplay(len(programs), 0, "programs") as display:
-            ended = run_here(programs, work) if n == 1 else run_in_processes(programs, work, n)
+            ended = run_here(programs, work) if n == 1 else run_in_processes(programs, work, n, fresh=False)
             for program, outcome in ended:
                 outcomes[program] = outcome
                 display.ended(_line(outcome[0]))

@@ -16,16 +16,25 @@ from bench.executors import run_in_processes
 SLEEP = "__import__('time').sleep(60)"
 
 
-def test_each_job_has_its_outcome() -> None:
-    jobs = ["1 + 1", "2 * 3", "'a'"]
-    assert dict(run_in_processes(jobs, eval, 2)) == {"1 + 1": 2, "2 * 3": 6, "'a'": "a"}
+PID = "__import__('os').getpid()"
 
 
-def test_a_job_that_raises_stops_the_others() -> None:
+@pytest.mark.parametrize("fresh", [True, False])
+def test_each_job_has_its_outcome(fresh: bool) -> None:
+    jobs = ["1 + 1", "2 * 3", "'a'", PID, f"{PID} + 0", f"{PID} + 0 + 0"]
+    outcomes = dict(run_in_processes(jobs, eval, 2, fresh))
+    assert [outcomes[job] for job in jobs[:3]] == [2, 6, "a"]
+    processes = {outcomes[job] for job in jobs[3:]}
+    assert os.getpid() not in processes
+    assert len(processes) == 3 if fresh else len(processes) <= 2
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_job_that_raises_stops_the_others(fresh: bool) -> None:
     """Its error comes through at once, though others are at work and more are waiting."""
     started = time.perf_counter()
     with pytest.raises(ZeroDivisionError):
-        list(run_in_processes([SLEEP, "1 / 0", *[SLEEP] * 3], eval, 2))
+        list(run_in_processes([SLEEP, "1 / 0", *[SLEEP] * 3], eval, 2, fresh))
     assert time.perf_counter() - started < 30
 
 
