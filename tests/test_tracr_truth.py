@@ -45,7 +45,10 @@ def cases_of(model: ProgramModel, ablation: Ablation) -> list[tuple[int, int]]:
 
 @torch.no_grad()
 def slow_run(model: ProgramModel, ablation: Ablation, chosen: list[tuple[int, int]] | None = None) -> Run:
-    """Outputs under a mask in float64, one length at a time and cut to it, so that nothing is padding."""
+    """Outputs under a mask in float64, one length at a time and cut to it, so that nothing is padding.
+
+    Where the program says None there is no output.
+    """
     compiled, masked = model.compiled, model.masked.to(dtype=torch.float64)
     chosen = cases_of(model, ablation) if chosen is None else chosen
     clean, corrupted = map(list, zip(*chosen, strict=True))
@@ -54,12 +57,14 @@ def slow_run(model: ProgramModel, ablation: Ablation, chosen: list[tuple[int, in
         here = [at for at, i in enumerate(clean) if compiled.lengths[i] == length]
         for part in torch.tensor(here).split(512):
             ids, other = (compiled.inputs[torch.tensor(of)[part], :length] for of in (clean, corrupted))
-            batches.append((ids, masked.senders(other) if ablation == "resample" else None))
+            says = ~compiled.targets[torch.tensor(clean)[part], :length].isnan().any(-1)
+            batches.append((ids, masked.senders(other) if ablation == "resample" else None, says))
 
     @torch.no_grad()
     def run(kept: Tensor) -> Tensor:
-        outputs = [masked.run(ids, kept.double(), reference) for ids, reference in batches]
-        return torch.cat([each[:, 1:].flatten(0, 1) for each in outputs])
+        return torch.cat(
+            [masked.run(ids, kept.double(), reference)[says] for ids, reference, says in batches]
+        )
 
     return run
 
