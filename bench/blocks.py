@@ -6,11 +6,14 @@ Nothing here knows of masks or of the residual stream. Node by node it is what H
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from bench.architecture import ACTIVATIONS, Architecture
 
@@ -33,9 +36,26 @@ def norm(
 
 
 def _rms_factor(x: Tensor, eps: float) -> Tensor:
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
-    return torch.rsqrt(length.square() / x.shape[-1] + eps).to(x.dtype)
+    """1 / sqrt(mean of squares + eps), in float32 at least."""
+    return _RMSFactor.apply(x, eps)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _RMSFactor(Function):
+    """Its gradient in one pass over x; autograd's own takes three, and a masked forward has many rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
+        factor = torch.rsqrt(length.square() / x.shape[-1] + eps).to(x.dtype)
+        ctx.save_for_backward(x, factor)
+        return factor
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        x, factor = ctx.saved_tensors
+        return x * (grads[0] * factor.pow(3) / -x.shape[-1]), None
 
 
 def _project(x: Tensor, factor: Tensor | None, W: Tensor, b: Tensor) -> Tensor:
