@@ -62,10 +62,10 @@ class MaskedStream:
             self.buffer_grad = pool.borrow(self, size, edges)
         if self.differentiable and not self.recompute:
             self.inputs = pool.borrow(self, (len(edges), *shape), edges)
+        self._partial: Tensor | None = None  # what `begin` read for an MLP
+        self._begun = 0  # and how many live senders that were
         # Threads through all reads and writes, so that autograd runs their backward passes in
         # exactly the reverse order; the buffers themselves are outside autograd.
-        self._partial: Tensor | None = None
-        self._begun = 0
         self.token: Tensor | None = edges.new_zeros((), requires_grad=self.differentiable)
 
     def read(self, rows: slice, width: int) -> Tensor:
