@@ -76,14 +76,35 @@ def attention(
     The rows of `x` are those receivers' in order (q, k, v), or one row for all of them. Under a post-norm
     the heads share its scale, so there all are wanted.
     """
-    W_QKV, b_QKV, W_O = (weights[f"{name}.{part}"] for part in ("W_QKV", "b_QKV", "W_O"))
-    n_q, n_kv = arch.n_heads, arch.n_kv_heads
-    kv_of_head = torch.arange(arch.n_heads) // (arch.n_heads // arch.n_kv_heads)
-    if heads is not None:
-        kv, kv_of_head = torch.unique(kv_of_head[heads], return_inverse=True)
-        picked = torch.cat([heads, arch.n_heads + kv, arch.n_heads + arch.n_kv_heads + kv])
-        W_QKV, b_QKV, W_O = W_QKV[picked], b_QKV[picked], W_O[heads]
-        n_q, n_kv = len(heads), len(kv)
+    rows = None if heads is None else torch.cat(ports(arch, heads))
+    return attend(arch, weights, name, *project(arch, weights, name, x, rows), heads, bias)
+
+
+def ports(arch: Architecture, heads: Int[Tensor, " heads"]) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows, within a layer, of some heads' q, k and v receivers."""
+    kv = torch.unique(heads // (arch.n_heads // arch.n_kv_heads))
+    return heads, arch.n_heads + kv, arch.n_heads + arch.n_kv_heads + kv
+
+
+def project(
+    arch: Architecture,
+    weights: Weights,
+    name: str,
+    x: Float[Tensor, "#rows batch pos d_model"],
+    rows: Int[Tensor, " rows"] | None,
+    at: Int[Tensor, " batch"] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, ``[q rows, batch, pos, d_head]`` and so on, of some of a layer's receivers.
+
+    `rows` counts within the layer, in order; None means all. With `at`, `x` holds one position of each
+    example, namely that one.
+    """
+    W_QKV, b_QKV = weights[f"{name}.W_QKV"], weights[f"{name}.b_QKV"]
+    counts = [arch.n_heads, arch.n_kv_heads, arch.n_kv_heads]
+    if rows is not None:
+        W_QKV, b_QKV = W_QKV[rows], b_QKV[rows]
+        n_q, n_qk = (int((rows < stop).sum()) for stop in (arch.n_heads, arch.n_heads + arch.n_kv_heads))
+        counts = [n_q, n_qk - n_q, len(rows) - n_qk]
     x, factor = norm(arch, weights, f"{name}.norm", x)
     _, batch, pos, d_model = x.shape
     flat = x.reshape(len(x), batch * pos, d_model).expand(len(W_QKV), -1, -1)
@@ -91,17 +112,45 @@ def attention(
         qkv = torch.baddbmm(b_QKV[:, None], flat, W_QKV)
     else:
         qkv = torch.bmm(flat, W_QKV) * factor.reshape(len(x), batch * pos, 1) + b_QKV[:, None]
-    q, k, v = qkv.view(len(W_QKV), batch, pos, -1).split([n_q, n_kv, n_kv])
+    q, k, v = qkv.view(len(W_QKV), batch, pos, -1).split(counts)
     if arch.qk_norm:
         q = F.rms_norm(q, q.shape[-1:], weights[f"{name}.q_norm.w"], arch.eps)
         k = F.rms_norm(k, k.shape[-1:], weights[f"{name}.k_norm.w"], arch.eps)
     if arch.rotary:
-        cos, sin = rotation(arch, weights, pos)
+        cos, sin = rotation(arch, weights, pos) if at is None else rotation(arch, weights, int(at.max()) + 1)
+        if at is not None:
+            cos, sin = cos[at][:, None], sin[at][:, None]
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-    if n_q != n_kv:
+    return q, k, v
+
+
+def attend(
+    arch: Architecture,
+    weights: Weights,
+    name: str,
+    q: Float[Tensor, "heads batch queries d_head"],
+    k: Float[Tensor, "kv batch pos d_head"],
+    v: Float[Tensor, "kv batch pos d_head"],
+    heads: Int[Tensor, " heads"] | None,
+    bias: Tensor | None,
+    at: Int[Tensor, " batch"] | None = None,
+) -> Float[Tensor, "heads batch queries d_model"]:
+    """Outputs of some heads (None for all) from their queries, and the keys and values that they use.
+
+    With `at`, each example has one query, at that position.
+    """
+    W_O = weights[f"{name}.W_O"]
+    kv_of_head = torch.arange(arch.n_heads) // (arch.n_heads // arch.n_kv_heads)
+    if heads is not None:
+        kv_of_head = torch.unique(kv_of_head[heads], return_inverse=True)[1]
+        W_O = W_O[heads]
+    if len(q) != len(k):
         k, v = k[kv_of_head], v[kv_of_head]
-    z = _attend(arch, q, k, v, bias)
-    out = (z.reshape(n_q, batch * pos, -1) @ W_O).view(n_q, batch, pos, d_model)
+    if arch.causal and at is not None:
+        bias = (torch.arange(k.shape[2], device=at.device) <= at[:, None])[:, None, :]
+    z = _softmax_attention(arch, q, k, v, bias, arch.causal and at is None)
+    n_q, batch, pos, _ = q.shape
+    out = (z.reshape(n_q, batch * pos, -1) @ W_O).view(n_q, batch, pos, -1)
     if arch.post_norm:
         out = out * (_rms_factor(out.sum(0), arch.eps) * weights[f"{name}.post.w"])
     return out
@@ -152,14 +201,14 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([turned, kept], -1) if kept.shape[-1] else turned
 
 
-def _attend(arch: Architecture, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+def _softmax_attention(
+    arch: Architecture, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool
+) -> Tensor:
     if arch.score_cap is None:
-        return F.scaled_dot_product_attention(
-            q, k, v, attn_mask=bias, is_causal=arch.causal, scale=arch.scale
-        )
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal, scale=arch.scale)
     scale = arch.d_head**-0.5 if arch.scale is None else arch.scale
     scores = cap(q @ k.mT * scale, arch.score_cap)
-    if arch.causal:
+    if causal:
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(future, -torch.inf)
     elif bias is not None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bench import blocks
@@ -104,25 +104,24 @@ class MaskedModel:
         masked_weights = self._masked_weights(weights)
         stream: Stream = PlainStream()
         if edges is not None:
-            if edges.shape != self.graph.exists.shape:
-                raise ValueError(
-                    f"an edge mask of this model is {tuple(self.graph.exists.shape)}, "
-                    f"not {tuple(edges.shape)}"
-                )
-            if reference is not None:
-                self._check_reference(reference, tokens)
-            mask = torch.where(self._exists.to(edges.device), edges, 0).to(self.dtype)
-            shape = (*tokens.shape, self.architecture.d_model)
-            masks = (edges, *(weights or {}).values())
-            differentiable = torch.is_grad_enabled() and any(m.requires_grad for m in masks)
-            read = len(self.graph.receivers) * tokens.numel() * shape[2] * mask.element_size()
-            frozen = not any(m.requires_grad for m in masks[1:])
-            stream = MaskedStream(
-                mask, reference, shape, self.graph.owners, self._pool, differentiable,
-                recompute=frozen and read > self.keep_bytes,
-            )  # fmt: skip
+            stream = self._masked_stream(tokens, edges, reference, weights)
         self._layers(self.embed(tokens, masked_weights), stream, masked_weights, lengths)
         return self._logits(stream, masked_weights, answers)
+
+    @torch.no_grad()
+    def deltas(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        edges: Bool[Tensor, "receivers senders"],
+        reference: Float[Tensor, "senders #batch #pos d_model"] | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "senders batch pos d_model"]:
+        """What each sender writes under an edge mask, less its reference; 0 where nothing kept reads it."""
+        stream = self._masked_stream(tokens, edges.to(self.device, self.dtype), reference, None)
+        self._layers(self.embed(tokens), stream, self.weights, lengths)
+        deltas = self._recorder(tokens).zero_()
+        deltas[stream.alive.to(self.device)] = stream.buffer[1:]
+        return deltas
 
     @torch.no_grad()
     def senders(
@@ -181,7 +180,7 @@ class MaskedModel:
         columns = slice(0, self.graph.n_embed)
         live = stream.live(columns)
         stream.write(columns, embedded if live is None else embedded[live])
-        bias = self._attention_bias(embedded, lengths)
+        bias = self.attention_bias(embedded.shape[2], lengths)
         for layer in range(self.architecture.n_layers):
             heads = self.graph.head_columns(layer)
             attention_rows = self.graph.attention_rows(layer)
@@ -254,12 +253,38 @@ class MaskedModel:
         x = stream.read(slice(row, row + 1), len(self.graph.senders))[0]
         return blocks.logits(self.architecture, weights, x if answers is None else x[answers])
 
-    def _attention_bias(self, embedded: Tensor, lengths: Tensor | None) -> Tensor | None:
+    def attention_bias(
+        self, pos: int, lengths: Int[Tensor, " batch"] | None
+    ) -> Bool[Tensor, "batch 1 pos"] | None:
         """Keeps padding out of bidirectional attention."""
         if self.architecture.causal or lengths is None:
             return None
-        inside = torch.arange(embedded.shape[2], device=embedded.device) < lengths[:, None]
+        inside = torch.arange(pos, device=lengths.device) < lengths[:, None]
         return inside[:, None, :]
+
+    def _masked_stream(
+        self,
+        tokens: Tensor,
+        edges: Tensor,
+        reference: Tensor | None,
+        weights: Mapping[str, Tensor] | None,
+    ) -> MaskedStream:
+        if edges.shape != self.graph.exists.shape:
+            raise ValueError(
+                f"an edge mask of this model is {tuple(self.graph.exists.shape)}, not {tuple(edges.shape)}"
+            )
+        if reference is not None:
+            self._check_reference(reference, tokens)
+        mask = torch.where(self._exists.to(edges.device), edges, 0).to(self.dtype)
+        shape = (*tokens.shape, self.architecture.d_model)
+        masks = (edges, *(weights or {}).values())
+        differentiable = torch.is_grad_enabled() and any(m.requires_grad for m in masks)
+        read = len(self.graph.receivers) * tokens.numel() * shape[2] * mask.element_size()
+        frozen = not any(m.requires_grad for m in masks[1:])
+        recompute = frozen and read > self.keep_bytes
+        return MaskedStream(
+            mask, reference, shape, self.graph.owners, self._pool, differentiable, recompute=recompute
+        )
 
     def _masked_weights(self, masks: Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
         if not masks:

@@ -50,24 +50,24 @@ def outputs_of(
 
 
 def logit_diff(
-    candidate_logits: Float[Tensor, "answer candidate"],
-    log_z: Float[Tensor, " answer"],
+    candidate_logits: Float[Tensor, "*any answer candidate"],
+    log_z: Float[Tensor, "*any answer"],
     correct: Bool[Tensor, "answer candidate"],
-) -> Float[Tensor, " answer"]:
+) -> Float[Tensor, "*any answer"]:
     """Mean logit of the correct candidates minus the mean of the wrong ones."""
     right = correct.to(candidate_logits.dtype)
     wrong = 1 - right
-    return (candidate_logits * (right / right.sum(1, True) - wrong / wrong.sum(1, True))).sum(1)
+    return (candidate_logits * (right / right.sum(1, True) - wrong / wrong.sum(1, True))).sum(-1)
 
 
 def prob_diff(
-    candidate_logits: Float[Tensor, "answer candidate"],
-    log_z: Float[Tensor, " answer"],
+    candidate_logits: Float[Tensor, "*any answer candidate"],
+    log_z: Float[Tensor, "*any answer"],
     correct: Bool[Tensor, "answer candidate"],
-) -> Float[Tensor, " answer"]:
+) -> Float[Tensor, "*any answer"]:
     """Probability of the correct candidates minus that of the wrong ones, over the whole vocabulary."""
     signs = torch.where(correct, 1.0, -1.0).to(candidate_logits.dtype)
-    return ((candidate_logits - log_z[:, None]).exp() * signs).sum(1)
+    return ((candidate_logits - log_z[..., None]).exp() * signs).sum(-1)
 
 
 def accuracy(outputs: Outputs, answers: Answers) -> Bool[Tensor, " answer"]:

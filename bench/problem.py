@@ -6,15 +6,18 @@ It fulfils `methods.base.Problem` and knows neither the evaluation data nor a tr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from bench.ablation import Ablation, Reference, mean_activations
+from bench.checkpoint import Checkpoint
 from bench.device import batch_bytes
 from bench.graph import EdgeGraph
+from bench.incremental import IncrementalRun
 from bench.masked_model import MaskedModel
 from bench.metrics import logit_diff, prob_diff
 from bench.select import edges_of_share
@@ -82,8 +85,9 @@ class BenchProblem:
         reference: Callable[[Sequence[Batch]], Reference],
         sizes: Sequence[float],
         seed: int,
-        memory_budget: int = 2**30,
+        memory_budget: int = 2**32,
         progress: Progress | None = None,
+        checkpoint: Path | None = None,
     ) -> None:
         self.model = model
         self.graph: EdgeGraph = replace(model.graph)  # tensors of its own: a method may spoil them
@@ -93,6 +97,7 @@ class BenchProblem:
         self.seed = seed
         self.memory_budget = memory_budget
         self.counter = Counter()
+        self.checkpoint = Checkpoint(checkpoint, lambda: asdict(self.counter))
         self._measure = measure
         self._make_reference = reference
         self._reference: Reference | None = None
@@ -100,6 +105,7 @@ class BenchProblem:
         self._clean: dict[int, Tensor] = {}
         self._emptied: dict[int, Tensor] = {}
         self._references: dict[int, Tensor] = {}
+        self._incremental_runs: dict[int, IncrementalRun] = {}
         self._cached_bytes = 0
 
     def edges_of_share(self, share: float) -> int:
@@ -140,15 +146,47 @@ class BenchProblem:
     def loss(self, objective: Objective, logits: Tensor, batch: Batch) -> Tensor:
         if objective == "kl":
             full = self.clean(batch)
-            if logits.shape[1] == 1:
-                return (logits - full).square().sum()
+            if logits.shape[-1] == 1:
+                return (logits - full).square().sum((-2, -1))
             full = full.log_softmax(-1)
-            return (full.exp() * (full - logits.log_softmax(-1))).sum()
+            ratio = full - logits.log_softmax(-1)
+            # sum p log(p/q), plus sum q - sum p = 0: no term is negative, so small ones do not drown in rounding
+            return (full.exp() * (ratio + torch.expm1(-ratio))).sum((-2, -1))
         if self._measure == "output_diff":
-            return -(logits * (self.clean(batch) - self._empty(batch))).sum()
+            return -(logits * (self.clean(batch) - self._empty(batch))).sum((-2, -1))
         measure = {"logit_diff": logit_diff, "prob_diff": prob_diff}[self._measure]
-        candidates = logits.gather(1, batch.candidates)
-        return -measure(candidates, logits.logsumexp(-1), batch.correct).sum()
+        candidates = logits.gather(-1, batch.candidates.expand(*logits.shape[:-1], -1))
+        return -measure(candidates, logits.logsumexp(-1), batch.correct).sum(-1)
+
+    @torch.no_grad()
+    def losses_without(
+        self, objective: Objective, batch: Batch, edges: Tensor, row: int, columns: Sequence[int]
+    ) -> Tensor:
+        run = self._incremental(batch, edges)
+        longest = run.variants_within(row, self.memory_budget // 8)
+        losses = []
+        for done in range(0, len(columns), longest):
+            logits = run.without(row, columns[done : done + longest])
+            losses.append(self.loss(objective, logits, batch))
+        self.counter.forwards += len(columns)
+        self.counter.tokens += len(columns) * batch.clean.numel()
+        return torch.cat(losses)
+
+    def _incremental(self, batch: Batch, edges: Tensor) -> IncrementalRun:
+        """A run that stands at these edges: the one at hand, moved on, where that is less work."""
+        run = self._incremental_runs.get(id(batch))
+        if run is None or not run.shrink(edges):
+            if run is not None:
+                self._cached_bytes -= self._incremental_runs.pop(id(batch)).nbytes
+            self._count(batch)
+            answers = (batch.examples, batch.positions)
+            run = IncrementalRun(
+                self.model, batch.clean, edges, self._ablated(batch), answers, batch.lengths
+            )
+            if self._cached_bytes + run.nbytes <= self.memory_budget:
+                self._cached_bytes += run.nbytes
+                self._incremental_runs[id(batch)] = run
+        return run
 
     def edge_gradients(
         self,

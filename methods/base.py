@@ -88,6 +88,17 @@ class Batch:
 
 
 @runtime_checkable
+class Checkpoint(Protocol):
+    """Named tensors that outlive a killed run of the same job."""
+
+    def load(self) -> Mapping[str, Tensor]:
+        """What was saved last; empty at the start."""
+
+    def save(self, tensors: Mapping[str, Tensor]) -> None:
+        """Keeps these. May be called often: it writes every few seconds at most."""
+
+
+@runtime_checkable
 class Problem(Protocol):
     """Everything that a method may use.
 
@@ -136,9 +147,24 @@ class Problem(Protocol):
         """What a removed edge carries instead of its sender's output, cached."""
 
     def loss(
-        self, objective: Objective, logits: Float[Tensor, "answer vocab"], batch: Batch
-    ) -> Float[Tensor, ""]:
+        self, objective: Objective, logits: Float[Tensor, "*any answer vocab"], batch: Batch
+    ) -> Float[Tensor, "*any"]:
         """The objective, summed over the batch's examples; lower is better."""
+
+    def losses_without(
+        self,
+        objective: Objective,
+        batch: Batch,
+        edges: Bool[Tensor, "receivers senders"],
+        row: int,
+        columns: Sequence[int],
+    ) -> Float[Tensor, " chain"]:
+        """The objective without columns[:1], without columns[:2], ... of what a receiver reads, where
+        `edges` are kept; summed over the batch's examples.
+
+        Only what the removals reach by kept edges is computed anew, all of them at once. Cheap where `edges`
+        are those of the call before, less what it tried; each removal counts as a forward.
+        """
 
     def edge_gradients(
         self,
@@ -153,6 +179,10 @@ class Problem(Protocol):
         `direction` is by default reference minus sender output of this run (the way in which removing
         an edge moves its receiver's input); `inputs` replaces the embeddings' outputs.
         """
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where a long discovery keeps what it knows so far."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Tells the user how far a method is."""

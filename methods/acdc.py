@@ -1,0 +1,90 @@
+"""ACDC: every edge in turn, from the logits back, removed where the loss hardly grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from methods.base import Discovery, Method, Objective, Problem
+from methods.pruning import Pruning
+from methods.threshold_search import ThresholdSearch
+
+
+@dataclass(frozen=True)
+class ACDC(Method):
+    """Removes an edge where  loss(without) - loss(current) < tau,  one after the other.
+
+    Receivers come in reverse order of computation (the logits, then layer by layer from the last: MLP, values,
+    keys, queries, high heads before low ones), the senders of each from the latest. A removed edge carries the
+    ablation's activation from then on; what is kept carries its value in the run as it has become. A node
+    from which nothing is kept loses its incoming edges untested. The loss is KL to the full model by default
+    (Conmy et al. 2023), in nats, the mean over examples.
+
+    The result is that of the sequential algorithm; only what a removal can reach is computed, for a chain of
+    removals at once (`Pruning`). In float32 it may part from a float64 run where an effect is within rounding
+    of tau. For each size wanted a tau is searched for (`ThresholdSearch`); the circuit is the largest found of
+    at most that size.
+    """
+
+    name = "acdc"
+    description = "ACDC: edges tried one by one from the logits back, kept where removal costs tau or more"
+    citation = """@inproceedings{conmy2023towards,
+  title={Towards Automated Circuit Discovery for Mechanistic Interpretability},
+  author={Conmy, Arthur and Mavor-Parker, Augustine and Lynch, Aengus and Heimersheim, Stefan and
+    Garriga-Alonso, Adri{\\`a}},
+  booktitle={Advances in Neural Information Processing Systems},
+  year={2023},
+  note={arXiv:2304.14997}
+}"""
+
+    threshold: float = 0.001
+    """Tau of the unaided circuit."""
+    objective: Objective = "kl"
+    absolute: bool = False
+    """Compare the change of the loss by its absolute value, so that edges which hurt are kept too."""
+    order: Literal["latest", "earliest"] = "latest"
+    """Which senders of a receiver come first."""
+    attempts: int = 6
+    """Runs for one size, at most; those made for other sizes help for nothing."""
+    tolerance: float = 0.05
+    """A size is met by a circuit smaller by at most this share."""
+    chain: int = 16
+    """Removals evaluated at once, at most. It changes the time alone."""
+
+    def __post_init__(self) -> None:
+        if not self.threshold > 0:
+            raise ValueError(f"threshold must be above 0, not {self.threshold:g}")
+        if self.attempts < 1 or self.chain < 1:
+            raise ValueError("attempts and chain must be at least 1")
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance is a share from 0 to below 1, not {self.tolerance:g}")
+
+    def candidates(self, problem: Problem) -> Bool[Tensor, "receivers senders"]:
+        """The edges to begin with."""
+        return problem.graph.exists.clone()
+
+    def discover(self, problem: Problem) -> Discovery:
+        """A run at the default tau, then as many as the sizes take."""
+        pruning = Pruning(
+            problem, self.candidates(problem), self.objective, self.absolute, self.order == "latest", self.chain
+        )
+        search = ThresholdSearch(pruning, self.threshold, self.attempts, self.tolerance)
+        sizes = {size: problem.edges_of_share(size) for size in problem.sizes}
+        taus = search.find(list(sizes.values()))
+        found = {size: search.best(n) for size, n in sizes.items()}
+        return Discovery(
+            scores=search.scores(),
+            edges={size: search.circuit(tau) for size, tau in found.items()},
+            unaided=search.circuit(self.threshold),
+            objective=self.objective,
+            trace={
+                "threshold": taus,
+                "edges_kept": [search.counts[tau] for tau in taus],
+                "size": list(found),
+                "size_threshold": list(found.values()),
+            },
+        )

@@ -1,0 +1,92 @@
+"""From sizes wanted to thresholds: bisection on a count that falls, nearly, as the threshold rises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from methods.pruning import FREE, Pruning
+
+LOWEST = 1e-8
+"""Below it effects in nats are rounding."""
+FACTOR = 10.0
+"""Step to where no threshold has been tried yet."""
+
+
+class ThresholdSearch:
+    """Thresholds whose passes keep about as many edges as wanted, and never more.
+
+    The count is not quite monotone in the threshold and jumps where edges go together, so a size may be missed;
+    the largest circuit found below it is taken then.
+    """
+
+    def __init__(self, pruning: Pruning, threshold: float, attempts: int, tolerance: float) -> None:
+        self.pruning, self.threshold = pruning, threshold
+        self.attempts, self.tolerance = attempts, tolerance
+        self.counts: dict[float, int] = {-math.inf: int(pruning.candidates.sum()), math.inf: 0}
+        """Edges kept by threshold; more than that where a pass was broken off."""
+        self._most = math.inf
+
+    def find(self, sizes: Sequence[int]) -> list[float]:
+        """Searches for all sizes, small ones first; gives the thresholds tried."""
+        self._try(self.threshold)
+        self._most = 1.25 * max(sizes, default=0)
+        for n in sorted(set(sizes)):
+            for _ in range(self.attempts):
+                if self.counts[self.best(n)] >= n * (1 - self.tolerance):
+                    break
+                tau = self._next(n)
+                if tau is None:
+                    break
+                self._try(tau)
+        return [tau for tau in self.counts if math.isfinite(tau)]
+
+    def best(self, n: int) -> float:
+        """The threshold of the largest circuit of at most n edges."""
+        return max((tau for tau, count in self.counts.items() if count <= n), key=lambda t: (self.counts[t], t))
+
+    def circuit(self, tau: float) -> Bool[Tensor, "receivers senders"]:
+        """The edges kept at a threshold; all or none of them at an infinite one."""
+        if math.isinf(tau):
+            return self.pruning.candidates & (tau < 0)
+        return self.pruning.kept(tau)
+
+    def scores(self) -> Float[Tensor, "receivers senders"]:
+        """About the highest threshold at which each edge is still kept.
+
+        It is the effect in the highest pass that keeps the edge, cut off at the next threshold tried; for an
+        edge that none keeps, in the lowest pass of all; 0 where it went untested.
+        """
+        taus = sorted(tau for tau in self.counts if math.isfinite(tau) and self._whole(tau))
+        passes = self.pruning.passes
+        scores = torch.where(passes[taus[0]] == FREE, 0.0, passes[taus[0]]).clamp(max=taus[0])
+        for tau, above in zip(taus, [*taus[1:], math.inf], strict=True):
+            scores = torch.where(passes[tau] >= tau, passes[tau].clamp(max=above), scores)
+        return scores
+
+    def _try(self, tau: float) -> None:
+        self.counts[tau] = self.pruning.run(tau, self._most)
+
+    def _whole(self, tau: float) -> bool:
+        return not self.pruning.passes[tau].isnan().any()
+
+    def _next(self, n: int) -> float | None:
+        """A threshold between the nearest that keeps more and the nearest that keeps no more; None if done."""
+        high = self.best(n)
+        low = max(tau for tau, count in self.counts.items() if count > n and tau < high)
+        if math.isinf(low) and math.isinf(high):
+            return self.threshold
+        if math.isinf(low):
+            return high / FACTOR if high / FACTOR >= LOWEST else None
+        if math.isinf(high):
+            return low * FACTOR
+        if high / low < 1.001:
+            return None
+        # counts fall about linearly in log against log
+        many, few, goal = (math.log(c + 1) for c in (self.counts[low], self.counts[high], n))
+        share = min(0.9, max(0.1, (many - goal) / (many - few)))
+        return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
