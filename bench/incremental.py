@@ -9,7 +9,6 @@ reference (`tests/test_incremental.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,49 +16,7 @@ from torch import Tensor
 
 from bench import blocks
 from bench.masked_model import MaskedModel
-
-NOWHERE, ANSWERS, EVERYWHERE = 0, 1, 2
-"""Where a node's output is wanted: by nobody, at the answers' positions, at all positions."""
-
-
-@dataclass
-class _Read:
-    """Inputs of some receivers as sums over what moves and what does not."""
-
-    rows: list[int]
-    everywhere: bool
-    constant: Float[Tensor, "rows batch pos d_model"]
-    """All that does not move: references, biases, and kept senders out of reach."""
-    mixing: Float[Tensor, "rows slots"]
-    """1 where the row keeps an edge from what moved so far."""
-
-
-@dataclass
-class _Stage:
-    """Nodes of one layer that are computed together."""
-
-    name: str
-    """As weights are named: ``a3``, ``m3`` or ``logits``."""
-    columns: list[int]
-    everywhere: bool
-    reads: list[_Read]
-    """What moves: of an MLP or the logits one; of heads the queries', then the keys' and values'."""
-    heads: Tensor | None = None
-    """Which of the layer's."""
-    still: tuple[Tensor, Tensor, Tensor] | None = None
-    """Queries, keys and values of these heads, right where their inputs do not move."""
-
-
-@dataclass
-class _Plan:
-    """What is computed again when the input of one receiver changes, in order."""
-
-    row: int
-    stages: list[_Stage] = field(default_factory=list)
-    everywhere: list[int] = field(default_factory=list)
-    """The senders that move and are wanted everywhere; each has a slot."""
-    moved: list[int] = field(default_factory=list)
-    """All senders that move; each has a slot for the answers' positions."""
+from bench.plan import EVERYWHERE, NOWHERE, Plan, Port, Read, Stage, where_wanted
 
 
 class IncrementalRun:
@@ -87,15 +44,17 @@ class IncrementalRun:
         self._delta = model.deltas(tokens, edges, reference, lengths)
         """What each sender writes, less its reference; right wherever it is wanted."""
         self._delta_at = self._pick(self._delta)
-        self._reference = reference
-        if reference is None:
-            self._reference = self._delta.new_zeros(len(self._delta), 1, 1, 1)
+        none = self._delta.new_zeros(len(self._delta), 1, 1, 1)
+        self._reference = none if reference is None else reference
         self._bias = model.attention_bias(tokens.shape[1], lengths)
         self._bases = self._sum_references()
-        self._plan: _Plan | None = None
+        self._plan: Plan | None = None
         self._chain: list[int] = []
+        self._start = 0
         self._slots: tuple[Tensor, Tensor] | None = None  # what the last chain computed
-        self._memory: dict[bool, Tensor] = {}
+        self._projected: dict[tuple[int, bool], Tensor] = {}
+        """Queries, keys and values that do not move, by row and by whether at all positions."""
+        self._memory: dict[str, Tensor] = {}
 
     @property
     def nbytes(self) -> int:
@@ -103,13 +62,19 @@ class IncrementalRun:
         return self._delta.nbytes + self._delta_at.nbytes + self._bases.nbytes
 
     @torch.no_grad()
-    def without(self, row: int, columns: Sequence[int]) -> Float[Tensor, "chain answer vocab"]:
-        """Logits without columns[:1], without columns[:2], ... of what a receiver reads."""
-        masks = self.kept[row].repeat(len(columns), 1)
-        for i, column in enumerate(columns):
-            masks[i:, column] = False
-        logits = self._evaluate(row, masks)
-        self._chain = list(columns)
+    def without(
+        self, row: int, columns: Sequence[int], start: int = 0
+    ) -> Float[Tensor, "chain answer vocab"]:
+        """Logits without columns[: start + 1], without columns[: start + 2], ... of what a receiver reads."""
+        plan = self._planned(row)
+        x, delta = self._touched(plan), self._delta if plan.touched_everywhere else self._delta_at
+        if start:
+            x = x - delta[list(columns[:start])].sum(0)
+        inputs = self._borrow("touched", (len(columns) - start, *x.shape))
+        for i, column in enumerate(columns[start:]):
+            x = torch.sub(x, delta[column], out=inputs[i])
+        logits = self._evaluate(plan, inputs)
+        self._chain, self._start = list(columns), start
         return logits
 
     @torch.no_grad()
@@ -128,17 +93,22 @@ class IncrementalRun:
         return True
 
     def _remove(self, row: int, gone: Bool[Tensor, " senders"]) -> None:
-        plan, variant = self._planned(row), int(gone.sum()) - 1
-        mask = self.kept[row] & ~gone
+        plan, columns = self._planned(row), gone.nonzero()[:, 0].tolist()
+        delta = self._delta if plan.touched_everywhere else self._delta_at
+        plan.touched = self._touched(plan) - delta[columns].sum(0)
+        self.kept[row] &= ~gone
         if plan.moved:
-            if set(self._chain[: variant + 1]) != set(gone.nonzero()[:, 0].tolist()):
-                self._evaluate(row, mask[None])
+            variant = len(columns) - 1 - self._start
+            if variant < 0 or set(self._chain[: len(columns)]) != set(columns):
+                self._evaluate(plan, plan.touched[None])
                 variant = 0
             assert self._slots is not None
             everywhere, at = self._slots
             self._delta[plan.everywhere] = everywhere[:, variant]
             self._delta_at[plan.moved] = at[:, variant]
-        self.kept[row] = mask
+            for moved in (row for stage in plan.stages for read in stage.reads for row in read.rows):
+                self._projected.pop((moved, True), None)
+                self._projected.pop((moved, False), None)
         self._chain = []
 
     def variants_within(self, row: int, nbytes: int) -> int:
@@ -154,88 +124,104 @@ class IncrementalRun:
 
     # ---- running a plan
 
-    def _evaluate(self, row: int, masks: Bool[Tensor, "chain senders"]) -> Float[Tensor, "chain answer vocab"]:
-        plan, n = self._planned(row), len(masks)
-        batch, pos, d = self._delta.shape[1:]
-        whole = self._borrow(True, (len(plan.everywhere), n, batch, pos, d))
+    def _evaluate(
+        self, plan: Plan, inputs: Float[Tensor, "chain batch pos d_model"]
+    ) -> Float[Tensor, "chain answer vocab"]:
+        """Runs a plan for some inputs of its receiver; fills the slots."""
+        n, (batch, pos, d) = len(inputs), self._delta.shape[1:]
+        whole = self._borrow("everywhere", (len(plan.everywhere), n, batch, pos, d))
         at = whole
         if self._at is not None:
-            at = self._borrow(False, (len(plan.moved), n, batch, 1, d))
+            at = self._borrow("answers", (len(plan.moved), n, batch, 1, d))
         self._slots = whole, at
         done_whole, done = 0, 0
-        for stage in plan.stages[:-1]:
-            inputs = [self._read(read, plan.row, masks) for read in stage.reads]
-            out = self._heads(stage, inputs, n) if stage.heads is not None else self._mlp(stage, inputs[0])
+        for stage in plan.stages:
+            reads = [self._read(read, plan.row, inputs) for read in stage.reads]
+            if stage.name == "logits":
+                break
+            if stage.heads is None:
+                out = blocks.mlp(self.arch, self.model.weights, stage.name, reads[0])
+            else:
+                out = self._heads(stage, reads, n)
             out = out.view(len(stage.columns), n, batch, -1, d)
-            here = self._reference_of(stage)
             slots = slice(done, done := done + len(stage.columns))
             if stage.everywhere:
                 slots_whole = slice(done_whole, done_whole := done_whole + len(stage.columns))
-                torch.sub(out, here, out=whole[slots_whole])
+                torch.sub(out, self._reference_of(stage), out=whole[slots_whole])
             if not stage.everywhere:
-                torch.sub(out, here, out=at[slots])
+                torch.sub(out, self._reference_of(stage), out=at[slots])
             elif self._at is not None:
                 at[slots] = self._pick(whole[slots_whole])
-        (x,) = self._read(plan.stages[-1].reads[0], plan.row, masks).view(1, n, batch, -1, d)
+        x = reads[0].view(n, batch, -1, d)
         x = x[:, :, 0] if self._at is not None else x[:, self._answers[0], self._answers[1]]
         return blocks.logits(self.arch, self.model.weights, x)
 
-    def _read(self, read: _Read, touched: int, masks: Tensor) -> Float[Tensor, "rows chain*batch pos d_model"]:
-        n, slots = len(masks), self._slots
+    def _read(
+        self, read: Read, touched: int, inputs: Tensor
+    ) -> Float[Tensor, "rows chain*batch pos d_model"]:
+        n, slots = len(inputs), self._slots
         assert slots is not None
+        if read.rows == [touched]:
+            return inputs[None].flatten(1, 2)
         x = read.constant[:, None].repeat(1, n, 1, 1, 1)
         width = read.mixing.shape[1]
         if width and read.rows:
             x.view(len(x), -1).addmm_(read.mixing, slots[0 if read.everywhere else 1][:width].flatten(1))
         if touched in read.rows:
-            x[read.rows.index(touched)] = self._sum(masks, touched, read.everywhere)
+            x[read.rows.index(touched)] = inputs
         return x.flatten(1, 2)
 
-    def _heads(self, stage: _Stage, inputs: list[Tensor], n: int) -> Tensor:
-        start = self.graph.attention_rows(int(stage.name[1:])).start
+    def _heads(self, stage: Stage, reads: list[Tensor], n: int) -> Tensor:
         assert stage.heads is not None
-        assert stage.still is not None
         at = None if stage.everywhere or self._at is None else self._at.repeat(n)
         bias = None if self._bias is None else self._bias.repeat(n, 1, 1)
-        whole = [part.repeat(1, n, 1, 1) for part in stage.still]
-        order = blocks.ports(self.arch, stage.heads)
-        for read, x, places in zip(stage.reads, inputs, (at, None), strict=True):
-            rows = torch.tensor(read.rows, dtype=torch.long) - start
-            if not len(rows):
-                continue
-            parts = blocks.project(self.arch, self.model.weights, stage.name, x, rows, places)
-            for to, port, part in zip(whole, order, parts, strict=True):
-                if len(part):
-                    to[torch.isin(port, rows)] = part
-        everyone = len(stage.heads) == self.arch.n_heads
-        heads = None if everyone else stage.heads
-        return blocks.attend(self.arch, self.model.weights, stage.name, *whole, heads, bias, at)
+        projected = []
+        for x, ports, places in zip(reads, (stage.ports[:1], stage.ports[1:]), (at, None), strict=True):
+            rows = torch.cat([port.rows[port.moving] for port in ports])
+            parts: Sequence[Tensor] = [x] * 3
+            if len(rows):
+                parts = blocks.project(self.arch, self.model.weights, stage.name, x, rows, places)
+            for port, part in zip(ports, parts[:1] if len(ports) == 1 else parts[1:], strict=True):
+                _, batch, pos, d_head = port.still.shape
+                whole = port.still.new_empty(len(port.rows), n * batch, pos, d_head)
+                if len(port.still):
+                    whole[~port.moving] = port.still.repeat(1, n, 1, 1)
+                if port.moving.any():
+                    whole[port.moving] = part
+                projected.append(whole)
+        heads = None if len(stage.heads) == self.arch.n_heads else stage.heads
+        q, k, v = projected
+        return blocks.attend(self.arch, self.model.weights, stage.name, q, k, v, heads, bias, at)
 
-    def _mlp(self, stage: _Stage, x: Tensor) -> Tensor:
-        return blocks.mlp(self.arch, self.model.weights, stage.name, x)
+    def _touched(self, plan: Plan) -> Float[Tensor, "batch pos d_model"]:
+        if plan.touched is None:
+            plan.touched = self._sum(self.kept[plan.row][None], plan.row, plan.touched_everywhere)[0]
+        return plan.touched
 
     # ---- planning: what moves, where it is wanted, and what stays
 
-    def _planned(self, row: int) -> _Plan:
+    def _planned(self, row: int) -> Plan:
         if self._plan is None or self._plan.row != row:
             self._plan, self._chain = self._make_plan(row), []
         return self._plan
 
-    def _make_plan(self, row: int) -> _Plan:
-        graph, plan = self.graph, _Plan(row)
-        wanted = self._wanted()
-        layer = graph.receivers[row].layer
-        for layer in range(graph.n_layers if layer is None else layer, graph.n_layers):
+    def _make_plan(self, row: int) -> Plan:
+        graph, plan = self.graph, Plan(row)
+        wanted = where_wanted(graph, self.kept, everywhere=self._at is None)
+        first = graph.receivers[row].layer
+        for layer in range(graph.n_layers if first is None else first, graph.n_layers):
             self._plan_heads(plan, layer, wanted)
             mlp_row, mlp = graph.attention_rows(layer).stop, graph.head_columns(layer).stop
             if wanted[mlp] > NOWHERE and (row == mlp_row or self.kept[mlp_row, plan.moved].any()):
                 everywhere = bool(wanted[mlp] == EVERYWHERE)
-                self._add(plan, _Stage(f"m{layer}", [mlp], everywhere, [self._split(plan, [mlp_row], everywhere)]))
-        logits = self._split(plan, [len(graph.receivers) - 1], self._at is None)
-        plan.stages.append(_Stage("logits", [], self._at is None, [logits]))
+                self._add(
+                    plan, Stage(f"m{layer}", [mlp], everywhere, [self._split(plan, [mlp_row], everywhere)])
+                )
+        last = self._split(plan, [len(graph.receivers) - 1], self._at is None)
+        self._add(plan, Stage("logits", [], self._at is None, [last]))
         return plan
 
-    def _plan_heads(self, plan: _Plan, layer: int, wanted: Tensor) -> None:
+    def _plan_heads(self, plan: Plan, layer: int, wanted: Tensor) -> None:
         rows, columns = self.graph.attention_rows(layer), self.graph.head_columns(layer)
         hit = self.kept[rows][:, plan.moved].any(1)
         if rows.start <= plan.row < rows.stop:
@@ -246,33 +232,53 @@ class IncrementalRun:
         everywhere = bool(wanted[columns].max() == EVERYWHERE)
         heads = moves.nonzero()[:, 0]
         q, k, v = blocks.ports(self.arch, heads)
-        kv = torch.cat([k, v])
-        at = None if everywhere else self._at
-        reads, projected = [], []
-        for port, here, places in ((q, everywhere, at), (kv, True, None)):
-            every = (rows.start + port).tolist()
-            x = self._constant(every, here, [])
-            projected.append(blocks.project(self.arch, self.model.weights, f"a{layer}", x, port, places))
-            reads.append(self._split(plan, (rows.start + port[hit[port]]).tolist(), here))
-        still = (projected[0][0], *projected[1][1:])
-        stage = _Stage(f"a{layer}", (columns.start + heads).tolist(), everywhere, reads, heads, still)
-        self._add(plan, stage)
+        ports = [
+            self._port(layer, q, hit[q], everywhere),
+            *(self._port(layer, x, hit[x], True) for x in (k, v)),
+        ]
+        kv = torch.cat([k[hit[k]], v[hit[v]]])
+        reads = [
+            self._split(plan, (rows.start + moving).tolist(), here)
+            for moving, here in ((q[hit[q]], everywhere), (kv, True))
+        ]
+        names = (columns.start + heads).tolist()
+        self._add(plan, Stage(f"a{layer}", names, everywhere, reads, heads=heads, ports=ports))
 
-    def _add(self, plan: _Plan, stage: _Stage) -> None:
+    def _port(self, layer: int, rows: Tensor, moving: Tensor, everywhere: bool) -> Port:
+        """A port of some heads; what does not move of it is projected once and remembered."""
+        start, still = self.graph.attention_rows(layer).start, rows[~moving].tolist()
+        new = [row for row in still if (start + row, everywhere) not in self._projected]
+        if new:
+            x = self._constant([start + row for row in new], everywhere, [])
+            at = None if everywhere else self._at
+            parts = blocks.project(self.arch, self.model.weights, f"a{layer}", x, torch.tensor(new), at)
+            (part,) = (part for part in parts if len(part))
+            self._projected |= {(start + row, everywhere): one for row, one in zip(new, part, strict=True)}
+        known = [self._projected[start + row, everywhere] for row in still]
+        pos = self._delta.shape[2] if everywhere else 1
+        none = self._delta.new_empty(0, len(self._examples), pos, self.arch.d_head)
+        return Port(rows, moving, torch.stack(known) if known else none)
+
+    def _add(self, plan: Plan, stage: Stage) -> None:
         plan.stages.append(stage)
         plan.moved += stage.columns
         plan.everywhere += stage.columns if stage.everywhere else []
 
-    def _split(self, plan: _Plan, rows: list[int], everywhere: bool) -> _Read:
+    def _split(self, plan: Plan, rows: list[int], everywhere: bool) -> Read:
         moved = plan.everywhere if everywhere else plan.moved
         mixing = self.kept[rows][:, moved].to(self._delta)
-        return _Read(rows, everywhere, self._constant(rows, everywhere, plan.moved), mixing)
+        if plan.row in rows:
+            plan.touched_everywhere = everywhere
+        return Read(rows, everywhere, self._constant(rows, everywhere, plan.moved), mixing)
 
     def _constant(self, rows: list[int], everywhere: bool, moved: list[int]) -> Tensor:
+        """Inputs of rows of one block, as far as they do not move; those not yet pruned share one sum."""
+        if not rows:
+            return self._delta[:0]
         masks = self.kept[rows]
         masks[:, moved] = False
-        inputs = [self._sum(mask[None], row, everywhere) for mask, row in zip(masks, rows, strict=True)]
-        return torch.cat(inputs) if inputs else self._delta[:0]
+        different, which = masks.unique(dim=0, return_inverse=True)
+        return self._sum(different, rows[0], everywhere)[which]
 
     def _sum(
         self, masks: Bool[Tensor, "some senders"], row: int, everywhere: bool
@@ -282,34 +288,17 @@ class IncrementalRun:
         if not everywhere:
             base, delta = self._pick(base.expand(delta.shape[1:])), self._delta_at
         columns = masks.any(0).nonzero()[:, 0]
-        picked = delta[columns.to(delta.device)].flatten(1)
-        summed = masks[:, columns].to(delta) @ picked
+        if len(columns) == int(columns[-1:].sum()) + 1:  # all of the first ones: nothing to gather
+            picked = delta[: len(columns)]
+        else:
+            picked = delta[columns.to(delta.device)]
+        summed = masks[:, columns].to(delta) @ picked.flatten(1)
         return summed.view(len(masks), *delta.shape[1:]) + base
-
-    def _wanted(self) -> Int[Tensor, " senders"]:
-        """Where each sender's output is wanted; the heads of a layer that are, all alike."""
-        graph = self.graph
-        senders = self.kept[-1] * (EVERYWHERE if self._at is None else ANSWERS)
-        for layer in reversed(range(graph.n_layers)):
-            rows, heads = graph.attention_rows(layer), graph.head_columns(layer)
-            senders = torch.maximum(senders, self.kept[rows.stop] * senders[heads.stop])
-            live = senders[heads] > NOWHERE
-            if not live.any():
-                continue
-            if graph.coupled_heads:
-                live[:] = True
-            most = senders[heads].max()
-            senders[heads] = live * most
-            for port, part in zip("qkv", blocks.ports(self.arch, live.nonzero()[:, 0]), strict=True):
-                read = self.kept[rows][part].any(0)
-                senders = torch.maximum(senders, read * (most if port == "q" else EVERYWHERE))
-        return senders
 
     # ---- references
 
     def _sum_references(self) -> Float[Tensor, "levels #batch #pos d_model"]:
-        """The references and biases that every receiver reads: before each attention, each MLP, the logits."""
-        assert self._reference is not None
+        """The references and biases that receivers read: before each attention, each MLP, the logits."""
         reference, graph = self._reference, self.graph
         total = reference[: graph.n_embed].sum(0)
         levels = []
@@ -326,12 +315,13 @@ class IncrementalRun:
         node = self.graph.receivers[row]
         return 2 * self.graph.n_layers if node.layer is None else 2 * node.layer + (node.kind == "mlp")
 
-    def _reference_of(self, stage: _Stage) -> Tensor:
-        assert self._reference is not None
-        reference = self._reference[stage.columns]
-        if not stage.everywhere and reference.shape[2] > 1:
-            reference = self._pick(reference.expand(-1, len(self._examples), -1, -1))
-        return reference[:, None]
+    def _reference_of(self, stage: Stage) -> Float[Tensor, "nodes 1 #batch #pos d_model"]:
+        if stage.reference is None:
+            reference = self._reference[stage.columns]
+            if not stage.everywhere and reference.shape[2] > 1:
+                reference = self._pick(reference.expand(-1, len(self._examples), -1, -1))
+            stage.reference = reference[:, None]
+        return stage.reference
 
     def _pick(self, x: Float[Tensor, "*any batch pos d_model"]) -> Float[Tensor, "*any batch there d_model"]:
         """The answers' positions."""
@@ -339,9 +329,9 @@ class IncrementalRun:
             return x
         return x[..., self._examples, self._at, :][..., None, :]
 
-    def _borrow(self, everywhere: bool, shape: tuple[int, ...]) -> Tensor:
+    def _borrow(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """Memory used again from chain to chain, since fresh pages are slow."""
         size = torch.Size(shape).numel()
-        if everywhere not in self._memory or self._memory[everywhere].numel() < size:
-            self._memory[everywhere] = self._delta.new_empty(size)
-        return self._memory[everywhere][:size].view(shape)
+        if name not in self._memory or self._memory[name].numel() < size:
+            self._memory[name] = self._delta.new_empty(size)
+        return self._memory[name][:size].view(shape)

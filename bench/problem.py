@@ -150,7 +150,7 @@ class BenchProblem:
                 return (logits - full).square().sum((-2, -1))
             full = full.log_softmax(-1)
             ratio = full - logits.log_softmax(-1)
-            # sum p log(p/q), plus sum q - sum p = 0: no term is negative, so small ones do not drown in rounding
+            # sum p log(p/q) and sum q - sum p = 0: no term is negative, so small sums outlast rounding
             return (full.exp() * (ratio + torch.expm1(-ratio))).sum((-2, -1))
         if self._measure == "output_diff":
             return -(logits * (self.clean(batch) - self._empty(batch))).sum((-2, -1))
@@ -166,7 +166,7 @@ class BenchProblem:
         longest = run.variants_within(row, self.memory_budget // 8)
         losses = []
         for done in range(0, len(columns), longest):
-            logits = run.without(row, columns[done : done + longest])
+            logits = run.without(row, columns[: done + longest], done)
             losses.append(self.loss(objective, logits, batch))
         self.counter.forwards += len(columns)
         self.counter.tokens += len(columns) * batch.clean.numel()
@@ -180,9 +180,7 @@ class BenchProblem:
                 self._cached_bytes -= self._incremental_runs.pop(id(batch)).nbytes
             self._count(batch)
             answers = (batch.examples, batch.positions)
-            run = IncrementalRun(
-                self.model, batch.clean, edges, self._ablated(batch), answers, batch.lengths
-            )
+            run = IncrementalRun(self.model, batch.clean, edges, self._ablated(batch), answers, batch.lengths)
             if self._cached_bytes + run.nbytes <= self.memory_budget:
                 self._cached_bytes += run.nbytes
                 self._incremental_runs[id(batch)] = run

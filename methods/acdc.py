@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -18,16 +17,16 @@ from methods.threshold_search import ThresholdSearch
 class ACDC(Method):
     """Removes an edge where  loss(without) - loss(current) < tau,  one after the other.
 
-    Receivers come in reverse order of computation (the logits, then layer by layer from the last: MLP, values,
-    keys, queries, high heads before low ones), the senders of each from the latest. A removed edge carries the
-    ablation's activation from then on; what is kept carries its value in the run as it has become. A node
-    from which nothing is kept loses its incoming edges untested. The loss is KL to the full model by default
-    (Conmy et al. 2023), in nats, the mean over examples.
+    Receivers come in reverse order of computation (the logits, then layer by layer from the last: MLP,
+    values, keys, queries, high heads before low ones), the senders of each from the latest. A removed edge
+    carries the ablation's activation from then on; what is kept carries its value in the run as it has
+    become. A node from which nothing is kept loses its incoming edges untested. The loss is KL to the full
+    model by default (Conmy et al. 2023), in nats, the mean over examples.
 
-    The result is that of the sequential algorithm; only what a removal can reach is computed, for a chain of
-    removals at once (`Pruning`). In float32 it may part from a float64 run where an effect is within rounding
-    of tau. For each size wanted a tau is searched for (`ThresholdSearch`); the circuit is the largest found of
-    at most that size.
+    The result is that of the sequential algorithm: what a removal cannot reach is not computed, and a chain
+    of removals is at once (`Pruning`), but every decision sees the loss that it would see one by one. In
+    float32 a decision may differ where an effect is within rounding of tau. For each size wanted a tau is
+    searched for (`ThresholdSearch`); the circuit is the largest found of at most that size.
     """
 
     name = "acdc"
@@ -48,18 +47,20 @@ class ACDC(Method):
     """Compare the change of the loss by its absolute value, so that edges which hurt are kept too."""
     order: Literal["latest", "earliest"] = "latest"
     """Which senders of a receiver come first."""
+    examples: int = 100
+    """Discovery examples used, the first ones; 0 for all. The time is proportional to them."""
     attempts: int = 6
     """Runs for one size, at most; those made for other sizes help for nothing."""
     tolerance: float = 0.05
     """A size is met by a circuit smaller by at most this share."""
-    chain: int = 16
+    chain: int = 8
     """Removals evaluated at once, at most. It changes the time alone."""
 
     def __post_init__(self) -> None:
         if not self.threshold > 0:
             raise ValueError(f"threshold must be above 0, not {self.threshold:g}")
-        if self.attempts < 1 or self.chain < 1:
-            raise ValueError("attempts and chain must be at least 1")
+        if self.attempts < 1 or self.chain < 1 or self.examples < 0:
+            raise ValueError("attempts and chain must be at least 1, examples at least 0")
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance is a share from 0 to below 1, not {self.tolerance:g}")
 
@@ -70,8 +71,9 @@ class ACDC(Method):
     def discover(self, problem: Problem) -> Discovery:
         """A run at the default tau, then as many as the sizes take."""
         pruning = Pruning(
-            problem, self.candidates(problem), self.objective, self.absolute, self.order == "latest", self.chain
-        )
+            problem, self.candidates(problem), self.objective, self.absolute, self.order == "latest",
+            self.chain, self.examples or problem.n_examples,
+        )  # fmt: skip
         search = ThresholdSearch(pruning, self.threshold, self.attempts, self.tolerance)
         sizes = {size: problem.edges_of_share(size) for size in problem.sizes}
         taus = search.find(list(sizes.values()))

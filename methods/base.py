@@ -86,6 +86,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.clean)
 
+    def first(self, n: int) -> Batch:
+        """The first n examples with their answers."""
+        answers = self.examples < n
+        return Batch(
+            self.clean[:n], self.corrupted[:n], self.lengths[:n], self.examples[answers],
+            self.positions[answers], self.candidates[answers], self.correct[answers],
+        )  # fmt: skip
+
 
 @runtime_checkable
 class Checkpoint(Protocol):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from methods.base import Objective, Problem
+from methods.base import Batch, Objective, Problem
 
 FREE = -torch.inf
 """The effect of an edge that went untested."""
@@ -15,10 +15,10 @@ FREE = -torch.inf
 class Pruning:
     """Passes over the same edges at any number of thresholds.
 
-    What a pass knows is a tensor of *effects*: what removing each edge did to the loss at its turn, NaN where it
-    has not been decided. An edge is removed where the effect is below the threshold. Two thresholds decide
-    alike up to the first effect between them, so a pass begins where it parts from the one that it agrees
-    with longest; and a killed pass goes on from its own effects.
+    What a pass knows is a tensor of *effects*: what removing each edge did to the loss at its turn, NaN
+    where it has not been decided. An edge is removed where the effect is below the threshold. Two
+    thresholds decide alike up to the first effect between them, so a pass begins where it parts from the
+    one that it agrees with longest; and a killed pass goes on from its own effects.
 
     Raises:
         ValueError: the loss is not finite.
@@ -31,10 +31,16 @@ class Pruning:
         objective: Objective,
         absolute: bool = False,
         latest_first: bool = True,
-        chain: int = 16,
+        chain: int = 8,
+        examples: int = 2**62,
     ) -> None:
         self.problem, self.candidates, self.objective = problem, candidates, objective
         self.absolute, self.latest_first, self.chain = absolute, latest_first, chain
+        self.batches: list[Batch] = []
+        for batch in problem.batches:
+            left = examples - sum(map(len, self.batches))
+            self.batches += [batch if len(batch) <= left else batch.first(left)] if left else []
+        self.n_examples = sum(map(len, self.batches))
         self.passes: dict[float, Float[Tensor, "receivers senders"]] = {}
         positions = torch.arange(candidates.numel()).view(candidates.shape).flip(0)
         self._turns = (positions.flip(1) if latest_first else positions).flatten()
@@ -49,7 +55,7 @@ class Pruning:
 
     def run(self, threshold: float, most: float = torch.inf) -> int:
         """How many edges a pass keeps; it is broken off where they get more than `most`."""
-        problem, owners = self.problem, self.problem.graph.owners.bool()
+        owners = self.problem.graph.owners.bool()
         effects = self.passes[threshold] = self._begun(threshold)
         kept = self.kept(threshold)
         n_kept = int((effects >= threshold).sum())
@@ -100,17 +106,17 @@ class Pruning:
         """The mean loss at the kept edges."""
         problem = self.problem
         total = torch.zeros((), dtype=torch.float64)
-        for batch in problem.batches:
+        for batch in self.batches:
             logits = problem.run(batch, kept.to(batch.clean.device, torch.float32))
             total += problem.loss(self.objective, logits, batch).cpu()
-        return self._finite(total / problem.n_examples)
+        return self._finite(total / self.n_examples)
 
     def _losses_without(self, kept: Tensor, row: int, chain: list[int]) -> Float[Tensor, " chain"]:
         problem = self.problem
         total = torch.zeros(len(chain), dtype=torch.float64)
-        for batch in problem.batches:
+        for batch in self.batches:
             total += problem.losses_without(self.objective, batch, kept, row, chain).cpu()
-        return self._finite(total / problem.n_examples)
+        return self._finite(total / self.n_examples)
 
     def _finite(self, losses: Tensor) -> Tensor:
         if not losses.isfinite().all():

@@ -13,15 +13,15 @@ from methods.pruning import FREE, Pruning
 
 LOWEST = 1e-8
 """Below it effects in nats are rounding."""
-FACTOR = 10.0
-"""Step to where no threshold has been tried yet."""
+SLOPE = -0.25
+"""How the log of the count changes with the log of the threshold, where two passes do not tell yet."""
 
 
 class ThresholdSearch:
     """Thresholds whose passes keep about as many edges as wanted, and never more.
 
-    The count is not quite monotone in the threshold and jumps where edges go together, so a size may be missed;
-    the largest circuit found below it is taken then.
+    The count is not quite monotone in the threshold and jumps where edges go together, so a size may be
+    missed; the largest circuit found below it is taken then.
     """
 
     def __init__(self, pruning: Pruning, threshold: float, attempts: int, tolerance: float) -> None:
@@ -47,7 +47,9 @@ class ThresholdSearch:
 
     def best(self, n: int) -> float:
         """The threshold of the largest circuit of at most n edges."""
-        return max((tau for tau, count in self.counts.items() if count <= n), key=lambda t: (self.counts[t], t))
+        return max(
+            (tau for tau, count in self.counts.items() if count <= n), key=lambda t: (self.counts[t], t)
+        )
 
     def circuit(self, tau: float) -> Bool[Tensor, "receivers senders"]:
         """The edges kept at a threshold; all or none of them at an infinite one."""
@@ -75,18 +77,27 @@ class ThresholdSearch:
         return not self.pruning.passes[tau].isnan().any()
 
     def _next(self, n: int) -> float | None:
-        """A threshold between the nearest that keeps more and the nearest that keeps no more; None if done."""
+        """A threshold that should keep a few edges less than n; None where there is none to try.
+
+        Counts are about linear in log against log: between the nearest pass that keeps more and the
+        nearest that keeps no more, or beyond the last two passes on one side.
+        """
         high = self.best(n)
         low = max(tau for tau, count in self.counts.items() if count > n and tau < high)
-        if math.isinf(low) and math.isinf(high):
-            return self.threshold
-        if math.isinf(low):
-            return high / FACTOR if high / FACTOR >= LOWEST else None
-        if math.isinf(high):
-            return low * FACTOR
-        if high / low < 1.001:
+        if high < low * 1.001:
             return None
-        # counts fall about linearly in log against log
-        many, few, goal = (math.log(c + 1) for c in (self.counts[low], self.counts[high], n))
-        share = min(0.9, max(0.1, (many - goal) / (many - few)))
-        return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        finite = sorted(tau for tau in self.counts if math.isfinite(tau))
+        pair = finite[:2] if math.isinf(low) else finite[-2:] if math.isinf(high) else [low, high]
+        nearest = high if math.isinf(low) else low
+        steps = [math.log(self.counts[tau] + 1) for tau in pair]
+        slope = SLOPE
+        if len(pair) == 2 and steps[0] > steps[1]:
+            slope = min(-0.1, (steps[1] - steps[0]) / math.log(pair[1] / pair[0]))
+        goal = n * (1 - self.tolerance / 2) + 1
+        step = (math.log(goal) - math.log(self.counts[nearest] + 1)) / slope
+        step = math.copysign(min(max(abs(step), 0.05), math.log(100)), step)
+        tau = nearest * math.exp(step)
+        if not math.isinf(low) and not math.isinf(high):
+            margin = (high / low) ** 0.1
+            tau = min(high / margin, max(low * margin, tau))
+        return tau if tau >= LOWEST else None

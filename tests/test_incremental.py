@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import get_args
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 
-from bench.ablation import Ablation, Reference, mean_activations
 from bench.architecture import Architecture
-from bench.incremental import IncrementalRun
 from bench.masked_model import MaskedModel
-from tiny_models import INSIDE, LENGTHS, PROMPTS, TRACR, close, random_model
+from tiny_models import TRACR, random_model
 
 DECODERS = {
     "gpt2": Architecture(2, 3, 3, 12, 4, 8, 10, "gelu_new"),
