@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,46 +12,45 @@ from torch import Tensor
 from bench.errors import DamagedFile
 from bench.files import load_tensors, save_tensors
 
+SECONDS_BETWEEN = 20.0
+"""Between two writes; as much work is lost at most."""
+
+Spent = Mapping[str, float | int]
+
 
 class Checkpoint:
-    """Named tensors of a method in one file, with the work that they cost; without a path, nothing is kept.
+    """Named tensors of a method in one file, and what they cost; without a path nothing is kept.
 
-    The file's name carries the job's key, so other code or other options never meet it. What was spent after
-    the last save is spent again, and not charged twice.
+    The file's name carries the job's key, so that other code or other options never meet it.
     """
 
     def __init__(
-        self,
-        path: Path | None = None,
-        spent: Callable[[], Mapping[str, float]] = dict,
-        seconds_between: float = 20.0,
+        self, path: Path | None, spent: Callable[[], Spent], charge: Callable[[Spent], None]
     ) -> None:
-        self.path = path
-        self.spent_before: dict[str, float] = {}
-        """What `spent` said when the file that was loaded was written."""
-        self._spent = spent
-        self._seconds_between = seconds_between
+        self._path = path
+        self._spent, self._charge = spent, charge
         self._saved = time.monotonic()
 
-    def load(self) -> dict[str, Tensor]:
-        """What was saved last; empty at the start, or where the file is damaged."""
-        if self.path is None or not self.path.exists():
+    def load(self) -> Mapping[str, Tensor]:
+        """What was saved last, its cost charged; empty at the start, or where the file is damaged."""
+        if self._path is None or not self._path.exists():
             return {}
         try:
-            tensors, header = load_tensors(self.path)
+            tensors, header = load_tensors(self._path)
         except DamagedFile:
             return {}
-        self.spent_before = dict(header.get("spent", {}))
+        self._charge(header["spent"])
         return tensors
 
     def save(self, tensors: Mapping[str, Tensor]) -> None:
         """Keeps these tensors, unless it did so a few seconds ago."""
-        if self.path is None or time.monotonic() - self._saved < self._seconds_between:
-            return
-        save_tensors(self.path, tensors, {"spent": dict(self._spent())})
-        self._saved = time.monotonic()
+        if self._path is not None and time.monotonic() - self._saved >= SECONDS_BETWEEN:
+            save_tensors(self._path, tensors, {"spent": dict(self._spent())})
+            self._saved = time.monotonic()
 
-    def clear(self) -> None:
-        """Forgets it all, when the job has ended."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+
+def forget(path: Path) -> None:
+    """Removes a checkpoint, when its job has ended, and its folder with the last one."""
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # others are at work there
+        path.parent.rmdir()

@@ -27,7 +27,9 @@ class Declined(Exception):
 
 
 def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
-    """What a method finds, and the seconds it took, `skip` and the caches that it fills among them.
+    """What a method finds, and the seconds it took.
+
+    `skip`, the caches that it fills, and what a killed run spent are among them.
 
     Raises:
         Declined: the method declines the problem.
@@ -36,12 +38,12 @@ def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
     random.seed(problem.seed)
     np.random.seed(problem.seed)
     torch.manual_seed(problem.seed)
-    started = time.perf_counter()
+    problem.started = time.perf_counter()
     reason = method.skip(problem)
     if reason:
         raise Declined(reason)
     found = method.discover(problem)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - problem.started
     return _checked(found, problem.graph), seconds
 
 

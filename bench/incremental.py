@@ -156,9 +156,7 @@ class IncrementalRun:
         x = x[:, :, 0] if self._at is not None else x[:, self._answers[0], self._answers[1]]
         return blocks.logits(self.arch, self.model.weights, x)
 
-    def _read(
-        self, read: Read, touched: int, inputs: Tensor
-    ) -> Float[Tensor, "rows chain*batch pos d_model"]:
+    def _read(self, read: Read, touched: int, inputs: Tensor) -> Float[Tensor, "rows run pos d_model"]:
         n, slots = len(inputs), self._slots
         assert slots is not None
         if read.rows == [touched]:

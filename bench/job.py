@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 from bench.ablation import Ablation
+from bench.checkpoint import forget
 from bench.circuit import Circuit
 from bench.discover import Declined, cut, discover, plain_forward_seconds
 from bench.evaluate import run_circuits
 from bench.experiment import NUMERICS, PROGRAM_TASK, Job
 from bench.masked_model import MaskedModel
+from bench.memory import memory_budget
 from bench.metrics import CURVE_SHARES
 from bench.names import get_method, get_task, params_of, settings_of
 from bench.problem import BenchProblem, make_reference
@@ -37,8 +39,9 @@ def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progr
     many jobs run at a time; above 1, this one has a process of its own.
     """
     torch.set_num_threads(threads)
+    checkpoint = out / "unfinished" / f"{job.stem}.safetensors"
     try:
-        run, circuits = _run(job, n_processes, progress)
+        run, circuits = _run(job, n_processes, checkpoint, progress)
     except Declined as error:
         run, circuits = Run(_record(job, "declined", str(error))), {}
     except TaskError as error:
@@ -51,15 +54,22 @@ def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progr
         circuit.save(out / "circuits" / job.stem / f"{name}.safetensors")
     run = Run({**run.record, "jobs": n_processes}, run.tensors)
     Store(out).save(job.stem, run)
+    if run.record["status"] != "failed":
+        forget(checkpoint)
     return str(run.record["status"])
 
 
-def _run(job: Job, n_processes: int, progress: Progress | None) -> tuple[Run, dict[str, Circuit]]:
+def _run(
+    job: Job, n_processes: int, checkpoint: Path, progress: Progress | None
+) -> tuple[Run, dict[str, Circuit]]:
     data = task_data(job)
     model, measure = data.model, _measure(job)
     reference = partial(make_reference, model, job.ablation, one_length=data.one_length)
     plain = plain_forward_seconds(model, data.discovery)
-    problem = BenchProblem(model, data.discovery, measure, reference, job.sizes, job.seed, progress=progress)
+    problem = BenchProblem(
+        model, data.discovery, measure, reference, job.sizes, job.seed,
+        memory_budget(), progress, checkpoint,
+    )  # fmt: skip
     found, seconds = discover(get_method(job.method), problem)
 
     wanted = cut(model.graph, found, job.sizes)

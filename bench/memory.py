@@ -58,6 +58,13 @@ def step_bytes(
     }
 
 
+def memory_budget() -> int:
+    """Bytes that a method's caches may take: 4 GiB, or a quarter of what is free where that is less."""
+    import psutil
+
+    return min(2**32, int(psutil.virtual_memory().available) // 4)
+
+
 def refuse_too_large(name: str, n_parameters: int, dtype: torch.dtype, device: str) -> None:
     """Refuses a model whose weights do not fit, before they are read: twice in main memory (as read, and
     as laid out for us), once on the device.

@@ -5,6 +5,7 @@ It fulfils `methods.base.Problem` and knows neither the evaluation data nor a tr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -97,7 +98,9 @@ class BenchProblem:
         self.seed = seed
         self.memory_budget = memory_budget
         self.counter = Counter()
-        self.checkpoint = Checkpoint(checkpoint, lambda: asdict(self.counter))
+        self.started = time.perf_counter()
+        """When discovery began, or would have begun if a killed run's time were of this run."""
+        self.checkpoint = Checkpoint(checkpoint, self._spent, self._charge)
         self._measure = measure
         self._make_reference = reference
         self._reference: Reference | None = None
@@ -240,6 +243,15 @@ class BenchProblem:
             self._cached_bytes += tensor.nbytes
             cache[id(batch)] = tensor
         return tensor
+
+    def _spent(self) -> dict[str, float | int]:
+        return {"seconds": time.perf_counter() - self.started, **asdict(self.counter)}
+
+    def _charge(self, spent: Mapping[str, float | int]) -> None:
+        """Takes on the work of a killed run."""
+        self.started -= spent["seconds"]
+        for name in asdict(self.counter):
+            setattr(self.counter, name, getattr(self.counter, name) + int(spent[name]))
 
     def _count(self, batch: Batch) -> None:
         self.counter.forwards += 1
