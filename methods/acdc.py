@@ -47,11 +47,11 @@ class ACDC(Method):
     """Compare the change of the loss by its absolute value, so that edges which hurt are kept too."""
     order: Literal["latest", "earliest"] = "latest"
     """Which senders of a receiver come first."""
-    examples: int = 100
+    examples: int = 64
     """Discovery examples used, the first ones; 0 for all. The time is proportional to them."""
     attempts: int = 6
     """Runs for one size, at most; those made for other sizes help for nothing."""
-    tolerance: float = 0.05
+    tolerance: float = 0.1
     """A size is met by a circuit smaller by at most this share."""
     chain: int = 8
     """Removals evaluated at once, at most. It changes the time alone."""

@@ -37,7 +37,8 @@ class ThresholdSearch:
         self._most = 1.25 * max(sizes, default=0)
         for n in sorted(set(sizes)):
             for _ in range(self.attempts):
-                if self.counts[self.best(n)] >= n * (1 - self.tolerance):
+                enough = min(n * (1 - self.tolerance), self.counts[-math.inf])
+                if self.counts[self.best(n)] >= enough:
                     break
                 tau = self._next(n)
                 if tau is None:

@@ -247,6 +247,16 @@ class Step(Pruning):
         return 80 if tau < 2e-4 else 20
 
 
+def test_all_edges_may_be_fewer_than_wanted() -> None:
+    """Every threshold below 2e-4 keeps them all, and so does none at all."""
+    step = Step()
+    step.candidates = torch.arange(100).view(10, 10) < 80
+    search = ThresholdSearch(step, 1e-5, attempts=6, tolerance=0.05)
+    search.find([90])
+    assert step.tried == [1e-5]
+    assert search.counts[search.best(90)] == 80
+
+
 def test_a_size_may_be_missed() -> None:
     step = Step()
     search = ThresholdSearch(step, 0.01, attempts=6, tolerance=0.05)
@@ -317,7 +327,7 @@ def test_wrong_options_are_refused(option: dict[str, Any]) -> None:
 
 
 def test_screened_is_acdc_on_the_best_edges(gpt2: MaskedModel) -> None:
-    p = problem(gpt2, sizes=(0.05,))
+    p = problem(gpt2, sizes=(0.05, 0.5))
     found = ACDCScreened(share=0.3, threshold=0.01).discover(p)
     scores = EAPIG().discover(problem(gpt2)).scores
     assert scores is not None
@@ -326,6 +336,7 @@ def test_screened_is_acdc_on_the_best_edges(gpt2: MaskedModel) -> None:
     assert found.unaided is not None
     assert found.unaided.equal(slow)
     assert not (found.edges[0.05] & ~screened).any()
+    assert found.edges[0.5].equal(screened), "there are no more"
 
 
 def test_kl_is_precise_where_it_is_small(gpt2: MaskedModel) -> None:

@@ -12,105 +12,13 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 
+import acdc
 import pytest
-import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from setting import ROUNDS, SHAPES, Setting
 
 from bench.circuit import Circuit
-from bench.metrics import CURVE_SHARES
-from bench.models.bridge import masked_model
-from bench.select import edges_of_share, top
-
-
-def gpt2(**config: int) -> PreTrainedModel:
-    return GPT2LMHeadModel(GPT2Config(**config, bos_token_id=0, eos_token_id=0))
-
-
-def smollm2() -> PreTrainedModel:
-    """SmolLM2-135M's shape: 30 layers, 9 heads that share 3 KV heads, gated MLPs, rotary."""
-    config = LlamaConfig(
-        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
-        num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True,
-    )  # fmt: skip
-    return LlamaForCausalLM(config)
-
-
-SHAPES: dict[str, tuple[Callable[[], PreTrainedModel], tuple[int, int]]] = {
-    "S": (partial(gpt2, n_layer=4, n_head=4, n_embd=128, vocab_size=1000, n_positions=64), (32, 16)),
-    "M": (gpt2, (8, 16)),  # GPT-2 small
-    "smollm2": (smollm2, (8, 16)),
-}
-ROUNDS = {"S": 30, "M": 9, "smollm2": 5}
-
-
-@dataclass
-class Setting:
-    """A random model, a batch of prompt pairs, and what the operations need."""
-
-    shape: str
-
-    def __post_init__(self) -> None:
-        torch.manual_seed(0)
-        torch.set_num_threads(1)
-        make, (batch, pos) = SHAPES[self.shape]
-        self.hf = make().eval()
-        self.model = masked_model(self.hf)
-        self.graph = self.model.graph
-        vocabulary = self.hf.config.vocab_size
-        self.clean, self.corrupted = torch.randint(vocabulary, (2, batch, pos))
-        self.mask = 0.01 + 0.98 * torch.rand(self.graph.exists.shape)
-        self.scores = torch.rand(self.graph.exists.shape)
-        self.reference = self.model.senders(self.corrupted)
-        self.weights = torch.randn(batch, pos, vocabulary)  # a scalar loss: a fixed weighting of the logits
-
-    @torch.no_grad()
-    def plain(self) -> torch.Tensor:
-        return self.hf(self.clean).logits
-
-    @torch.no_grad()
-    def masked_forward(self) -> torch.Tensor:
-        return self.model.run(self.clean, self.mask, self.reference)
-
-    def masked_forward_backward(self) -> torch.Tensor | None:
-        mask = self.mask.clone().requires_grad_()
-        self.model.run(self.clean, mask, self.reference).backward(self.weights)
-        return mask.grad
-
-    def eap(self) -> torch.Tensor:
-        reference = self.model.senders(self.corrupted)
-        return self.model.edge_gradients(
-            self.clean, lambda logits: (logits * self.weights).sum(), lambda senders: reference - senders
-        )
-
-    def eap_ig_5(self) -> torch.Tensor:
-        reference, clean = self.model.senders(self.corrupted), self.model.senders(self.clean)
-        total = torch.zeros(self.graph.exists.shape)
-        for k in range(1, 6):
-            inputs = torch.lerp(reference[:1], clean[:1], k / 5)
-            total += self.model.edge_gradients(
-                self.clean,
-                lambda logits: (logits * self.weights).sum(),
-                lambda senders: reference - clean,
-                inputs,
-            )
-        return total / 5
-
-    @torch.no_grad()
-    def evaluate_10_sizes(self) -> list[float]:
-        """KL of ten circuits, 0.1 % to 100 % of edges, cut from random scores."""
-        full = self.model.run(self.clean).log_softmax(-1)
-        reference = self.model.senders(self.corrupted)
-        kls = []
-        for share in CURVE_SHARES:
-            kept = top(self.graph, self.scores, edges_of_share(self.graph, share))
-            effective = Circuit(self.graph, kept).effective("resample").kept.float()
-            logits = self.model.run(self.clean, effective, reference).log_softmax(-1)
-            kls.append(float((full.exp() * (full - logits)).sum(-1).mean()))
-        return kls
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -129,21 +37,50 @@ def test_speed(name: str, setting: Setting, benchmark: BenchmarkFixture) -> None
     for _ in range(2):
         setting.plain()
         operation()
-    plain = []
-
-    def time_plain() -> None:
-        started = time.perf_counter()
-        setting.plain()
-        plain.append(time.perf_counter() - started)
-
-    benchmark.pedantic(operation, setup=time_plain, rounds=rounds)
+    plain: list[float] = []
+    benchmark.pedantic(operation, setup=lambda: time_plain(setting, plain), rounds=rounds)
     ratios = [ours / theirs for ours, theirs in zip(benchmark.stats.stats.data, plain, strict=True)]
+    tell(benchmark, name, setting, statistics.median(ratios), plain)
+
+
+def test_acdc(setting: Setting, benchmark: BenchmarkFixture) -> None:
+    """Per edge of the graph: of a whole pass on S, of twelve receivers on M."""
+    if setting.shape not in acdc.TAUS:
+        pytest.skip("not measured on this shape")
+    plain: list[float] = []
+    if setting.shape == "S":
+        edges = setting.graph.n_edges
+        kept = acdc.whole(setting)
+        benchmark.pedantic(lambda: acdc.whole(setting), setup=lambda: time_plain(setting, plain), rounds=5)
+        seconds = statistics.median(benchmark.stats.stats.data)
+    else:
+        kept = Circuit.load(acdc.FULL.with_suffix(".safetensors")).kept
+        measured = benchmark.pedantic(
+            lambda: acdc.some_rows(setting, kept, 12, lambda: time_plain(setting, plain)), rounds=1
+        )
+        seconds, edges = measured
+    ratio = seconds / statistics.median(plain) / edges
+    tell(benchmark, "acdc_per_edge", setting, ratio, plain, edges=edges, edges_kept=int(kept.sum()))
+
+
+def time_plain(setting: Setting, plain: list[float]) -> None:
+    """A plain forward, to divide by."""
+    started = time.perf_counter()
+    setting.plain()
+    plain.append(time.perf_counter() - started)
+
+
+def tell(
+    benchmark: BenchmarkFixture, name: str, setting: Setting, ratio: float, plain: list[float], **more: int
+) -> None:
+    """What `collect.py` takes."""
     benchmark.extra_info.update(
         name=name,
         shape=setting.shape,
-        ratio=round(statistics.median(ratios), 3),
+        ratio=round(ratio, 3),
         seconds=statistics.median(benchmark.stats.stats.data),
         plain_seconds=statistics.median(plain),
         hf_attention=setting.hf.config._attn_implementation,
         peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        **more,
     )
