@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 leaderboard: install
-	$(BIN)/circuitmark run --config configs/default.yaml --out results
+	$(BIN)/circuitmark run --config configs/default.yaml -j 2 --out results
 	$(BIN)/circuitmark verify-tracr -j 2 --out results
 
 # Every program's truth is proved; methods run on the two of the Edge Pruning paper.

@@ -32,8 +32,8 @@ DISCOVERY_PAIRS = 256
 SEED = 1
 """Of the pairs drawn and of a method's randomness; the truth draws its pairs with another."""
 
-ENGINE = ("ablation", "architecture", "blocks", "discover", "graph", "masked_model", "masked_stream",
-          "models/tracr", "problem", "streams")  # fmt: skip
+ENGINE = ("ablation", "architecture", "blocks", "discover", "graph", "incremental", "masked_model",
+          "masked_stream", "models/tracr", "plan", "problem", "streams")  # fmt: skip
 """Files of `bench` on which it depends what a method finds."""
 
 Row = dict[str, Any]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from methods.pruning import FREE, Pruning
 
-LOWEST = 1e-8
+LOWEST = 1e-7
 """Below it effects in nats are rounding."""
 SLOPE = -0.25
 """How the log of the count changes with the log of the threshold, where two passes do not tell yet."""
@@ -36,11 +36,11 @@ class ThresholdSearch:
         self._try(self.threshold)
         self._most = 1.25 * max(sizes, default=0)
         for n in sorted(set(sizes)):
-            for _ in range(self.attempts):
+            for attempt in range(self.attempts):
                 enough = min(n * (1 - self.tolerance), self.counts[-math.inf])
                 if self.counts[self.best(n)] >= enough:
                     break
-                tau = self._next(n)
+                tau = self._next(n, attempt)
                 if tau is None:
                     break
                 self._try(tau)
@@ -77,11 +77,11 @@ class ThresholdSearch:
     def _whole(self, tau: float) -> bool:
         return not self.pruning.passes[tau].isnan().any()
 
-    def _next(self, n: int) -> float | None:
+    def _next(self, n: int, attempt: int) -> float | None:
         """A threshold that should keep a few edges less than n; None where there is none to try.
 
         Counts are about linear in log against log: between the nearest pass that keeps more and the
-        nearest that keeps no more, or beyond the last two passes on one side.
+        nearest that keeps no more, or beyond the last two passes on one side, in ever bolder steps.
         """
         high = self.best(n)
         low = max(tau for tau, count in self.counts.items() if count > n and tau < high)
@@ -96,9 +96,13 @@ class ThresholdSearch:
             slope = min(-0.1, (steps[1] - steps[0]) / math.log(pair[1] / pair[0]))
         goal = n * (1 - self.tolerance / 2) + 1
         step = (math.log(goal) - math.log(self.counts[nearest] + 1)) / slope
-        step = math.copysign(min(max(abs(step), 0.05), math.log(100)), step)
-        tau = nearest * math.exp(step)
-        if not math.isinf(low) and not math.isinf(high):
-            margin = (high / low) ** 0.1
-            tau = min(high / margin, max(low * margin, tau))
+        if math.isinf(low) or math.isinf(high):
+            # a pass that keeps too many costs most: steps begin small, and grow where they do not suffice
+            least, most = max(0.05, attempt * math.log(2)), (attempt + 1) * math.log(4)
+            step = math.copysign(min(max(abs(step), least), most), step)
+            return self._allowed(nearest * math.exp(step))
+        margin = (high / low) ** 0.1
+        return self._allowed(min(high / margin, max(low * margin, nearest * math.exp(step))))
+
+    def _allowed(self, tau: float) -> float | None:
         return tau if tau >= LOWEST else None
