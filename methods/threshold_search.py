@@ -78,31 +78,43 @@ class ThresholdSearch:
         return not self.pruning.passes[tau].isnan().any()
 
     def _next(self, n: int, attempt: int) -> float | None:
-        """A threshold that should keep a few edges less than n; None where there is none to try.
-
-        Counts are about linear in log against log: between the nearest pass that keeps more and the
-        nearest that keeps no more, or beyond the last two passes on one side, in ever bolder steps.
-        """
+        """A threshold that should keep a few edges less than n; None where there is none to try."""
         high = self.best(n)
         low = max(tau for tau, count in self.counts.items() if count > n and tau < high)
         if high < low * 1.001:
             return None
-        finite = sorted(tau for tau in self.counts if math.isfinite(tau))
-        pair = finite[:2] if math.isinf(low) else finite[-2:] if math.isinf(high) else [low, high]
-        nearest = high if math.isinf(low) else low
-        steps = [math.log(self.counts[tau] + 1) for tau in pair]
-        slope = SLOPE
-        if len(pair) == 2 and steps[0] > steps[1]:
-            slope = min(-0.1, (steps[1] - steps[0]) / math.log(pair[1] / pair[0]))
-        goal = n * (1 - self.tolerance / 2) + 1
-        step = (math.log(goal) - math.log(self.counts[nearest] + 1)) / slope
+        goal = n * (1 - self.tolerance / 2)
         if math.isinf(low) or math.isinf(high):
-            # a pass that keeps too many costs most: steps begin small, and grow where they do not suffice
-            least, most = max(0.05, attempt * math.log(2)), (attempt + 1) * math.log(4)
-            step = math.copysign(min(max(abs(step), least), most), step)
-            return self._allowed(nearest * math.exp(step))
-        margin = (high / low) ** 0.1
-        return self._allowed(min(high / margin, max(low * margin, nearest * math.exp(step))))
-
-    def _allowed(self, tau: float) -> float | None:
+            tau = self._beyond(low if math.isinf(high) else high, goal, attempt)
+        else:
+            tau = self._inside(low, high, goal)
         return tau if tau >= LOWEST else None
+
+    def _inside(self, low: float, high: float, goal: float) -> float:
+        """Between a pass that keeps more and one that keeps too few."""
+        if self.counts[low] < 1.5 * goal and self._whole(low):
+            # the pass that keeps a few more says itself which of them would go first
+            effects = self.pruning.passes[low]
+            tau = float(effects[effects >= low].sort(descending=True).values[max(0, int(goal) - 1)])
+            if low < tau < high:
+                return tau
+        step = (math.log(goal + 1) - math.log(self.counts[low] + 1)) / self._slope(low, high)
+        margin = math.exp(0.1 * math.log(high / low))
+        return min(high / margin, max(low * margin, low * math.exp(step)))
+
+    def _beyond(self, nearest: float, goal: float, attempt: int) -> float:
+        """Further than all passes, by the slope of the last two."""
+        finite = sorted(tau for tau in self.counts if math.isfinite(tau))
+        pair = finite[:2] if self.counts[nearest] < goal else finite[-2:]
+        slope = self._slope(*pair) if len(pair) == 2 else SLOPE
+        step = (math.log(goal + 1) - math.log(self.counts[nearest] + 1)) / slope
+        # a pass that keeps too many costs most: steps begin small, and grow where they do not suffice
+        least, most = max(0.05, attempt * math.log(4)), (attempt + 1) * math.log(4)
+        return nearest * math.exp(math.copysign(min(max(abs(step), least), most), step))
+
+    def _slope(self, low: float, high: float) -> float:
+        """Counts are about linear in log against log."""
+        steps = [math.log(self.counts[tau] + 1) for tau in (low, high)]
+        if steps[0] <= steps[1]:
+            return SLOPE
+        return min(-0.1, (steps[1] - steps[0]) / math.log(high / low))
