@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bench.errors import DamagedFile
+from bench.errors import DamagedFile, UnwritableFolder
 from bench.files import load_tensors, save_tensors
 
 SECONDS_BETWEEN = 20.0
@@ -21,7 +21,7 @@ Spent = Mapping[str, float | int]
 class Checkpoint:
     """Named tensors of a method in one file, and what they cost; without a path nothing is kept.
 
-    The file's name carries the job's key, so that other code or other options never meet it.
+    The file's name carries the job's key, so that other methods, options or `NUMERICS` never meet it.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Checkpoint:
         self._path = path
         self._spent, self._charge = spent, charge
         self._saved = time.monotonic()
+        self._charged = False
 
     def load(self) -> Mapping[str, Tensor]:
         """What was saved last, its cost charged; empty at the start, or where the file is damaged."""
@@ -39,13 +40,19 @@ class Checkpoint:
             tensors, header = load_tensors(self._path)
         except DamagedFile:
             return {}
-        self._charge(header["spent"])
+        if not self._charged:
+            self._charge(header["spent"])
+            self._charged = True
         return tensors
 
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        """Keeps these tensors, unless it did so a few seconds ago."""
+    def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Keeps what `tensors` gives, unless it did so a few seconds ago.
+
+        Where nothing can be written the run goes on without: a checkpoint is a convenience.
+        """
         if self._path is not None and time.monotonic() - self._saved >= SECONDS_BETWEEN:
-            save_tensors(self._path, tensors, {"spent": dict(self._spent())})
+            with contextlib.suppress(UnwritableFolder):
+                save_tensors(self._path, tensors(), {"spent": dict(self._spent())})
             self._saved = time.monotonic()
 
 

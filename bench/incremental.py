@@ -58,8 +58,11 @@ class IncrementalRun:
 
     @property
     def nbytes(self) -> int:
-        """Bytes kept between chains."""
-        return self._delta.nbytes + self._delta_at.nbytes + self._bases.nbytes
+        """Bytes that it holds between chains."""
+        held = [self._delta, self._delta_at, self._bases, *self._memory.values(), *self._projected.values()]
+        for stage in self._plan.stages if self._plan else ():
+            held += [read.constant for read in stage.reads] + [port.still for port in stage.ports]
+        return sum(tensor.nbytes for tensor in held)
 
     @torch.no_grad()
     def without(

@@ -68,7 +68,7 @@ def _run(
     plain = plain_forward_seconds(model, data.discovery)
     problem = BenchProblem(
         model, data.discovery, measure, reference, job.sizes, job.seed,
-        memory_budget(), progress, checkpoint,
+        memory_budget(model.device), progress, checkpoint,
     )  # fmt: skip
     found, seconds = discover(get_method(job.method), problem)
 

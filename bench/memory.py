@@ -58,10 +58,12 @@ def step_bytes(
     }
 
 
-def memory_budget() -> int:
+def memory_budget(device: torch.device) -> int:
     """Bytes that a method's caches may take: 4 GiB, or a quarter of what is free where that is less."""
     import psutil
 
+    if device.type == "cuda":
+        return min(2**32, torch.cuda.mem_get_info(device)[0] // 4)
     return min(2**32, int(psutil.virtual_memory().available) // 4)
 
 

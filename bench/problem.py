@@ -108,6 +108,7 @@ class BenchProblem:
         self._clean: dict[int, Tensor] = {}
         self._emptied: dict[int, Tensor] = {}
         self._references: dict[int, Tensor] = {}
+        self._held: dict[int, Batch] = {}
         self._incremental_runs: dict[int, IncrementalRun] = {}
         self._cached_bytes = 0
 
@@ -147,16 +148,16 @@ class BenchProblem:
         return reference
 
     def loss(self, objective: Objective, logits: Tensor, batch: Batch) -> Tensor:
+        # half precision has too few bits for sums
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        logits = logits.to(wide)
         if objective == "kl":
-            full = self.clean(batch)
+            full = self.clean(batch).to(wide)
             if logits.shape[-1] == 1:
                 return (logits - full).square().sum((-2, -1))
-            full = full.log_softmax(-1)
-            ratio = full - logits.log_softmax(-1)
-            # sum p log(p/q) and sum q - sum p = 0: no term is negative, so small sums outlast rounding
-            return (full.exp() * (ratio + torch.expm1(-ratio))).sum((-2, -1))
+            return _kl(full.log_softmax(-1), logits.log_softmax(-1)).sum((-2, -1))
         if self._measure == "output_diff":
-            return -(logits * (self.clean(batch) - self._empty(batch))).sum((-2, -1))
+            return -(logits * (self.clean(batch) - self._empty(batch)).to(wide)).sum((-2, -1))
         measure = {"logit_diff": logit_diff, "prob_diff": prob_diff}[self._measure]
         candidates = logits.gather(-1, batch.candidates.expand(*logits.shape[:-1], -1))
         return -measure(candidates, logits.logsumexp(-1), batch.correct).sum(-1)
@@ -166,27 +167,28 @@ class BenchProblem:
         self, objective: Objective, batch: Batch, edges: Tensor, row: int, columns: Sequence[int]
     ) -> Tensor:
         run = self._incremental(batch, edges)
-        longest = run.variants_within(row, self.memory_budget // 8)
-        losses = []
+        longest = run.variants_within(row, self.memory_budget // (8 * len(self.batches)))
+        losses = [self.clean(batch).new_zeros(0)]
         for done in range(0, len(columns), longest):
             logits = run.without(row, columns[: done + longest], done)
             losses.append(self.loss(objective, logits, batch))
         self.counter.forwards += len(columns)
         self.counter.tokens += len(columns) * batch.clean.numel()
+        if self._cached_bytes + sum(r.nbytes for r in self._incremental_runs.values()) > self.memory_budget:
+            del self._incremental_runs[id(batch)]
         return torch.cat(losses)
 
     def _incremental(self, batch: Batch, edges: Tensor) -> IncrementalRun:
         """A run that stands at these edges: the one at hand, moved on, where that is less work."""
         run = self._incremental_runs.get(id(batch))
         if run is None or not run.shrink(edges):
-            if run is not None:
-                self._cached_bytes -= self._incremental_runs.pop(id(batch)).nbytes
+            run = self._incremental_runs.pop(id(batch), None)
+            del run  # its memory, before more is taken
             self._count(batch)
-            answers = (batch.examples, batch.positions)
-            run = IncrementalRun(self.model, batch.clean, edges, self._ablated(batch), answers, batch.lengths)
-            if self._cached_bytes + run.nbytes <= self.memory_budget:
-                self._cached_bytes += run.nbytes
-                self._incremental_runs[id(batch)] = run
+            reference, answers = self._ablated(batch), (batch.examples, batch.positions)
+            run = IncrementalRun(self.model, batch.clean, edges, reference, answers, batch.lengths)
+            self._hold(batch)
+            self._incremental_runs[id(batch)] = run
         return run
 
     def edge_gradients(
@@ -241,8 +243,13 @@ class BenchProblem:
         """Caches what was computed for a batch, while all that is cached fits into the budget."""
         if self._cached_bytes + tensor.nbytes <= self.memory_budget:
             self._cached_bytes += tensor.nbytes
+            self._hold(batch)
             cache[id(batch)] = tensor
         return tensor
+
+    def _hold(self, batch: Batch) -> None:
+        """Keeps a batch that something is cached for, so that no other gets its id."""
+        self._held[id(batch)] = batch
 
     def _spent(self) -> dict[str, float | int]:
         return {"seconds": time.perf_counter() - self.started, **asdict(self.counter)}
@@ -259,3 +266,18 @@ class BenchProblem:
 
     def _count_backward(self, grad: Tensor) -> None:
         self.counter.backwards += 1
+
+
+def _kl(
+    log_p: Float[Tensor, "*any vocab"], log_q: Float[Tensor, "*many vocab"]
+) -> Float[Tensor, "*many vocab"]:
+    """Terms of KL(p || q), none of them negative.
+
+    p log(p/q) + q - p sums to the same, since p and q both sum to 1, and where p and q are near it is
+    p (r + exp(-r) - 1) with r = log(p/q): of second order, so that a small KL outlasts the rounding of r.
+    """
+    ratio = log_p - log_q
+    far = ratio < -10  # where the exponential would overflow
+    near = ratio.masked_fill(far, 0.0)
+    p = log_p.exp()
+    return torch.where(far, p * ratio + log_q.exp() - p, p * (near + torch.expm1(-near)))

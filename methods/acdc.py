@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +25,9 @@ class ACDC(Method):
     model by default (Conmy et al. 2023), in nats, the mean over examples.
 
     The result is that of the sequential algorithm: what a removal cannot reach is not computed, and a chain
-    of removals is at once (`Pruning`), but every decision sees the loss that it would see one by one. In
-    float32 a decision may differ where an effect is within rounding of tau. For each size wanted a tau is
+    of removals is at once (`Pruning`), but every decision sees the loss that it would see one by one. A
+    decision may differ where an effect is within rounding of tau: some 1e-7 in float32; bfloat16 is too
+    coarse for taus below about 0.01. For each size wanted a tau is
     searched for (`ThresholdSearch`); the circuit is the largest found of at most that size.
     """
 
@@ -57,8 +59,8 @@ class ACDC(Method):
     """Removals evaluated at once, at most. It changes the time alone."""
 
     def __post_init__(self) -> None:
-        if not self.threshold > 0:
-            raise ValueError(f"threshold must be above 0, not {self.threshold:g}")
+        if not 0 < self.threshold < math.inf:
+            raise ValueError(f"threshold must be above 0 and finite, not {self.threshold:g}")
         if self.attempts < 1 or self.chain < 1 or self.examples < 0:
             raise ValueError("attempts and chain must be at least 1, examples at least 0")
         if not 0 <= self.tolerance < 1:

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -102,8 +102,8 @@ class Checkpoint(Protocol):
     def load(self) -> Mapping[str, Tensor]:
         """What was saved last; empty at the start."""
 
-    def save(self, tensors: Mapping[str, Tensor]) -> None:
-        """Keeps these. May be called often: it writes every few seconds at most."""
+    def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Keeps what `tensors` gives. May be called often: it asks and writes every few seconds at most."""
 
 
 @runtime_checkable

@@ -47,6 +47,7 @@ class Pruning:
         """Flat positions of the matrix in the order in which edges are decided."""
         saved = problem.checkpoint.load()
         if saved:
+            self.candidates = saved["candidates"]
             self.passes = dict(zip(saved["thresholds"].tolist(), saved["effects"], strict=True))
 
     def kept(self, threshold: float) -> Bool[Tensor, "receivers senders"]:
@@ -127,9 +128,11 @@ class Pruning:
         decided = self.candidates.sum() - effects.isnan().sum()
         note = f"tau {threshold:.2g}: {n_kept} edges kept"
         self.problem.progress(int(decided), int(self.candidates.sum()), note)
-        self.problem.checkpoint.save(
-            {
-                "thresholds": torch.tensor(list(self.passes), dtype=torch.float64),
-                "effects": torch.stack(list(self.passes.values())),
-            }
-        )
+        self.problem.checkpoint.save(self._state)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {
+            "candidates": self.candidates,
+            "thresholds": torch.tensor(list(self.passes), dtype=torch.float64),
+            "effects": torch.stack(list(self.passes.values())),
+        }

@@ -62,14 +62,16 @@ class ThresholdSearch:
         """About the highest threshold at which each edge is still kept.
 
         It is the effect in the highest pass that keeps the edge, cut off at the next threshold tried; for an
-        edge that none keeps, in the lowest pass of all; 0 where it went untested.
+        edge that none keeps, in the lowest pass of all; 0 where it went untested there, and below all others
+        where it was no candidate.
         """
         taus = sorted(tau for tau in self.counts if math.isfinite(tau) and self._whole(tau))
         passes = self.pruning.passes
         scores = torch.where(passes[taus[0]] == FREE, 0.0, passes[taus[0]]).clamp(max=taus[0])
         for tau, above in zip(taus, [*taus[1:], math.inf], strict=True):
             scores = torch.where(passes[tau] >= tau, passes[tau].clamp(max=above), scores)
-        return scores
+        least = scores[self.pruning.candidates].min()
+        return torch.where(self.pruning.candidates, scores, least - 1e-9)
 
     def _try(self, tau: float) -> None:
         self.counts[tau] = self.pruning.run(tau, self._most)
@@ -79,7 +81,8 @@ class ThresholdSearch:
 
     def _next(self, n: int, attempt: int) -> float | None:
         """A threshold that should keep a few edges less than n; None where there is none to try."""
-        high = self.best(n)
+        most = self.counts[self.best(n)]
+        high = min(tau for tau, count in self.counts.items() if count == most)
         low = max(tau for tau, count in self.counts.items() if count > n and tau < high)
         if high < low * 1.001:
             return None
@@ -88,7 +91,8 @@ class ThresholdSearch:
             tau = self._beyond(low if math.isinf(high) else high, goal, attempt)
         else:
             tau = self._inside(low, high, goal)
-        return tau if tau >= LOWEST else None
+        tau = max(tau, LOWEST)
+        return None if tau in self.counts else tau
 
     def _inside(self, low: float, high: float, goal: float) -> float:
         """Between a pass that keeps more and one that keeps too few."""
@@ -96,7 +100,7 @@ class ThresholdSearch:
             # the pass that keeps a few more says itself which of them would go first
             effects = self.pruning.passes[low]
             tau = float(effects[effects >= low].sort(descending=True).values[max(0, int(goal) - 1)])
-            if low < tau < high:
+            if low < tau < high and tau not in self.counts:
                 return tau
         step = (math.log(goal + 1) - math.log(self.counts[low] + 1)) / self._slope(low, high)
         margin = math.exp(0.1 * math.log(high / low))

@@ -232,10 +232,25 @@ def test_scores_rank_by_the_highest_threshold_survived(gpt2: MaskedModel) -> Non
     assert top(p.graph, scores, int(highest.sum())).equal(highest)
 
 
+def test_a_default_that_keeps_nothing_is_no_dead_end(gpt2: MaskedModel) -> None:
+    found = ACDC(threshold=50.0).discover(problem(gpt2, sizes=(0.1, 0.5)))
+    assert found.unaided is not None
+    assert not found.unaided.any()
+    assert 0 < found.edges[0.1].sum() < found.edges[0.5].sum()
+
+
+def test_thresholds_beyond_which_nothing_is_kept_are_not_tried_again() -> None:
+    step = Step(few=0)
+    search = ThresholdSearch(step, 1e-3, attempts=6, tolerance=0.05)
+    search.find([50])
+    assert max(step.tried) == 1e-3
+
+
 class Step(Pruning):
     """A pass whose count jumps: nothing hits the size in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, few: int = 20) -> None:
+        self.few = few
         self.candidates = torch.ones(10, 10, dtype=torch.bool)
         self.passes: dict[float, Tensor] = {}
         self.tried: list[float] = []
@@ -243,8 +258,9 @@ class Step(Pruning):
     def run(self, threshold: float, most: float = math.inf) -> int:
         tau = threshold
         self.tried.append(tau)
-        self.passes[tau] = torch.where(torch.arange(100).view(10, 10) < (80 if tau < 2e-4 else 20), 1.0, 0.0)
-        return 80 if tau < 2e-4 else 20
+        n = 80 if tau < 2e-4 else self.few
+        self.passes[tau] = torch.where(torch.arange(100).view(10, 10) < n, 1.0, 0.0)
+        return n
 
 
 def test_all_edges_may_be_fewer_than_wanted() -> None:
@@ -352,6 +368,21 @@ def test_kl_is_precise_where_it_is_small(gpt2: MaskedModel) -> None:
     assert ours.shape == (3,)
     torch.testing.assert_close(ours.double(), exact, rtol=0.01, atol=1e-11)
     assert (ours[0] == p.loss("kl", near[0], batch)).all()
+
+
+def test_kl_is_finite_where_the_full_model_is_certain(gpt2: MaskedModel) -> None:
+    """A token that the full model excludes and a circuit expects: its share of the KL is all of q."""
+    p = problem(gpt2.to(dtype=torch.float32))
+    (batch,) = p.batches
+    certain = torch.zeros_like(p.clean(batch))
+    certain[:, 0] = 200.0
+    p._clean[id(batch)] = certain
+    flat = torch.zeros_like(certain).requires_grad_()
+    kl = p.loss("kl", flat, batch)
+    assert float(kl) == pytest.approx(len(batch) * math.log(certain.shape[1]), rel=1e-5)
+    kl.backward()
+    assert flat.grad is not None
+    assert flat.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("objective", ["kl", "difference"])
