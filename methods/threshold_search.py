@@ -71,7 +71,7 @@ class ThresholdSearch:
         for tau, above in zip(taus, [*taus[1:], math.inf], strict=True):
             scores = torch.where(passes[tau] >= tau, passes[tau].clamp(max=above), scores)
         least = scores[self.pruning.candidates].min()
-        return torch.where(self.pruning.candidates, scores, least - 1e-9)
+        return torch.where(self.pruning.candidates, scores, least - 1.0)
 
     def _try(self, tau: float) -> None:
         self.counts[tau] = self.pruning.run(tau, self._most)
