@@ -555,8 +555,12 @@ def test_methods_run_and_their_circuits_have_the_sizes_wanted(subject: Case, met
     circuits = cut(graph, found, sizes)
     (batch,) = p.batches
     for size, circuit in circuits.items():
-        if found.scores is not None or method == "random_edges":
-            assert len(circuit) == edges_of_share(graph, size)
+        wanted = edges_of_share(graph, size)
+        if "acdc" in method:  # counts jump from threshold to threshold
+            assert len(circuit) <= wanted
+            assert len(circuit) or size < max(sizes)
+        elif found.scores is not None or method == "random_edges":
+            assert len(circuit) == wanted
         if method == "random_edges":
             assert circuit.effective("resample") == circuit
         edges = circuit.kept.double()
