@@ -182,8 +182,8 @@ class BenchProblem:
         """A run that stands at these edges: the one at hand, moved on, where that is less work."""
         run = self._incremental_runs.get(id(batch))
         if run is None or not run.shrink(edges):
-            run = self._incremental_runs.pop(id(batch), None)
-            del run  # its memory, before more is taken
+            run = None
+            self._incremental_runs.pop(id(batch), None)  # its memory goes before more is taken
             self._count(batch)
             reference, answers = self._ablated(batch), (batch.examples, batch.positions)
             run = IncrementalRun(self.model, batch.clean, edges, reference, answers, batch.lengths)

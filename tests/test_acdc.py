@@ -176,14 +176,13 @@ def test_a_pass_is_broken_off(gpt2: MaskedModel) -> None:
 
 
 def test_only_the_first_examples_are_used(gpt2: MaskedModel) -> None:
-    from bench.problem import make_batches
-    from problems import random_examples
-
-    few = random_examples(4)
     p = problem(gpt2)
     (batch,) = p.batches
-    assert batch.clean[:4].equal(make_batches(gpt2, few)[0].clean) or len(batch) == 6
-    alone = BenchProblem(gpt2, [batch.first(4)], "logit_diff", lambda b: make_reference(
+    few = batch.first(4)
+    assert few.clean.equal(batch.clean[:4])
+    assert few.examples.equal(torch.arange(4))
+    assert few.correct.equal(batch.correct[:4])
+    alone = BenchProblem(gpt2, [few], "logit_diff", lambda b: make_reference(
         gpt2, "resample", b, True), (0.1,), 0)  # fmt: skip
     wanted, fast = pruning(alone), pruning(p, examples=4)
     assert wanted.run(0.03) == fast.run(0.03)

@@ -556,7 +556,7 @@ def test_methods_run_and_their_circuits_have_the_sizes_wanted(subject: Case, met
     (batch,) = p.batches
     for size, circuit in circuits.items():
         wanted = edges_of_share(graph, size)
-        if "acdc" in method:  # counts jump from threshold to threshold
+        if "threshold" in found.trace:  # counts jump from threshold to threshold
             assert len(circuit) <= wanted
             assert len(circuit) or size < max(sizes)
         elif found.scores is not None or method == "random_edges":

@@ -41,11 +41,13 @@ def test_a_job_that_raises_stops_the_others(fresh: bool) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
 def test_an_interrupt_stops_all(tmp_path: Path) -> None:
     """Ctrl-C reaches the whole group: the parent ends, nothing is printed but its own last word."""
-    script = tmp_path / "script.py"
+    script, begun = tmp_path / "script.py", tmp_path / "begun"
+    begun.mkdir()
+    job = f"(__import__('pathlib').Path({str(begun)!r}, str({PID})).touch(), {SLEEP})"
     script.write_text(
         "from bench.executors import run_in_processes\n"
         "if __name__ == '__main__':\n"
-        f"    try:\n        list(run_in_processes([{SLEEP!r}] * 4, eval, 2))\n"
+        f"    try:\n        list(run_in_processes([{job!r}] * 4, eval, 2))\n"
         "    except KeyboardInterrupt:\n        print('stopped')\n"
     )
     root = str(Path(__file__).parent.parent)
@@ -53,7 +55,9 @@ def test_an_interrupt_stops_all(tmp_path: Path) -> None:
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, env={**os.environ, "PYTHONPATH": root},
     )  # fmt: skip
-    time.sleep(6)
+    deadline = time.monotonic() + 60
+    while len(list(begun.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=40)
     assert (out, process.returncode) == ("stopped\n", 0)
