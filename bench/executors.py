@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -49,12 +49,13 @@ def run_in_processes(
             f"{open_jobs[0]} among them: try a smaller -j; what was finished is kept"
         ) from error
     finally:
-        for future in futures:
-            future.cancel()
-        if not all(future.done() for future in futures):  # interrupted, or a job raised: stop the others
+        # Interrupted, or a job raised: a pool whose process dies ends all that waits. Cancelled jobs among
+        # those would be its undoing, so none is cancelled here.
+        while wait(futures, timeout=0).not_done:
             for process in multiprocessing.active_children():
                 process.terminate()
-        pool.shutdown(wait=True)
+            wait(futures, timeout=0.1)
+        pool.shutdown()
 
 
 def _leave_interrupts() -> None:

@@ -86,11 +86,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.clean)
 
-    def first(self, n: int) -> Batch:
-        """The first n examples with their answers."""
-        answers = self.examples < n
+    def part(self, start: int, stop: int) -> Batch:
+        """Some of the examples with their answers."""
+        answers = (self.examples >= start) & (self.examples < stop)
+        some = slice(start, stop)
         return Batch(
-            self.clean[:n], self.corrupted[:n], self.lengths[:n], self.examples[answers],
+            self.clean[some], self.corrupted[some], self.lengths[some], self.examples[answers] - start,
             self.positions[answers], self.candidates[answers], self.correct[answers],
         )  # fmt: skip
 

@@ -39,7 +39,7 @@ class Pruning:
         self.batches: list[Batch] = []
         for batch in problem.batches:
             left = examples - sum(map(len, self.batches))
-            self.batches += [batch if len(batch) <= left else batch.first(left)] if left else []
+            self.batches += [batch if len(batch) <= left else batch.part(0, left)] if left else []
         self.n_examples = sum(map(len, self.batches))
         self.passes: dict[float, Float[Tensor, "receivers senders"]] = {}
         positions = torch.arange(candidates.numel()).view(candidates.shape).flip(0)

@@ -178,7 +178,7 @@ def test_a_pass_is_broken_off(gpt2: MaskedModel) -> None:
 def test_only_the_first_examples_are_used(gpt2: MaskedModel) -> None:
     p = problem(gpt2)
     (batch,) = p.batches
-    few = batch.first(4)
+    few = batch.part(0, 4)
     assert few.clean.equal(batch.clean[:4])
     assert few.examples.equal(torch.arange(4))
     assert few.correct.equal(batch.correct[:4])
