@@ -1,0 +1,71 @@
+"""The number of edges that a training aims at, as it falls from all of them through the sizes wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+NEAR = 0.02
+"""A size is reached when the edges expected to be open are that near to it, as a share."""
+PATIENCE = 10
+"""A size is not reached after so many times the steps that it is held for."""
+
+
+class Descent:
+    """Falls by a half in every `halving` steps; at each size rests for `hold` steps, and until it is met."""
+
+    def __init__(self, n_edges: int, sizes: Iterable[int], halving: int, hold: int) -> None:
+        self.sizes = sorted((n for n in set(sizes) if 0 < n < n_edges), reverse=True)
+        above = [n_edges, *self.sizes]
+        self._falls = [math.ceil(halving * math.log2(a / n)) for a, n in zip(above, self.sizes, strict=False)]
+        self._above, self._hold = above, hold
+        self._stage, self._done = 0, 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether all sizes have been reached."""
+        return self._stage == len(self.sizes)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Steps done, and all of them; without those of longer rests."""
+        all_steps = [fall + self._hold for fall in self._falls]
+        within = min(self._done, all_steps[self._stage]) if not self.ended else 0
+        return sum(all_steps[: self._stage]) + within, sum(all_steps)
+
+    @property
+    def target(self) -> float:
+        """Edges to aim at in the next step."""
+        above, n = self._above[self._stage], self.sizes[self._stage]
+        fall = self._falls[self._stage]
+        share = min(1.0, (self._done + 1) / fall) if fall else 1.0
+        return above * math.exp(share * math.log(n / above))
+
+    def advance(self, n_open: float) -> int | None:
+        """Takes note of a step after which so many edges were open; gives the size that it ended.
+
+        Raises:
+            ValueError: a size is not reached.
+        """
+        self._done += 1
+        n, rested = self.sizes[self._stage], self._done - self._falls[self._stage]
+        if rested >= self._hold and abs(n_open / n - 1) <= NEAR:
+            self._stage, self._done = self._stage + 1, 0
+            return n
+        if rested >= PATIENCE * self._hold:
+            raise ValueError(
+                f"a circuit of {n} edges was not reached: {n_open:.1f} are open after {rested} steps at "
+                "that target: try a larger hold or halving, or a higher rate"
+            )
+        return None
+
+    def state(self) -> Tensor:
+        """Where it stands, as two numbers."""
+        return torch.tensor([self._stage, self._done])
+
+    def restore(self, state: Tensor) -> None:
+        """Stands where `state` was taken."""
+        self._stage, self._done = state.tolist()

@@ -1,0 +1,38 @@
+"""What a training went through, thinned out for the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class TrainingCurves:
+    """Named series over the steps of a training; each point is the mean of `every` steps."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self._rows: list[Mapping[str, float]] = []
+        self._points: dict[str, list[float]] = {}
+
+    def add(self, step: int, **values: float) -> None:
+        """Takes note of a step."""
+        self._rows.append({"step": step, **values})
+        if len(self._rows) == self.every:
+            for name in self._rows[0]:
+                mean = sum(row[name] for row in self._rows) / self.every
+                self._points.setdefault(name, []).append(mean)
+            self._rows = []
+
+    def series(self) -> dict[str, list[float]]:
+        """The means by name; "step" is among them."""
+        return dict(self._points)
+
+    def state(self) -> dict[str, Tensor]:
+        """The points as tensors; those of an unfinished mean are lost."""
+        return {name: torch.tensor(points).double() for name, points in self._points.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Stands where `state` was taken."""
+        self._points = {name: points.tolist() for name, points in state.items()}

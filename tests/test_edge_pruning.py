@@ -1,0 +1,239 @@
+"""Edge Pruning: its parts against slow definitions, and whole runs by what they promise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.ablation import Ablation
+from bench.masked_model import MaskedModel
+from bench.metrics import circuit_recovery
+from bench.models.tracr import load_program
+from bench.names import get_program
+from bench.problem import BenchProblem, make_reference
+from methods.base import Discovery
+from methods.descent import NEAR, PATIENCE, Descent
+from methods.edge_pruning import EdgePruning
+from methods.gate_training import GateTraining
+from methods.gates import hard_concrete, log_open
+from methods.training_curves import TrainingCurves
+from problems import problem, random_examples
+
+QUICK = EdgePruning(halving=8, hold=6, settling=5, examples=3, rate=0.3)
+"""Far too short to find anything."""
+
+
+# ---- the target
+
+
+def test_the_target_halves_and_rests() -> None:
+    descent, targets, ended = Descent(64, [16, 0, 4, 64, 16], halving=3, hold=2), [], []
+    while not descent.ended:
+        targets.append(descent.target)
+        ended.append(descent.advance(targets[-1]))
+    falling = [64 * 2 ** (-k / 3) for k in range(1, 13)]
+    assert targets == pytest.approx([*falling[:6], 16, 16, *falling[6:], 4, 4])
+    assert ended == [None] * 7 + [16] + [None] * 7 + [4]
+
+
+def test_a_size_rests_until_it_is_reached() -> None:
+    descent = Descent(100, [10], halving=1, hold=5)
+    for n_open in [10.0] * 8 + [10.3] * 30:  # falling for 4 steps, near too early, then not near enough
+        assert descent.advance(n_open) is None
+    assert descent.advance(10 * (1 + 0.9 * NEAR)) == 10
+
+
+def test_a_size_that_is_never_reached_is_an_error() -> None:
+    descent = Descent(100, [10], halving=1, hold=5)
+    for _ in range(4 + PATIENCE * 5 - 1):
+        assert descent.advance(20.0) is None
+    with pytest.raises(ValueError, match=r"10 edges was not reached: 20\.0 are open .* try a larger hold"):
+        descent.advance(20.0)
+
+
+# ---- a step
+
+
+def slow_step_loss(p: BenchProblem, gates: Tensor, noise: Tensor) -> Tensor:
+    """KL to the full model under sampled gates, the mean per example, from the definition."""
+    mask = hard_concrete(gates, noise)
+    total = torch.zeros((), dtype=torch.float64)
+    for batch in p.batches:
+        full = p.clean(batch).log_softmax(-1)
+        circuit = p.run(batch, mask).log_softmax(-1)
+        total = total + (full.exp() * (full - circuit)).sum()
+    return total / p.n_examples
+
+
+@pytest.mark.parametrize("ablation", get_args(Ablation))
+def test_a_step_goes_down_the_gradient(tiny: MaskedModel, ablation: Ablation) -> None:
+    """Adam's first step moves every gate by the rate, against the sign of its gradient."""
+    p = problem(tiny, ablation)
+    training = GateTraining(p, "kl", len(p.batches[0]), start=0.5, rate=0.01)
+    (gates,) = training.gates
+    before = gates.detach().clone()
+    state = training.state()
+    loss, _ = training.step(lambda loss, n_open: 0.03 * n_open)
+
+    training.restore(state)
+    noise = training._draw(torch.rand, gates.shape)
+    if len(state["waiting"]) == 0:  # the order of parts is drawn first
+        training.restore(state)
+        training._next_part()
+        noise = training._draw(torch.rand, gates.shape)
+    leaf = before.double().requires_grad_()
+    expected = slow_step_loss(p, leaf, noise.double())
+    opened = log_open(leaf).exp()[p.graph.exists].sum()
+    assert loss == pytest.approx(expected.item(), rel=1e-4)
+    (gradient,) = torch.autograd.grad(expected + 0.03 * opened, leaf)
+    training.restore(state)
+    _, n_open = training.step(lambda loss, n_open: 0.03 * n_open)
+    assert n_open == pytest.approx(log_open(gates).exp()[p.graph.exists].sum().item(), rel=1e-5)
+    moved = gates.detach() - before
+    clear = p.graph.exists & (gradient.abs() > 1e-4)
+    assert clear.sum() > 20
+    assert moved[clear].sign().equal(-gradient[clear].sign().float())
+    torch.testing.assert_close(moved[clear].abs(), torch.full_like(moved[clear], 0.01), rtol=0.01, atol=0)
+    assert not moved[~p.graph.exists].any()
+
+
+def test_every_part_comes_once_before_one_comes_again(tiny: MaskedModel) -> None:
+    p = problem(tiny, examples=random_examples(10, vocab=tiny.architecture.d_vocab))
+    training = GateTraining(p, "kl", 4, start=1.0, rate=0.1)
+    rounds = [[training._next_part() for _ in range(3)] for _ in range(4)]
+    for parts in rounds:
+        assert sorted(len(part) for part in parts) == [2, 4, 4]
+        assert (
+            torch.cat([part.clean for part in sorted(parts, key=lambda b: b.clean[0].tolist())]).shape[0]
+            == 10
+        )
+    assert len({tuple(id(part) for part in parts) for parts in rounds}) > 1
+    assert len({id(part) for parts in rounds for part in parts}) == 3
+
+
+def test_what_is_the_same_in_every_step_is_computed_once(tiny: MaskedModel) -> None:
+    """The full model and the corrupted run per example, then a forward and a backward per step."""
+    p = problem(tiny)
+    training = GateTraining(p, "kl", 3, start=1.0, rate=0.1)
+    for _ in range(20):
+        training.step(lambda loss, n_open: 0 * n_open)
+    assert p.counter.forwards == 20 + 2 * 2
+    assert p.counter.backwards == 20
+
+
+def test_a_node_gate_closes_all_its_edges(tiny: MaskedModel) -> None:
+    training = GateTraining(problem(tiny), "kl", 3, start=4.0, rate=0.1, node_gates=True)
+    edges, nodes = training.gates
+    with torch.no_grad():
+        nodes[0, 2] = -20
+    probability = training.scores().detach().exp()
+    torch.testing.assert_close(probability, (log_open(edges) + log_open(nodes)).detach().exp())
+    assert float(probability[:, 2].max()) < 1e-7 < 0.9 < float(probability[:, 1].min())
+
+
+def test_a_loss_that_is_no_number_is_an_error(tiny: MaskedModel) -> None:
+    p = problem(tiny)
+    training = GateTraining(p, "kl", 3, start=1.0, rate=0.1)
+    p.clean(training._next_part()).fill_(torch.nan)
+    p.clean(training._next_part()).fill_(torch.nan)
+    with pytest.raises(ValueError, match="diverged: the loss of step 0 is nan: try a lower rate"):
+        training.step(lambda loss, n_open: n_open)
+
+
+# ---- whole runs
+
+
+@pytest.mark.parametrize("node_gates", [False, True])
+def test_circuits_have_exactly_the_sizes_wanted(tiny: MaskedModel, node_gates: bool) -> None:
+    p = problem(tiny, sizes=(0.0, 0.07, 0.3, 1.0))
+    method = EdgePruning(halving=30, hold=30, settling=20, examples=3, node_gates=node_gates)
+    found = method.discover(p)
+    for size, kept in found.edges.items():
+        assert int(kept.sum()) == p.edges_of_share(size)
+        assert not (kept & ~p.graph.exists).any()
+    open_, target = found.trace["edges_open"], found.trace["target"]
+    assert {len(series) for series in found.trace.values()} == {len(open_)}
+    assert target[-1] == pytest.approx(p.edges_of_share(0.07))
+    assert abs(open_[-1] / target[-1] - 1) <= 10 * NEAR  # a mean of some steps
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(
+    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    class Memory:
+        """A checkpoint that saves at every call and kills the run at some."""
+
+        def __init__(self, kill_at: int) -> None:
+            self.saved: Mapping[str, Tensor] = {}
+            self.left = kill_at
+
+        def load(self) -> Mapping[str, Tensor]:
+            return self.saved
+
+        def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
+            self.saved = {name: t.clone() for name, t in tensors().items()}
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    def run(memory: Memory) -> Discovery:
+        p = problem(tiny, sizes=(0.1, 0.4))
+        monkeypatch.setattr(p, "checkpoint", memory)
+        return EdgePruning(halving=20, hold=20, settling=30, examples=3).discover(p)
+
+    whole = run(Memory(0))
+    for kill_at in (7, 40, 95):
+        memory = Memory(kill_at)
+        with pytest.raises(KeyboardInterrupt):
+            run(memory)
+        memory.left = 0
+        resumed = run(memory)
+        assert whole.scores is not None
+        assert resumed.scores is not None
+        assert resumed.scores.equal(whole.scores)
+        assert all(resumed.edges[size].equal(kept) for size, kept in whole.edges.items())
+        assert resumed.trace["step"][-1] == pytest.approx(whole.trace["step"][-1], abs=5)
+
+
+def test_the_seed_decides(tiny: MaskedModel) -> None:
+    found = [QUICK.discover(problem(tiny, sizes=(), seed=seed)).scores for seed in (0, 0, 1)]
+    assert all(scores is not None for scores in found)
+    assert torch.equal(found[0], found[1])  # type: ignore[arg-type]
+    assert not torch.equal(found[0], found[2])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ablation", ["zero", "resample"])
+@pytest.mark.parametrize("program", ["x_proportion", "reverse"])
+def test_the_paper_s_programs_are_recovered(program: str, ablation: Ablation) -> None:
+    """Unaided, with the default setting: the edges that are necessary, and no other."""
+    pytest.importorskip("tracr")
+    model = load_program(get_program(program))
+    reference = partial(
+        make_reference, model.masked, ablation, one_length=len(model.compiled.lengths.unique()) == 1
+    )
+    p = BenchProblem(model.masked, model.batches(256, 1), "output_diff", reference, (), 1)
+    kept = EdgePruning().discover(p).unaided
+    assert kept is not None
+    assert circuit_recovery(kept, model.truth(ablation).circuits, p.graph.exists)["exact"]
+
+
+@pytest.mark.parametrize("options", [{"halving": 0}, {"rate": 0.0}, {"price": math.inf}, {"examples": 0}])
+def test_options_without_sense_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        EdgePruning(**options)  # type: ignore[arg-type]
+
+
+def test_curves_keep_means() -> None:
+    curves = TrainingCurves(2)
+    for step, loss in enumerate([1.0, 3.0, 5.0, 9.0, 100.0]):
+        curves.add(step, loss=loss)
+    assert curves.series() == {"step": [0.5, 2.5], "loss": [2.0, 7.0]}
+    again = TrainingCurves(2)
+    again.restore(curves.state())
+    assert again.series() == curves.series()

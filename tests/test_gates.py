@@ -1,0 +1,57 @@
+"""Gates: their distribution in closed form, by counting, and by finite differences of expectations."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from methods.gates import BETA, HIGH, LOW, hard_concrete, log_open
+
+LOG_ALPHAS = torch.linspace(-5, 5, 11, dtype=torch.float64)
+NOISE = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+"""Every quantile once: a mean over it is an integral."""
+
+
+def test_gates_are_in_the_unit_interval_and_reach_both_ends() -> None:
+    gates = hard_concrete(torch.zeros_like(NOISE), NOISE)
+    assert float(gates.min()) == 0
+    assert float(gates.max()) == 1
+    assert 0.1 < float(((gates > 0) & (gates < 1)).double().mean()) < 0.9
+
+
+def test_open_probability_is_the_share_of_open_samples() -> None:
+    for log_alpha in LOG_ALPHAS:
+        open_share = (hard_concrete(log_alpha.expand_as(NOISE), NOISE) > 0).double().mean()
+        assert float(log_open(log_alpha).exp()) == pytest.approx(float(open_share), abs=2e-5)
+
+
+def test_open_probability_as_the_paper_has_it() -> None:
+    """sigmoid(log alpha - beta log(-low / high)), Louizos et al. 2018, equation 12."""
+    expected = torch.sigmoid(LOG_ALPHAS - BETA * math.log(-LOW / HIGH))
+    torch.testing.assert_close(log_open(LOG_ALPHAS).exp(), expected)
+
+
+@pytest.mark.parametrize("function", [lambda z: z, torch.square, lambda z: (3 * z).sin()])
+def test_gradient_is_that_of_the_expectation(function: object) -> None:
+    """What samples' gradients average to, against finite differences of the average."""
+    assert callable(function)
+
+    def expectation(log_alpha: torch.Tensor) -> torch.Tensor:
+        return function(hard_concrete(log_alpha.expand_as(NOISE), NOISE)).mean()
+
+    for value in LOG_ALPHAS:
+        log_alpha = value.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(expectation(log_alpha), log_alpha)
+        difference = (expectation(value + 1e-3) - expectation(value - 1e-3)) / 2e-3
+        assert float(gradient) == pytest.approx(float(difference), abs=1e-5)
+
+
+def test_noise_at_its_ends_is_no_infinity() -> None:
+    log_alpha = torch.tensor([-3.0, 3.0], requires_grad=True)
+    gates = hard_concrete(log_alpha, torch.tensor([0.0, 1.0]))
+    assert gates.tolist() == [0, 1]
+    gates.sum().backward()
+    assert log_alpha.grad is not None
+    assert log_alpha.grad.isfinite().all()
