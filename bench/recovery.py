@@ -19,7 +19,7 @@ from bench.discover import Declined, discover
 from bench.errors import DamagedFile
 from bench.experiment import sources
 from bench.files import load_header, load_tensors, save_tensors
-from bench.metrics import CURVE_SHARES, circuit_recovery, ranking_recovery
+from bench.metrics import circuit_recovery, ranking_recovery
 from bench.models.tracr import ProgramModel
 from bench.names import get_method, params_of, settings_of
 from bench.problem import BenchProblem, make_reference
@@ -42,7 +42,8 @@ Row = dict[str, Any]
 def recover(model: ProgramModel, truth: Truth, ablation: Ablation, spec: str, out: Path) -> Row:
     """Runs a method on a program, or takes what it found before with the same code; scores and stores it.
 
-    The method sees neither the truth nor its size: the sizes asked for are `metrics.CURVE_SHARES`.
+    The method sees neither the truth nor its size: no sizes are asked for, so it gives its unaided circuit
+    and its ranking.
     """
     method = get_method(spec)
     path = _path(out, model.program.name, ablation, method.name, params_of(method))
@@ -94,7 +95,7 @@ def _discover(model: ProgramModel, ablation: Ablation, spec: str) -> tuple[Row, 
     batches = model.batches(DISCOVERY_PAIRS, SEED)
     one_length = len(model.compiled.lengths.unique()) == 1
     reference = partial(make_reference, model.masked, ablation, one_length=one_length)
-    problem = BenchProblem(model.masked, batches, "output_diff", reference, CURVE_SHARES, SEED)
+    problem = BenchProblem(model.masked, batches, "output_diff", reference, (), SEED)
     about: Row = {"status": "ok", "status_reason": "", "objective": "", "seconds": None}
     try:
         found, about["seconds"] = discover(method, problem)
@@ -139,7 +140,7 @@ def _key(model: ProgramModel, ablation: Ablation, spec: str) -> str:
     engine = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in ENGINE)
     data = model.compiled.data_hash
     parts = [hashlib.sha256(engine).hexdigest(), model.program.digest, data, ablation, SEED, DISCOVERY_PAIRS]
-    parts += [CURVE_SHARES, method.name, settings_of(method), sources(type(method))]
+    parts += [method.name, settings_of(method), sources(type(method))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

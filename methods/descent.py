@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 NEAR = 0.02
-"""A size is reached when the edges expected to be open are that near to it, as a share."""
+"""A size is reached when the edges expected to be open differ by that share of it at most, or by one."""
 PATIENCE = 10
 """A size is not reached after so many times the steps that it is held for."""
 
@@ -52,7 +52,7 @@ class Descent:
         """
         self._done += 1
         n, rested = self.sizes[self._stage], self._done - self._falls[self._stage]
-        if rested >= self._hold and abs(n_open / n - 1) <= NEAR:
+        if rested >= self._hold and abs(n_open - n) <= max(NEAR * n, 1):
             self._stage, self._done = self._stage + 1, 0
             return n
         if rested >= PATIENCE * self._hold:

@@ -53,11 +53,11 @@ class EdgePruning(Method):
   note={arXiv:2406.16778}
 }"""
 
-    halving: int = 100
+    halving: int = 200
     """Steps in which the target falls to a half."""
-    hold: int = 50
+    hold: int = 100
     """Steps at a size, at least; ten times as many at most."""
-    examples: int = 16
+    examples: int = 8
     """Examples of a step."""
     rate: float = 0.1
     """Learning rate of gates and multipliers."""

@@ -43,10 +43,10 @@ def test_the_target_halves_and_rests() -> None:
 
 
 def test_a_size_rests_until_it_is_reached() -> None:
-    descent = Descent(100, [10], halving=1, hold=5)
-    for n_open in [10.0] * 8 + [10.3] * 30:  # falling for 4 steps, near too early, then not near enough
+    descent = Descent(1000, [100], halving=1, hold=5)
+    for n_open in [100.0] * 8 + [103.0] * 30:  # falling for 4 steps, near too early, then not near enough
         assert descent.advance(n_open) is None
-    assert descent.advance(10 * (1 + 0.9 * NEAR)) == 10
+    assert descent.advance(100 * (1 + 0.9 * NEAR)) == 100
 
 
 def test_a_size_that_is_never_reached_is_an_error() -> None:
@@ -78,7 +78,7 @@ def test_a_step_goes_down_the_gradient(tiny: MaskedModel, ablation: Ablation) ->
     training = GateTraining(p, "kl", len(p.batches[0]), start=0.5, rate=0.01)
     (gates,) = training.gates
     before = gates.detach().clone()
-    state = training.state()
+    state = {name: tensor.clone() for name, tensor in training.state().items()}
     loss, _ = training.step(lambda loss, n_open: 0.03 * n_open)
 
     training.restore(state)
@@ -160,7 +160,7 @@ def test_circuits_have_exactly_the_sizes_wanted(tiny: MaskedModel, node_gates: b
     open_, target = found.trace["edges_open"], found.trace["target"]
     assert {len(series) for series in found.trace.values()} == {len(open_)}
     assert target[-1] == pytest.approx(p.edges_of_share(0.07))
-    assert abs(open_[-1] / target[-1] - 1) <= 10 * NEAR  # a mean of some steps
+    assert open_[-1] == pytest.approx(target[-1], abs=2)  # means of some steps
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_been(

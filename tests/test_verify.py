@@ -196,7 +196,7 @@ def test_a_method_sees_neither_truth_nor_its_size(tmp_path: Path, monkeypatch: p
     truth = model.truth("zero")
     row = recover(model, truth, "zero", plugin(tmp_path), tmp_path / "out")
     assert rows(tmp_path / "out") == [row]
-    assert (tmp_path / "log").read_text() == f"{DISCOVERY_PAIRS} {CURVE_SHARES}\n"
+    assert (tmp_path / "log").read_text() == f"{DISCOVERY_PAIRS} ()\n"
     things = reachable(handed[0], {})
     assert any(thing is model.masked.weights["embed.W_E"] for thing in things)  # the walk goes deep
     assert not [thing for thing in things if isinstance(thing, Truth | Compiled | Program | ProgramModel)]
