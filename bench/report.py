@@ -48,10 +48,11 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     from bench.leaderboard import leaderboard, write_tables
 
     recovery = recovery_table(results)
-    table = None
+    table, trainings = None, []
     if recovery is None or any((results / "runs").glob("*.safetensors")):
         table = leaderboard(existing(results))
         write_tables(out, table)
+        trainings = _trainings(existing(results))
     metrics: tuple[Metric, ...] = METRICS if table is not None else ()
     pairs = []
     if recovery is not None:
@@ -60,7 +61,8 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
         pairs = _drawings(recovery, {*DRAWN, *drawn})
     title = "circuitmark leaderboard" if table is not None else "circuitmark: true circuits"
     try:
-        reports.write_report(table, [asdict(metric) for metric in metrics], out, title, recovery, pairs)
+        described = [asdict(metric) for metric in metrics]
+        reports.write_report(table, described, out, title, recovery, pairs, trainings)
     except OSError as error:
         raise UnwritableFolder(
             f"cannot write the report to {out} ({error.strerror or error}): "
@@ -99,6 +101,20 @@ def _drawings(recovery: pd.DataFrame, programs: set[str]) -> list[Any]:
         )
         for row in chosen.to_dict("records")
     ]
+
+
+def _trainings(store: Store) -> list[Any]:
+    """The traces that go over steps, in order of method and task."""
+    import reports
+
+    records = [run.record for run in store.runs() if "step" in run.record.get("trace", {})]
+    several = [name for name in ("model", "ablation") if len({record[name] for record in records}) > 1]
+    found = []
+    for record in records:
+        params = f" ({record['params']})" if record["params"] else ""
+        words = [record["method"] + params, record["task"], *(record[name] for name in several)]
+        found.append(reports.Training(" · ".join(words), record["trace"]))
+    return sorted(found, key=lambda training: training.label)
 
 
 def show_leaderboard(folder: Path) -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.content import CircuitPair
+    from reports.content import CircuitPair, Training
     from reports.drawing import draw_circuits
     from reports.recovery import recovery_grids
     from reports.terminal import terminal_table
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CircuitPair",
+    "Training",
     "draw_circuits",
     "recovery_grids",
     "recovery_terminal",
@@ -28,6 +29,7 @@ __all__ = [
 
 _HOME = {
     "CircuitPair": "reports.content",
+    "Training": "reports.content",
     "draw_circuits": "reports.drawing",
     "recovery_grids": "reports.recovery",
     "recovery_terminal": "reports.terminal_recovery",

@@ -19,6 +19,16 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What one run of a method noted as it trained."""
+
+    label: str
+    """The method with its parameters, and the task (model and ablation, where there are several)."""
+    series: Mapping[str, Sequence[float]]
+    """By name, all of one length; "step" is one of them."""
+
+
+@dataclass(frozen=True)
 class Section:
     """One task under one setting, or one setting's ranking."""
 
@@ -41,6 +51,7 @@ class Report:
     turnovers: Sequence[str]
     panel: Drawing | None
     tasks: Sequence[Section]
+    trainings: Sequence[Drawing]
     metrics: Metrics
     job_counts: str
     troubles: Grid | None

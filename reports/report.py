@@ -6,18 +6,24 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from reports import plots, summary
-from reports.content import Drawing, Report, Section
+from reports.content import Drawing, Report, Section, Training
 from reports.entries import Entry, Setting, by_task, fold_seeds, tidy
 from reports.metric import Metrics, read_metrics
 from reports.ranking import rank, ranking_grid, turnovers
 from reports.style import Line, lines
 from reports.tables import HEADLINE, task_grid
+from reports.training import plot_training
 
 FIGURES = {HEADLINE: True, "faithfulness": False}
 """The metrics plotted for each task, and whether their axis is logarithmic."""
 
 
-def build(table: pd.DataFrame, described: Sequence[Mapping[str, str]], title: str) -> Report:
+def build(
+    table: pd.DataFrame,
+    described: Sequence[Mapping[str, str]],
+    title: str,
+    trainings: Sequence[Training] = (),
+) -> Report:
     """The content of a report; ValueError as `write_report`."""
     metrics = read_metrics(described)
     table = tidy(table, metrics)
@@ -41,6 +47,7 @@ def build(table: pd.DataFrame, described: Sequence[Mapping[str, str]], title: st
         turnovers=turnovers(rankings),
         panel=_panel(tasks, list(by_task(entries).values()), metrics, looks),
         tasks=tasks,
+        trainings=_trainings(trainings),
         metrics=metrics,
         job_counts=summary.job_counts(table),
         troubles=summary.troubles(table),
@@ -91,6 +98,16 @@ def _panel(
         return None
     figure = plots.plot_panel(panels, metrics[HEADLINE], looks, FIGURES[HEADLINE])
     return Drawing(f"{HEADLINE}_all_tasks", figure, _meaning(metrics, HEADLINE, "all tasks"))
+
+
+def _trainings(runs: Sequence[Training]) -> list[Drawing]:
+    """A figure for all seeds of a method on a task."""
+    drawings = []
+    for i, label in enumerate(dict.fromkeys(run.label for run in runs)):
+        figure = plot_training(label, [run for run in runs if run.label == label])
+        stem = f"training_{i + 1}_" + re.sub(r"[^\w.-]+", "-", label).strip("-.")
+        drawings.append(Drawing(stem, figure, f"How {label} trained"))
+    return drawings
 
 
 def _is_scored(entries: Sequence[Entry], name: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from reports import markdown, recovery_section, svg
-from reports.content import CircuitPair, Drawing, RecoverySection, Report
+from reports.content import CircuitPair, Drawing, RecoverySection, Report, Training
 from reports.files import write_atomic
 from reports.markdown import Part, Picture, Subheading
 from reports.page import render_page
@@ -21,11 +21,13 @@ def write_report(
     title: str = "circuitmark leaderboard",
     recovery: pd.DataFrame | None = None,
     drawings: Sequence[CircuitPair] = (),
+    trainings: Sequence[Training] = (),
 ) -> list[Path]:
     """Write `index.html`, `leaderboard.md` and `plots/` under `out`; return the paths written.
 
     `table` is the long leaderboard, one row per model, task, method, params, seed, ablation and
-    size; `metrics` describes its metrics (name, label, description, unit, better). With `recovery`,
+    size; `metrics` describes its metrics (name, label, description, unit, better); `trainings` are drawn,
+    those of one label in one figure. With `recovery`,
     one row per method, params, program and ablation, page and Markdown get a section on true
     circuits that holds `drawings`, and `write_recovery`'s files are written too. Without a leaderboard
     (`table` is None) there is that section alone, and no `leaderboard.md`. All is rendered before the
@@ -37,7 +39,7 @@ def write_report(
         raise ValueError("nothing to report: neither a leaderboard nor a table of recoveries")
     if drawings and recovery is None:
         raise ValueError("circuits are drawn beside the table of recoveries, and there is none")
-    report = None if table is None else build(table, metrics, title)
+    report = None if table is None else build(table, metrics, title, trainings)
     section = None if recovery is None else build_recovery(recovery, metrics, drawings)
     return _write(out, render(report, section, title))
 
@@ -64,7 +66,7 @@ def _write(out: Path, files: Mapping[str, bytes]) -> list[Path]:
 def render(report: Report | None, recovery: RecoverySection | None, title: str) -> dict[str, bytes]:
     """The report's files by relative path; nothing is written."""
     drawings = [drawing for section in report.tasks for drawing in section.figures] if report else []
-    drawings += [report.panel] if report and report.panel else []
+    drawings += [*([report.panel] if report.panel else []), *report.trainings] if report else []
     files: dict[str, bytes] = {}
     inline: dict[str, str] = {}
     for i, drawing in enumerate(drawings):
@@ -115,6 +117,7 @@ def markdown_page(report: Report, recovery: RecoverySection | None = None) -> st
     jobs: list[Part] = [f"{report.job_counts}.", *([report.troubles] if report.troubles else [])]
     jobs += [f"{name}: {value}" for name, value in report.provenance]
     sections = [*tasks, ("Over all tasks", overall)]
+    sections += [("Training", list(map(_picture, report.trainings)))] if report.trainings else []
     sections += [(recovery_section.TITLE, true)] if recovery else []
     return markdown.page(report.title, [report.summary, *report.warnings], [*sections, ("Jobs", jobs)])
 

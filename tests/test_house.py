@@ -72,6 +72,13 @@ def test_tests_shadow_no_room() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
 
 
+def test_the_speed_suite_can_be_collected() -> None:
+    """`make bench` is no part of CI: nobody would see that it has stopped to run."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/speed"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_files_stay_readable() -> None:
     for file in SOURCES:
         assert len(file.read_text().splitlines()) <= 400, file

@@ -14,12 +14,14 @@ from rich.console import Console
 
 import reports
 from reports import svg
+from reports.content import Training
 from reports.entries import fold_seeds, tidy
 from reports.metric import read_metrics
 from reports.numbers import DASH, mean_spread, number, share
 from reports.ranking import rank, turnovers
 from reports.report import build
 from reports.tables import COLUMNS
+from reports.training import plot_training
 from reports.write import markdown_page
 
 METRICS = [
@@ -236,6 +238,24 @@ def test_mixed_machines_and_repeated_rows_are_said() -> None:
 def test_same_table_same_bytes(out: Path, tmp_path: Path) -> None:
     for path in reports.write_report(leaderboard(), METRICS, tmp_path):
         assert path.read_bytes() == (out / path.relative_to(tmp_path)).read_bytes(), path.name
+
+
+def test_trainings_are_drawn_a_figure_per_label(tmp_path: Path) -> None:
+    """Seeds share one figure; a quantity over many orders of magnitude has a logarithmic axis."""
+    course = {"step": [1.0, 2.0], "loss": [1.0, 1e-3], "edges_open": [9.0, 8.0]}
+    later = {**course, "loss": [2.0, 1e-3]}
+    runs = [Training("m · ioi", course), Training("m · ioi", later), Training(f"m {EVIL}", course)]
+    paths = reports.write_report(leaderboard(), METRICS, tmp_path, trainings=runs)
+    drawn = [path.name for path in paths if path.name.startswith("training_")]
+    assert len(drawn) == 4
+    assert "training_1_m-ioi.png" in drawn
+    page = (tmp_path / "index.html").read_text()
+    assert EVIL not in page
+    assert page.count('<section id="training">') == 1
+    assert "plots/training_1_m-ioi.png" in (tmp_path / "leaderboard.md").read_text()
+    loss, edges = plot_training("m", runs[:2]).axes
+    assert (loss.get_yscale(), edges.get_yscale()) == ("log", "linear")
+    assert (len(loss.lines), edges.get_title(loc="left")) == (2, "edges open")
 
 
 def test_lines_are_drawn_in_order_of_their_names() -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 import acdc
+import edge_pruning
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from setting import ROUNDS, SHAPES, Setting
@@ -33,14 +34,11 @@ OPERATIONS = ("masked_forward", "masked_forward_backward", "eap", "eap_ig_5", "e
 def test_speed(name: str, setting: Setting, benchmark: BenchmarkFixture) -> None:
     operation: Callable[[], object] = getattr(setting, name)
     heavy = name in ("eap_ig_5", "evaluate_10_sizes")
-    rounds = max(3, ROUNDS[setting.shape] // (3 if heavy else 1))
-    for _ in range(2):
-        setting.plain()
-        operation()
-    plain: list[float] = []
-    benchmark.pedantic(operation, setup=lambda: time_plain(setting, plain), rounds=rounds)
-    ratios = [ours / theirs for ours, theirs in zip(benchmark.stats.stats.data, plain, strict=True)]
-    tell(benchmark, name, setting, statistics.median(ratios), plain)
+    measure(benchmark, name, setting, operation, max(3, ROUNDS[setting.shape] // (3 if heavy else 1)))
+
+
+def test_edge_pruning(setting: Setting, benchmark: BenchmarkFixture) -> None:
+    measure(benchmark, "edge_pruning_step", setting, edge_pruning.step(setting), ROUNDS[setting.shape])
 
 
 def test_acdc(setting: Setting, benchmark: BenchmarkFixture) -> None:
@@ -63,6 +61,19 @@ def test_acdc(setting: Setting, benchmark: BenchmarkFixture) -> None:
         seconds, edges = measured
     ratio = seconds / statistics.median(plain) / edges
     tell(benchmark, "acdc_per_edge", setting, ratio, plain, edges=edges, edges_kept=int(kept.sum()))
+
+
+def measure(
+    benchmark: BenchmarkFixture, name: str, setting: Setting, operation: Callable[[], object], rounds: int
+) -> None:
+    """Times an operation and a plain forward in turns."""
+    for _ in range(2):
+        setting.plain()
+        operation()
+    plain: list[float] = []
+    benchmark.pedantic(operation, setup=lambda: time_plain(setting, plain), rounds=rounds)
+    ratios = [ours / theirs for ours, theirs in zip(benchmark.stats.stats.data, plain, strict=True)]
+    tell(benchmark, name, setting, statistics.median(ratios), plain)
 
 
 def time_plain(setting: Setting, plain: list[float]) -> None:

@@ -1,0 +1,21 @@
+"""What a training step of Edge Pruning costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from acdc import problem
+from setting import Setting
+
+from methods.gate_training import GateTraining
+
+
+def step(setting: Setting) -> Callable[[], tuple[float, float]]:
+    """A step on the setting's batch, of which nothing is known from before.
+
+    The full model and the corrupted prompts are run in every step, as on data that never comes again.
+    """
+    task = problem(setting)
+    task.memory_budget = 0
+    training = GateTraining(task, "kl", len(setting.clean), start=2.0, rate=0.1)
+    return lambda: training.step(lambda loss, n_open: 1e-3 * n_open)
