@@ -51,6 +51,8 @@ class Report:
     turnovers: Sequence[str]
     panel: Drawing | None
     tasks: Sequence[Section]
+    needed: Grid | None
+    """Edges needed at a level of KL, where sizes are near enough to each other to tell."""
     trainings: Sequence[Drawing]
     metrics: Metrics
     job_counts: str

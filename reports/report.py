@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports import plots, summary
 from reports.content import Drawing, Report, Section, Training
+from reports.edges_needed import edges_needed_grid
 from reports.entries import Entry, Setting, by_task, fold_seeds, tidy
 from reports.metric import Metrics, read_metrics
 from reports.ranking import rank, ranking_grid, turnovers
@@ -47,6 +48,7 @@ def build(
         turnovers=turnovers(rankings),
         panel=_panel(tasks, list(by_task(entries).values()), metrics, looks),
         tasks=tasks,
+        needed=edges_needed_grid(table),
         trainings=_trainings(trainings),
         metrics=metrics,
         job_counts=summary.job_counts(table),

@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports import markdown, recovery_section, svg
 from reports.content import CircuitPair, Drawing, RecoverySection, Report, Training
+from reports.edges_needed import NEEDED, NEEDED_MEANING
 from reports.files import write_atomic
 from reports.markdown import Part, Picture, Subheading
 from reports.page import render_page
@@ -117,6 +118,7 @@ def markdown_page(report: Report, recovery: RecoverySection | None = None) -> st
     jobs: list[Part] = [f"{report.job_counts}.", *([report.troubles] if report.troubles else [])]
     jobs += [f"{name}: {value}" for name, value in report.provenance]
     sections = [*tasks, ("Over all tasks", overall)]
+    sections += [(NEEDED, [NEEDED_MEANING, report.needed])] if report.needed else []
     sections += [("Training", list(map(_picture, report.trainings)))] if report.trainings else []
     sections += [(recovery_section.TITLE, true)] if recovery else []
     return markdown.page(report.title, [report.summary, *report.warnings], [*sections, ("Jobs", jobs)])

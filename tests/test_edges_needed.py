@@ -1,0 +1,90 @@
+"""Edges needed for a KL: by hand, and against scipy."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from reports.edges_needed import edges_needed, edges_needed_grid, ratio
+from reports.numbers import DASH
+
+
+def circuits(kls: dict[int, float], measure: str = "logit_diff", **more: object) -> pd.DataFrame:
+    """A circuit per size, in effective edges."""
+    return pd.DataFrame(
+        [
+            {"effective_edges": n, "kl": kl, "kl_candidates": kl / 10, "measure": measure, **more}
+            for n, kl in kls.items()
+        ]
+    )
+
+
+def test_the_smallest_circuit_that_meets_the_level() -> None:
+    fine = {n: 10 / n for n in range(80, 121)}
+    assert edges_needed(circuits(fine), 0.1) == 100
+    assert edges_needed(circuits(dict(reversed(fine.items()))), 0.1) == 100
+    assert edges_needed(circuits({**fine, 99: 0.05}), 0.1) == 99  # it need not be monotone
+    assert edges_needed(circuits(fine, measure="prob_diff"), 0.0101) == 100  # among the candidates
+
+
+@pytest.mark.parametrize(
+    ("kls", "why"),
+    [
+        ({50: 0.2, 100: 0.09}, "far apart"),
+        ({100: 0.09, 101: 0.08}, "nothing smaller was tried"),
+        ({100: 0.2, 101: 0.11}, "none meets it"),
+    ],
+)
+def test_what_the_sizes_cannot_tell_is_unscored(kls: dict[int, float], why: str) -> None:
+    assert math.isnan(edges_needed(circuits(kls), 0.1)), why
+
+
+def test_small_circuits_may_differ_by_an_edge() -> None:
+    assert edges_needed(circuits({4: 0.2, 5: 0.1}), 0.1) == 5
+    assert math.isnan(edges_needed(circuits({3: 0.2, 5: 0.1}), 0.1))
+
+
+def test_ratio_is_paired_and_has_students_interval() -> None:
+    ours, theirs = pd.Series({0: 10.0, 1: 30.0, 2: 20.0}), pd.Series({0: 20.0, 1: 50.0, 2: 45.0, 3: 9.0})
+    found = ratio(ours, theirs)
+    logs = [math.log(0.5), math.log(0.6), math.log(20 / 45)]
+    low, high = stats.t.interval(0.95, 2, loc=sum(logs) / 3, scale=stats.sem(logs))
+    assert found.seeds == 3
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (math.exp(sum(logs) / 3), math.exp(low), math.exp(high))
+    )
+    assert found.verdict == "open"
+    assert ratio(ours, ours * 3).verdict == "holds"
+    assert ratio(ours, ours * 1.5).verdict == "fails"
+    assert ratio(ours[:1], theirs).verdict == "open"
+
+
+def leaderboard(eap_needs: int) -> pd.DataFrame:
+    place = {"model": "m", "graph": "g", "ablation": "resample", "task": "ioi", "status": "ok", "params": ""}
+    needs = {"edge_pruning": 40, "eap": eap_needs, "random_edges": 10, "full": 10}
+    return pd.concat(
+        circuits({n: 0.1 * need / n for n in range(5, 300)}, **place, method=method, seed=seed)
+        for method, need in needs.items()
+        for seed in (0, 1)
+    )
+
+
+def test_the_table_tells_the_claim_by_method() -> None:
+    grid = edges_needed_grid(leaderboard(eap_needs=100))
+    assert grid is not None
+    texts = [[cell.text for cell in row.cells] for row in grid.rows]
+    assert texts == [
+        ["ioi", "edge_pruning", "0.100", "40.0", "", "2", ""],
+        ["ioi", "eap", "0.100", "100", "0.400", "2", "holds"],
+        ["ioi", "edge_pruning", "0.0200", "200", "", "2", ""],
+        ["ioi", "eap", "0.0200", DASH, DASH, "0", "open"],
+    ]
+
+
+def test_a_table_of_few_sizes_has_none() -> None:
+    few = leaderboard(100).query("effective_edges in (50, 100, 200)")
+    assert edges_needed_grid(few) is None
+    assert edges_needed_grid(few.drop(columns="measure")) is None
