@@ -69,7 +69,7 @@ def ratio(ours: "pd.Series[float]", theirs: "pd.Series[float]") -> Ratio:
     logs = pd.Series([math.log(value) for value in (ours / theirs).dropna()])
     if len(logs) < 2:
         return Ratio(math.exp(logs.mean()) if len(logs) else math.nan, math.nan, math.nan, len(logs))
-    mean, reach = logs.mean(), float(stats.t.ppf(0.975, len(logs) - 1)) * float(logs.sem())
+    mean, reach = logs.mean(), float(stats.t.ppf(0.975, len(logs) - 1)) * float(stats.sem(logs))
     return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), len(logs))
 
 
