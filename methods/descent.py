@@ -10,8 +10,8 @@ from torch import Tensor
 
 NEAR = 0.02
 """A size is reached when the edges expected to be open differ by that share of it at most, or by one."""
-PATIENCE = 10
-"""A size is not reached after so many times the steps that it is held for."""
+PATIENCE = 1000
+"""Steps at a size after which it is given up, when they are more than those it is held for."""
 
 
 class Descent:
@@ -55,7 +55,7 @@ class Descent:
         if rested >= self._hold and abs(n_open - n) <= max(NEAR * n, 1):
             self._stage, self._done = self._stage + 1, 0
             return n
-        if rested >= PATIENCE * self._hold:
+        if rested >= max(PATIENCE, self._hold):
             raise ValueError(
                 f"a circuit of {n} edges was not reached: {n_open:.1f} are open after {rested} steps at "
                 "that target: try a larger hold or halving, or a higher rate"

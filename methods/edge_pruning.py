@@ -56,7 +56,7 @@ class EdgePruning(Method):
     halving: int = 200
     """Steps in which the target falls to a half."""
     hold: int = 100
-    """Steps at a size, at least; ten times as many at most."""
+    """Steps at a size, at least: it goes on until the size is reached."""
     examples: int = 8
     """Examples of a step."""
     rate: float = 0.1
