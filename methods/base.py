@@ -96,6 +96,15 @@ class Batch:
         )  # fmt: skip
 
 
+def first_examples(batches: Sequence[Batch], n: int) -> list[Batch]:
+    """The first n examples, in as many batches as they came in."""
+    taken: list[Batch] = []
+    for batch in batches:
+        left = n - sum(map(len, taken))
+        taken += [batch if len(batch) <= left else batch.part(0, left)] if left else []
+    return taken
+
+
 @runtime_checkable
 class Checkpoint(Protocol):
     """Named tensors that outlive a killed run of the same job."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from methods.base import Discovery, Method, Objective, Problem
+from methods.base import Batch, Discovery, Method, Objective, Problem, first_examples
 from methods.descent import Descent
 from methods.gate_training import GateTraining
 from methods.named_tensors import flat, under
@@ -18,6 +18,8 @@ from methods.training_curves import TrainingCurves
 
 CURVE_EVERY = 5
 """Steps of which the trace keeps one mean."""
+CUT_ON = 256
+"""Discovery examples, at most, on which the unaided circuit's size is chosen."""
 GROWTH = 1.05
 """Between the sizes among which the unaided circuit is sought first."""
 
@@ -140,7 +142,8 @@ class EdgePruning(Method):
         if settled := under("settled", saved):
             training.restore(settled)
         with torch.no_grad():
-            empty = _mean_loss(problem, self.objective, training.exists & False)
+            few = first_examples(problem.batches, CUT_ON)
+            empty = _mean_loss(problem, self.objective, training.exists & False, few)
         bearable = self.tolerance * empty
 
         def pressure(loss: Tensor, n_open: Tensor) -> Tensor:
@@ -163,17 +166,19 @@ class EdgePruning(Method):
     def _cheapest(self, training: GateTraining) -> Bool[Tensor, "receivers senders"]:
         """The number of edges of least loss and price: on a coarse grid, then between its points."""
 
-        def cost(n: int) -> float:
-            return _mean_loss(training.problem, self.objective, training.best(n)) + self.price * n
+        problem = training.problem
+        few, n_edges = first_examples(problem.batches, CUT_ON), problem.graph.n_edges
 
-        n_edges = training.problem.graph.n_edges
+        def cost(n: int) -> float:
+            return _mean_loss(problem, self.objective, training.best(n), few) + self.price * n
+
         grid = [0, *sorted({round(GROWTH**k) for k in range(math.ceil(math.log(n_edges, GROWTH)))}), n_edges]
         at = grid.index(min(grid, key=cost))
         between = range(grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)] + 1)
         return training.best(min(between, key=cost))
 
 
-def _mean_loss(problem: Problem, objective: Objective, kept: Tensor) -> float:
-    """Per example, over the whole discovery split."""
-    losses = [problem.loss(objective, problem.run(b, kept.float()), b).item() for b in problem.batches]
-    return sum(losses) / problem.n_examples
+def _mean_loss(problem: Problem, objective: Objective, kept: Tensor, batches: Sequence[Batch]) -> float:
+    """Per example."""
+    losses = [problem.loss(objective, problem.run(b, kept.float()), b).item() for b in batches]
+    return sum(losses) / sum(map(len, batches))

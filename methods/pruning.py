@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from methods.base import Batch, Objective, Problem
+from methods.base import Objective, Problem, first_examples
 
 FREE = -torch.inf
 """The effect of an edge that went untested."""
@@ -36,10 +36,7 @@ class Pruning:
     ) -> None:
         self.problem, self.candidates, self.objective = problem, candidates, objective
         self.absolute, self.latest_first, self.chain = absolute, latest_first, chain
-        self.batches: list[Batch] = []
-        for batch in problem.batches:
-            left = examples - sum(map(len, self.batches))
-            self.batches += [batch if len(batch) <= left else batch.part(0, left)] if left else []
+        self.batches = first_examples(problem.batches, examples)
         self.n_examples = sum(map(len, self.batches))
         self.passes: dict[float, Float[Tensor, "receivers senders"]] = {}
         positions = torch.arange(candidates.numel()).view(candidates.shape).flip(0)

@@ -56,7 +56,7 @@ def pruning(p: BenchProblem, **options: Any) -> Pruning:
 
 
 @pytest.mark.parametrize("ablation", get_args(Ablation))
-@pytest.mark.parametrize("tau", TAUS)
+@pytest.mark.parametrize("tau", [TAUS[1], *(pytest.param(tau, marks=pytest.mark.slow) for tau in TAUS[::2])])
 def test_identical_to_sequential(model: MaskedModel, ablation: Ablation, tau: float) -> None:
     p = problem(model, ablation)
     fast = pruning(p)
@@ -85,7 +85,13 @@ def test_options_are_those_of_sequential(gpt2: MaskedModel, options: dict[str, A
     assert not fast.kept(0.003).equal(plain.kept(0.003)), "the option changes something here"
 
 
-@pytest.mark.parametrize("name", ["x_proportion", "reverse", "sort_freq", "hist", "shuffle_dyck"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x_proportion",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("reverse", "sort_freq", "hist", "shuffle_dyck")),
+    ],
+)
 @pytest.mark.parametrize("ablation", ["zero", "resample"])
 def test_identical_on_programs(name: str, ablation: Ablation) -> None:
     compiled = load_program(get_program(name))

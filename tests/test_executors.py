@@ -54,6 +54,8 @@ def test_an_interrupt_stops_all(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, env={**os.environ, "PYTHONPATH": root},
+        # a shell's background jobs are born deaf to Ctrl-C, and so would be their children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while len(list(begun.iterdir())) < 2 and time.monotonic() < deadline:
