@@ -11,7 +11,7 @@ from torch import Tensor
 NEAR = 0.02
 """A size is reached when the edges expected to be open differ by that share of it at most, or by one."""
 PATIENCE = 1000
-"""Steps at a size after which it is given up, when they are more than those it is held for."""
+"""Steps for which a size is waited for when its rest is over."""
 
 
 class Descent:
@@ -55,10 +55,10 @@ class Descent:
         if rested >= self._hold and abs(n_open - n) <= max(NEAR * n, 1):
             self._stage, self._done = self._stage + 1, 0
             return n
-        if rested >= max(PATIENCE, self._hold):
+        if rested >= self._hold + PATIENCE:
             raise ValueError(
                 f"a circuit of {n} edges was not reached: {n_open:.1f} are open after {rested} steps at "
-                "that target: try a larger hold or halving, or a higher rate"
+                "that target: try a larger halving or a higher rate"
             )
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Bool
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, first_examples
 from methods.descent import Descent
-from methods.gate_training import GateTraining
+from methods.gate_training import GateTraining, parts_of
 from methods.named_tensors import flat, under
 from methods.training_curves import TrainingCurves
 
@@ -20,8 +21,8 @@ CURVE_EVERY = 5
 """Steps of which the trace keeps one mean."""
 CUT_ON = 256
 """Discovery examples, at most, on which the unaided circuit's size is chosen."""
-GROWTH = 1.05
-"""Between the sizes among which the unaided circuit is sought first."""
+GROWTH, FINE = 1.05, 50
+"""Between the sizes among which the unaided circuit is sought first; how many are tried near the best."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class EdgePruning(Method):
     numbers are compared by squared error.
 
     The unaided circuit comes of a training of its own, in which every open edge costs `price` as long as the
-    loss stays below `tolerance` (pressure on a circuit that is broken already takes the rest of it); of its
+    loss stays within `tolerance` (pressure on a circuit that is broken already takes the rest of it); of its
     ranking it is the number n of edges for which  loss + price n  is least.
     """
 
@@ -60,7 +61,7 @@ class EdgePruning(Method):
     hold: int = 100
     """Steps at a size, at least: it goes on until the size is reached."""
     examples: int = 8
-    """Examples of a step."""
+    """Examples of a step, at most; they come from one batch of the bench's."""
     rate: float = 0.1
     """Learning rate of gates and multipliers."""
     start: float = 2.0
@@ -71,7 +72,7 @@ class EdgePruning(Method):
     price: float = 0.001
     """Of an edge, in units of the objective, for the unaided circuit."""
     tolerance: float = 0.1
-    """The loss above which that circuit is under no pressure, as a share of the empty circuit's."""
+    """Of the way from the full model's loss to the empty circuit's: beyond it there is no pressure."""
     settling: int = 500
     """Steps of its training."""
 
@@ -83,26 +84,28 @@ class EdgePruning(Method):
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
 
     def discover(self, problem: Problem) -> Discovery:
-        """The training through the sizes, then the unaided one."""
+        """The training through the sizes, then the unaided one, whose ranking the scores are."""
         saved = problem.checkpoint.load()
         sizes = {size: problem.edges_of_share(size) for size in problem.sizes}
         descent = Descent(problem.graph.n_edges, sizes.values(), self.halving, self.hold)
-        circuits, curves, state = self._through(descent, problem, saved)
-        training = self._settled(problem, saved, state)
+        parts = parts_of(problem.batches, self.examples)
+        circuits, curves, state = self._through(descent, problem, parts, saved)
+        training = self._settled(problem, parts, saved, state)
+        few = first_examples(problem.batches, CUT_ON)
         return Discovery(
             scores=training.scores().detach(),
             edges={size: circuits[n] for size, n in sizes.items()},
-            unaided=self._cheapest(training),
+            unaided=self._cheapest(training, few),
             objective=self.objective,
             trace=curves.series(),
         )
 
     def _through(
-        self, descent: Descent, problem: Problem, saved: Mapping[str, Tensor]
+        self, descent: Descent, problem: Problem, parts: Sequence[Batch], saved: Mapping[str, Tensor]
     ) -> tuple[dict[int, Tensor], TrainingCurves, dict[str, Tensor]]:
         """A circuit for every number of edges, the course of the training, and where it ended."""
         multipliers = torch.zeros(2, device=problem.batches[0].clean.device, requires_grad=True)
-        training = self._training(problem, [multipliers])
+        training = self._training(problem, parts, [multipliers])
         curves = TrainingCurves(CURVE_EVERY)
         circuits = {0: training.exists & False, problem.graph.n_edges: training.exists}
         if "descent" in saved:
@@ -135,16 +138,23 @@ class EdgePruning(Method):
         return circuits, curves, state()
 
     def _settled(
-        self, problem: Problem, saved: Mapping[str, Tensor], before: Mapping[str, Tensor]
+        self,
+        problem: Problem,
+        parts: Sequence[Batch],
+        saved: Mapping[str, Tensor],
+        before: Mapping[str, Tensor],
     ) -> GateTraining:
         """A training under the price alone; `before` is what else a checkpoint has to keep."""
-        training = self._training(problem)
+        training = self._training(problem, parts)
         if settled := under("settled", saved):
             training.restore(settled)
         with torch.no_grad():
             few = first_examples(problem.batches, CUT_ON)
-            empty = _mean_loss(problem, self.objective, training.exists & False, few)
-        bearable = self.tolerance * empty
+            full, empty = (
+                _mean_loss(problem, self.objective, edges, few)
+                for edges in (training.exists, training.exists & False)
+            )
+        bearable = full + self.tolerance * (empty - full)
 
         def pressure(loss: Tensor, n_open: Tensor) -> Tensor:
             return self.price * n_open * (loss <= bearable)
@@ -157,25 +167,27 @@ class EdgePruning(Method):
             problem.checkpoint.save(lambda: {**before, **flat({"settled": training.state()})})
         return training
 
-    def _training(self, problem: Problem, learnt: Sequence[Tensor] = ()) -> GateTraining:
-        return GateTraining(
-            problem, self.objective, self.examples, self.start, self.rate, self.node_gates, learnt
-        )
+    def _training(
+        self, problem: Problem, parts: Sequence[Batch], learnt: Sequence[Tensor] = ()
+    ) -> GateTraining:
+        return GateTraining(problem, self.objective, parts, self.start, self.rate, self.node_gates, learnt)
 
     @torch.no_grad()
-    def _cheapest(self, training: GateTraining) -> Bool[Tensor, "receivers senders"]:
+    def _cheapest(self, training: GateTraining, few: Sequence[Batch]) -> Bool[Tensor, "receivers senders"]:
         """The number of edges of least loss and price: on a coarse grid, then between its points."""
 
-        problem = training.problem
-        few, n_edges = first_examples(problem.batches, CUT_ON), problem.graph.n_edges
+        problem, n_edges = training.problem, training.problem.graph.n_edges
 
+        @cache
         def cost(n: int) -> float:
+            problem.progress(n, n_edges, "unaided: how many edges")
             return _mean_loss(problem, self.objective, training.best(n), few) + self.price * n
 
         grid = [0, *sorted({round(GROWTH**k) for k in range(math.ceil(math.log(n_edges, GROWTH)))}), n_edges]
         at = grid.index(min(grid, key=cost))
-        between = range(grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)] + 1)
-        return training.best(min(between, key=cost))
+        low, high = grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)]
+        between = range(low, high + 1, max(1, (high - low) // FINE))
+        return training.best(min([grid[at], *between], key=cost))
 
 
 def _mean_loss(problem: Problem, objective: Objective, kept: Tensor, batches: Sequence[Batch]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,15 +24,15 @@ class GateTraining:
 
     A step draws one sample of all gates for a part of the examples, and moves the gates down the gradient of
     the mean loss per example plus a pressure. What the full model and the reference are there is computed
-    once per part, as long as `Problem` has room to keep it. Every part comes once before one comes again,
-    so the cost depends on the steps, not on how many examples there are.
+    once per part, as long as `Problem` has room to keep it, else in every step. Every part comes once before
+    one comes again, so the cost depends on the steps, not on how many examples there are.
     """
 
     def __init__(
         self,
         problem: Problem,
         objective: Objective,
-        n_examples: int,
+        parts: Sequence[Batch],
         start: float,
         rate: float,
         node_gates: bool = False,
@@ -46,12 +47,8 @@ class GateTraining:
         self._learnt = list(learnt)
         upwards: list[dict[str, Any]] = [{"params": self._learnt, "maximize": True}] if learnt else []
         self._optimizer = torch.optim.Adam([{"params": self.gates}, *upwards], lr=rate)
-        self._n_examples = n_examples
-        self._places = [
-            (i, first) for i, b in enumerate(problem.batches) for first in range(0, len(b), n_examples)
-        ]
+        self._parts = parts
         self._waiting = torch.zeros(0, dtype=torch.long)
-        self._parts: dict[int, Batch] = {}
         self.steps = 0
 
     def step(self, pressure: Pressure) -> tuple[float, float]:
@@ -96,8 +93,8 @@ class GateTraining:
         moments = self._optimizer.state_dict()["state"]
         adam = flat({f"adam.{i}": each for i, each in moments.items()})
         values = {f"value.{i}": v.detach() for i, v in enumerate([*self.gates, *self._learnt])}
-        random = {"random": self._random.get_state(), "waiting": self._waiting}
-        return {**adam, **values, **random, "steps": torch.tensor(self.steps)}
+        counts = {"steps": torch.tensor(self.steps), "parts": torch.tensor(len(self._parts))}
+        return {**adam, **values, **counts, "random": self._random.get_state(), "waiting": self._waiting}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -108,7 +105,8 @@ class GateTraining:
         moments = {i: under(f"adam.{i}", state) for i in range(len(values))}
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
         self._random.set_state(state["random"].cpu())
-        self._waiting = state["waiting"]
+        # parts may be cut otherwise than when this was saved: batches depend on the memory that is free
+        self._waiting = state["waiting"] if int(state["parts"]) == len(self._parts) else state["waiting"][:0]
         self.steps = int(state["steps"])
 
     def _expected_open(self) -> Float[Tensor, ""]:
@@ -116,13 +114,20 @@ class GateTraining:
 
     def _next_part(self) -> Batch:
         if not len(self._waiting):
-            order = torch.randperm(len(self._places), generator=self._random, device=self.exists.device)
+            order = torch.randperm(len(self._parts), generator=self._random, device=self.exists.device)
             self._waiting = order.cpu()
         place, self._waiting = int(self._waiting[0]), self._waiting[1:]
-        if place not in self._parts:
-            i, first = self._places[place]
-            self._parts[place] = self.problem.batches[i].part(first, first + self._n_examples)
         return self._parts[place]
 
     def _draw(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         return draw(shape, generator=self._random, device=self.exists.device)
+
+
+def parts_of(batches: Sequence[Batch], n: int) -> list[Batch]:
+    """The batches cut into parts of at most n examples each, of about the same size within a batch."""
+    parts = []
+    for batch in batches:
+        count = -(-len(batch) // n)
+        cuts = [len(batch) * i // count for i in range(count + 1)]
+        parts += [batch.part(*ends) for ends in pairwise(cuts)]
+    return parts

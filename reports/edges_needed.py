@@ -29,8 +29,9 @@ NEEDED_MEANING = (
     "Effective edges of the smallest circuit within a KL of the model (gt: KL among its candidates), beside "
     "Edge Pruning's share of them: it claims less than half the edges of ACDC's and EAP's circuits (Bhaskar "
     "et al. 2024). The claim holds on this model where the whole 95 % interval over seeds lies below 0.5, "
-    "fails where it lies above, and is open else. A number is given only where the next smaller circuit has "
-    "at most 6 % fewer edges."
+    "fails where it lies above, and is open else, as it is where a seed is unscored or several settings of "
+    "Edge Pruning ran. A number is given only where the next smaller circuit has at most 6 % fewer edges; "
+    "\N{INFINITY}: no circuit that was run is within that KL."
 )
 PLACE = ["model", "graph", "ablation", "task"]
 
@@ -47,48 +48,55 @@ class Ratio:
     @property
     def verdict(self) -> str:
         """What becomes of the claim that the ratio is below `BOUND`."""
-        if self.seeds < 2:
-            return "open"
         return "holds" if self.high < BOUND else "fails" if self.low >= BOUND else "open"
 
 
 def edges_needed(circuits: pd.DataFrame, level: float) -> float:
-    """Effective edges of the smallest circuit of KL up to `level`; NaN where none is, or sizes are far apart.
+    """Effective edges of the smallest circuit of KL up to `level`: infinite where none is, and NaN where
+    sizes are too far apart.
 
     GT is judged by the KL among its candidates, as its literature does (design: metrics).
     """
     kl = circuits["kl_candidates" if (circuits["measure"] == "prob_diff").all() else "kl"]
     effective = circuits["effective_edges"].astype(float)
+    if not (kl <= level).any():
+        return math.inf
     needed = effective[kl <= level].min()
     below = effective[effective < needed].max()
     return needed if needed - below <= max(1.0, STEP * needed) else math.nan
 
 
 def ratio(ours: "pd.Series[float]", theirs: "pd.Series[float]") -> Ratio:
-    """Of two methods' edges by seed, paired."""
-    logs = pd.Series([math.log(value) for value in (ours / theirs).dropna()])
+    """Of two methods' edges by seed, paired over the seeds of both; unscored where one of those is."""
+    both = [(ours[seed], theirs[seed]) for seed in ours.index.intersection(theirs.index)]
+    logs = [math.log(a / b) for a, b in both if math.isfinite(a) and math.isfinite(b)]
+    if not logs or len(logs) < len(both):
+        return Ratio(math.nan, math.nan, math.nan, len(logs))
+    mean = math.fsum(logs) / len(logs)
     if len(logs) < 2:
-        return Ratio(math.exp(logs.mean()) if len(logs) else math.nan, math.nan, math.nan, len(logs))
-    mean, reach = logs.mean(), float(stats.t.ppf(0.975, len(logs) - 1)) * float(stats.sem(logs))
+        return Ratio(math.exp(mean), math.nan, math.nan, 1)
+    reach = float(stats.t.ppf(0.975, len(logs) - 1)) * float(stats.sem(logs))
     return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), len(logs))
 
 
 def edges_needed_grid(table: pd.DataFrame) -> Grid | None:
     """Methods by task and level with Edge Pruning's share of their edges; None where nothing is scored."""
-    if not {"effective_edges", "kl", "measure", "seed"} <= set(table.columns):
+    if not {"effective_edges", "kl", "kl_candidates", "measure", "seed"} <= set(table.columns):
         return None
-    ok = table[(table["status"] == "ok") & ~table["method"].isin(REFERENCES)]
-    ok = ok[~ok["method"].map(is_baseline)]
+    rivals = ~table["method"].isin(REFERENCES) & ~table["method"].map(is_baseline).astype(bool)
+    ok = table[(table["status"] == "ok") & rivals]
+    several = [name for name in PLACE[:-1] if ok[name].nunique() > 1]
     rows: list[Row] = []
-    for (place, group), level in product(ok.groupby(PLACE, sort=False), LEVELS):
-        rows += _rows(str(place[-1]), group, level)
-    if all(row.cells[3].text == number(math.nan) for row in rows):
+    for (_, group), level in product(ok.groupby(PLACE, sort=False), LEVELS):
+        place = " · ".join(str(group[name].iloc[0]) for name in ("task", *several))
+        rows += _rows(place, group, level)
+    if not any(math.isfinite(row.cells[3].order) for row in rows):
         return None
     headings = (
         Heading("task"),
         Heading("method"),
         Heading("KL up to", "nats"),
-        Heading("edges needed ↓", "edges", "effective edges of the smallest circuit, mean over seeds"),
+        Heading("edges needed ↓", "edges", "effective edges of the smallest circuit, mean over all seeds"),
         Heading("ratio", "", f"edges that {CLAIMANT} needs over those of this method, seeds paired"),
         Heading("seeds"),
         Heading("claim", "", f"whether the ratio is below {BOUND}: its whole interval decides"),
@@ -106,12 +114,13 @@ def _rows(task: str, group: pd.DataFrame, level: float) -> list[Row]:
     }
     ours: Sequence[pd.Series[float]] = [edges for (name, _), edges in needed.items() if name == CLAIMANT]
     rows: list[Row] = []
-    for (method, params), edges in sorted(needed.items(), key=lambda item: item[1].mean()):
+    for (method, params), edges in sorted(needed.items(), key=_mean_or_last):
         label = f"{method} ({params})" if params else method
-        mean = mean_spread(float(edges.mean()), float(edges.std()))
-        cells = [Cell(task), Cell(label), Cell(number(level)), Cell(mean, order=float(edges.mean()))]
+        mean = float(edges.mean(skipna=False))
+        text = mean_spread(mean, float(edges.std()))
+        cells = [Cell(task), Cell(label), Cell(number(level)), Cell(text, order=mean)]
         if method == CLAIMANT or len(ours) != 1:
-            cells += [Cell(""), Cell(str(edges.count())), Cell("")]
+            cells += [Cell(""), Cell(str(len(edges))), Cell("")]
         else:
             share = ratio(ours[0], edges)
             cells += [
@@ -121,3 +130,8 @@ def _rows(task: str, group: pd.DataFrame, level: float) -> list[Row]:
             ]
         rows.append(Row(tuple(cells), starts=not rows))
     return rows
+
+
+def _mean_or_last(item: tuple[tuple[str, str], "pd.Series[float]"]) -> tuple[bool, float]:
+    mean = float(item[1].mean(skipna=False))
+    return math.isnan(mean), mean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.ablation import Ablation
+from bench.checkpoint import Checkpoint
 from bench.masked_model import MaskedModel
 from bench.metrics import circuit_recovery
 from bench.models.tracr import load_program
@@ -20,7 +22,7 @@ from bench.problem import BenchProblem, make_reference
 from methods.base import Discovery
 from methods.descent import NEAR, PATIENCE, Descent
 from methods.edge_pruning import EdgePruning
-from methods.gate_training import GateTraining
+from methods.gate_training import GateTraining, parts_of
 from methods.gates import hard_concrete, log_open
 from methods.training_curves import TrainingCurves
 from problems import problem, random_examples
@@ -51,9 +53,9 @@ def test_a_size_rests_until_it_is_reached() -> None:
 
 def test_a_size_that_is_never_reached_is_an_error() -> None:
     descent = Descent(100, [10], halving=1, hold=5)
-    for _ in range(4 + PATIENCE - 1):
+    for _ in range(4 + 5 + PATIENCE - 1):
         assert descent.advance(20.0) is None
-    with pytest.raises(ValueError, match=r"10 edges was not reached: 20\.0 are open .* try a larger hold"):
+    with pytest.raises(ValueError, match=r"10 edges was not reached: 20\.0 are open .* try a larger halving"):
         descent.advance(20.0)
 
 
@@ -75,18 +77,15 @@ def slow_step_loss(p: BenchProblem, gates: Tensor, noise: Tensor) -> Tensor:
 def test_a_step_goes_down_the_gradient(tiny: MaskedModel, ablation: Ablation) -> None:
     """Adam's first step moves every gate by the rate, against the sign of its gradient."""
     p = problem(tiny, ablation)
-    training = GateTraining(p, "kl", len(p.batches[0]), start=0.5, rate=0.01)
+    training = GateTraining(p, "kl", p.batches, start=0.5, rate=0.01)
     (gates,) = training.gates
     before = gates.detach().clone()
     state = {name: tensor.clone() for name, tensor in training.state().items()}
     loss, _ = training.step(lambda loss, n_open: 0.03 * n_open)
 
     training.restore(state)
+    training._next_part()  # the order of parts is drawn first
     noise = training._draw(torch.rand, gates.shape)
-    if len(state["waiting"]) == 0:  # the order of parts is drawn first
-        training.restore(state)
-        training._next_part()
-        noise = training._draw(torch.rand, gates.shape)
     leaf = before.double().requires_grad_()
     expected = slow_step_loss(p, leaf, noise.double())
     opened = log_open(leaf).exp()[p.graph.exists].sum()
@@ -103,24 +102,27 @@ def test_a_step_goes_down_the_gradient(tiny: MaskedModel, ablation: Ablation) ->
     assert not moved[~p.graph.exists].any()
 
 
+def test_parts_are_the_examples_in_order(tiny: MaskedModel) -> None:
+    (batch,) = problem(tiny, examples=random_examples(10, vocab=tiny.architecture.d_vocab)).batches
+    parts = parts_of([batch, batch], 4)
+    assert [len(part) for part in parts] == [3, 3, 4] * 2
+    assert torch.cat([part.clean for part in parts]).equal(torch.cat([batch.clean] * 2))
+    assert torch.cat([part.correct for part in parts]).equal(torch.cat([batch.correct] * 2))
+    assert all(part.examples.equal(torch.arange(len(part))) for part in parts)
+
+
 def test_every_part_comes_once_before_one_comes_again(tiny: MaskedModel) -> None:
     p = problem(tiny, examples=random_examples(10, vocab=tiny.architecture.d_vocab))
-    training = GateTraining(p, "kl", 4, start=1.0, rate=0.1)
-    rounds = [[training._next_part() for _ in range(3)] for _ in range(4)]
-    for parts in rounds:
-        assert sorted(len(part) for part in parts) == [2, 4, 4]
-        assert (
-            torch.cat([part.clean for part in sorted(parts, key=lambda b: b.clean[0].tolist())]).shape[0]
-            == 10
-        )
-    assert len({tuple(id(part) for part in parts) for parts in rounds}) > 1
-    assert len({id(part) for parts in rounds for part in parts}) == 3
+    training = GateTraining(p, "kl", parts_of(p.batches, 2), start=1.0, rate=0.1)
+    rounds = [[id(training._next_part()) for _ in range(5)] for _ in range(4)]
+    assert all(len(set(parts)) == 5 for parts in rounds)
+    assert len({*map(tuple, rounds)}) > 1
 
 
 def test_what_is_the_same_in_every_step_is_computed_once(tiny: MaskedModel) -> None:
     """The full model and the corrupted run per example, then a forward and a backward per step."""
     p = problem(tiny)
-    training = GateTraining(p, "kl", 3, start=1.0, rate=0.1)
+    training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1)
     for _ in range(20):
         training.step(lambda loss, n_open: 0 * n_open)
     assert p.counter.forwards == 20 + 2 * 2
@@ -128,7 +130,8 @@ def test_what_is_the_same_in_every_step_is_computed_once(tiny: MaskedModel) -> N
 
 
 def test_a_node_gate_closes_all_its_edges(tiny: MaskedModel) -> None:
-    training = GateTraining(problem(tiny), "kl", 3, start=4.0, rate=0.1, node_gates=True)
+    p = problem(tiny)
+    training = GateTraining(p, "kl", p.batches, start=4.0, rate=0.1, node_gates=True)
     edges, nodes = training.gates
     with torch.no_grad():
         nodes[0, 2] = -20
@@ -139,7 +142,7 @@ def test_a_node_gate_closes_all_its_edges(tiny: MaskedModel) -> None:
 
 def test_a_loss_that_is_no_number_is_an_error(tiny: MaskedModel) -> None:
     p = problem(tiny)
-    training = GateTraining(p, "kl", 3, start=1.0, rate=0.1)
+    training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1)
     p.clean(training._next_part()).fill_(torch.nan)
     p.clean(training._next_part()).fill_(torch.nan)
     with pytest.raises(ValueError, match="diverged: the loss of step 0 is nan: try a lower rate"):
@@ -164,39 +167,39 @@ def test_circuits_have_exactly_the_sizes_wanted(tiny: MaskedModel, node_gates: b
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_been(
-    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    class Memory:
-        """A checkpoint that saves at every call and kills the run at some."""
+    monkeypatch.setattr("bench.checkpoint.SECONDS_BETWEEN", 0.0)
 
-        def __init__(self, kill_at: int) -> None:
-            self.saved: Mapping[str, Tensor] = {}
-            self.left = kill_at
+    class Killer(Checkpoint):
+        """A checkpoint that kills the run after so many calls."""
 
-        def load(self) -> Mapping[str, Tensor]:
-            return self.saved
+        left = 0
 
         def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-            self.saved = {name: t.clone() for name, t in tensors().items()}
+            super().save(tensors)
             self.left -= 1
             if not self.left:
                 raise KeyboardInterrupt
 
-    def run(memory: Memory) -> Discovery:
+    def run(kill_at: int, path: Path | None) -> Discovery:
         p = problem(tiny, sizes=(0.1, 0.4))
-        monkeypatch.setattr(p, "checkpoint", memory)
+        p.checkpoint = Killer(path, p._spent, p._charge)
+        p.checkpoint.left = kill_at
         return EdgePruning(halving=20, hold=20, settling=30, examples=3).discover(p)
 
-    whole = run(Memory(0))
-    for kill_at in (7, 40, 95):
-        memory = Memory(kill_at)
+    whole = run(0, None)
+    steps = int(whole.trace["step"][-1])
+    for kill_at in (7, 40, 95, steps + 15):
+        path = tmp_path / f"{kill_at}.safetensors"
         with pytest.raises(KeyboardInterrupt):
-            run(memory)
-        memory.left = 0
-        resumed = run(memory)
+            run(kill_at, path)
+        resumed = run(0, path)
         assert whole.scores is not None
         assert resumed.scores is not None
         assert resumed.scores.equal(whole.scores)
+        assert resumed.unaided is not None
+        assert resumed.unaided.equal(whole.unaided)
         assert all(resumed.edges[size].equal(kept) for size, kept in whole.edges.items())
         assert resumed.trace["step"][-1] == pytest.approx(whole.trace["step"][-1], abs=5)
 

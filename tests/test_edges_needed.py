@@ -35,11 +35,14 @@ def test_the_smallest_circuit_that_meets_the_level() -> None:
     [
         ({50: 0.2, 100: 0.09}, "far apart"),
         ({100: 0.09, 101: 0.08}, "nothing smaller was tried"),
-        ({100: 0.2, 101: 0.11}, "none meets it"),
     ],
 )
 def test_what_the_sizes_cannot_tell_is_unscored(kls: dict[int, float], why: str) -> None:
     assert math.isnan(edges_needed(circuits(kls), 0.1)), why
+
+
+def test_a_level_that_no_circuit_meets_is_infinitely_far() -> None:
+    assert edges_needed(circuits({100: 0.2, 101: 0.11}), 0.1) == math.inf
 
 
 def test_small_circuits_may_differ_by_an_edge() -> None:
@@ -49,6 +52,8 @@ def test_small_circuits_may_differ_by_an_edge() -> None:
 
 def test_ratio_is_paired_and_has_students_interval() -> None:
     ours, theirs = pd.Series({0: 10.0, 1: 30.0, 2: 20.0}), pd.Series({0: 20.0, 1: 50.0, 2: 45.0, 3: 9.0})
+    for unscored in (math.nan, math.inf):
+        assert ratio(pd.concat([ours, pd.Series({3: unscored})]), theirs).verdict == "open"
     found = ratio(ours, theirs)
     logs = [math.log(0.5), math.log(0.6), math.log(20 / 45)]
     low, high = stats.t.interval(0.95, 2, loc=sum(logs) / 3, scale=stats.sem(logs))
@@ -80,7 +85,7 @@ def test_the_table_tells_the_claim_by_method() -> None:
         ["ioi", "edge_pruning", "0.100", "40.0", "", "2", ""],
         ["ioi", "eap", "0.100", "100", "0.400", "2", "holds"],
         ["ioi", "edge_pruning", "0.0200", "200", "", "2", ""],
-        ["ioi", "eap", "0.0200", DASH, DASH, "0", "open"],
+        ["ioi", "eap", "0.0200", "∞", DASH, "0", "open"],
     ]
 
 
@@ -88,3 +93,4 @@ def test_a_table_of_few_sizes_has_none() -> None:
     few = leaderboard(100).query("effective_edges in (50, 100, 200)")
     assert edges_needed_grid(few) is None
     assert edges_needed_grid(few.drop(columns="measure")) is None
+    assert edges_needed_grid(few.assign(status="failed")) is None

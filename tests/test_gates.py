@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from methods.gates import BETA, HIGH, LOW, hard_concrete, log_open
+from methods.gates import hard_concrete, log_open
 
 LOG_ALPHAS = torch.linspace(-5, 5, 11, dtype=torch.float64)
 NOISE = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
@@ -29,7 +29,7 @@ def test_open_probability_is_the_share_of_open_samples() -> None:
 
 def test_open_probability_as_the_paper_has_it() -> None:
     """sigmoid(log alpha - beta log(-low / high)), Louizos et al. 2018, equation 12."""
-    expected = torch.sigmoid(LOG_ALPHAS - BETA * math.log(-LOW / HIGH))
+    expected = torch.sigmoid(LOG_ALPHAS - 2 / 3 * math.log(0.1 / 1.1))
     torch.testing.assert_close(log_open(LOG_ALPHAS).exp(), expected)
 
 
