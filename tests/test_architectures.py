@@ -32,6 +32,7 @@ from bench.errors import ModelError
 from bench.masked_model import MaskedModel
 from bench.models.bridge import masked_model
 from bench.models.load import load_model
+from bench.names import get_method
 from bench.select import edges_of_share
 from bridge_oracle import BridgeOracle
 from decoders import FAMILIES, GROUPED, decoder
@@ -543,13 +544,17 @@ def test_eap_is_minus_the_slow_mask_gradient(subject: Case, ablation: Any) -> No
     close(one_step, found)
 
 
+BRIEF = {"edge_pruning": "edge_pruning:halving=10,hold=10,settling=10"}
+"""Long trainings, cut short: what they find is no matter here."""
+
+
 @pytest.mark.parametrize("method", find_methods()[0])
 def test_methods_run_and_their_circuits_have_the_sizes_wanted(subject: Case, method: str) -> None:
     """On each kind of graph; every edge of a random circuit lies on a path from input to logits."""
     graph = subject.model.graph
     sizes = (0.1, 0.3, 0.7)
     p = problem(subject.model, sizes=sizes)
-    found, _ = discover(find_methods()[0][method](), p)
+    found, _ = discover(get_method(BRIEF.get(method, method)), p)
     if found.scores is not None:
         assert found.scores[graph.exists].isfinite().all()
     circuits = cut(graph, found, sizes)
