@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.content import Training
 from reports.style import styled
@@ -28,5 +29,7 @@ def plot_training(title: str, runs: Sequence[Training]) -> Figure:
             values = [value for run in runs for value in run.series[name]]
             if 0 < min(values) * WIDE < max(values):
                 axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set(title=name.replace("_", " "), xlabel="step")
     return figure

@@ -255,6 +255,7 @@ def test_trainings_are_drawn_a_figure_per_label(tmp_path: Path) -> None:
     assert "plots/training_1_m-ioi.png" in (tmp_path / "leaderboard.md").read_text()
     loss, edges = plot_training("m", runs[:2]).axes
     assert (loss.get_yscale(), edges.get_yscale()) == ("log", "linear")
+    assert loss.yaxis.get_major_formatter()(0.01) == "0.01"  # no mathematical text: it is not parsed
     assert (len(loss.lines), edges.get_title(loc="left")) == (2, "edges open")
 
 
