@@ -117,7 +117,7 @@ def _rows(task: str, group: pd.DataFrame, level: float) -> list[Row]:
     for (method, params), edges in sorted(needed.items(), key=_mean_or_last):
         label = f"{method} ({params})" if params else method
         mean = float(edges.mean(skipna=False))
-        text = mean_spread(mean, float(edges.std()))
+        text = mean_spread(mean, float(edges.std()) if math.isfinite(mean) else math.nan)
         cells = [Cell(task), Cell(label), Cell(number(level)), Cell(text, order=mean)]
         if method == CLAIMANT or len(ours) != 1:
             cells += [Cell(""), Cell(str(len(edges))), Cell("")]

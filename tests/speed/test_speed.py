@@ -52,8 +52,6 @@ def test_acdc(setting: Setting, benchmark: BenchmarkFixture) -> None:
         benchmark.pedantic(lambda: acdc.whole(setting), setup=lambda: time_plain(setting, plain), rounds=5)
         seconds = statistics.median(benchmark.stats.stats.data)
     else:
-        if not acdc.FULL.with_suffix(".safetensors").exists():
-            pytest.skip("python tests/speed/acdc.py has not been run")
         kept = Circuit.load(acdc.FULL.with_suffix(".safetensors")).kept
         measured = benchmark.pedantic(
             lambda: acdc.some_rows(setting, kept, 12, lambda: time_plain(setting, plain)), rounds=1
