@@ -90,8 +90,8 @@ class EdgePruning(Method):
         descent = Descent(problem.graph.n_edges, sizes.values(), self.halving, self.hold)
         parts = parts_of(problem.batches, self.examples)
         circuits, curves, state = self._through(descent, problem, parts, saved)
-        training = self._settled(problem, parts, saved, state)
         few = first_examples(problem.batches, CUT_ON)
+        training = self._settled(problem, parts, few, saved, state)
         return Discovery(
             scores=training.scores().detach(),
             edges={size: circuits[n] for size, n in sizes.items()},
@@ -141,6 +141,7 @@ class EdgePruning(Method):
         self,
         problem: Problem,
         parts: Sequence[Batch],
+        few: Sequence[Batch],
         saved: Mapping[str, Tensor],
         before: Mapping[str, Tensor],
     ) -> GateTraining:
@@ -149,7 +150,6 @@ class EdgePruning(Method):
         if settled := under("settled", saved):
             training.restore(settled)
         with torch.no_grad():
-            few = first_examples(problem.batches, CUT_ON)
             full, empty = (
                 _mean_loss(problem, self.objective, edges, few)
                 for edges in (training.exists, training.exists & False)
@@ -175,7 +175,6 @@ class EdgePruning(Method):
     @torch.no_grad()
     def _cheapest(self, training: GateTraining, few: Sequence[Batch]) -> Bool[Tensor, "receivers senders"]:
         """The number of edges of least loss and price: on a coarse grid, then between its points."""
-
         problem, n_edges = training.problem, training.problem.graph.n_edges
 
         @cache
