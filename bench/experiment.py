@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from bench.ablation import ABLATIONS, Ablation
 from bench.device import check_device
@@ -25,6 +25,7 @@ NUMERICS = 1
 
 LEAVES = ("methods.", "tasks.")
 DTYPES = ("float32", "float64", "bfloat16")
+EvaluatedSplit = Literal["evaluation", "validation"]
 PROGRAM_TASK = "tracr"
 """The task that a compiled program brings along: to say at every position what the program says."""
 
@@ -42,8 +43,11 @@ class Experiment:
     random_draws: int = 10
     """Seeds of the random connected circuits, when these are more. Completeness is read beside their
     complements', and whether one of them holds the edge that matters is a toss of a coin."""
-    n_discovery: int = 200
+    n_discovery: tuple[int, ...] = (200,)
+    """Several are so many runs, to see what more data gives and costs."""
     n_evaluation: int = 200
+    split: EvaluatedSplit = "evaluation"
+    """On which circuits are scored. A method's defaults are chosen on validation, never on evaluation."""
     dtype: str = "float32"
     split_embed: bool = False
     """Count token and position embedding as two senders; compiled programs always do."""
@@ -75,7 +79,7 @@ class Experiment:
             if isinstance(default, tuple):
                 if value is None:
                     raise UsageError(f"'{name}' in {path} has no value")
-                values[name] = tuple(str(v) for v in value) if isinstance(value, list) else (str(value),)
+                values[name] = _entries(value, type(default[0]), f"'{name}' in {path}")
             elif type(value) is not type(default):
                 raise UsageError(f"'{name}' in {path} takes a {type(default).__name__}, not '{value}'")
         return cls(**values)
@@ -90,13 +94,17 @@ class Experiment:
             raise unknown("ablation", self.ablation, ABLATIONS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
+        if self.split not in get_args(EvaluatedSplit):
+            raise unknown("split", self.split, get_args(EvaluatedSplit))
         check_device(self.device)
-        for name in ("tasks", "methods"):
+        for name in ("tasks", "methods", "n_discovery"):
             if not getattr(self, name):
                 raise UsageError(f"no {name} are named: leave '{name}' out for the default ones")
-        for name in ("seeds", "random_draws", "n_discovery", "n_evaluation"):
+        for name in ("seeds", "random_draws", "n_evaluation"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if min(self.n_discovery) < 1:
+            raise UsageError(f"n_discovery must be at least 1, not {min(self.n_discovery)}")
 
     def jobs(self) -> list[Job]:
         """All jobs, tasks outermost; random connected circuits are always among them.
@@ -118,9 +126,10 @@ class Experiment:
         tasks = self._tasks()
         identity = model_hash(self.model)
         return [
-            Job(self.model, identity, task, spec, seed, sizes, self.ablation, self.n_discovery,
-                self.n_evaluation, self.dtype, self.split_embed, self.device)
+            Job(self.model, identity, task, spec, seed, sizes, self.ablation, n_discovery,
+                self.n_evaluation, self.split, self.dtype, self.split_embed, self.device)
             for task in tasks
+            for n_discovery in dict.fromkeys(self.n_discovery)
             for spec in specs
             for seed in range(max(self.seeds, self.random_draws) if _is_baseline(spec) else self.seeds)
         ]  # fmt: skip
@@ -132,6 +141,8 @@ class Experiment:
             return tuple(dict.fromkeys(self.tasks))
         if self.tasks not in (Experiment.tasks, (PROGRAM_TASK,)):
             raise UsageError(f"the model '{self.model}' brings its own task: leave -t out")
+        if self.split != "evaluation":
+            raise UsageError(f"the model '{self.model}' has no {self.split} split: leave 'split' out")
         return (PROGRAM_TASK,)
 
 
@@ -149,6 +160,7 @@ class Job:
     ablation: Ablation
     n_discovery: int
     n_evaluation: int
+    split: EvaluatedSplit
     dtype: str
     split_embed: bool
     device: str = "cpu"
@@ -179,6 +191,7 @@ class Job:
             "examples": [self.n_discovery, self.n_evaluation],
             "dtype": self.dtype,
             "split_embed": self.split_embed,
+            **({} if self.split == "evaluation" else {"split": self.split}),
             **({} if self.device == "cpu" else {"device": self.device}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
@@ -225,6 +238,14 @@ def _imported_files(file: Path) -> list[Path]:
     candidates = [home / f"{name.replace('.', '/')}.py" for name in names if name.startswith(LEAVES)]
     candidates += [file.parent / f"{name.replace('.', '/')}.py" for name in names if name]
     return [path.resolve() for path in candidates if path.is_file()]
+
+
+def _entries(value: Any, kind: type, name: str) -> tuple[Any, ...]:
+    """One value, or a list of them, as a key of a configuration takes them."""
+    values = value if isinstance(value, list) else [value]
+    if kind is not str and any(type(each) is not kind for each in values):
+        raise UsageError(f"{name} takes {kind.__name__}s, not '{value}'")
+    return tuple(map(kind, values))
 
 
 def _is_baseline(spec: str) -> bool:

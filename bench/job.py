@@ -99,6 +99,7 @@ def _run(
         "seconds": seconds,
         "forward_equivalents": seconds / plain,
         **asdict(problem.counter),
+        "unaided_edges": None if found.unaided is None else int(found.unaided.sum()),
         "peak_memory_mb": _peak_memory_mb() if n_processes > 1 else None,
         "trace": {name: [float(v) for v in series] for name, series in found.trace.items()},
         "circuits": {
@@ -159,6 +160,7 @@ def _record(job: Job, status: str, reason: str) -> dict[str, Any]:
         "graph": "",
         "n_discovery": job.n_discovery,
         "n_evaluation": job.n_evaluation,
+        "split": job.split,
         "dtype": job.dtype,
         "device": job.device,
         "split_embed": job.split_embed,

@@ -10,6 +10,7 @@ from bench.errors import DamagedFile
 from bench.evaluate import EMPTY, FULL, RawOutputs, curve, score
 from bench.files import write_atomically
 from bench.metrics import METRICS
+from bench.overlap import with_overlap
 from bench.results import ONE_RUN, Run, Store
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def leaderboard(store: Store) -> pd.DataFrame:
     table = pd.DataFrame([*(row for pair in bounds.values() for row in pair), *rows.values()])
     names = [*COLUMNS, *(metric.name for metric in METRICS if metric.name not in COLUMNS)]
     table = table.reindex(columns=[*names, *sorted(set(table.columns) - set(names))])
-    return _with_margin(table) if len(table) else table
+    return with_overlap(_with_margin(table), store) if len(table) else table
 
 
 def write_tables(folder: Path, table: pd.DataFrame) -> None:
@@ -123,6 +124,7 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
         "graph",
         "n_edges",
         "n_evaluation",
+        "split",
         "measure",
         "dtype",
         "direction",

@@ -256,6 +256,14 @@ def ranking_recovery(
     return max(map(beside, true), key=lambda found: found["auroc"])
 
 
+def jaccard(circuits: Bool[Tensor, "circuit edge"]) -> Float[Tensor, "circuit circuit"]:
+    """Of each pair of circuits: edges in both over edges in either; 1 where neither has any."""
+    held = circuits.double()
+    both = held @ held.T
+    either = held.sum(1)[:, None] + held.sum(1) - both
+    return torch.where(either > 0, both / either, 1.0)
+
+
 @dataclass(frozen=True)
 class Metric:
     """What a column of the leaderboard means; labels and directions of reports derive from it."""
@@ -315,6 +323,10 @@ METRICS = (
     Metric("edge_sparsity", "Edge sparsity", "Share of edges removed", "share"),
     Metric("effective_edges", "Effective edges", "Kept edges that can matter: on a path to the logits and, "
            "under resample, from the input", "edges"),
+    Metric("unaided_edges", "Unaided edges", "Edges of the circuit that the method settles on when no size is "
+           "asked for", "edges"),
+    Metric("seed_overlap", "Overlap over seeds", "Mean Jaccard similarity (edges in both over edges in "
+           "either) with the circuits of the other seeds", "share", "none"),
     Metric("nodes_kept", "Nodes kept", "Heads and MLPs that have a kept edge", "nodes"),
     Metric("weight_density", "Weight density", "Share of the pruned weight matrices kept; 1 when no "
            "weight was pruned", "share"),

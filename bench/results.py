@@ -19,11 +19,11 @@ from torch import Tensor
 from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolder
 from bench.files import load_header, load_tensors, save_tensors
 
-ONE_RUN = ("model", "task", "ablation", "split_embed", "method", "params", "seed")
+ONE_RUN = ("model", "task", "ablation", "split_embed", "method", "params", "n_discovery", "seed")
 """What tells runs apart in a table."""
 REPORTED = ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html")
 """What a report leaves in a results folder."""
-ONE_SETTING = ("n_discovery", "n_evaluation", "dtype")
+ONE_SETTING = ("n_evaluation", "split", "dtype")
 """What all runs of a folder have in common; and each model name stands for one `model_hash`."""
 
 
@@ -80,6 +80,10 @@ class Store:
         """The file of a run."""
         return self.folder / "runs" / f"{stem}.safetensors"
 
+    def circuit(self, stem: str, size: float) -> Path:
+        """The file of a run's circuit of a size asked for."""
+        return self.folder / "circuits" / stem / f"{size:g}.safetensors"
+
     def finished(self, stem: str) -> bool:
         """Whether a run is there and needs no other try; a failed one is tried again.
 
@@ -128,13 +132,13 @@ class Store:
         """The runs that tables show, oldest first.
 
         Runs that `ONE_RUN` does not tell apart compete: the latest is shown, with those that differ from
-        it in their sizes alone.
+        it in their sizes alone. A record gets its run's `stem`, which names the circuits' folder.
 
         Raises:
             DamagedFile: one of the files cannot be read.
         """
         for record, path in self._shown():
-            yield Run(record, load_tensors(path)[0])
+            yield Run({**record, "stem": path.stem}, load_tensors(path)[0])
 
     def is_reported(self) -> bool:
         """Whether the tables and pages are all there and younger than every run."""

@@ -80,7 +80,7 @@ def _try_model(jobs: Sequence[Job], refuse_unfit: bool) -> None:
         return
     model = load_model(jobs[0].model, jobs[0].dtype, jobs[0].device)
     splits: list[tuple[Split, int]] = [
-        ("discovery", jobs[0].n_discovery), ("evaluation", jobs[0].n_evaluation)
+        ("discovery", max(job.n_discovery for job in jobs)), (jobs[0].split, jobs[0].n_evaluation)
     ]  # fmt: skip
     for task in dict.fromkeys(job.task for job in jobs) if refuse_unfit else ():
         for split, count in splits:

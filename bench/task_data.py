@@ -44,7 +44,7 @@ def _of_task(job: Job) -> TaskData:
     task, loaded = get_task(job.task), load_model(job.model, job.dtype, job.device)
     model = loaded.masked.with_split_embed() if job.split_embed else loaded.masked
     discovery = task.examples(loaded.tokenizer, "discovery", job.n_discovery, job.seed)
-    evaluation = task.examples(loaded.tokenizer, "evaluation", job.n_evaluation, 0)
+    evaluation = task.examples(loaded.tokenizer, job.split, job.n_evaluation, 0)
     return TaskData(
         model,
         make_batches(model, discovery),

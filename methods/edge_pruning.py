@@ -66,6 +66,9 @@ class EdgePruning(Method):
     """Learning rate of gates and multipliers."""
     start: float = 2.0
     """Log alpha of every gate at the start: how far it is from closing."""
+    memory: float = 0.95
+    """Adam's decay of squared gradients, of gates and multipliers. The usual 0.999 sets the length of a step
+    by gradients of a thousand steps, and three sizes, ago: multipliers overshoot, small circuits suffer."""
     node_gates: bool = False
     """Another gate per sender, which closes all of its edges at once."""
     objective: Objective = "kl"
@@ -79,6 +82,8 @@ class EdgePruning(Method):
     def __post_init__(self) -> None:
         if min(self.halving, self.hold, self.examples, self.settling) < 1:
             raise ValueError("halving, hold, examples and settling must be at least 1")
+        if not 0 <= self.memory < 1:
+            raise ValueError(f"memory is from 0 to below 1, not {self.memory:g}")
         for name in ("rate", "price", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
@@ -170,7 +175,9 @@ class EdgePruning(Method):
     def _training(
         self, problem: Problem, parts: Sequence[Batch], learnt: Sequence[Tensor] = ()
     ) -> GateTraining:
-        return GateTraining(problem, self.objective, parts, self.start, self.rate, self.node_gates, learnt)
+        return GateTraining(
+            problem, self.objective, parts, self.start, self.rate, self.memory, self.node_gates, learnt
+        )
 
     @torch.no_grad()
     def _cheapest(self, training: GateTraining, few: Sequence[Batch]) -> Bool[Tensor, "receivers senders"]:

@@ -35,10 +35,14 @@ class GateTraining:
         parts: Sequence[Batch],
         start: float,
         rate: float,
+        memory: float,
         node_gates: bool = False,
         learnt: Sequence[Tensor] = (),
     ) -> None:
-        """`learnt` are parameters of the pressure; they move up their gradient, at the same rate."""
+        """`learnt` are parameters of the pressure; they move up their gradient, at the same rate.
+
+        `memory` is Adam's, of squared gradients: of how many steps it knows is 1 / (1 - memory).
+        """
         self.problem, self.objective = problem, objective
         self.exists = problem.graph.exists.to(problem.batches[0].clean.device)
         self._random = torch.Generator(self.exists.device).manual_seed(problem.seed)
@@ -46,7 +50,7 @@ class GateTraining:
         self.gates = [(start + 0.01 * self._draw(torch.randn, s)).requires_grad_() for s in shapes]
         self._learnt = list(learnt)
         upwards: list[dict[str, Any]] = [{"params": self._learnt, "maximize": True}] if learnt else []
-        self._optimizer = torch.optim.Adam([{"params": self.gates}, *upwards], lr=rate)
+        self._optimizer = torch.optim.Adam([{"params": self.gates}, *upwards], lr=rate, betas=(0.9, memory))
         self._parts = parts
         self._waiting = torch.zeros(0, dtype=torch.long)
         self.steps = 0

@@ -107,7 +107,7 @@ def test_identical_on_programs(name: str, ablation: Ablation) -> None:
 
 def embedded(task: str, n: int, dtype: str, ablation: Ablation = "resample") -> BenchProblem:
     (job,) = Experiment(
-        tasks=(task,), methods=("random_edges",), ablation=ablation, n_discovery=n, n_evaluation=2,
+        tasks=(task,), methods=("random_edges",), ablation=ablation, n_discovery=(n,), n_evaluation=2,
         dtype=dtype, random_draws=1,
     ).jobs()  # fmt: skip
     data = task_data(job)

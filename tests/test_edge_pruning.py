@@ -77,7 +77,7 @@ def slow_step_loss(p: BenchProblem, gates: Tensor, noise: Tensor) -> Tensor:
 def test_a_step_goes_down_the_gradient(tiny: MaskedModel, ablation: Ablation) -> None:
     """Adam's first step moves every gate by the rate, against the sign of its gradient."""
     p = problem(tiny, ablation)
-    training = GateTraining(p, "kl", p.batches, start=0.5, rate=0.01)
+    training = GateTraining(p, "kl", p.batches, start=0.5, rate=0.01, memory=0.95)
     (gates,) = training.gates
     before = gates.detach().clone()
     state = {name: tensor.clone() for name, tensor in training.state().items()}
@@ -113,7 +113,7 @@ def test_parts_are_the_examples_in_order(tiny: MaskedModel) -> None:
 
 def test_every_part_comes_once_before_one_comes_again(tiny: MaskedModel) -> None:
     p = problem(tiny, examples=random_examples(10, vocab=tiny.architecture.d_vocab))
-    training = GateTraining(p, "kl", parts_of(p.batches, 2), start=1.0, rate=0.1)
+    training = GateTraining(p, "kl", parts_of(p.batches, 2), start=1.0, rate=0.1, memory=0.95)
     rounds = [[id(training._next_part()) for _ in range(5)] for _ in range(4)]
     assert all(len(set(parts)) == 5 for parts in rounds)
     assert len({*map(tuple, rounds)}) > 1
@@ -122,7 +122,7 @@ def test_every_part_comes_once_before_one_comes_again(tiny: MaskedModel) -> None
 def test_what_is_the_same_in_every_step_is_computed_once(tiny: MaskedModel) -> None:
     """The full model and the corrupted run per example, then a forward and a backward per step."""
     p = problem(tiny)
-    training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1)
+    training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1, memory=0.95)
     for _ in range(20):
         training.step(lambda loss, n_open: 0 * n_open)
     assert p.counter.forwards == 20 + 2 * 2
@@ -131,7 +131,7 @@ def test_what_is_the_same_in_every_step_is_computed_once(tiny: MaskedModel) -> N
 
 def test_a_node_gate_closes_all_its_edges(tiny: MaskedModel) -> None:
     p = problem(tiny)
-    training = GateTraining(p, "kl", p.batches, start=4.0, rate=0.1, node_gates=True)
+    training = GateTraining(p, "kl", p.batches, start=4.0, rate=0.1, memory=0.95, node_gates=True)
     edges, nodes = training.gates
     with torch.no_grad():
         nodes[0, 2] = -20
@@ -142,7 +142,7 @@ def test_a_node_gate_closes_all_its_edges(tiny: MaskedModel) -> None:
 
 def test_a_loss_that_is_no_number_is_an_error(tiny: MaskedModel) -> None:
     p = problem(tiny)
-    training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1)
+    training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1, memory=0.95)
     p.clean(training._next_part()).fill_(torch.nan)
     p.clean(training._next_part()).fill_(torch.nan)
     with pytest.raises(ValueError, match="diverged: the loss of step 0 is nan: try a lower rate"):

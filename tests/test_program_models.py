@@ -17,7 +17,7 @@ from bench.task_data import task_data
 
 SMALL = Experiment(
     model="tracr:reverse", methods=("random_edges", "eap_ig"), sizes=("5%", "20%"), random_draws=1,
-    n_discovery=40, n_evaluation=40,
+    n_discovery=(40,), n_evaluation=40,
 )  # fmt: skip
 
 

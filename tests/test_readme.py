@@ -25,7 +25,7 @@ def test_the_method_of_the_readme_runs(tmp_path: Path) -> None:
     spec = f"{tmp_path / 'my_method.py'}:damping=0.3"
     experiment = Experiment(
         tasks=("gp",), methods=("random_edges", spec), sizes=("5%",), random_draws=1,
-        n_discovery=20, n_evaluation=20,
+        n_discovery=(20,), n_evaluation=20,
     )  # fmt: skip
     for job in experiment.jobs():
         assert execute(job, tmp_path / "out", threads=1, n_processes=1) == "ok"

@@ -26,7 +26,7 @@ SMALL = Experiment(
     methods=("random_edges", "eap"),
     sizes=("1%", "5%"),
     random_draws=1,
-    n_discovery=20,
+    n_discovery=(20,),
     n_evaluation=24,
 )
 
@@ -130,7 +130,8 @@ def test_same_numbers_again(results: Path, tmp_path: Path) -> None:
     [
         {"sizes": ("2%",)},
         {"ablation": "zero"},
-        {"n_discovery": 21},
+        {"n_discovery": (21,)},
+        {"split": "validation"},
         {"n_evaluation": 25},
         {"dtype": "float64"},
         {"split_embed": True},

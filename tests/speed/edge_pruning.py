@@ -17,5 +17,5 @@ def step(setting: Setting) -> Callable[[], tuple[float, float]]:
     """
     task = problem(setting)
     task.memory_budget = 0
-    training = GateTraining(task, "kl", task.batches, start=2.0, rate=0.1)
+    training = GateTraining(task, "kl", task.batches, start=2.0, rate=0.1, memory=0.95)
     return lambda: training.step(lambda loss, n_open: 1e-3 * n_open)

@@ -1,0 +1,36 @@
+"""How much the circuits of several seeds have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.circuit import Circuit
+from bench.metrics import jaccard
+from bench.results import ONE_RUN, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAME = (*(name for name in ONE_RUN if name != "seed"), "size_requested")
+"""What runs have in common that differ by their seed alone."""
+
+
+def with_overlap(table: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Adds to every row the mean Jaccard similarity of its circuit with those of the other seeds.
+
+    Unscored where no other seed ran, where a circuit's file is gone, and where there is no circuit.
+
+    Raises:
+        DamagedFile: a circuit cannot be read.
+    """
+    overlap = table["edges_kept"] * float("nan")
+    circuits = table[table["stem"].notna()] if "stem" in table else table.iloc[:0]
+    for _, group in circuits.groupby(list(SAME)):
+        files = [store.circuit(row.stem, row.size_requested) for row in group.itertuples()]
+        if len(files) > 1 and all(file.exists() for file in files):
+            alike = jaccard(torch.stack([Circuit.load(file).kept.flatten() for file in files]))
+            others = (alike.sum(1) - alike.diagonal()) / (len(files) - 1)
+            overlap[group.index] = others.numpy()
+    return table.assign(seed_overlap=overlap)
