@@ -323,8 +323,8 @@ METRICS = (
     Metric("edge_sparsity", "Edge sparsity", "Share of edges removed", "share"),
     Metric("effective_edges", "Effective edges", "Kept edges that can matter: on a path to the logits and, "
            "under resample, from the input", "edges"),
-    Metric("unaided_edges", "Unaided edges", "Edges of the circuit that the method settles on when no size is "
-           "asked for", "edges"),
+    Metric("unaided_edges", "Unaided edges", "Edges of the circuit that the method settles on when asked for "
+           "no size", "edges"),
     Metric("seed_overlap", "Overlap over seeds", "Mean Jaccard similarity (edges in both over edges in "
            "either) with the circuits of the other seeds", "share", "none"),
     Metric("nodes_kept", "Nodes kept", "Heads and MLPs that have a kept edge", "nodes"),

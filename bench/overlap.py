@@ -28,7 +28,8 @@ def with_overlap(table: pd.DataFrame, store: Store) -> pd.DataFrame:
     overlap = table["edges_kept"] * float("nan")
     circuits = table[table["stem"].notna()] if "stem" in table else table.iloc[:0]
     for _, group in circuits.groupby(list(SAME)):
-        files = [store.circuit(row.stem, row.size_requested) for row in group.itertuples()]
+        places = zip(group["stem"], group["size_requested"], strict=True)
+        files = [store.circuit(stem, size) for stem, size in places]
         if len(files) > 1 and all(file.exists() for file in files):
             alike = jaccard(torch.stack([Circuit.load(file).kept.flatten() for file in files]))
             others = (alike.sum(1) - alike.diagonal()) / (len(files) - 1)

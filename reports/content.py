@@ -30,13 +30,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Section:
-    """One task under one setting, or one setting's ranking."""
+    """One task under one setting, one setting's ranking, or what else a report has a heading for."""
 
     title: str
     stem: str
     """What its anchor and its figures' files are called; unique in a report."""
-    grid: Grid
+    grid: Grid | None
     figures: tuple[Drawing, ...] = ()
+    meaning: str = ""
+    """A paragraph that says what is shown."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,8 @@ class Report:
     turnovers: Sequence[str]
     panel: Drawing | None
     tasks: Sequence[Section]
-    needed: Grid | None
-    """Edges needed at a level of KL, where sizes are near enough to each other to tell."""
-    trainings: Sequence[Drawing]
+    further: Sequence[Section]
+    """What the runs allow to say besides: claims, edges needed, spread over seeds, more data, trainings."""
     metrics: Metrics
     job_counts: str
     troubles: Grid | None

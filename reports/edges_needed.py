@@ -6,16 +6,16 @@ that were run are near enough to each other: the next smaller circuit, which did
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import pandas as pd
-from scipy import stats
 
+from reports.content import Section
 from reports.entries import REFERENCES
 from reports.grid import Cell, Grid, Heading, Row
 from reports.numbers import interval, mean_spread, number
+from reports.ratio import Ratio, paired_ratio
 from reports.style import is_baseline
 
 LEVELS = (0.1, 0.02)
@@ -24,8 +24,7 @@ STEP = 0.06
 """Largest gap between two sizes, as a share of the larger; one edge is always near enough."""
 CLAIMANT, BOUND = "edge_pruning", 0.5
 """Claim C1: it needs less than this share of the edges of ACDC's and EAP's circuits."""
-NEEDED = "Edges needed"
-NEEDED_MEANING = (
+MEANING = (
     "Effective edges of the smallest circuit within a KL of the model (gt: KL among its candidates), beside "
     "Edge Pruning's share of them: it claims less than half the edges of ACDC's and EAP's circuits (Bhaskar "
     "et al. 2024). The claim holds on this model where the whole 95 % interval over seeds lies below 0.5, "
@@ -37,18 +36,18 @@ PLACE = ["model", "graph", "ablation", "task"]
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """The geometric mean over seeds of a ratio of edges, with Student's 95 % interval of its logarithm."""
+class Need:
+    """What one method needs at one level on one task."""
 
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    @property
-    def verdict(self) -> str:
-        """What becomes of the claim that the ratio is below `BOUND`."""
-        return "holds" if self.high < BOUND else "fails" if self.low >= BOUND else "open"
+    task: str
+    """With model, graph and ablation where there are several."""
+    level: float
+    method: str
+    label: str
+    edges: "pd.Series[float]"
+    """By seed."""
+    share: Ratio | None
+    """Of the claimant's edges; None for the claimant, and where none or several of its settings ran."""
 
 
 def edges_needed(circuits: pd.DataFrame, level: float) -> float:
@@ -66,32 +65,28 @@ def edges_needed(circuits: pd.DataFrame, level: float) -> float:
     return needed if needed - below <= max(1.0, STEP * needed) else math.nan
 
 
-def ratio(ours: "pd.Series[float]", theirs: "pd.Series[float]") -> Ratio:
-    """Of two methods' edges by seed, paired over the seeds of both; unscored where one of those is."""
-    both = [(ours[seed], theirs[seed]) for seed in ours.index.intersection(theirs.index)]
-    logs = [math.log(a / b) for a, b in both if math.isfinite(a) and math.isfinite(b)]
-    if not logs or len(logs) < len(both):
-        return Ratio(math.nan, math.nan, math.nan, len(logs))
-    mean = math.fsum(logs) / len(logs)
-    if len(logs) < 2:
-        return Ratio(math.exp(mean), math.nan, math.nan, 1)
-    reach = float(stats.t.ppf(0.975, len(logs) - 1)) * float(stats.sem(logs))
-    return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), len(logs))
-
-
-def edges_needed_grid(table: pd.DataFrame) -> Grid | None:
-    """Methods by task and level with Edge Pruning's share of their edges; None where nothing is scored."""
+def needs(table: pd.DataFrame) -> list[Need]:
+    """All methods, task by task and level by level, those that need least first; settings of which no
+    seed is scored are left out."""
     if not {"effective_edges", "kl", "kl_candidates", "measure", "seed"} <= set(table.columns):
-        return None
+        return []
     rivals = ~table["method"].isin(REFERENCES) & ~table["method"].map(is_baseline).astype(bool)
     ok = table[(table["status"] == "ok") & rivals]
     several = [name for name in PLACE[:-1] if ok[name].nunique() > 1]
-    rows: list[Row] = []
+    found: list[Need] = []
     for (_, group), level in product(ok.groupby(PLACE, sort=False), LEVELS):
-        place = " · ".join(str(group[name].iloc[0]) for name in ("task", *several))
-        rows += _rows(place, group, level)
-    if not any(math.isfinite(row.cells[3].order) for row in rows):
-        return None
+        task = " · ".join(str(group[name].iloc[0]) for name in ("task", *several))
+        found += _needs(task, group, level)
+    return found if any(math.isfinite(need.edges.mean(skipna=False)) for need in found) else []
+
+
+def edges_needed_section(table: pd.DataFrame) -> Section | None:
+    """Methods by task and level with Edge Pruning's share of their edges; None where nothing is scored."""
+    found = needs(table)
+    rows = [
+        _row(need, starts=i == 0 or (need.task, need.level) != (found[i - 1].task, found[i - 1].level))
+        for i, need in enumerate(found)
+    ]
     headings = (
         Heading("task"),
         Heading("method"),
@@ -101,35 +96,40 @@ def edges_needed_grid(table: pd.DataFrame) -> Grid | None:
         Heading("seeds"),
         Heading("claim", "", f"whether the ratio is below {BOUND}: its whole interval decides"),
     )
-    return Grid(headings, tuple(rows), 2)
+    return Section("Edges needed", "needed", Grid(headings, tuple(rows), 2), (), MEANING) if rows else None
 
 
-def _rows(task: str, group: pd.DataFrame, level: float) -> list[Row]:
-    """The methods of a task at one level, those that need least first."""
-    needed = {
+def _needs(task: str, group: pd.DataFrame, level: float) -> list[Need]:
+    """The methods of a task at one level."""
+    edges = {
         (str(method), str(params)): circuits.groupby("seed")[list(circuits.columns)].apply(
             edges_needed, level
         )
         for (method, params), circuits in group.groupby(["method", "params"], sort=False)
     }
-    ours: Sequence[pd.Series[float]] = [edges for (name, _), edges in needed.items() if name == CLAIMANT]
-    rows: list[Row] = []
-    for (method, params), edges in sorted(needed.items(), key=_mean_or_last):
-        label = f"{method} ({params})" if params else method
-        mean = float(edges.mean(skipna=False))
-        text = mean_spread(mean, float(edges.std()) if math.isfinite(mean) else math.nan)
-        cells = [Cell(task), Cell(label), Cell(number(level)), Cell(text, order=mean)]
-        if method == CLAIMANT or len(ours) != 1:
-            cells += [Cell(""), Cell(str(len(edges))), Cell("")]
-        else:
-            share = ratio(ours[0], edges)
-            cells += [
-                Cell(number(share.mean), interval(share.low, share.high)),
-                Cell(str(share.seeds)),
-                Cell(share.verdict),
-            ]
-        rows.append(Row(tuple(cells), starts=not rows))
-    return rows
+    edges = {setting: series for setting, series in edges.items() if series.notna().any()}
+    ours = [series for (method, _), series in edges.items() if method == CLAIMANT]
+    found = []
+    for (method, params), series in sorted(edges.items(), key=_mean_or_last):
+        share = paired_ratio(ours[0], series) if len(ours) == 1 and method != CLAIMANT else None
+        found.append(Need(task, level, method, f"{method} ({params})" if params else method, series, share))
+    return found
+
+
+def _row(need: Need, starts: bool) -> Row:
+    mean = float(need.edges.mean(skipna=False))
+    text = mean_spread(mean, float(need.edges.std()) if math.isfinite(mean) else math.nan)
+    cells = [Cell(need.task), Cell(need.label), Cell(number(need.level)), Cell(text, order=mean)]
+    if need.share is None:
+        cells += [Cell(""), Cell(str(len(need.edges))), Cell("")]
+    else:
+        share = need.share
+        cells += [
+            Cell(number(share.mean), interval(share.low, share.high)),
+            Cell(str(share.seeds)),
+            Cell(share.verdict(BOUND)),
+        ]
+    return Row(tuple(cells), starts)
 
 
 def _mean_or_last(item: tuple[tuple[str, str], "pd.Series[float]"]) -> tuple[bool, float]:

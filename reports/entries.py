@@ -17,6 +17,8 @@ REFERENCES = ("empty", "full")
 """Circuits that every method is read against; they are shown, never ranked."""
 
 _TEXT = ("model", "graph", "ablation", "task", "method", "params")
+_APART = ("objective", "n_discovery")
+"""Columns of which several values make a method several."""
 _REQUIRED = ("model", "task", "method", "size_requested")
 
 
@@ -93,14 +95,19 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
         except (TypeError, ValueError):
             raise ValueError(f"the leaderboard's column {name!r} holds something that is no number") from None
     table["size_requested"] = pd.to_numeric(table["size_requested"]).astype(float).round(9)
-    return _name_objectives(table)
+    table["own_params"] = table["params"]
+    for name in _APART:
+        table = _name_apart(table, name)
+    return table
 
 
-def _name_objectives(table: pd.DataFrame) -> pd.DataFrame:
-    """Where a method ran under several objectives, the objective joins its parameters: they must not mix."""
-    known = table["objective"].where(table["objective"] != "")
+def _name_apart(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Where a method ran under several values of a column, it joins the parameters: they must not mix."""
+    if name not in table.columns:
+        return table
+    known = table[name].where(table[name].notna() & (table[name] != ""))
     several = (known.groupby(table["method"]).transform("nunique") > 1) & known.notna()
-    named = "objective=" + table["objective"]
+    named = known.map(lambda value: f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}")
     joined = named.where(table["params"] == "", table["params"] + ", " + named)
     table["params"] = table["params"].where(~several, joined)
     return table

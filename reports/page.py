@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from reports import recovery_section
 from reports.content import RecoverySection, Report
-from reports.edges_needed import NEEDED, NEEDED_MEANING
 from reports.metric import Metrics
 
 
@@ -34,8 +33,6 @@ def render_page(
             report=report,
             recovery=recovery,
             recovery_title=recovery_section.TITLE,
-            needed_title=NEEDED,
-            needed_meaning=NEEDED_MEANING,
             metrics=metrics,
             figures={stem: Markup(svg) for stem, svg in figures.items()},
         )

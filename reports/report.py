@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from reports import plots, summary
+from reports.claims import claims_section
 from reports.content import Drawing, Report, Section, Training
-from reports.edges_needed import edges_needed_grid
+from reports.data_sizes import data_section
+from reports.edges_needed import edges_needed_section
 from reports.entries import Entry, Setting, by_task, fold_seeds, tidy
 from reports.metric import Metrics, read_metrics
 from reports.ranking import rank, ranking_grid, turnovers
+from reports.seeds import seeds_section
 from reports.style import Line, lines
 from reports.tables import HEADLINE, task_grid
 from reports.training import plot_training
@@ -24,6 +27,7 @@ def build(
     described: Sequence[Mapping[str, str]],
     title: str,
     trainings: Sequence[Training] = (),
+    recovery: pd.DataFrame | None = None,
 ) -> Report:
     """The content of a report; ValueError as `write_report`."""
     metrics = read_metrics(described)
@@ -36,6 +40,13 @@ def build(
         for (setting, task), group in by_task(entries).items()
     ]
     rankings = rank(entries, metrics[HEADLINE])
+    further = (
+        claims_section(table, recovery),
+        edges_needed_section(table),
+        seeds_section(table, metrics),
+        data_section(table, metrics),
+        _trainings(trainings),
+    )
     return Report(
         title=title,
         summary=summary.describe(table),
@@ -48,8 +59,7 @@ def build(
         turnovers=turnovers(rankings),
         panel=_panel(tasks, list(by_task(entries).values()), metrics, looks),
         tasks=tasks,
-        needed=edges_needed_grid(table),
-        trainings=_trainings(trainings),
+        further=[section for section in further if section is not None],
         metrics=metrics,
         job_counts=summary.job_counts(table),
         troubles=summary.troubles(table),
@@ -102,14 +112,14 @@ def _panel(
     return Drawing(f"{HEADLINE}_all_tasks", figure, _meaning(metrics, HEADLINE, "all tasks"))
 
 
-def _trainings(runs: Sequence[Training]) -> list[Drawing]:
+def _trainings(runs: Sequence[Training]) -> Section | None:
     """A figure for all seeds of a method on a task."""
     drawings = []
     for i, label in enumerate(dict.fromkeys(run.label for run in runs)):
         figure = plot_training(label, [run for run in runs if run.label == label])
         stem = f"training_{i + 1}_" + re.sub(r"[^\w.-]+", "-", label).strip("-.")
         drawings.append(Drawing(stem, figure, f"How {label} trained"))
-    return drawings
+    return Section("Training", "training", None, tuple(drawings)) if drawings else None
 
 
 def _is_scored(entries: Sequence[Entry], name: str) -> bool:

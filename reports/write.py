@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from reports import markdown, recovery_section, svg
-from reports.content import CircuitPair, Drawing, RecoverySection, Report, Training
-from reports.edges_needed import NEEDED, NEEDED_MEANING
+from reports.content import CircuitPair, Drawing, RecoverySection, Report, Section, Training
 from reports.files import write_atomic
 from reports.markdown import Part, Picture, Subheading
 from reports.page import render_page
@@ -40,7 +39,7 @@ def write_report(
         raise ValueError("nothing to report: neither a leaderboard nor a table of recoveries")
     if drawings and recovery is None:
         raise ValueError("circuits are drawn beside the table of recoveries, and there is none")
-    report = None if table is None else build(table, metrics, title, trainings)
+    report = None if table is None else build(table, metrics, title, trainings, recovery)
     section = None if recovery is None else build_recovery(recovery, metrics, drawings)
     return _write(out, render(report, section, title))
 
@@ -66,8 +65,9 @@ def _write(out: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 def render(report: Report | None, recovery: RecoverySection | None, title: str) -> dict[str, bytes]:
     """The report's files by relative path; nothing is written."""
-    drawings = [drawing for section in report.tasks for drawing in section.figures] if report else []
-    drawings += [*([report.panel] if report.panel else []), *report.trainings] if report else []
+    sections = [*report.tasks, *report.further] if report else []
+    drawings = [drawing for section in sections for drawing in section.figures]
+    drawings += [report.panel] if report and report.panel else []
     files: dict[str, bytes] = {}
     inline: dict[str, str] = {}
     for i, drawing in enumerate(drawings):
@@ -107,19 +107,16 @@ def markdown_page(report: Report, recovery: RecoverySection | None = None) -> st
     """`leaderboard.md`: a table per task, the ranking over tasks, true circuits, then how the jobs ended."""
     overall: list[Part] = [report.ranking_meaning]
     for ranking in report.rankings:
-        overall += [*filter(None, [ranking.title]), ranking.grid]
+        overall += [*filter(None, [ranking.title]), *_parts(ranking)]
     overall += [*report.turnovers, *([_picture(report.panel)] if report.panel else [])]
-    tasks: list[tuple[str, list[Part]]] = [
-        (section.title, [*map(_picture, section.figures[:1]), section.grid]) for section in report.tasks
-    ]
+    tasks = [(section.title, _parts(section, section.figures[:1])) for section in report.tasks]
     true: list[Part] = [recovery.summary, *recovery.meaning] if recovery else []
     for title, parts in _recovery_sections(recovery) if recovery else ():
         true += [Subheading(title), *parts]
     jobs: list[Part] = [f"{report.job_counts}.", *([report.troubles] if report.troubles else [])]
     jobs += [f"{name}: {value}" for name, value in report.provenance]
     sections = [*tasks, ("Over all tasks", overall)]
-    sections += [(NEEDED, [NEEDED_MEANING, report.needed])] if report.needed else []
-    sections += [("Training", list(map(_picture, report.trainings)))] if report.trainings else []
+    sections += [(section.title, _parts(section, section.figures)) for section in report.further]
     sections += [(recovery_section.TITLE, true)] if recovery else []
     return markdown.page(report.title, [report.summary, *report.warnings], [*sections, ("Jobs", jobs)])
 
@@ -127,13 +124,19 @@ def markdown_page(report: Report, recovery: RecoverySection | None = None) -> st
 def _recovery_sections(recovery: RecoverySection) -> list[tuple[str, list[Part]]]:
     """The tables on true circuits, then the circuits drawn, under their headings."""
     tables = [*recovery.headlines, *([recovery.troubles] if recovery.troubles else []), *recovery.details]
-    sections: list[tuple[str, list[Part]]] = [(section.title, [section.grid]) for section in tables]
+    sections: list[tuple[str, list[Part]]] = [(section.title, _parts(section)) for section in tables]
     if recovery.pairs:
         pictures = (Picture(f"tracr/{stem}.png", pair_meaning(p)) for stem, p in recovery.pairs.items())
         sections.append(("Circuits drawn", list(pictures)))
     if recovery.provenance:
         sections.append(("Where it ran", [f"{name}: {value}" for name, value in recovery.provenance]))
     return sections
+
+
+def _parts(section: Section, figures: Sequence[Drawing] = ()) -> list[Part]:
+    """A section's paragraph, the figures named, and its table."""
+    words = [section.meaning] if section.meaning else []
+    return [*words, *map(_picture, figures), *([section.grid] if section.grid else [])]
 
 
 def _picture(drawing: Drawing) -> Picture:

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reports.edges_needed import edges_needed, edges_needed_grid, ratio
+from reports.edges_needed import edges_needed, edges_needed_section
 from reports.numbers import DASH
+from reports.ratio import paired_ratio
 
 
 def circuits(kls: dict[int, float], measure: str = "logit_diff", **more: object) -> pd.DataFrame:
@@ -53,18 +54,18 @@ def test_small_circuits_may_differ_by_an_edge() -> None:
 def test_ratio_is_paired_and_has_students_interval() -> None:
     ours, theirs = pd.Series({0: 10.0, 1: 30.0, 2: 20.0}), pd.Series({0: 20.0, 1: 50.0, 2: 45.0, 3: 9.0})
     for unscored in (math.nan, math.inf):
-        assert ratio(pd.concat([ours, pd.Series({3: unscored})]), theirs).verdict == "open"
-    found = ratio(ours, theirs)
+        assert paired_ratio(pd.concat([ours, pd.Series({3: unscored})]), theirs).verdict(0.5) == "open"
+    found = paired_ratio(ours, theirs)
     logs = [math.log(0.5), math.log(0.6), math.log(20 / 45)]
     low, high = stats.t.interval(0.95, 2, loc=sum(logs) / 3, scale=stats.sem(logs))
     assert found.seeds == 3
     assert (found.mean, found.low, found.high) == pytest.approx(
         (math.exp(sum(logs) / 3), math.exp(low), math.exp(high))
     )
-    assert found.verdict == "open"
-    assert ratio(ours, ours * 3).verdict == "holds"
-    assert ratio(ours, ours * 1.5).verdict == "fails"
-    assert ratio(ours[:1], theirs).verdict == "open"
+    assert found.verdict(0.5) == "open"
+    assert paired_ratio(ours, ours * 3).verdict(0.5) == "holds"
+    assert paired_ratio(ours, ours * 1.5).verdict(0.5) == "fails"
+    assert paired_ratio(ours[:1], theirs).verdict(0.5) == "open"
 
 
 def leaderboard(eap_needs: int) -> pd.DataFrame:
@@ -78,9 +79,10 @@ def leaderboard(eap_needs: int) -> pd.DataFrame:
 
 
 def test_the_table_tells_the_claim_by_method() -> None:
-    grid = edges_needed_grid(leaderboard(eap_needs=100))
-    assert grid is not None
-    texts = [[cell.text for cell in row.cells] for row in grid.rows]
+    section = edges_needed_section(leaderboard(eap_needs=100))
+    assert section is not None
+    assert section.grid is not None
+    texts = [[cell.text for cell in row.cells] for row in section.grid.rows]
     assert texts == [
         ["ioi", "edge_pruning", "0.100", "40.0", "", "2", ""],
         ["ioi", "eap", "0.100", "100", "0.400", "2", "holds"],
@@ -91,6 +93,6 @@ def test_the_table_tells_the_claim_by_method() -> None:
 
 def test_a_table_of_few_sizes_has_none() -> None:
     few = leaderboard(100).query("effective_edges in (50, 100, 200)")
-    assert edges_needed_grid(few) is None
-    assert edges_needed_grid(few.drop(columns="measure")) is None
-    assert edges_needed_grid(few.assign(status="failed")) is None
+    assert edges_needed_section(few) is None
+    assert edges_needed_section(few.drop(columns="measure")) is None
+    assert edges_needed_section(few.assign(status="failed")) is None

@@ -1,0 +1,143 @@
+"""What reports say of the papers' claims, of spread over seeds and of more data: by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from bench.metrics import METRICS
+from reports.claims import claims_section
+from reports.data_sizes import data_section, growth, over_data
+from reports.entries import tidy
+from reports.metric import read_metrics
+from reports.ratio import overall
+from reports.seeds import SEEDS, seeds_section, variation
+
+METRIC = read_metrics(
+    [{"name": m.name, "label": m.label, "description": m.description, "better": m.better} for m in METRICS]
+)
+
+
+def rows(method: str, task: str = "ioi", **columns: object) -> list[dict[str, object]]:
+    """A row per size; `columns` may hold a list, a value per seed."""
+    seeds = max((len(value) for value in columns.values() if isinstance(value, list)), default=1)
+    return [
+        {
+            "model": "m", "graph": "g", "ablation": "resample", "task": task, "method": method,
+            "status": "ok",
+            "params": "", "measure": "logit_diff", "kl_candidates": 0.1, "kl": 0.1, "seconds": 1.0,
+            "effective_edges": 9, "unaided_edges": 9, "seed_overlap": 0.5, "n_discovery": 200,
+            "seed": seed, "size_requested": size,
+            **{name: value[seed] if isinstance(value, list) else value for name, value in columns.items()},
+        }
+        for size in (0.02, 0.05)
+        for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def table(*groups: list[dict[str, object]]) -> pd.DataFrame:
+    return tidy(pd.DataFrame([row for group in groups for row in group]), METRIC)
+
+
+def claims(*groups: list[dict[str, object]], recovery: pd.DataFrame | None = None) -> dict[str, list[str]]:
+    section = claims_section(table(*groups), recovery)
+    if section is None or section.grid is None:
+        return {}
+    return {row.cells[0].text: [cell.text for cell in row.cells[3:]] for row in section.grid.rows}
+
+
+def test_a_claim_of_several_comparisons() -> None:
+    assert overall(["holds", "holds"]) == "holds"
+    assert overall(["fails", "fails"]) == "fails"
+    assert overall(["holds", "fails"]) == "in part"
+    assert overall(["fails", "open"]) == "open"
+    assert overall([]) == "open"
+
+
+def test_ahead_at_high_sparsity() -> None:
+    ours = rows("edge_pruning", kl=[0.1, 0.11, 0.09])
+    assert claims(ours, rows("acdc", kl=[0.2, 0.21, 0.19]))["C2"][0] == "holds"
+    assert claims(ours, rows("acdc", kl=[0.05, 0.06, 0.04]))["C2"][0] == "fails"
+    worse, better = rows("acdc", kl=[0.2, 0.22, 0.18]), rows("eap", kl=[0.05, 0.06, 0.04])
+    verdict, figures = claims(ours, worse, better)["C2"]
+    assert verdict == "in part"
+    assert "ioi, KL over that of acdc: 0.500 [" in figures
+    assert claims(ours, rows("acdc", kl=[0.1, 0.09, 0.12]))["C2"][0] == "open"
+    more = rows("acdc", kl=[1e-9, 1e-9, 1e-9], n_discovery=2000)  # other data are no comparison
+    assert claims(ours, worse, more)["C2"][0] == "holds"
+    assert "C2" not in claims(ours)
+
+
+def test_published_circuits_decide_on_c3() -> None:
+    recovery = pd.DataFrame(
+        [
+            {
+                "method": "edge_pruning",
+                "program": p,
+                "ablation": "zero",
+                "published_exact": exact,
+                "unaided_exact": True,
+            }
+            for p, exact in (("x_proportion", False), ("reverse", False))
+        ]
+    )
+    ours = rows("edge_pruning")
+    verdict, figures = claims(ours, recovery=recovery)["C3"]
+    assert verdict == "fails"
+    assert figures.endswith("0 of 2 times; the edges proved necessary 2 of 2 times")
+    one = recovery.assign(published_exact=[True, False])
+    assert claims(ours, recovery=one)["C3"][0] == "in part"
+    assert "C3" not in claims(ours, recovery=recovery[:1])
+
+
+def over_examples(method: str, seconds: dict[int, float]) -> list[dict[str, object]]:
+    return [row for n, s in seconds.items() for row in rows(method, n_discovery=n, seconds=s)]
+
+
+def test_growth_with_data() -> None:
+    flat = over_examples("edge_pruning", {200: 10.0, 20_000: 11.0})
+    steep = over_examples("eap", {200: 1.0, 20_000: 90.0})
+    grown = over_data(table(flat, steep, rows("acdc")))
+    assert set(grown["label"]) == {"edge_pruning", "eap"}
+    assert growth(grown[grown["label"] == "eap"]) == pytest.approx(math.log(90) / math.log(100))
+    assert claims(flat, steep)["C4"][0] == "holds"
+    assert claims(over_examples("edge_pruning", {200: 10.0, 20_000: 900.0}), steep)["C4"][0] == "in part"
+    assert "C4" not in claims(flat)
+
+
+def test_runs_on_other_data_are_other_methods() -> None:
+    found = table(over_examples("eap", {200: 1.0, 2000: 2.0}), rows("acdc"))
+    assert set(found["params"]) == {"n_discovery=200", "n_discovery=2000", ""}
+
+
+def test_spread_over_seeds() -> None:
+    even = rows("edge_pruning", unaided_edges=[100 + i % 2 for i in range(SEEDS)])
+    wide = rows("edge_pruning", unaided_edges=[50 * (1 + i % 2) for i in range(SEEDS)])
+    assert claims(even)["C5"][0] == "holds"
+    verdict, figures = claims(wide)["C5"]
+    assert verdict == "fails"
+    assert figures.startswith(f"unaided, {SEEDS} seeds: ioi 50 to 100 edges")
+    assert "C5" not in claims(rows("edge_pruning", unaided_edges=[100, 101]))
+    assert variation(pd.Series([90.0, 110.0])) == pytest.approx(math.sqrt(200) / 100)
+
+
+def test_sections_are_drawn_and_hold_what_ran() -> None:
+    kls = [0.1 * (1 + i) for i in range(SEEDS)]
+    spread = seeds_section(table(rows("edge_pruning", kl=kls), rows("eap", kl=[0.1, 0.2])), METRIC)
+    assert spread is not None
+    assert spread.grid is not None
+    assert [row.cells[1].text for row in spread.grid.rows] == ["edge_pruning"] * 2
+    assert spread.grid.rows[0].cells[5].text == "0.100 to 0.800"
+    panels = spread.figures[0].figure.axes
+    assert [len(line.get_ydata()) for line in panels[0].lines] == [2 * SEEDS]  # type: ignore[arg-type]
+    data = data_section(table(over_examples("eap", {200: 1.0, 2000: 2.0})), METRIC)
+    assert data is not None
+    assert data.grid is not None
+    assert [row.cells[2].text for row in data.grid.rows] == ["200", "2,000"]
+    assert len(data.figures[0].figure.axes) == 3
+    assert seeds_section(table(rows("eap")), METRIC) is None
+    assert data_section(table(rows("eap")), METRIC) is None
+    plt.close("all")
