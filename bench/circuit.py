@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -142,16 +144,44 @@ class Circuit:
         read = self.graph.owners.bool()[self.kept.any(1)].any(0)
         return int(((self.kept.any(0) | read) & computing).sum())
 
-    def weight_density(self, matrices: Mapping[str, int]) -> float:
-        """Share of weights kept over `matrices` (entries by name), of which unnamed ones are whole."""
-        kept = {name: int(mask.sum()) for name, mask in self.weights.items()}
-        return sum(kept.get(name, entries) for name, entries in matrices.items()) / sum(matrices.values())
+    def densities(self, matrices: Mapping[str, torch.Size]) -> dict[str, float]:
+        """Share of the weights kept of each of `matrices` (shapes by name); unnamed ones are whole."""
+        return {n: float(self.weights[n].double().mean()) if n in self.weights else 1.0 for n in matrices}
+
+    def weight_density(self, matrices: Mapping[str, torch.Size]) -> float:
+        """Share of the weights kept of all `matrices` together."""
+        kept = [share * matrices[name].numel() for name, share in self.densities(matrices).items()]
+        return sum(kept) / sum(shape.numel() for shape in matrices.values())
+
+    def effective_weight_density(self, ablation: Ablation, matrices: Mapping[str, torch.Size]) -> float:
+        """The same, of the weights that can matter: of a head or MLP that an effective edge leaves."""
+        live = self.effective(ablation).kept.any(0)
+        kept = 0
+        for name, shape in matrices.items():
+            mask = self.weights.get(name, torch.ones(shape, dtype=torch.bool))
+            on = self._computing(name, live)
+            kept += int(mask.reshape(len(on), -1)[on].sum())
+        return kept / sum(shape.numel() for shape in matrices.values())
+
+    def _computing(self, matrix: str, live: Tensor) -> Tensor:
+        """For each head's or receiver's part of a matrix whether a live sender computes with it."""
+        node, part = matrix.split(".")
+        heads, rows = (at(int(node[1:])) for at in (self.graph.head_columns, self.graph.attention_rows))
+        if node.startswith("m"):
+            return live[heads.stop : heads.stop + 1]
+        if part == "W_O":
+            return live[heads]
+        return (self.graph.owners[rows].bool() & live).any(1)
 
     def save(self, path: Path | str) -> None:
-        """Writes one safetensors file whose header holds the graph as JSON; atomic, never a pickle."""
-        tensors = {f"weights.{name}": mask for name, mask in self.weights.items()}
-        header = {"format": FORMAT, "graph": asdict(self.graph), "edges_kept": len(self)}
-        save_tensors(Path(path), {"edges": self.kept, **tensors}, header)
+        """Writes one safetensors file whose header holds the graph as JSON; atomic, never a pickle.
+
+        Weight masks take a bit an entry, first entry first; their shapes are in the header.
+        """
+        shapes = {name: list(mask.shape) for name, mask in self.weights.items()}
+        packed = {f"weights.{name}": _packed(mask) for name, mask in self.weights.items()}
+        header = {"format": FORMAT, "graph": asdict(self.graph), "edges_kept": len(self), "weights": shapes}
+        save_tensors(Path(path), {"edges": self.kept, **packed}, header)
 
     @classmethod
     def load(cls, path: Path | str) -> Circuit:
@@ -165,7 +195,18 @@ class Circuit:
             raise DamagedFile(f"{path} is no circuit of circuitmark: its header lacks '{FORMAT}'")
         try:
             graph = EdgeGraph(**header["graph"])
-            weights = {n.removeprefix("weights."): t for n, t in tensors.items() if n != "edges"}
+            weights = {n: _unpacked(tensors[f"weights.{n}"], s) for n, s in header["weights"].items()}
             return cls(graph, tensors["edges"], weights)
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedFile(f"{path} is no whole circuit ({error}): make it again") from error
+
+
+def _packed(mask: Tensor) -> Tensor:
+    return torch.from_numpy(np.packbits(mask.cpu().numpy()))
+
+
+def _unpacked(bits: Tensor, shape: list[int]) -> Tensor:
+    entries = math.prod(shape)
+    if bits.dtype != torch.uint8 or len(bits) != -(-entries // 8):
+        raise ValueError(f"a weight mask of {entries} entries takes as many bits")
+    return torch.from_numpy(np.unpackbits(bits.numpy(), count=entries).astype(bool)).view(shape)

@@ -130,6 +130,7 @@ def _sizes(circuit: Circuit, ablation: Ablation, model: MaskedModel) -> dict[str
         "edge_sparsity": circuit.sparsity,
         "nodes_kept": circuit.nodes_kept,
         "weight_density": circuit.weight_density(model.matrices),
+        "effective_weight_density": circuit.effective_weight_density(ablation, model.matrices),
     }
 
 

@@ -57,12 +57,17 @@ class MaskedModel:
         return self.weights["embed.W_E"].device
 
     @property
-    def matrices(self) -> dict[str, int]:
-        """Entries of every attention and MLP matrix by name; embeddings and biases are not among them."""
+    def matrices(self) -> dict[str, torch.Size]:
+        """Shapes of every attention and MLP matrix by name; embeddings and biases are not among them."""
+        return {name: shape for name, shape in self.maskable.items() if ".W_" in name}
+
+    @property
+    def maskable(self) -> dict[str, torch.Size]:
+        """Shapes of every attention and MLP matrix and bias by name; no embedding and no norm."""
         return {
-            name: weight.numel()
+            name: weight.shape
             for name, weight in self.weights.items()
-            if ".W_" in name and not name.startswith(("embed.", "logits."))
+            if (".W_" in name or ".b_" in name) and not name.startswith(("embed.", "logits."))
         }
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> MaskedModel:

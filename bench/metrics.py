@@ -330,6 +330,8 @@ METRICS = (
     Metric("nodes_kept", "Nodes kept", "Heads and MLPs that have a kept edge", "nodes"),
     Metric("weight_density", "Weight density", "Share of the pruned weight matrices kept; 1 when no "
            "weight was pruned", "share"),
+    Metric("effective_weight_density", "Effective weight density", "Share of those weights that is kept and "
+           "belongs to a head or MLP that an effective edge leaves", "share"),
     Metric("seconds", "Seconds", "Discovery, one run, caches charged to it", "s", "lower"),
     Metric("forward_equivalents", "Forward equivalents", "Seconds over those of one plain forward of the "
            "discovery set on the same machine", "forwards", "lower"),

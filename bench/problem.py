@@ -115,6 +115,10 @@ class BenchProblem:
     def edges_of_share(self, share: float) -> int:
         return edges_of_share(self.graph, share)
 
+    @property
+    def weights(self) -> dict[str, torch.Size]:
+        return self.model.maskable
+
     def run(
         self,
         batch: Batch,

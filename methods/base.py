@@ -147,6 +147,11 @@ class Problem(Protocol):
     def edges_of_share(self, share: float) -> int:
         """How many edges a wanted size stands for."""
 
+    @property
+    def weights(self) -> Mapping[str, Sequence[int]]:
+        """Shapes of the attention and MLP weights that may be masked, by name: matrices (``a0.W_O``) and
+        biases (``a0.b_O``)."""
+
     def run(
         self,
         batch: Batch,

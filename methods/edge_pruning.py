@@ -13,8 +13,9 @@ from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, first_examples
 from methods.descent import Descent
-from methods.gate_training import GateTraining, parts_of
+from methods.gate_training import GateTraining
 from methods.named_tensors import flat, under
+from methods.parts import parts_of
 from methods.training_curves import TrainingCurves
 
 CURVE_EVERY = 5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from methods.base import Batch, Objective, Problem
 from methods.gates import hard_concrete, log_open
 from methods.named_tensors import flat, under
+from methods.parts import Rounds
 
 Pressure = Callable[[Float[Tensor, ""], Float[Tensor, ""]], Float[Tensor, ""]]
 """From a step's loss, without gradient, and the edges expected to be open to what is added to the loss."""
@@ -24,9 +24,7 @@ class GateTraining:
 
     A step draws one sample of all gates for a part of the examples, and moves the gates down the gradient of
     the mean loss per example plus a pressure. What the full model and the reference are there is computed
-    once per part, as long as `Problem` has room to keep it, else in every step. Every part comes once before
-    one comes again, so the cost depends on the steps, not on how many examples there are.
-    """
+    once per part, as long as `Problem` has room to keep it, else in every step."""
 
     def __init__(
         self,
@@ -51,8 +49,7 @@ class GateTraining:
         self._learnt = list(learnt)
         upwards: list[dict[str, Any]] = [{"params": self._learnt, "maximize": True}] if learnt else []
         self._optimizer = torch.optim.Adam([{"params": self.gates}, *upwards], lr=rate, betas=(0.9, memory))
-        self._parts = parts
-        self._waiting = torch.zeros(0, dtype=torch.long)
+        self._rounds = Rounds(parts, self._random)
         self.steps = 0
 
     def step(self, pressure: Pressure) -> tuple[float, float]:
@@ -61,7 +58,7 @@ class GateTraining:
         Raises:
             ValueError: the loss is not finite.
         """
-        part = self._next_part()
+        part = self._rounds.next()
         mask = torch.ones_like(self.exists, dtype=torch.float32)
         for gates in self.gates:
             mask = mask * hard_concrete(gates, self._draw(torch.rand, gates.shape))
@@ -97,8 +94,8 @@ class GateTraining:
         moments = self._optimizer.state_dict()["state"]
         adam = flat({f"adam.{i}": each for i, each in moments.items()})
         values = {f"value.{i}": v.detach() for i, v in enumerate([*self.gates, *self._learnt])}
-        counts = {"steps": torch.tensor(self.steps), "parts": torch.tensor(len(self._parts))}
-        return {**adam, **values, **counts, "random": self._random.get_state(), "waiting": self._waiting}
+        counts = {"steps": torch.tensor(self.steps), "random": self._random.get_state()}
+        return {**adam, **values, **counts, **flat({"rounds": self._rounds.state()})}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -109,29 +106,11 @@ class GateTraining:
         moments = {i: under(f"adam.{i}", state) for i in range(len(values))}
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
         self._random.set_state(state["random"].cpu())
-        # parts may be cut otherwise than when this was saved: batches depend on the memory that is free
-        self._waiting = state["waiting"] if int(state["parts"]) == len(self._parts) else state["waiting"][:0]
+        self._rounds.restore(under("rounds", state))
         self.steps = int(state["steps"])
 
     def _expected_open(self) -> Float[Tensor, ""]:
         return self.scores().exp()[self.exists].sum()
 
-    def _next_part(self) -> Batch:
-        if not len(self._waiting):
-            order = torch.randperm(len(self._parts), generator=self._random, device=self.exists.device)
-            self._waiting = order.cpu()
-        place, self._waiting = int(self._waiting[0]), self._waiting[1:]
-        return self._parts[place]
-
     def _draw(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         return draw(shape, generator=self._random, device=self.exists.device)
-
-
-def parts_of(batches: Sequence[Batch], n: int) -> list[Batch]:
-    """The batches cut into parts of at most n examples each, of about the same size within a batch."""
-    parts = []
-    for batch in batches:
-        count = -(-len(batch) // n)
-        cuts = [len(batch) * i // count for i in range(count + 1)]
-        parts += [batch.part(*ends) for ends in pairwise(cuts)]
-    return parts

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 """Temperature and stretch of the hard-concrete distribution, as Edge Pruning has them."""
@@ -26,3 +29,52 @@ def hard_concrete(log_alpha: Float[Tensor, "*any"], noise: Float[Tensor, "*any"]
 def log_open(log_alpha: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """The logarithm of the probability that a gate is not 0."""
     return torch.nn.functional.logsigmoid(log_alpha - SHIFT)
+
+
+def straight_through(
+    logits: Float[Tensor, "*any"], noise: Float[Tensor, "*any"], temperature: float
+) -> Float[Tensor, "*any"]:
+    """Samples of gates, 0 or 1, open with probability sigmoid(logits), with the gradient of a soft gate.
+
+    `noise` is logistic. The soft gate is sigmoid((logits + noise) / temperature), the binary Gumbel-softmax
+    (Jang et al. 2017, arXiv:1611.01144); taking its derivative for that of a step is biased by design.
+    """
+    return _StraightThrough.apply(logits, noise, temperature)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _StraightThrough(Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
+        noisy = logits + noise
+        ctx.save_for_backward(noisy)
+        ctx.temperature = temperature
+        return (noisy > 0).to(logits.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (noisy,) = ctx.saved_tensors
+        soft = torch.sigmoid(noisy / ctx.temperature)
+        return grads[0] * soft * (1 - soft) / ctx.temperature, None, None
+
+
+class LogisticNoise:
+    """Logistic noise as windows of a table drawn once.
+
+    Every window's entries are independent, windows of different steps overlap. To draw all anew for every
+    weight in every step would cost more than the model's forward pass.
+    """
+
+    def __init__(self, longest: int, generator: torch.Generator) -> None:
+        """`longest` is the number of entries of the largest window."""
+        self._generator = generator
+        uniform = torch.rand(4 * longest + 2**12, generator=generator, device=generator.device)
+        self._table = torch.logit(uniform, eps=1e-6)
+
+    def window(self, shape: torch.Size) -> Tensor:
+        """Noise of a shape."""
+        n = shape.numel()
+        places = (len(self._table) - n,)
+        device = self._generator.device
+        start = int(torch.randint(*places, (), generator=self._generator, device=device))
+        return self._table[start : start + n].view(shape)

@@ -143,7 +143,7 @@ def test_every_matrix_is_counted(case: Case) -> None:
     linear = (nn.Linear, Conv1D)
     unembed = case.hf.get_output_embeddings()
     maps = [m for m in case.hf.modules() if isinstance(m, linear) and m is not unembed]
-    assert sum(case.model.matrices.values()) == sum(m.weight.numel() for m in maps)
+    assert sum(shape.numel() for shape in case.model.matrices.values()) == sum(m.weight.numel() for m in maps)
 
 
 def test_senders_are_the_slow_references(case: Case) -> None:

@@ -101,12 +101,57 @@ def test_complement_leaves_whole_what_was_not_pruned() -> None:
     weights_only = Circuit(GRAPH, GRAPH.exists.clone(), {"a0.W_O": mask})
     assert weights_only.complement().kept.equal(GRAPH.exists)
     assert weights_only.complement().weights["a0.W_O"].equal(~mask)
-    assert weights_only.weight_density({"a0.W_O": 4, "m0.W_in": 4}) == 5 / 8
+    assert weights_only.weight_density({"a0.W_O": torch.Size([4]), "m0.W_in": torch.Size([2, 2])}) == 5 / 8
     assert not Circuit(GRAPH, weights_only.kept, {"a0.W_O": torch.ones(2, 2).bool()}).complement().kept.any()
     edges_only = Circuit(GRAPH, random_circuit(0.5, 0).kept, {"a0.W_O": torch.ones(2, 2).bool()})
     assert edges_only.complement().weights == {}
     both = Circuit(GRAPH, random_circuit(0.5, 0).kept, {"a0.W_O": mask})
     assert len(both.complement()) == GRAPH.n_edges - len(both)
+
+
+@pytest.mark.parametrize("ablation", get_args(Ablation))
+def test_weights_that_are_not_effective_may_go(tiny: MaskedModel, ablation: Ablation) -> None:
+    """Those of heads and MLPs that no effective edge leaves, found head by head, change nothing."""
+    circuit = random_circuit(0.1, 5)
+    live = {sender for sender, _ in circuit.effective(ablation).edges()}
+    masks = {name: torch.ones(shape) for name, shape in tiny.matrices.items()}
+    for name, mask in masks.items():
+        node, part = name.split(".")
+        for head in range(4):
+            if node.startswith("a") and f"{node}.h{head}" not in live:
+                mask[[head, 4 + head, 8 + head] if part == "W_QKV" else head] = 0
+        if node.startswith("m") and node not in live:
+            mask.zero_()
+    left = sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
+    assert 0.05 < left < 0.95
+    assert circuit.effective_weight_density(ablation, tiny.matrices) == left
+    halved = {name: torch.arange(mask.numel()).view_as(mask) % 2 == 0 for name, mask in masks.items()}
+    half = Circuit(GRAPH, circuit.kept, halved)
+    kept = sum(int(mask[halved[name]].sum()) for name, mask in masks.items())
+    if ablation != "resample":  # with weights masked, unfed senders matter there too
+        assert half.effective_weight_density(ablation, tiny.matrices) == kept / sum(
+            m.numel() for m in masks.values()
+        )
+    (batch,) = make_batches(tiny, random_examples())
+    activations = make_reference(tiny, ablation, [batch], one_length=True).of(tiny, batch.corrupted)
+    edges = circuit.effective(ablation).kept.double().requires_grad_()
+    whole, part = (tiny.run(batch.clean, edges, activations, w) for w in (None, masks))
+    torch.testing.assert_close(part, whole, rtol=0, atol=1e-12)
+
+
+def test_weight_masks_take_a_bit_an_entry(tmp_path: Path) -> None:
+    mask = torch.rand(100, 1001, generator=torch.Generator().manual_seed(0)) > 0.9
+    circuit = Circuit(GRAPH, GRAPH.exists.clone(), {"m0.W_in": mask})
+    circuit.save(tmp_path / "c.safetensors")
+    assert (tmp_path / "c.safetensors").stat().st_size < mask.numel() / 8 + 2000
+    assert Circuit.load(tmp_path / "c.safetensors") == circuit
+    from bench.files import load_tensors, save_tensors
+
+    tensors, header = load_tensors(tmp_path / "c.safetensors")
+    cut = {**tensors, "weights.m0.W_in": tensors["weights.m0.W_in"][:-1]}
+    save_tensors(tmp_path / "c.safetensors", cut, header)
+    with pytest.raises(DamagedFile, match="no whole circuit"):
+        Circuit.load(tmp_path / "c.safetensors")
 
 
 def test_saved_and_loaded_alike(tmp_path: Path) -> None:
@@ -139,7 +184,7 @@ def test_foreign_and_inconsistent_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedFile, match="not written by circuitmark"):
         Circuit.load(path)
     save_tensors(path, {"edges": torch.zeros(2, 2, dtype=torch.bool)}, {"format": "circuitmark-circuit-1",
-                 "graph": {"n_layers": 1, "n_heads": 1, "n_kv_heads": 1}})  # fmt: skip
+                 "graph": {"n_layers": 1, "n_heads": 1, "n_kv_heads": 1}, "weights": {}})  # fmt: skip
     with pytest.raises(DamagedFile, match="no whole circuit"):
         Circuit.load(path)
 

@@ -22,8 +22,9 @@ from bench.problem import BenchProblem, make_reference
 from methods.base import Discovery
 from methods.descent import NEAR, PATIENCE, Descent
 from methods.edge_pruning import EdgePruning
-from methods.gate_training import GateTraining, parts_of
+from methods.gate_training import GateTraining
 from methods.gates import hard_concrete, log_open
+from methods.parts import parts_of
 from methods.training_curves import TrainingCurves
 from problems import problem, random_examples
 
@@ -84,7 +85,7 @@ def test_a_step_goes_down_the_gradient(tiny: MaskedModel, ablation: Ablation) ->
     loss, _ = training.step(lambda loss, n_open: 0.03 * n_open)
 
     training.restore(state)
-    training._next_part()  # the order of parts is drawn first
+    training._rounds.next()  # the order of parts is drawn first
     noise = training._draw(torch.rand, gates.shape)
     leaf = before.double().requires_grad_()
     expected = slow_step_loss(p, leaf, noise.double())
@@ -114,7 +115,7 @@ def test_parts_are_the_examples_in_order(tiny: MaskedModel) -> None:
 def test_every_part_comes_once_before_one_comes_again(tiny: MaskedModel) -> None:
     p = problem(tiny, examples=random_examples(10, vocab=tiny.architecture.d_vocab))
     training = GateTraining(p, "kl", parts_of(p.batches, 2), start=1.0, rate=0.1, memory=0.95)
-    rounds = [[id(training._next_part()) for _ in range(5)] for _ in range(4)]
+    rounds = [[id(training._rounds.next()) for _ in range(5)] for _ in range(4)]
     assert all(len(set(parts)) == 5 for parts in rounds)
     assert len({*map(tuple, rounds)}) > 1
 
@@ -143,8 +144,8 @@ def test_a_node_gate_closes_all_its_edges(tiny: MaskedModel) -> None:
 def test_a_loss_that_is_no_number_is_an_error(tiny: MaskedModel) -> None:
     p = problem(tiny)
     training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1, memory=0.95)
-    p.clean(training._next_part()).fill_(torch.nan)
-    p.clean(training._next_part()).fill_(torch.nan)
+    p.clean(training._rounds.next()).fill_(torch.nan)
+    p.clean(training._rounds.next()).fill_(torch.nan)
     with pytest.raises(ValueError, match="diverged: the loss of step 0 is nan: try a lower rate"):
         training.step(lambda loss, n_open: n_open)
 

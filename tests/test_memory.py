@@ -18,7 +18,7 @@ from decoders import decoder
 def test_parameters_are_those_of_the_matrices(kind: str) -> None:
     model = masked_model(decoder(kind))
     counted = parameters(model.architecture)
-    assert counted["attention"] + counted["mlp"] == sum(model.matrices.values())
+    assert counted["attention"] + counted["mlp"] == sum(shape.numel() for shape in model.matrices.values())
     assert counted["embed"] == model.weights["embed.W_E"].numel()
     assert counted["unembed"] == model.weights["logits.W_U"].numel()
 

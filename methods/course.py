@@ -1,0 +1,54 @@
+"""Trainings one after the other: shown, noted down, and gone on with after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from methods.base import Problem
+from methods.gumbel_training import GumbelTraining
+from methods.named_tensors import flat, under
+from methods.training_curves import TrainingCurves
+
+CURVE_EVERY = 5
+"""Steps of which the trace keeps one mean."""
+
+
+class Course:
+    """Runs trainings in a fixed order; a checkpoint holds where one stands and what those before it found."""
+
+    def __init__(self, problem: Problem, groups: Iterable[str]) -> None:
+        self._problem, self.curves = problem, TrainingCurves(CURVE_EVERY)
+        self._saved = problem.checkpoint.load()
+        self._done: dict[str, Tensor] = {}
+        self._steps = 0
+        self._shares = dict.fromkeys(groups, 1.0)
+        self.curves.restore(under("curve", self._saved))
+
+    def run(self, training: GumbelTraining, name: str, steps: int = 0) -> None:
+        """Trains until every size has been met, or for `steps`."""
+        saved = under(name, self._saved)
+        if "done" in saved:
+            training.take(under("found", saved))
+            training.steps = int(saved["done"])
+        elif saved:
+            training.restore(saved)
+        while "done" not in saved and (training.steps < steps if steps else not training.ended):
+            self._note(name, training, training.step(), steps)
+            self._problem.checkpoint.save(
+                lambda: {**self._done, **flat({name: training.state(), "curve": self.curves.state()})}
+            )
+        found = flat({"found": training.found()})
+        self._done |= flat({name: {"done": torch.tensor(training.steps), **found}})
+        self._steps += training.steps
+
+    def _note(self, name: str, training: GumbelTraining, loss: float, steps: int) -> None:
+        opened = {group: gates.n_open() for group, gates in training.groups.items()}
+        self._shares |= {group: opened[group] / gates.n_gates for group, gates in training.groups.items()}
+        shares = {f"{group}_open": share for group, share in self._shares.items()}
+        price = sum(price.now for price in training.prices.values())
+        self.curves.add(self._steps + training.steps, loss=loss, price=price, **shares)
+        counts = ", ".join(f"{n} {group}" for group, n in opened.items())
+        self._problem.progress(training.steps, steps, f"{name}: {counts} open, loss {loss:.3g}")

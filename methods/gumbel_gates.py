@@ -1,0 +1,91 @@
+"""Gates of named tensors, open or shut, that move down straight-through gradients and a price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from methods.gates import LogisticNoise, straight_through
+from methods.named_tensors import flat, under
+
+START = 1.0
+"""Logits begin about here: a gate is open three times of four."""
+
+
+class GumbelGates:
+    """One gate per entry of the tensors named; entries that do not exist stay shut.
+
+    One training step is `sample`, a loss of what was sampled, its `backward`, and `descend`.
+    """
+
+    def __init__(
+        self,
+        exists: Mapping[str, Bool[Tensor, "..."]],
+        random: torch.Generator,
+        rate: float,
+        temperature: float,
+    ) -> None:
+        self.n_gates = sum(int(each.sum()) for each in exists.values())
+        self._temperature = temperature
+        self._noise = LogisticNoise(max(each.numel() for each in exists.values()), random)
+        self.logits = {
+            name: (START + 0.01 * self._noise.window(each.shape)).masked_fill(~each, -torch.inf)
+            for name, each in exists.items()
+        }
+        for each in self.logits.values():
+            each.requires_grad_()
+        # a weight's gradient may be far below Adam's usual 1e-8
+        self._adam = torch.optim.Adam(
+            list(self.logits.values()), lr=rate, betas=(0.9, 0.95), eps=1e-16, fused=True
+        )
+
+    def sample(self) -> dict[str, Float[Tensor, "..."]]:
+        """A mask of zeros and ones per tensor, differentiable."""
+        return {
+            name: straight_through(logits, self._noise.window(logits.shape), self._temperature)
+            for name, logits in self.logits.items()
+        }
+
+    @torch.no_grad()
+    def descend(self, price: float) -> None:
+        """Moves the gates down the gradients at hand and that of `price` times the share expected open."""
+        for logits in self.logits.values():
+            opened = torch.sigmoid(logits)
+            slope = opened.sub_(opened.square()).mul_(price / self.n_gates)
+            logits.grad = slope if logits.grad is None else logits.grad.add_(slope)
+        self._adam.step()
+        self._adam.zero_grad()
+
+    @torch.no_grad()
+    def n_open(self) -> int:
+        """Gates more often open than shut."""
+        return sum(int((logits > 0).sum()) for logits in self.logits.values())
+
+    @torch.no_grad()
+    def best(self, n: int) -> dict[str, Bool[Tensor, "..."]]:
+        """The n entries most likely to be open."""
+        flat_logits = torch.cat([logits.flatten() for logits in self.logits.values()])
+        kept = torch.zeros_like(flat_logits, dtype=torch.bool)
+        kept[flat_logits.topk(n).indices] = True
+        parts = kept.split([logits.numel() for logits in self.logits.values()])
+        return {
+            name: part.view_as(logits)
+            for (name, logits), part in zip(self.logits.items(), parts, strict=True)
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """All on which the steps to come depend, but for the generator."""
+        moments = self._adam.state_dict()["state"]
+        values = {name: logits.detach() for name, logits in self.logits.items()}
+        return flat({"value": values, **{f"adam.{i}": each for i, each in moments.items()}})
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Stands where `state` was taken."""
+        for name, value in under("value", state).items():
+            self.logits[name].copy_(value)
+        moments = {i: under(f"adam.{i}", state) for i in range(len(self.logits))}
+        self._adam.load_state_dict({**self._adam.state_dict(), "state": moments})
