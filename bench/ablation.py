@@ -1,7 +1,9 @@
 """What a removed edge carries instead of its sender's output.
 
 - ``resample``: the sender's output in the full model on the corrupted prompt;
-- ``zero``: nothing;
+- ``zero``: nothing; the bias of attention's output, which belongs to no edge, stays;
+- ``zero_with_bias``: nothing, and of a head's edge its share of that bias goes as well: every head is taken
+  to write b_O / n_heads, as DiscoGP's code has it;
 - ``mean``: the sender's mean output over the discovery set's clean prompts, padding left out; per
   position where all prompts have one length, else over positions.
 """
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from bench.masked_model import MaskedModel
 
-Ablation = Literal["resample", "zero", "mean"]
+Ablation = Literal["resample", "zero", "zero_with_bias", "mean"]
 ABLATIONS: tuple[str, ...] = get_args(Ablation)
 
 
@@ -27,8 +29,8 @@ class Reference:
     """Hands out what removed edges carry, batch by batch."""
 
     ablation: Ablation
-    mean: Float[Tensor, "senders 1 #pos d_model"] | None = None
-    """Only under mean ablation."""
+    constant: Float[Tensor, "senders 1 #pos d_model"] | None = None
+    """Where it is neither nothing nor the activation on a corrupted prompt."""
 
     def of(
         self,
@@ -39,14 +41,27 @@ class Reference:
         """The reference activations of a batch; None stands for zero."""
         if self.ablation == "resample":
             return model.senders(corrupted, lengths)
-        return self.mean
+        return self.constant
 
     @property
     def policy(self) -> str:
         """What a record says: the ablation, and for mean over what it was taken."""
-        if self.mean is None:
+        if self.ablation != "mean":
             return self.ablation
-        return "mean_per_position" if self.mean.shape[2] > 1 else "mean_over_positions"
+        assert self.constant is not None
+        return "mean_per_position" if self.constant.shape[2] > 1 else "mean_over_positions"
+
+
+def without_bias(model: MaskedModel) -> Float[Tensor, "senders 1 1 d_model"]:
+    """What takes a removed head's share of the output bias away: minus b_O / n_heads.
+
+    All of b_O flows to everyone, so a receiver that reads this instead of a head reads that much less.
+    """
+    graph, width = model.graph, model.architecture.d_model
+    constant = torch.zeros(len(graph.senders), 1, 1, width, dtype=model.dtype, device=model.device)
+    for layer in range(graph.n_layers):
+        constant[graph.head_columns(layer)] = -model.weights[f"a{layer}.b_O"] / graph.n_heads
+    return constant
 
 
 def mean_activations(

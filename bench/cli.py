@@ -59,7 +59,7 @@ def run(
     ] = None,
     task: Annotated[list[str] | None, typer.Option("-t", "--task", help="May be repeated.")] = None,
     model: Annotated[str | None, typer.Option(help="See `list models`.")] = None,
-    ablation: Annotated[str | None, typer.Option(help="resample, zero or mean.")] = None,
+    ablation: Annotated[str | None, typer.Option(help="resample, zero, zero_with_bias or mean.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Runs per method, the discovery data redrawn.")] = None,
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")] = None,

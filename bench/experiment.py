@@ -39,6 +39,8 @@ class Experiment:
     methods: tuple[str, ...] = ("random_edges", "eap", "eap_ig")
     sizes: tuple[str, ...] = ("1%", "2%", "5%", "10%", "20%")
     ablation: Ablation = "resample"
+    discovery_ablation: Ablation | Literal[""] = ""
+    """What methods are given, where it is another than the one that circuits are scored under."""
     seeds: int = 1
     random_draws: int = 10
     """Seeds of the random connected circuits, when these are more. Completeness is read beside their
@@ -92,6 +94,8 @@ class Experiment:
         """
         if self.ablation not in ABLATIONS:
             raise unknown("ablation", self.ablation, ABLATIONS)
+        if self.discovery_ablation not in ("", *ABLATIONS):
+            raise unknown("discovery_ablation", self.discovery_ablation, ABLATIONS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
         if self.split not in get_args(EvaluatedSplit):
@@ -126,8 +130,9 @@ class Experiment:
         tasks = self._tasks()
         identity = model_hash(self.model)
         return [
-            Job(self.model, identity, task, spec, seed, sizes, self.ablation, n_discovery,
-                self.n_evaluation, self.split, self.dtype, self.split_embed, self.device)
+            Job(self.model, identity, task, spec, seed, sizes, self.ablation,
+                self.discovery_ablation or self.ablation, n_discovery, self.n_evaluation, self.split,
+                self.dtype, self.split_embed, self.device)
             for task in tasks
             for n_discovery in dict.fromkeys(self.n_discovery)
             for spec in specs
@@ -158,6 +163,7 @@ class Job:
     seed: int
     sizes: tuple[float, ...]
     ablation: Ablation
+    discovery_ablation: Ablation
     n_discovery: int
     n_evaluation: int
     split: EvaluatedSplit
@@ -191,6 +197,7 @@ class Job:
             "examples": [self.n_discovery, self.n_evaluation],
             "dtype": self.dtype,
             "split_embed": self.split_embed,
+            **({} if self.discovery_ablation == self.ablation else {"discovered": self.discovery_ablation}),
             **({} if self.split == "evaluation" else {"split": self.split}),
             **({} if self.device == "cpu" else {"device": self.device}),
         }

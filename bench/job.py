@@ -64,10 +64,13 @@ def _run(
 ) -> tuple[Run, dict[str, Circuit]]:
     data = task_data(job)
     model, measure = data.model, _measure(job)
-    reference = partial(make_reference, model, job.ablation, one_length=data.one_length)
+    reference, discovery_reference = (
+        partial(make_reference, model, ablation, one_length=data.one_length)
+        for ablation in (job.ablation, job.discovery_ablation)
+    )
     plain = plain_forward_seconds(model, data.discovery)
     problem = BenchProblem(
-        model, data.discovery, measure, reference, job.sizes, job.seed,
+        model, data.discovery, measure, discovery_reference, job.sizes, job.seed,
         memory_budget(model.device), progress, checkpoint,
     )  # fmt: skip
     found, seconds = discover(get_method(job.method), problem)
@@ -156,6 +159,7 @@ def _record(job: Job, status: str, reason: str) -> dict[str, Any]:
         "seed": job.seed,
         "sizes": list(job.sizes),
         "ablation": job.ablation,
+        "discovery_ablation": job.discovery_ablation,
         "direction": "clean prompt, removed edges ablated",
         "position_policy": "every token but BOS" if program else "last token of the prompt",
         "graph": "",

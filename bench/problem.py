@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bench.ablation import Ablation, Reference, mean_activations
+from bench.ablation import Ablation, Reference, mean_activations, without_bias
 from bench.checkpoint import Checkpoint
 from bench.device import batch_bytes
 from bench.graph import EdgeGraph
@@ -69,6 +69,8 @@ def make_reference(
     model: MaskedModel, ablation: Ablation, discovery: Sequence[Batch], one_length: bool
 ) -> Reference:
     """The ablation's reference; `one_length` says whether all prompts, evaluated ones too, are as long."""
+    if ablation == "zero_with_bias":
+        return Reference(ablation, without_bias(model))
     if ablation != "mean":
         return Reference(ablation)
     pairs = ((batch.clean, batch.lengths) for batch in discovery)
@@ -237,7 +239,7 @@ class BenchProblem:
                 for each in self.batches:
                     self._count(each)
         if self._reference.ablation != "resample":
-            return self._reference.mean
+            return self._reference.constant
         self._count(batch)
         activations = self._reference.of(self.model, batch.corrupted, batch.lengths)
         assert activations is not None

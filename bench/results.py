@@ -19,7 +19,10 @@ from torch import Tensor
 from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolder
 from bench.files import load_header, load_tensors, save_tensors
 
-ONE_RUN = ("model", "task", "ablation", "split_embed", "method", "params", "n_discovery", "seed")
+ONE_RUN = (
+    "model", "task", "ablation", "discovery_ablation", "split_embed",
+    "method", "params", "n_discovery", "seed",
+)  # fmt: skip
 """What tells runs apart in a table."""
 REPORTED = ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html")
 """What a report leaves in a results folder."""

@@ -5,12 +5,13 @@ A small model cannot refute a claim made of larger ones; it shows whether the cl
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
+from reports.claim import Claim
 from reports.content import Section
 from reports.data_sizes import growth, over_data
+from reports.discogp_claims import discogp_claims
 from reports.edges_needed import BOUND, CLAIMANT, needs
 from reports.grid import Cell, Grid, Heading, Row
 from reports.numbers import interval, number
@@ -34,23 +35,19 @@ MEANING = (
 )
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim, where it was made, what became of it, and by which figures."""
-
-    name: str
-    text: str
-    source: str
-    verdict: str
-    figures: str
-
-
 def claims_section(table: pd.DataFrame, recovery: pd.DataFrame | None) -> Section | None:
     """The claims that the runs can tell of; None where there are none."""
-    found = [_fewer_edges(table), _ahead_when_sparse(table), _true_circuits(recovery), _data(table)]
+    found = [
+        _fewer_edges(table),
+        _ahead_when_sparse(table),
+        _true_circuits(recovery),
+        _data(table),
+        _seeds(table),
+        *discogp_claims(table),
+    ]
     rows = [
         Row((Cell(c.name), Cell(c.text), Cell(c.source), Cell(c.verdict), Cell(c.figures)))
-        for c in [*found, _seeds(table)]
+        for c in found
         if c is not None
     ]
     headings = tuple(map(Heading, ("claim", "what it says", "source", "here", "figures")))

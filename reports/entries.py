@@ -17,7 +17,7 @@ REFERENCES = ("empty", "full")
 """Circuits that every method is read against; they are shown, never ranked."""
 
 _TEXT = ("model", "graph", "ablation", "task", "method", "params")
-_APART = ("objective", "n_discovery")
+_APART = ("objective", "n_discovery", "discovery_ablation")
 """Columns of which several values make a method several."""
 _REQUIRED = ("model", "task", "method", "size_requested")
 

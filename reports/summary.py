@@ -41,6 +41,11 @@ def describe(table: pd.DataFrame) -> str:
         values = distinct(methods if len(methods) else table, column)
         if values:
             facts.append(f"{word}{'s' if len(values) > 1 else ''} {', '.join(values)}")
+    if {"ablation", "discovery_ablation"} <= set(methods.columns):
+        elsewhere = distinct(
+            methods[methods["discovery_ablation"] != methods["ablation"]], "discovery_ablation"
+        )
+        facts += [f"discovered under {', '.join(elsewhere)}"] if elsewhere else []
     parts = [
         "; ".join(facts) + ".",
         f"{_count(methods, 'method')} on {_count(table, 'task')}.",

@@ -29,12 +29,16 @@ COLUMNS = (
     Column(HEADLINE),
     Column("kl_candidates", optional=True),
     Column("exact_match"),
+    Column("choice_accuracy", optional=True),
+    Column("complement_choice_accuracy", judged=False, optional=True),  # which way depends
+    Column("chance", judged=False, optional=True),
     Column("faithfulness"),
     Column("complement_kl"),
     Column("completeness", judged=False),  # any large circuit reaches 1; its margin is what tells
     Column("completeness_margin"),
     Column("edges_kept"),
     Column("effective_edges"),
+    Column("weight_density", judged=False, optional=True),
     Column("seconds"),
     Column("forward_equivalents"),
 )

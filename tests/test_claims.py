@@ -141,3 +141,33 @@ def test_sections_are_drawn_and_hold_what_ran() -> None:
     assert seeds_section(table(rows("eap")), METRIC) is None
     assert data_section(table(rows("eap")), METRIC) is None
     plt.close("all")
+
+
+def under_zero(method: str, own: float, rest: float, **columns: object) -> list[dict[str, object]]:
+    scores = {
+        "choice_accuracy": own,
+        "complement_choice_accuracy": rest,
+        "chance": 0.5,
+        "weight_density": 0.05,
+    }
+    return rows(method, **{**scores, "ablation": "zero", "discovery_ablation": "zero", **columns})
+
+
+def test_discogp_keeps_the_performance_and_leaves_none() -> None:
+    full = under_zero("full", 0.9, 0.5, weight_density=1.0)
+    good, acdc = under_zero("discogp", 0.86, 0.55), under_zero("acdc", 0.9, 0.8)
+    found = claims(full, good, acdc)
+    assert found["C7"] == ["holds", "; ".join(f"ioi 96% with {s}% of edges, 5% of weights" for s in (2, 5))]
+    assert found["C8"] == ["holds", "ioi acdc 0.800; ioi discogp 0.550"]
+    assert "C9" not in found
+    found = claims(full, under_zero("discogp", 0.8, 0.7), under_zero("acdc", 0.9, 0.55))
+    assert (found["C7"][0], found["C8"][0]) == ("fails", "fails")
+    assert claims(full, good, under_zero("acdc", 0.9, 0.55))["C8"][0] == "in part"
+    assert "C7" not in claims(full, under_zero("discogp", 0.86, 0.55, weight_density=0.2))
+    assert "C7" not in claims(full, under_zero("discogp", 0.86, 0.55, ablation="resample"))
+
+
+def test_circuits_of_patching_methods_scored_with_zeros() -> None:
+    near, far = (under_zero("acdc", own, 0.5, discovery_ablation="resample") for own in (0.55, 0.7))
+    assert claims(near)["C9"] == ["holds", "ioi acdc 0.550, chance 0.500"]
+    assert claims(far)["C9"][0] == "fails"

@@ -132,6 +132,7 @@ def test_same_numbers_again(results: Path, tmp_path: Path) -> None:
         {"ablation": "zero"},
         {"n_discovery": (21,)},
         {"split": "validation"},
+        {"discovery_ablation": "zero"},
         {"n_evaluation": 25},
         {"dtype": "float64"},
         {"split_embed": True},

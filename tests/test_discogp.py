@@ -1,0 +1,274 @@
+"""DiscoGP: its loss and steps from the definition, prices, sizes, resumption, and what it finds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.ablation import Ablation
+from bench.checkpoint import Checkpoint
+from bench.masked_model import MaskedModel
+from bench.metrics import circuit_recovery
+from bench.models.tracr import load_program
+from bench.names import get_program
+from bench.problem import BenchProblem, make_reference
+from methods.base import Batch, Discovery
+from methods.discogp import EDGES, WEIGHTS, DiscoGP
+from methods.gumbel_gates import START, GumbelGates
+from methods.price import GROWTH, PATIENCE, Price
+from problems import problem, random_examples
+
+QUICK = {"hold": 2, "settling": 5, "examples": 3, "rate": 0.5, "density": 0.3}
+
+
+# ---- prices
+
+
+def test_a_price_rises_until_the_size_is_met_and_holds_it() -> None:
+    price = Price(1.0, [10, 20], hold=2)
+    assert [price.advance(n) for n in (30, 25, 20, 21, 19)] == [None, None, None, None, 20]
+    assert price.now == pytest.approx(GROWTH**2 / GROWTH * GROWTH / GROWTH)
+    assert not price.ended
+    assert [price.advance(n) for n in (19, 9, 11, 10)] == [None, None, None, 10]
+    assert price.ended
+    before = price.now
+    assert price.advance(11) is None  # the last size stays wanted
+    assert price.now == pytest.approx(before * GROWTH)
+
+
+def test_a_price_without_sizes_stays() -> None:
+    price = Price(3.0, [], hold=1)
+    assert price.ended
+    assert price.advance(5) is None
+    assert price.now == 3
+
+
+def test_a_size_never_met_is_an_error() -> None:
+    price = Price(1.0, [1], hold=1)
+    for _ in range(PATIENCE):
+        price.advance(2)
+    with pytest.raises(ValueError, match=r"a circuit of 1 was not reached: 2 gates .* try a higher rate"):
+        price.advance(2)
+
+
+# ---- gates
+
+
+def gates(shapes: Mapping[str, tuple[int, ...]], seed: int = 0, rate: float = 0.1) -> GumbelGates:
+    exists = {name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()}
+    return GumbelGates(exists, torch.Generator().manual_seed(seed), rate, temperature=1.0)
+
+
+def test_gates_that_do_not_exist_stay_shut() -> None:
+    exists = torch.tensor([[True, False], [True, True]])
+    trained = GumbelGates({"x": exists}, torch.Generator().manual_seed(0), 0.1, 1.0)
+    assert trained.n_gates == 3
+    for _ in range(50):
+        (sample,) = trained.sample().values()
+        assert not sample[0, 1]
+        (-sample.sum()).backward()
+        trained.descend(0.1)
+    assert trained.logits["x"].isnan().sum() == 0
+    assert trained.n_open() == 3
+    assert trained.best(3)["x"].equal(exists)
+
+
+def test_a_price_shuts_what_nothing_wants_and_not_what_something_does() -> None:
+    trained = gates({"a": (4,), "b": (2, 3)})
+    for _ in range(60):
+        masks = trained.sample()
+        (-masks["b"][0].sum()).backward()
+        trained.descend(1.0)
+    assert trained.n_open() == 3
+    kept = trained.best(3)
+    assert not kept["a"].any()
+    assert kept["b"].tolist() == [[True] * 3, [False] * 3]
+
+
+def test_the_first_step_goes_down_the_gradient_and_the_price() -> None:
+    """Adam's first step is the rate against the sign of  dL/dgate + price/n s (1 - s)."""
+    trained = gates({"a": (5,)}, rate=0.01)
+    before = trained.logits["a"].detach().clone()
+    pull = torch.tensor([-1.0, 1.0, -1e-3, 0.0, 1e-3])
+    (trained.logits["a"] * pull).sum().backward()
+    trained.descend(0.05)
+    opened = torch.sigmoid(before)
+    slope = pull + 0.05 / 5 * opened * (1 - opened)
+    torch.testing.assert_close(trained.logits["a"] - before, -0.01 * slope.sign())
+    assert trained.logits["a"].grad is None
+
+
+# ---- the loss
+
+
+def slow_loss(p: BenchProblem, mask: Tensor, weights: Mapping[str, Tensor], complement: float) -> float:
+    """Cross-entropy to the answer among the candidates, and the complement's to uniform, answer by answer."""
+    (batch,) = p.batches
+    total = 0.0
+    runs = p.run(batch, mask, weights), p.run(batch, 1 - mask, {n: 1 - w for n, w in weights.items()})
+    for i in range(len(batch)):
+        own, rest = (logits[i, batch.candidates[i]].double().softmax(0) for logits in runs)
+        total -= math.log(
+            sum(float(share) for share, right in zip(own, batch.correct[i], strict=True) if right)
+        )
+        total -= complement * sum(math.log(share) / len(rest) for share in rest)
+    return total / len(batch)
+
+
+def test_the_loss_is_its_definition(tiny: MaskedModel) -> None:
+    p = problem(tiny, "zero")
+    method = DiscoGP(complement=0.7)
+    random = torch.Generator().manual_seed(0)
+    mask = (torch.rand(p.graph.exists.shape, generator=random) < 0.7).double()
+    weights = {n: (torch.rand(s, generator=random) < 0.7).double() for n, s in p.weights.items() if "W" in n}
+    loss = method._loss(p, {}, p.batches[0], {EDGES: {EDGES: mask}, WEIGHTS: weights})
+    assert loss.item() == pytest.approx(slow_loss(p, mask, weights, 0.7), rel=1e-9)
+    fixed = method._loss(p, weights, p.batches[0], {EDGES: {EDGES: mask}})
+    assert fixed.item() == pytest.approx(loss.item(), rel=1e-12)
+
+
+def test_labels_of_the_model_are_its_choice(tiny: MaskedModel) -> None:
+    p = problem(tiny)
+    (batch,) = p.batches
+    among = p.clean(batch).gather(1, batch.candidates)
+    right = DiscoGP(labels="model")._right(p, batch)
+    assert right.sum(1).tolist() == [1] * len(batch)
+    assert right.long().argmax(1).equal(among.argmax(1))
+    assert DiscoGP()._right(p, batch).equal(batch.correct)
+
+
+# ---- what comes of it
+
+
+def found(p: BenchProblem, **options: object) -> Discovery:
+    return DiscoGP(**{**QUICK, **options}).discover(p)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "prunes_edges", "prunes_weights"),
+    [({}, True, True), ({"joint": True}, True, True), ({"parts": "edges"}, True, False),
+     ({"parts": "weights"}, False, True), ({"parts": "weights", "biases": True}, False, True)],
+    ids=str,
+)  # fmt: skip
+def test_circuits_have_exactly_the_sizes_wanted(
+    tiny: MaskedModel, options: dict[str, object], prunes_edges: bool, prunes_weights: bool
+) -> None:
+    p = problem(tiny, "zero", sizes=(0.1, 0.5, 1.0))
+    result = found(p, **options)
+    for size, edges in result.edges.items():
+        assert int(edges.sum()) == (p.edges_of_share(size) if prunes_edges else p.graph.n_edges)
+        assert not (edges & ~p.graph.exists).any()
+    assert set(result.edges) == set(p.sizes)
+    if not prunes_weights:
+        assert result.weights == {}
+        return
+    names = {name for name in p.weights if ".W_" in name or options.get("biases")}
+    for masks in result.weights.values():
+        assert set(masks) == names
+        entries = sum(mask.numel() for mask in masks.values())
+        assert sum(int(mask.sum()) for mask in masks.values()) == round(0.3 * entries)
+
+
+def test_weights_stay_masked_while_edges_train(tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    p = problem(tiny, "zero")
+    seen: list[Mapping[str, Tensor]] = []
+    run = p.run
+
+    def watched(batch: Batch, edges: Tensor | None, weights: Mapping[str, Tensor]) -> Tensor:
+        if edges is not None and weights:
+            seen.append(weights)
+        return run(batch, edges, weights)
+
+    monkeypatch.setattr(p, "run", watched)
+    result = found(p, complement=0.0)
+    (kept,) = {id(masks): masks for masks in result.weights.values()}.values()
+    assert seen
+    assert all(masks[name].equal(kept[name]) for masks in seen for name in kept)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_killed_run_goes_on_as_if_nothing_had_been(
+    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, joint: bool
+) -> None:
+    monkeypatch.setattr("bench.checkpoint.SECONDS_BETWEEN", 0.0)
+
+    class Killer(Checkpoint):
+        """A checkpoint that kills the run after so many calls."""
+
+        left = 0
+
+        def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
+            super().save(tensors)
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    def run(kill_at: int, path: Path | None) -> Discovery:
+        p = problem(tiny, "zero")
+        p.checkpoint = Killer(path, p._spent, p._charge)
+        p.checkpoint.left = kill_at
+        return found(p, joint=joint)
+
+    whole = run(0, None)
+    steps = int(whole.trace["step"][-1])
+    for kill_at in (7, steps // 3, 2 * steps // 3, steps - 2):
+        path = tmp_path / f"{kill_at}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            run(kill_at, path)
+        resumed = run(0, path)
+        assert whole.unaided is not None
+        assert resumed.unaided is not None
+        assert resumed.unaided.equal(whole.unaided)
+        for size, edges in whole.edges.items():
+            assert resumed.edges[size].equal(edges)
+            assert all(mask.equal(resumed.weights[size][n]) for n, mask in whole.weights[size].items())
+        assert resumed.trace["step"][-1] == pytest.approx(steps, abs=5)
+
+
+def test_the_seed_decides(tiny: MaskedModel) -> None:
+    one, again, other = (found(problem(tiny, seed=seed)) for seed in (0, 0, 1))
+    assert all(one.edges[size].equal(again.edges[size]) for size in one.edges)
+    assert any(not one.edges[size].equal(other.edges[size]) for size in one.edges)
+
+
+def test_gates_begin_open(tiny: MaskedModel) -> None:
+    trained = gates({"a": (1000,)})
+    assert trained.logits["a"].mean().item() == pytest.approx(START, abs=0.01)
+    assert trained.sample()["a"].mean().item() == pytest.approx(1 / (1 + math.exp(-START)), abs=0.05)
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    for options, word in (
+        ({"density": 1.0}, "density"), ({"rate": 0.0}, "rate"), ({"hold": 0}, "hold"),
+        ({"complement": -1.0}, "complement"), ({"joint": True, "parts": "edges"}, "joint"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=word):
+            DiscoGP(**options)  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_no_number_is_an_error_with_advice(tiny: MaskedModel) -> None:
+    p = problem(tiny, examples=random_examples(vocab=tiny.architecture.d_vocab))
+    p.run = lambda part, *masks: torch.full((len(part), 50), math.nan)  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="training diverged: the loss of step 0 is nan: try a lower rate"):
+        found(p)
+
+
+@pytest.mark.parametrize("ablation", ["zero", "resample"])
+@pytest.mark.parametrize("program", ["x_proportion", "reverse"])
+def test_edge_gates_alone_recover_the_papers_programs(program: str, ablation: Ablation) -> None:
+    """Unaided, with the default setting: the edges that are necessary, and no other."""
+    pytest.importorskip("tracr")
+    model = load_program(get_program(program))
+    reference = partial(
+        make_reference, model.masked, ablation, one_length=len(model.compiled.lengths.unique()) == 1
+    )
+    p = BenchProblem(model.masked, model.batches(256, 1), "output_diff", reference, (), 1)
+    kept = DiscoGP().discover(p).unaided
+    assert kept is not None
+    assert circuit_recovery(kept, model.truth(ablation).circuits, p.graph.exists)["exact"]
