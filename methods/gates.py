@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch.autograd.function import once_differentiable
 
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 """Temperature and stretch of the hard-concrete distribution, as Edge Pruning has them."""
+CHUNK = 2**16
+"""Entries of a chunk."""
 SHIFT = BETA * math.log(-LOW / HIGH)
 
 
@@ -43,19 +46,31 @@ def straight_through(
 
 
 class _StraightThrough(Function):
+    """In chunks that stay in a processor's cache: on a whole model's weights memory is what costs."""
+
     @staticmethod
     def forward(ctx: Any, logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
-        noisy = logits + noise
-        ctx.save_for_backward(noisy)
+        ctx.save_for_backward(logits, noise)
         ctx.temperature = temperature
-        return (noisy > 0).to(logits.dtype)
+        sample = torch.empty_like(logits)
+        for part, logit, drawn in chunks(sample, logits, noise):
+            torch.add(logit, drawn, out=part).sign_().clamp_(min=0)
+        return sample
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (noisy,) = ctx.saved_tensors
-        soft = torch.sigmoid(noisy / ctx.temperature)
-        return grads[0] * soft * (1 - soft) / ctx.temperature, None, None
+        logits, noise = ctx.saved_tensors
+        slope = torch.empty_like(logits)
+        for part, logit, drawn, grad in chunks(slope, logits, noise, grads[0]):
+            torch.add(logit, drawn, out=part).div_(ctx.temperature).sigmoid_()
+            torch.mul(torch.ops.aten.sigmoid_backward(grad, part), 1 / ctx.temperature, out=part)
+        return slope, None, None
+
+
+def chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of one shape, cut alike into short stretches; views, so that they can be written."""
+    return zip(*(tensor.contiguous().view(-1).split(CHUNK) for tensor in tensors), strict=True)
 
 
 class LogisticNoise:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from methods.gates import LogisticNoise, straight_through
+from methods.gates import LogisticNoise, chunks, straight_through
 from methods.named_tensors import flat, under
 
 START = 1.0
@@ -52,17 +52,19 @@ class GumbelGates:
     @torch.no_grad()
     def descend(self, price: float) -> None:
         """Moves the gates down the gradients at hand and that of `price` times the share expected open."""
+        share = price / self.n_gates
         for logits in self.logits.values():
-            opened = torch.sigmoid(logits)
-            slope = opened.sub_(opened.square()).mul_(price / self.n_gates)
-            logits.grad = slope if logits.grad is None else logits.grad.add_(slope)
+            logits.grad = torch.zeros_like(logits) if logits.grad is None else logits.grad
+            for part, slope in chunks(logits, logits.grad):
+                opened = torch.sigmoid(part)
+                slope.add_(opened, alpha=share).addcmul_(opened, opened, value=-share)
         self._adam.step()
         self._adam.zero_grad()
 
     @torch.no_grad()
     def n_open(self) -> int:
         """Gates more often open than shut."""
-        return sum(int((logits > 0).sum()) for logits in self.logits.values())
+        return sum(int((part > 0).sum()) for each in self.logits.values() for (part,) in chunks(each))
 
     @torch.no_grad()
     def best(self, n: int) -> dict[str, Bool[Tensor, "..."]]:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from methods.gates import hard_concrete, log_open
+from methods.gates import CHUNK, LogisticNoise, hard_concrete, log_open, straight_through
 
 LOG_ALPHAS = torch.linspace(-5, 5, 11, dtype=torch.float64)
 NOISE = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
@@ -55,3 +55,45 @@ def test_noise_at_its_ends_is_no_infinity() -> None:
     gates.sum().backward()
     assert log_alpha.grad is not None
     assert log_alpha.grad.isfinite().all()
+
+
+# ---- straight-through gates
+
+
+def test_straight_through_gates_are_open_as_often_as_the_logits_say() -> None:
+    noise = torch.logit(NOISE)
+    for logit in LOG_ALPHAS:
+        gates = straight_through(logit.expand_as(noise), noise, 0.3)
+        assert set(gates.unique().tolist()) <= {0.0, 1.0}
+        assert gates.mean().item() == pytest.approx(torch.sigmoid(logit).item(), abs=2e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 2.5])
+def test_the_backward_pass_is_the_soft_gates(temperature: float) -> None:
+    """Under the same noise, by finite differences; more entries than a chunk, in a shape of its own."""
+    random = torch.Generator().manual_seed(0)
+    logits, direction = torch.randn(2, 3, CHUNK // 2 + 7, generator=random, dtype=torch.float64)
+    noise = torch.logit(torch.rand(logits.shape, generator=random, dtype=torch.float64))
+
+    def soft(logits: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid((logits + noise) / temperature)
+
+    leaf = logits.clone().requires_grad_()
+    (straight_through(leaf, noise, temperature) * direction).sum().backward()
+    expected = (soft(logits + 1e-5) - soft(logits - 1e-5)) / 2e-5 * direction
+    torch.testing.assert_close(leaf.grad, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_gradients_of_any_layout() -> None:
+    logits = torch.zeros(4, 6, requires_grad=True)
+    pull = torch.arange(24.0).view(6, 4).T
+    straight_through(logits, torch.zeros(4, 6), 1.0).mul(pull).sum().backward()
+    torch.testing.assert_close(logits.grad, pull / 4)
+
+
+def test_windows_of_logistic_noise() -> None:
+    noise = LogisticNoise(1000, torch.Generator().manual_seed(0))
+    windows = torch.stack([noise.window(torch.Size((20, 50))).flatten() for _ in range(50)])
+    assert len(windows[:, 0].unique()) > 45
+    assert (windows > 0).double().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert windows.std().item() == pytest.approx(math.pi / math.sqrt(3), rel=0.05)  # the logistic's

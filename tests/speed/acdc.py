@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # when it is run as a program
 
 from setting import Setting
 
-from bench.ablation import Reference
+from bench.ablation import Ablation, Reference
 from bench.circuit import Circuit
 from bench.problem import BenchProblem
 from methods.base import Batch
@@ -34,14 +34,14 @@ FULL = Path(__file__).parent / "acdc_M"
 """The whole run: what it cost (.json), and what it kept (.safetensors)."""
 
 
-def problem(setting: Setting) -> BenchProblem:
-    """KL at the last position of every prompt, resample ablation."""
+def problem(setting: Setting, ablation: Ablation = "resample") -> BenchProblem:
+    """Something to say at the last position of every prompt."""
     n, pos = setting.clean.shape
     batch = Batch(
         setting.clean, setting.corrupted, torch.full((n,), pos), torch.arange(n), torch.full((n,), pos - 1),
         torch.zeros(n, 2, dtype=torch.long), torch.tensor([[True, False]]).expand(n, 2),
     )  # fmt: skip
-    return BenchProblem(setting.model, [batch], "logit_diff", lambda _: Reference("resample"), (0.03,), 0)
+    return BenchProblem(setting.model, [batch], "logit_diff", lambda _: Reference(ablation), (0.03,), 0)
 
 
 def whole(setting: Setting) -> Tensor:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 import acdc
+import discogp
 import edge_pruning
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -39,6 +40,12 @@ def test_speed(name: str, setting: Setting, benchmark: BenchmarkFixture) -> None
 
 def test_edge_pruning(setting: Setting, benchmark: BenchmarkFixture) -> None:
     measure(benchmark, "edge_pruning_step", setting, edge_pruning.step(setting), ROUNDS[setting.shape])
+
+
+@pytest.mark.parametrize("group", ["weights", "edges"])
+def test_discogp(group: str, setting: Setting, benchmark: BenchmarkFixture) -> None:
+    name = f"discogp_{group.removesuffix('s')}_step"
+    measure(benchmark, name, setting, discogp.step(setting, group), ROUNDS[setting.shape])
 
 
 def test_acdc(setting: Setting, benchmark: BenchmarkFixture) -> None:
