@@ -1,14 +1,15 @@
 """How many edges a method needs to stay within a KL of the model, and what others need beside it.
 
 The number is that of effective edges of the smallest circuit that met the level. It is scored where the sizes
-that were run are near enough to each other: the next smaller circuit, which did not meet it, has at most
-`STEP` fewer edges. It is no interpolation: a table of few sizes leaves it unscored.
+that were run are near enough to each other: the next smaller circuit that was tried keeps at most `STEP`
+fewer edges. It is no interpolation: a table of few sizes leaves it unscored.
 """
 
 import math
 from dataclasses import dataclass
 from itertools import product
 
+import numpy as np
 import pandas as pd
 
 from reports.content import Section
@@ -57,18 +58,19 @@ def edges_needed(circuits: pd.DataFrame, level: float) -> float:
     GT is judged by the KL among its candidates, as its literature does (design: metrics).
     """
     kl = circuits["kl_candidates" if (circuits["measure"] == "prob_diff").all() else "kl"]
-    effective = circuits["effective_edges"].astype(float)
-    if not (kl <= level).any():
+    effective, kept = (circuits[name].to_numpy(float) for name in ("effective_edges", "edges_kept"))
+    meets = (kl <= level).to_numpy()
+    if not meets.any():
         return math.inf
-    needed = effective[kl <= level].min()
-    below = effective[effective < needed].max()
-    return needed if needed - below <= max(1.0, STEP * needed) else math.nan
+    at = int(np.where(meets, effective, np.inf).argmin())
+    below = kept[kept < kept[at]].max(initial=-math.inf)
+    return float(effective[at]) if kept[at] - below <= max(1.0, STEP * kept[at]) else math.nan
 
 
 def needs(table: pd.DataFrame) -> list[Need]:
     """All methods, task by task and level by level, those that need least first; settings of which no
     seed is scored are left out."""
-    if not {"effective_edges", "kl", "kl_candidates", "measure", "seed"} <= set(table.columns):
+    if not {"edges_kept", "effective_edges", "kl", "kl_candidates", "measure", "seed"} <= set(table.columns):
         return []
     rivals = ~table["method"].isin(REFERENCES) & ~table["method"].map(is_baseline).astype(bool)
     ok = table[(table["status"] == "ok") & rivals]

@@ -17,7 +17,14 @@ def circuits(kls: dict[int, float], measure: str = "logit_diff", **more: object)
     """A circuit per size, in effective edges."""
     return pd.DataFrame(
         [
-            {"effective_edges": n, "kl": kl, "kl_candidates": kl / 10, "measure": measure, **more}
+            {
+                "edges_kept": n + 1,
+                "effective_edges": n,
+                "kl": kl,
+                "kl_candidates": kl / 10,
+                "measure": measure,
+                **more,
+            }
             for n, kl in kls.items()
         ]
     )
