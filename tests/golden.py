@@ -28,7 +28,11 @@ def compute() -> dict[str, object]:
     batches = make_batches(model, evaluation)
     numbers: dict[str, object] = {"numerics": NUMERICS}
     for ablation in ("resample", "zero", "mean"):
-        for method in (EAPIG(steps=3), EAPIG(steps=2, selection="greedy", absolute=False), RandomEdges()):
+        for method in (
+            EAPIG(steps=3, objective="difference"),
+            EAPIG(steps=2, selection="greedy", absolute=False, objective="difference"),
+            RandomEdges(),
+        ):
             p = problem(model, ablation, SIZES, examples=discovery)  # type: ignore[arg-type]
             circuits = cut(model.graph, method.discover(p), SIZES)
             runs: dict[str, Circuit] = {f"{size}": circuit for size, circuit in circuits.items()}

@@ -125,8 +125,8 @@ def slow_eap_ig(p: BenchProblem, shares: list[float]) -> Tensor:
 @pytest.mark.parametrize("ablation", get_args(Ablation))
 def test_eap_ig_equals_its_definition(tiny: MaskedModel, ablation: Ablation) -> None:
     p = problem(tiny, ablation)
-    inputs = EAPIG(steps=3, absolute=False).discover(p).scores
-    ends = EAPIG(points="clean_corrupted", absolute=False).discover(p).scores
+    inputs = EAPIG(steps=3, absolute=False, objective="difference").discover(p).scores
+    ends = EAPIG(points="clean_corrupted", absolute=False, objective="difference").discover(p).scores
     assert inputs is not None
     assert ends is not None
     torch.testing.assert_close(inputs, slow_eap_ig(p, [1 / 3, 2 / 3, 1]), rtol=1e-9, atol=1e-12)
@@ -135,7 +135,7 @@ def test_eap_ig_equals_its_definition(tiny: MaskedModel, ablation: Ablation) -> 
 
 def test_eap_ig_with_one_step_is_eap(tiny: MaskedModel) -> None:
     p = problem(tiny)
-    one, eap = EAPIG(steps=1).discover(p).scores, EAP().discover(p).scores
+    one, eap = EAPIG(steps=1, objective="difference").discover(p).scores, EAP().discover(p).scores
     assert one is not None
     assert eap is not None
     torch.testing.assert_close(one, eap, rtol=1e-9, atol=1e-12)
@@ -144,11 +144,11 @@ def test_eap_ig_with_one_step_is_eap(tiny: MaskedModel) -> None:
 def test_eap_ig_converges_as_steps_grow(tiny: MaskedModel) -> None:
     """The error against 128 steps shrinks like 1/steps, as a right Riemann sum's does."""
     p = problem(tiny, examples=random_examples(n=2))
-    fine = EAPIG(steps=128, absolute=False).discover(p).scores
+    fine = EAPIG(steps=128, absolute=False, objective="difference").discover(p).scores
     assert fine is not None
     errors = []
     for steps in (2, 8, 32):
-        coarse = EAPIG(steps=steps, absolute=False).discover(p).scores
+        coarse = EAPIG(steps=steps, absolute=False, objective="difference").discover(p).scores
         assert coarse is not None
         errors.append(float((coarse - fine).abs().max()))
     assert errors[1] < errors[0] / 2.5
@@ -210,7 +210,7 @@ def test_methods_count_their_work(tiny: MaskedModel) -> None:
     n = len(p.batches)
     assert (p.counter.forwards, p.counter.backwards) == (2 * n, n)
     p = problem(tiny)
-    EAPIG(steps=5).discover(p)
+    EAPIG(steps=5, objective="difference").discover(p)
     assert (p.counter.forwards, p.counter.backwards) == (7 * n, 5 * n)
 
 
