@@ -134,8 +134,9 @@ class Experiment:
                 self.discovery_ablation or self.ablation, n_discovery, self.n_evaluation, self.split,
                 self.dtype, self.split_embed, self.device)
             for task in tasks
-            for n_discovery in dict.fromkeys(self.n_discovery)
+            for i, n_discovery in enumerate(dict.fromkeys(self.n_discovery))
             for spec in specs
+            if i == 0 or not _is_baseline(spec)  # random circuits need no data
             for seed in range(max(self.seeds, self.random_draws) if _is_baseline(spec) else self.seeds)
         ]  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 A run's file name carries its key, a hash of all that determines the result, so a finished run is
 found again and a changed one is run anew. What a result does not depend on (hardware, time, commit)
-stands in its record. One folder holds one evaluation setting, so that all its rows compare.
+stands in its record. One folder holds one evaluation setting (`ONE_SETTING`); what else tells its rows apart
+(`ONE_RUN`) stands in its tables.
 """
 
 from __future__ import annotations

@@ -26,12 +26,12 @@ STEP = 0.06
 CLAIMANT, BOUND = "edge_pruning", 0.5
 """Claim C1: it needs less than this share of the edges of ACDC's and EAP's circuits."""
 MEANING = (
-    "Effective edges of the smallest circuit within a KL of the model (gt: KL among its candidates), beside "
-    "Edge Pruning's share of them: it claims less than half the edges of ACDC's and EAP's circuits (Bhaskar "
-    "et al. 2024). The claim holds on this model where the whole 95 % interval over seeds lies below 0.5, "
-    "fails where it lies above, and is open else, as it is where a seed is unscored or several settings of "
-    "Edge Pruning ran. A number is given only where the next smaller circuit has at most 6 % fewer edges; "
-    "\N{INFINITY}: no circuit that was run is within that KL."
+    "Effective edges of the smallest circuit within a KL of the model (gt: KL among its candidates), "
+    "beside Edge Pruning's share of them: it claims less than half the edges of ACDC's and EAP's circuits"
+    " (Bhaskar et al. 2024). The claim holds on this model where the whole 95 % interval over seeds lies "
+    "below 0.5, fails where it lies above, and is open else, as it is where a seed is unscored or without"
+    " any circuit within that KL. A number is given only where the next smaller circuit has at most 6 % "
+    "fewer edges; \N{INFINITY}: no circuit that was run is within that KL."
 )
 PLACE = ["model", "graph", "ablation", "task"]
 
@@ -51,6 +51,13 @@ class Need:
     """Of the claimant's edges; None for the claimant, and where none or several of its settings ran."""
 
 
+def at_home(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Where circuits were scored under the ablation under which they were discovered."""
+    if "discovery_ablation" not in table.columns:
+        return pd.Series(True, table.index)
+    return table["discovery_ablation"].isna() | (table["discovery_ablation"] == table["ablation"])
+
+
 def edges_needed(circuits: pd.DataFrame, level: float) -> float:
     """Effective edges of the smallest circuit of KL up to `level`: infinite where none is, and NaN where
     sizes are too far apart.
@@ -60,6 +67,8 @@ def edges_needed(circuits: pd.DataFrame, level: float) -> float:
     kl = circuits["kl_candidates" if (circuits["measure"] == "prob_diff").all() else "kl"]
     effective, kept = (circuits[name].to_numpy(float) for name in ("effective_edges", "edges_kept"))
     meets = (kl <= level).to_numpy()
+    if np.isnan(kl).any():
+        return math.nan
     if not meets.any():
         return math.inf
     at = int(np.where(meets, effective, np.inf).argmin())
@@ -68,12 +77,11 @@ def edges_needed(circuits: pd.DataFrame, level: float) -> float:
 
 
 def needs(table: pd.DataFrame) -> list[Need]:
-    """All methods, task by task and level by level, those that need least first; settings of which no
-    seed is scored are left out."""
+    """All methods, task by task and level by level, those that need least first."""
     if not {"edges_kept", "effective_edges", "kl", "kl_candidates", "measure", "seed"} <= set(table.columns):
         return []
     rivals = ~table["method"].isin(REFERENCES) & ~table["method"].map(is_baseline).astype(bool)
-    ok = table[(table["status"] == "ok") & rivals]
+    ok = table[(table["status"] == "ok") & rivals & at_home(table)]
     several = [name for name in PLACE[:-1] if ok[name].nunique() > 1]
     found: list[Need] = []
     for (_, group), level in product(ok.groupby(PLACE, sort=False), LEVELS):
@@ -109,7 +117,6 @@ def _needs(task: str, group: pd.DataFrame, level: float) -> list[Need]:
         )
         for (method, params), circuits in group.groupby(["method", "params"], sort=False)
     }
-    edges = {setting: series for setting, series in edges.items() if series.notna().any()}
     ours = [series for (method, _), series in edges.items() if method == CLAIMANT]
     found = []
     for (method, params), series in sorted(edges.items(), key=_mean_or_last):

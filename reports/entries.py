@@ -17,7 +17,7 @@ REFERENCES = ("empty", "full")
 """Circuits that every method is read against; they are shown, never ranked."""
 
 _TEXT = ("model", "graph", "ablation", "task", "method", "params")
-_APART = ("objective", "n_discovery", "discovery_ablation")
+_APART = ("objective", "n_discovery")
 """Columns of which several values make a method several."""
 _REQUIRED = ("model", "task", "method", "size_requested")
 
@@ -94,19 +94,24 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
             table[name] = pd.to_numeric(table[name]).astype(float)
         except (TypeError, ValueError):
             raise ValueError(f"the leaderboard's column {name!r} holds something that is no number") from None
+    for name in ("n_discovery", "seed"):
+        if name in table.columns:
+            table[name] = pd.to_numeric(table[name])
     table["size_requested"] = pd.to_numeric(table["size_requested"]).astype(float).round(9)
     table["own_params"] = table["params"]
     for name in _APART:
-        table = _name_apart(table, name)
+        if name in table.columns:
+            known = table[name].where(table[name].notna() & (table[name] != ""))
+            table = _name_apart(table, name, known.groupby(table["method"]).transform("nunique") > 1)
+    if "discovery_ablation" in table.columns:
+        table = _name_apart(table, "discovery_ablation", table["discovery_ablation"] != table["ablation"])
     return table
 
 
-def _name_apart(table: pd.DataFrame, name: str) -> pd.DataFrame:
+def _name_apart(table: pd.DataFrame, name: str, which: "pd.Series[bool]") -> pd.DataFrame:
     """Where a method ran under several values of a column, it joins the parameters: they must not mix."""
-    if name not in table.columns:
-        return table
     known = table[name].where(table[name].notna() & (table[name] != ""))
-    several = (known.groupby(table["method"]).transform("nunique") > 1) & known.notna()
+    several = which & known.notna()
     named = known.map(lambda value: f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}")
     joined = named.where(table["params"] == "", table["params"] + ", " + named)
     table["params"] = table["params"].where(~several, joined)

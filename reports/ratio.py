@@ -26,11 +26,12 @@ class Ratio:
 
 
 def paired_ratio(ours: "pd.Series[float]", theirs: "pd.Series[float]") -> Ratio:
-    """Of two methods' positive values by seed, paired over the seeds of both.
+    """Of two methods' positive values by seed, paired.
 
-    Unscored where one of those is: neither infinite values nor missing ones are left out silently.
+    Unscored where a seed of either is: neither infinite values nor missing ones are left out silently.
     """
-    both = [(ours[seed], theirs[seed]) for seed in ours.index.intersection(theirs.index)]
+    seeds = ours.index.union(theirs.index)
+    both = list(zip(ours.reindex(seeds), theirs.reindex(seeds), strict=True))
     logs = [math.log(a / b) for a, b in both if 0 < a < math.inf and 0 < b < math.inf]
     if not logs or len(logs) < len(both):
         return Ratio(math.nan, math.nan, math.nan, len(logs))
@@ -42,8 +43,16 @@ def paired_ratio(ours: "pd.Series[float]", theirs: "pd.Series[float]") -> Ratio:
 
 
 def overall(verdicts: Iterable[str]) -> str:
-    """What becomes of a claim that makes several: it holds or fails where all do, in part where one holds."""
+    """What becomes of a claim that makes several comparisons.
+
+    It holds where all of them do; where one fails it fails, or holds in part if another one holds.
+    """
     found = set(verdicts)
-    if len(found) == 1:
-        return found.pop()
-    return PART if HOLDS in found else OPEN if OPEN in found or not found else PART
+    if FAILS in found:
+        return PART if HOLDS in found else FAILS
+    return HOLDS if found == {HOLDS} else OPEN
+
+
+def judged(holds: bool, *figures: float) -> str:
+    """What becomes of one comparison; open where a figure is unscored."""
+    return OPEN if any(math.isnan(figure) for figure in figures) else HOLDS if holds else FAILS

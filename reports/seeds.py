@@ -27,7 +27,7 @@ MEANING = (
 
 def spread_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the methods that ran with `SEEDS` seeds or more, for the sizes of which they did."""
-    if not {*SHOWN, "unaided_edges", "seed"} <= set(table.columns):
+    if not {*SHOWN, "unaided_edges", "n_edges", "seed"} <= set(table.columns):
         return table.iloc[:0]
     ok = table[(table["status"] == "ok") & ~table["method"].isin(REFERENCES)]
     ok = ok[~ok["method"].map(is_baseline).astype(bool)]
@@ -67,7 +67,7 @@ def _grid(rows: pd.DataFrame) -> Grid:
         for i, (size, circuits) in enumerate(group.groupby("size_requested")):
             values = [
                 _spread(circuits["effective_edges"]),
-                _spread(circuits["seed_overlap"]),
+                number(float(circuits["seed_overlap"].mean())),
                 _spread(unaided) if i == 0 else "",
                 number(variation(unaided)) if i == 0 else "",
             ]

@@ -45,7 +45,7 @@ def describe(table: pd.DataFrame) -> str:
         elsewhere = distinct(
             methods[methods["discovery_ablation"] != methods["ablation"]], "discovery_ablation"
         )
-        facts += [f"discovered under {', '.join(elsewhere)}"] if elsewhere else []
+        facts += [f"some discovered under {', '.join(elsewhere)}"] if elsewhere else []
     parts = [
         "; ".join(facts) + ".",
         f"{_count(methods, 'method')} on {_count(table, 'task')}.",

@@ -29,7 +29,8 @@ def rows(method: str, task: str = "ioi", **columns: object) -> list[dict[str, ob
             "model": "m", "graph": "g", "ablation": "resample", "task": task, "method": method,
             "status": "ok",
             "params": "", "measure": "logit_diff", "kl_candidates": 0.1, "kl": 0.1, "seconds": 1.0,
-            "effective_edges": 9, "unaided_edges": 9, "seed_overlap": 0.5, "n_discovery": 200,
+            "effective_edges": 9, "edges_kept": 9, "n_edges": 1000, "unaided_edges": 9,
+            "seed_overlap": 0.5, "n_discovery": 200,
             "seed": seed, "size_requested": size,
             **{name: value[seed] if isinstance(value, list) else value for name, value in columns.items()},
         }
@@ -53,21 +54,29 @@ def test_a_claim_of_several_comparisons() -> None:
     assert overall(["holds", "holds"]) == "holds"
     assert overall(["fails", "fails"]) == "fails"
     assert overall(["holds", "fails"]) == "in part"
-    assert overall(["fails", "open"]) == "open"
+    assert overall(["fails", "open"]) == "fails"
+    assert overall(["holds", "open"]) == "open"
     assert overall([]) == "open"
 
 
 def test_ahead_at_high_sparsity() -> None:
     ours = rows("edge_pruning", kl=[0.1, 0.11, 0.09])
-    assert claims(ours, rows("acdc", kl=[0.2, 0.21, 0.19]))["C2"][0] == "holds"
-    assert claims(ours, rows("acdc", kl=[0.05, 0.06, 0.04]))["C2"][0] == "fails"
-    worse, better = rows("acdc", kl=[0.2, 0.22, 0.18]), rows("eap", kl=[0.05, 0.06, 0.04])
-    verdict, figures = claims(ours, worse, better)["C2"]
+    worse, better = [0.2, 0.22, 0.18], [0.05, 0.055, 0.045]
+
+    def found(acdc: list[float], eap: list[float], **columns: object) -> list[str]:
+        return claims(ours, rows("acdc", kl=acdc, **columns), rows("eap", kl=eap))["C2"]
+
+    assert found(worse, worse)[0] == "holds"
+    assert found(better, better)[0] == "fails"
+    assert found([0.1, 0.09, 0.12], worse)[0] == "open"
+    verdict, figures = found(worse, better)
     assert verdict == "in part"
-    assert "ioi, KL over that of acdc: 0.500 [" in figures
-    assert claims(ours, rows("acdc", kl=[0.1, 0.09, 0.12]))["C2"][0] == "open"
-    more = rows("acdc", kl=[1e-9, 1e-9, 1e-9], n_discovery=2000)  # other data are no comparison
-    assert claims(ours, worse, more)["C2"][0] == "holds"
+    assert "ioi, KL over that of acdc at 2 sizes from 2.00% to 5.00%: 0.500 [" in figures
+    assert claims(ours, rows("acdc", kl=worse))["C2"][0] == "open"  # EAP has not run
+    assert found(worse, [0.2, math.nan, 0.2])[0] == "open"  # a seed is unscored
+    assert found([0.0, 0.0, 0.0], worse)[0] == "in part"  # a perfect rival counts
+    elsewhere = rows("acdc", kl=better, discovery_ablation="zero")
+    assert claims(ours, rows("acdc", kl=worse), rows("eap", kl=worse), elsewhere)["C2"][0] == "holds"
     assert "C2" not in claims(ours)
 
 
@@ -103,8 +112,12 @@ def test_growth_with_data() -> None:
     grown = over_data(table(flat, steep, rows("acdc")))
     assert set(grown["label"]) == {"edge_pruning", "eap"}
     assert growth(grown[grown["label"] == "eap"]) == pytest.approx(math.log(90) / math.log(100))
-    assert claims(flat, steep)["C4"][0] == "holds"
-    assert claims(over_examples("edge_pruning", {200: 10.0, 20_000: 900.0}), steep)["C4"][0] == "in part"
+    acdc = over_examples("acdc", {200: 1.0, 2_000: 9.0})
+    assert claims(flat, steep, acdc)["C4"][0] == "holds"
+    assert claims(flat, steep)["C4"][0] == "open"  # ACDC has not run
+    assert (
+        claims(over_examples("edge_pruning", {200: 10.0, 20_000: 900.0}), steep, acdc)["C4"][0] == "in part"
+    )
     assert "C4" not in claims(flat)
 
 
@@ -119,7 +132,8 @@ def test_spread_over_seeds() -> None:
     assert claims(even)["C5"][0] == "holds"
     verdict, figures = claims(wide)["C5"]
     assert verdict == "fails"
-    assert figures.startswith(f"unaided, {SEEDS} seeds: ioi 50 to 100 edges")
+    assert figures.startswith("unaided: ioi sparsity 92.5% ± 2.7% (50 to 100 edges), 8 seeds, overlap")
+    assert claims(rows("edge_pruning", unaided_edges=[math.nan] * SEEDS))["C5"][0] == "open"
     assert "C5" not in claims(rows("edge_pruning", unaided_edges=[100, 101]))
     assert variation(pd.Series([90.0, 110.0])) == pytest.approx(math.sqrt(200) / 100)
 
@@ -143,7 +157,7 @@ def test_sections_are_drawn_and_hold_what_ran() -> None:
     plt.close("all")
 
 
-def under_zero(method: str, own: float, rest: float, **columns: object) -> list[dict[str, object]]:
+def under_zero(method: str, own: float, rest: object, **columns: object) -> list[dict[str, object]]:
     scores = {
         "choice_accuracy": own,
         "complement_choice_accuracy": rest,
@@ -155,19 +169,28 @@ def under_zero(method: str, own: float, rest: float, **columns: object) -> list[
 
 def test_discogp_keeps_the_performance_and_leaves_none() -> None:
     full = under_zero("full", 0.9, 0.5, weight_density=1.0)
-    good, acdc = under_zero("discogp", 0.86, 0.55), under_zero("acdc", 0.9, 0.8)
-    found = claims(full, good, acdc)
+    good = under_zero("discogp", 0.86, 0.55)
+    acdc, eap = under_zero("acdc", 0.9, 0.8), under_zero("eap", 0.9, 0.1)
+    found = claims(full, good, acdc, eap)
     assert found["C7"] == ["holds", "; ".join(f"ioi 96% with {s}% of edges, 5% of weights" for s in (2, 5))]
-    assert found["C8"] == ["holds", "ioi acdc 0.800; ioi discogp 0.550"]
+    assert found["C8"][0] == "holds"
+    assert found["C8"][1].endswith("; ioi acdc 0.300; ioi discogp 0.0500; ioi eap 0.400")
     assert "C9" not in found
-    found = claims(full, under_zero("discogp", 0.8, 0.7), under_zero("acdc", 0.9, 0.55))
+    assert claims(full, good, acdc)["C8"][0] == "open"  # EAP has not run
+    found = claims(
+        full, under_zero("discogp", 0.8, 0.7), under_zero("acdc", 0.9, 0.55), under_zero("eap", 0.9, 0.5)
+    )
     assert (found["C7"][0], found["C8"][0]) == ("fails", "fails")
-    assert claims(full, good, under_zero("acdc", 0.9, 0.55))["C8"][0] == "in part"
+    assert claims(full, good, under_zero("acdc", 0.9, 0.55), eap)["C8"][0] == "in part"
+    assert (
+        claims(full, under_zero("discogp", 0.86, [0.1, 0.9]), acdc, eap)["C8"][0] == "in part"
+    )  # no mean of 0.5
+    assert claims(good, acdc, eap)["C7"][0] == "open"  # nothing to compare with
     assert "C7" not in claims(full, under_zero("discogp", 0.86, 0.55, weight_density=0.2))
     assert "C7" not in claims(full, under_zero("discogp", 0.86, 0.55, ablation="resample"))
 
 
 def test_circuits_of_patching_methods_scored_with_zeros() -> None:
     near, far = (under_zero("acdc", own, 0.5, discovery_ablation="resample") for own in (0.55, 0.7))
-    assert claims(near)["C9"] == ["holds", "ioi acdc 0.550, chance 0.500"]
+    assert claims(near)["C9"] == ["holds", "accuracy, mean distance from chance; ioi acdc 0.0500"]
     assert claims(far)["C9"][0] == "fails"

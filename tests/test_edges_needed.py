@@ -59,9 +59,11 @@ def test_small_circuits_may_differ_by_an_edge() -> None:
 
 
 def test_ratio_is_paired_and_has_students_interval() -> None:
-    ours, theirs = pd.Series({0: 10.0, 1: 30.0, 2: 20.0}), pd.Series({0: 20.0, 1: 50.0, 2: 45.0, 3: 9.0})
+    ours, theirs = pd.Series({0: 10.0, 1: 30.0, 2: 20.0}), pd.Series({0: 20.0, 1: 50.0, 2: 45.0})
     for unscored in (math.nan, math.inf):
-        assert paired_ratio(pd.concat([ours, pd.Series({3: unscored})]), theirs).verdict(0.5) == "open"
+        four = pd.concat([ours, pd.Series({3: unscored})])
+        assert paired_ratio(four, pd.concat([theirs, pd.Series({3: 9.0})])).verdict(0.5) == "open"
+    assert paired_ratio(ours, pd.concat([theirs, pd.Series({3: 9.0})])).verdict(0.5) == "open"  # a job failed
     found = paired_ratio(ours, theirs)
     logs = [math.log(0.5), math.log(0.6), math.log(20 / 45)]
     low, high = stats.t.interval(0.95, 2, loc=sum(logs) / 3, scale=stats.sem(logs))

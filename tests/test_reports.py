@@ -158,7 +158,8 @@ def test_direction_comes_from_data(better: str, best: str, arrow: str) -> None:
 
 
 def test_completeness_ranks_nobody() -> None:
-    assert [column.metric for column in COLUMNS if not column.judged] == ["completeness"]
+    unjudged = {column.metric for column in COLUMNS if not column.judged}
+    assert unjudged == {"completeness", "complement_choice_accuracy", "chance", "weight_density"}
 
 
 def test_page_is_offline_and_escaped(out: Path) -> None:
