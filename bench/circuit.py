@@ -169,8 +169,10 @@ class Circuit:
         heads, rows = (at(int(node[1:])) for at in (self.graph.head_columns, self.graph.attention_rows))
         if node.startswith("m"):
             return live[heads.stop : heads.stop + 1]
-        if part == "W_O":
+        if part == "W_O" and not self.graph.coupled_heads:
             return live[heads]
+        if part == "W_O":  # they share the scale of what they write
+            return live[heads].any().expand(self.graph.n_heads)
         return (self.graph.owners[rows].bool() & live).any(1)
 
     def save(self, path: Path | str) -> None:
@@ -195,7 +197,7 @@ class Circuit:
             raise DamagedFile(f"{path} is no circuit of circuitmark: its header lacks '{FORMAT}'")
         try:
             graph = EdgeGraph(**header["graph"])
-            weights = {n: _unpacked(tensors[f"weights.{n}"], s) for n, s in header["weights"].items()}
+            weights = {n: _unpacked(tensors[f"weights.{n}"], s) for n, s in header.get("weights", {}).items()}
             return cls(graph, tensors["edges"], weights)
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedFile(f"{path} is no whole circuit ({error}): make it again") from error

@@ -44,10 +44,10 @@ def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
         raise Declined(reason)
     found = method.discover(problem)
     seconds = time.perf_counter() - problem.started
-    return _checked(found, problem.graph), seconds
+    return _checked(found, problem.graph, problem.weights), seconds
 
 
-def _checked(found: Discovery, graph: EdgeGraph) -> Discovery:
+def _checked(found: Discovery, graph: EdgeGraph, shapes: Mapping[str, torch.Size]) -> Discovery:
     """A discovery whose tensors are on the host and free of gradients; `cut` looks at the sets of edges.
 
     Raises:
@@ -59,6 +59,7 @@ def _checked(found: Discovery, graph: EdgeGraph) -> Discovery:
         raise ValueError(f"selection is '{found.selection}', not one of {', '.join(SELECTIONS)}")
     if not isinstance(found.objective, str):
         raise TypeError(f"objective is {type(found.objective).__name__}, not a text")
+    weights = {size: _checked_weights(masks, shapes) for size, masks in found.weights.items()}
     masks = [found.scores, found.unaided, *found.edges.values()]
     if not all(mask is None or isinstance(mask, Tensor) for mask in masks):
         raise TypeError("scores, edges and unaided must be torch tensors")
@@ -72,7 +73,23 @@ def _checked(found: Discovery, graph: EdgeGraph) -> Discovery:
             raise ValueError("the method's scores are not all finite")
     if unaided is not None:
         Circuit(graph, unaided)  # refuses a mask that is none
-    return replace(found, scores=scores, unaided=unaided)
+    return replace(found, scores=scores, unaided=unaided, weights=weights)
+
+
+def _checked_weights(masks: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """On the host.
+
+    Raises:
+        ValueError: a mask is none of a weight that may be masked.
+    """
+    for name, mask in masks.items():
+        if name not in shapes or mask.shape != shapes[name] or mask.dtype != torch.bool:
+            wanted = tuple(shapes[name]) if name in shapes else "not there"
+            raise ValueError(
+                f"the method's mask of the weight '{name}' is {mask.dtype} {tuple(mask.shape)}; it takes a "
+                f"bool mask, and the weight is {wanted}"
+            )
+    return {name: mask.cpu() for name, mask in masks.items()}
 
 
 def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[float, Circuit]:

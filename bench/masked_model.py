@@ -63,11 +63,13 @@ class MaskedModel:
 
     @property
     def maskable(self) -> dict[str, torch.Size]:
-        """Shapes of every attention and MLP matrix and bias by name; no embedding and no norm."""
+        """Shapes of every attention and MLP matrix and bias by name; no embedding, no norm, and no b_O, which
+        belongs to no edge."""
         return {
             name: weight.shape
             for name, weight in self.weights.items()
             if (".W_" in name or ".b_" in name) and not name.startswith(("embed.", "logits."))
+            if not name.endswith(".b_O")
         }
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> MaskedModel:
@@ -299,7 +301,7 @@ class MaskedModel:
             raise ValueError(
                 f"'{unknown[0]}' is no weight of this model; known are {', '.join(sorted(self.weights))}"
             )
-        return {n: w * masks[n].to(w.dtype) if n in masks else w for n, w in self.weights.items()}
+        return {n: w * masks[n].to(w.device, w.dtype) if n in masks else w for n, w in self.weights.items()}
 
     def _recorder(self, tokens: Tensor) -> Tensor:
         shape = (len(self.graph.senders), *tokens.shape, self.architecture.d_model)

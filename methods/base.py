@@ -150,7 +150,7 @@ class Problem(Protocol):
     @property
     def weights(self) -> Mapping[str, Sequence[int]]:
         """Shapes of the attention and MLP weights that may be masked, by name: matrices (``a0.W_O``) and
-        biases (``a0.b_O``)."""
+        biases (``m0.b_in``)."""
 
     def run(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -19,24 +19,24 @@ CURVE_EVERY = 5
 class Course:
     """Runs trainings in a fixed order; a checkpoint holds where one stands and what those before it found."""
 
-    def __init__(self, problem: Problem, groups: Iterable[str]) -> None:
+    def __init__(self, problem: Problem) -> None:
         self._problem, self.curves = problem, TrainingCurves(CURVE_EVERY)
-        self._saved = problem.checkpoint.load()
+        self._saved = dict(problem.checkpoint.load())
         self._done: dict[str, Tensor] = {}
         self._steps = 0
-        self._shares = dict.fromkeys(groups, 1.0)
         self.curves.restore(under("curve", self._saved))
 
-    def run(self, training: GumbelTraining, name: str, steps: int = 0) -> None:
-        """Trains until every size has been met, or for `steps`."""
+    def run(self, training: GumbelTraining, name: str, shares: Mapping[str, float], steps: int = 0) -> None:
+        """Trains until every size has been met, or for `steps`; `shares` are open where nothing trains."""
         saved = under(name, self._saved)
+        self._saved = {key: tensor for key, tensor in self._saved.items() if key not in flat({name: saved})}
         if "done" in saved:
             training.take(under("found", saved))
             training.steps = int(saved["done"])
         elif saved:
             training.restore(saved)
         while "done" not in saved and (training.steps < steps if steps else not training.ended):
-            self._note(name, training, training.step(), steps)
+            self._note(name, training, training.step(), shares, steps)
             self._problem.checkpoint.save(
                 lambda: {**self._done, **flat({name: training.state(), "curve": self.curves.state()})}
             )
@@ -44,11 +44,15 @@ class Course:
         self._done |= flat({name: {"done": torch.tensor(training.steps), **found}})
         self._steps += training.steps
 
-    def _note(self, name: str, training: GumbelTraining, loss: float, steps: int) -> None:
-        opened = {group: gates.n_open() for group, gates in training.groups.items()}
-        self._shares |= {group: opened[group] / gates.n_gates for group, gates in training.groups.items()}
-        shares = {f"{group}_open": share for group, share in self._shares.items()}
-        price = sum(price.now for price in training.prices.values())
-        self.curves.add(self._steps + training.steps, loss=loss, price=price, **shares)
-        counts = ", ".join(f"{n} {group}" for group, n in opened.items())
-        self._problem.progress(training.steps, steps, f"{name}: {counts} open, loss {loss:.3g}")
+    def _note(
+        self, name: str, training: GumbelTraining, loss: float, shares: Mapping[str, float], steps: int
+    ) -> None:
+        opened = {group: n / training.groups[group].n_gates for group, n in training.n_open.items()}
+        named = {f"{group}_open": share for group, share in {**shares, **opened}.items()}
+        prices = training.prices.values()
+        price = sum(price.now for price in prices)
+        self.curves.add(self._steps + training.steps, loss=loss, price=price, **named)
+        met, sizes = sum(price.stage for price in prices), sum(len(price.sizes) for price in prices)
+        done = (training.steps, steps) if steps else (met, sizes)
+        counts = ", ".join(f"{n} {group}" for group, n in training.n_open.items())
+        self._problem.progress(*done, f"{name}: {counts} open, loss {loss:.3g}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -12,13 +12,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from methods.base import Batch, Discovery, Method, Problem
+from methods.base import Batch, Discovery, Method, Problem, first_examples
+from methods.cheapest_cut import cheapest_cut
 from methods.course import Course
 from methods.gumbel_gates import GumbelGates
 from methods.gumbel_training import GumbelTraining, Masks
 from methods.parts import parts_of
 from methods.price import Price
 
+CUT_ON = 256
+"""Discovery examples, at most, on which the unaided circuit's size is chosen."""
 EDGES, WEIGHTS = "edges", "weights"
 """The two groups of gates; the edge mask is the one tensor of its group."""
 
@@ -38,7 +41,8 @@ class DiscoGP(Method):
     (the code forgets them after the first epoch); the ablation is the problem's, theirs is zero. Where an
     output is one number there is nothing to choose among: squared error, and no complement.
 
-    The unaided circuit is of edges alone, trained at a constant price: those more often open than shut.
+    The unaided circuit is of edges alone, trained for the answer at a constant price of an edge as long as
+    the loss is within `tolerance`, and cut where loss and price are least together.
     """
 
     name = "discogp"
@@ -60,7 +64,7 @@ class DiscoGP(Method):
     biases: bool = False
     """Prune biases as well."""
     density: float = 0.05
-    """Share of the weights kept."""
+    """Share of the weights kept; of biases too where they are pruned."""
     complement: float = 1.0
     """Weight l_c of the complement's loss; 0 spares its forward pass."""
     examples: int = 8
@@ -69,13 +73,15 @@ class DiscoGP(Method):
     edge_temperature: float = 1.0
     weight_temperature: float = 1.0
     hold: int = 50
-    """Steps at a size once it is met."""
+    """Steps at a size, at least."""
     start_price: float = 0.1
     """Of all gates together, at the beginning."""
     settling: int = 500
     """Steps of the unaided circuit's training."""
-    price: float = 0.001
-    """Of an edge, in nats, for the unaided circuit."""
+    tolerance: float = 0.1
+    """Of the way from the full model's loss to the empty circuit's: beyond it no edge is priced."""
+    price: float = 0.003
+    """Of an edge, in units of the loss per answer, for the unaided circuit."""
 
     def __post_init__(self) -> None:
         if min(self.examples, self.hold, self.settling) < 1:
@@ -84,7 +90,7 @@ class DiscoGP(Method):
             raise ValueError(f"density is a share above 0 and below 1, not {self.density:g}")
         if not 0 <= self.complement < math.inf:
             raise ValueError(f"complement must be at least 0 and finite, not {self.complement:g}")
-        for name in ("rate", "edge_temperature", "weight_temperature", "start_price", "price"):
+        for name in ("rate", "edge_temperature", "weight_temperature", "start_price", "price", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
         if self.joint and self.parts != "both":
@@ -92,26 +98,31 @@ class DiscoGP(Method):
 
     def discover(self, problem: Problem) -> Discovery:
         """The stages wanted, one after the other, then the unaided circuit."""
-        parts, course = parts_of(problem.batches, self.examples), Course(problem, (EDGES, WEIGHTS))
-        wanted = [WEIGHTS, EDGES] if self.parts == "both" else [self.parts]
-        stages = [wanted] if self.joint else [[group] for group in wanted]
+        batches, course = parts_of(problem.batches, self.examples), Course(problem)
         sizes = {size: problem.edges_of_share(size) for size in problem.sizes}
-        edges, weights = dict.fromkeys(sizes, problem.graph.exists), dict[str, Tensor]()
-        for groups in stages if sizes else []:
-            training = self._training(problem, parts, groups, sizes.values(), weights)
-            course.run(training, "-".join(groups))
+        smaller = {n for n in sizes.values() if 0 < n < problem.graph.n_edges}
+        wanted = [group for group in (WEIGHTS, EDGES) if self.parts in ("both", group)]
+        wanted = [group for group in wanted if smaller or group == WEIGHTS]
+        whole = self.parts == WEIGHTS
+        edges = {n: problem.graph.exists & (whole or n > 0) for n in sizes.values()}
+        weights: dict[int, dict[str, Tensor]] = {n: {} for n in edges}
+        for groups in [wanted] if self.joint else [[group] for group in wanted]:
+            if not sizes or not groups:
+                continue
+            before = next(iter(weights.values()))
+            training = self._training(problem, batches, groups, smaller, before)
+            course.run(training, "-".join(groups), {EDGES: 1.0, WEIGHTS: self.density if before else 1.0})
             if EDGES in groups:
-                edges = {size: training.kept(EDGES, n)[EDGES] for size, n in sizes.items()}
+                edges |= {n: training.kept(n, EDGES)[EDGES] for n in smaller}
             if WEIGHTS in groups:
-                weights = training.kept(WEIGHTS, training.prices[WEIGHTS].sizes[0])
-        settled = self._training(problem, parts, [EDGES], [], {})
-        course.run(settled, "unaided", self.settling)
-        gates = settled.groups[EDGES]
+                met = training.prices[groups[-1]].sizes
+                weights = {n: training.kept(n if n in met else met[0], WEIGHTS) for n in weights}
+        gates = self._settled(problem, batches, course)
         return Discovery(
             scores=gates.logits[EDGES].detach(),
-            edges=edges,
-            weights=dict.fromkeys(sizes, weights) if weights else {},
-            unaided=gates.best(gates.n_open())[EDGES],
+            edges={size: edges[n] for size, n in sizes.items()},
+            weights={size: weights[n] for size, n in sizes.items() if weights[n]},
+            unaided=self._cut(problem, gates),
             objective="answer",
             trace=course.curves.series(),
         )
@@ -119,27 +130,53 @@ class DiscoGP(Method):
     def _training(
         self,
         problem: Problem,
-        parts: Sequence[Batch],
+        batches: Sequence[Batch],
         groups: Sequence[str],
-        sizes: Iterable[int],
+        sizes: Collection[int],
         weights: Mapping[str, Tensor],
     ) -> GumbelTraining:
         """Of gates on some groups, under the weights found before; at a constant price without sizes."""
         device = problem.batches[0].clean.device
         random = torch.Generator(device).manual_seed(problem.seed)
-        gates, prices, n_edges = {}, {}, problem.graph.n_edges
+        gates, prices = {}, {}
         for group in groups:
             if group == EDGES:
-                wanted, temperature = [n for n in sizes if 0 < n < n_edges], self.edge_temperature
-                exists = {EDGES: problem.graph.exists.to(device)}
+                exists, wanted = {EDGES: problem.graph.exists.to(device)}, sizes
+                temperature = self.edge_temperature
             else:
                 named = {n: s for n, s in problem.weights.items() if self.biases or ".W_" in n}
                 exists = {n: torch.ones(*s, dtype=torch.bool, device=device) for n, s in named.items()}
                 wanted = [round(self.density * sum(each.numel() for each in exists.values()))]
                 temperature = self.weight_temperature
             gates[group] = GumbelGates(exists, random, self.rate, temperature)
-            prices[group] = Price(self.start_price if sizes else self.price * n_edges, wanted, self.hold)
-        return GumbelTraining(gates, prices, partial(self._loss, problem, weights), parts, random)
+            start = self.start_price if wanted else self.price * problem.graph.n_edges
+            prices[group] = Price(start, wanted, self.hold)
+        return GumbelTraining(gates, prices, partial(self._loss, problem, weights), batches, random)
+
+    def _settled(self, problem: Problem, batches: Sequence[Batch], course: Course) -> GumbelGates:
+        """Edge gates at a constant price, asked as long as the answer is bearable; without the complement."""
+        training = replace(self, complement=0.0)._training(problem, batches, [EDGES], [], {})
+        full, empty = (self._answer_loss(problem, problem.graph.exists & kept) for kept in (True, False))
+        training.bearable = full + self.tolerance * (empty - full)
+        course.run(training, "unaided", {WEIGHTS: 1.0}, self.settling)
+        return training.groups[EDGES]
+
+    def _cut(self, problem: Problem, gates: GumbelGates) -> Bool[Tensor, "receivers senders"]:
+        """The edges most likely to be open, as many as have the least loss and price."""
+
+        def cost(n: int) -> float:
+            problem.progress(n, problem.graph.n_edges, "unaided: how many edges")
+            return self._answer_loss(problem, gates.best(n)[EDGES]) + self.price * n
+
+        return gates.best(cheapest_cut(cost, problem.graph.n_edges))[EDGES]
+
+    @torch.no_grad()
+    def _answer_loss(self, problem: Problem, edges: Bool[Tensor, "receivers senders"]) -> float:
+        """Of a circuit of edges, without its complement, on the first examples."""
+        answer, masks = replace(self, complement=0.0), {EDGES: {EDGES: edges.float()}}
+        few = first_examples(problem.batches, CUT_ON)
+        losses = [answer._loss(problem, {}, part, masks).item() * len(part.examples) for part in few]
+        return sum(losses) / sum(len(part.examples) for part in few)
 
     def _loss(
         self, problem: Problem, weights: Mapping[str, Tensor], part: Batch, masks: Masks
@@ -151,7 +188,7 @@ class DiscoGP(Method):
             return problem.loss("kl", logits, part) / len(part.examples)
         loss = -_among(logits, part).masked_fill(~self._right(problem, part), -math.inf).logsumexp(1).mean()
         if self.complement:
-            removed = {name: 1 - weight.float() for name, weight in kept.items()}
+            removed = {n: ~weight if weight.dtype == torch.bool else 1 - weight for n, weight in kept.items()}
             rest = problem.run(part, None if edges is None else 1 - edges, removed)
             loss = loss - self.complement * _among(rest, part).mean()
         return loss
@@ -161,9 +198,10 @@ class DiscoGP(Method):
         if self.labels == "gold":
             return part.correct
         chosen = _among(problem.clean(part), part)
-        return chosen == chosen.amax(1, keepdim=True)
+        return torch.zeros_like(part.correct).scatter_(1, chosen.argmax(1, keepdim=True), True)
 
 
 def _among(logits: Float[Tensor, "answer vocab"], part: Batch) -> Float[Tensor, "answer candidate"]:
-    """Log probabilities among the candidates."""
-    return logits.gather(1, part.candidates).log_softmax(1)
+    """Log probabilities among the candidates; half precision has too few bits for them."""
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    return logits.gather(1, part.candidates).to(wide).log_softmax(1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, first_examples
+from methods.cheapest_cut import cheapest_cut
 from methods.descent import Descent
 from methods.gate_training import GateTraining
 from methods.named_tensors import flat, under
@@ -22,8 +22,6 @@ CURVE_EVERY = 5
 """Steps of which the trace keeps one mean."""
 CUT_ON = 256
 """Discovery examples, at most, on which the unaided circuit's size is chosen."""
-GROWTH, FINE = 1.05, 50
-"""Between the sizes among which the unaided circuit is sought first; how many are tried near the best."""
 
 
 @dataclass(frozen=True)
@@ -182,19 +180,14 @@ class EdgePruning(Method):
 
     @torch.no_grad()
     def _cheapest(self, training: GateTraining, few: Sequence[Batch]) -> Bool[Tensor, "receivers senders"]:
-        """The number of edges of least loss and price: on a coarse grid, then between its points."""
+        """The edges most likely to be open, as many as have the least loss and price."""
         problem, n_edges = training.problem, training.problem.graph.n_edges
 
-        @cache
         def cost(n: int) -> float:
             problem.progress(n, n_edges, "unaided: how many edges")
             return _mean_loss(problem, self.objective, training.best(n), few) + self.price * n
 
-        grid = [0, *sorted({round(GROWTH**k) for k in range(math.ceil(math.log(n_edges, GROWTH)))}), n_edges]
-        at = grid.index(min(grid, key=cost))
-        low, high = grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)]
-        between = range(low, high + 1, max(1, (high - low) // FINE))
-        return training.best(min([grid[at], *between], key=cost))
+        return training.best(cheapest_cut(cost, n_edges))
 
 
 def _mean_loss(problem: Problem, objective: Objective, kept: Tensor, batches: Sequence[Batch]) -> float:

@@ -1,4 +1,4 @@
-"""Gates: random variables in [0, 1] whose distributions are learnt, one per edge."""
+"""Gates: random variables in [0, 1] whose distributions are learnt, one per edge or weight."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _StraightThrough(Function):
     def forward(ctx: Any, logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
         ctx.save_for_backward(logits, noise)
         ctx.temperature = temperature
-        sample = torch.empty_like(logits)
+        sample = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
         for part, logit, drawn in chunks(sample, logits, noise):
             torch.add(logit, drawn, out=part).sign_().clamp_(min=0)
         return sample
@@ -61,7 +61,7 @@ class _StraightThrough(Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         logits, noise = ctx.saved_tensors
-        slope = torch.empty_like(logits)
+        slope = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
         for part, logit, drawn, grad in chunks(slope, logits, noise, grads[0]):
             torch.add(logit, drawn, out=part).div_(ctx.temperature).sigmoid_()
             torch.mul(torch.ops.aten.sigmoid_backward(grad, part), 1 / ctx.temperature, out=part)
@@ -69,15 +69,19 @@ class _StraightThrough(Function):
 
 
 def chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors of one shape, cut alike into short stretches; views, so that they can be written."""
-    return zip(*(tensor.contiguous().view(-1).split(CHUNK) for tensor in tensors), strict=True)
+    """Tensors of one shape, cut alike into short stretches: views, as far as they are contiguous.
+
+    Elsewhere than on a CPU in one piece, since there every call costs more than memory does.
+    """
+    length = CHUNK if tensors[0].device.type == "cpu" else max(1, tensors[0].numel())
+    return zip(*(tensor.contiguous().view(-1).split(length) for tensor in tensors), strict=True)
 
 
 class LogisticNoise:
     """Logistic noise as windows of a table drawn once.
 
-    Every window's entries are independent, windows of different steps overlap. To draw all anew for every
-    weight in every step would cost more than the model's forward pass.
+    A window's entries are independent; windows may overlap, so two tensors may share noise. To draw all
+    anew for every weight in every step would cost more than the model's forward pass.
     """
 
     def __init__(self, longest: int, generator: torch.Generator) -> None:

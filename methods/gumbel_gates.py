@@ -28,6 +28,7 @@ class GumbelGates:
         rate: float,
         temperature: float,
     ) -> None:
+        self.exists = exists
         self.n_gates = sum(int(each.sum()) for each in exists.values())
         self._temperature = temperature
         self._noise = LogisticNoise(max(each.numel() for each in exists.values()), random)
@@ -56,15 +57,15 @@ class GumbelGates:
         for logits in self.logits.values():
             logits.grad = torch.zeros_like(logits) if logits.grad is None else logits.grad
             for part, slope in chunks(logits, logits.grad):
-                opened = torch.sigmoid(part)
-                slope.add_(opened, alpha=share).addcmul_(opened, opened, value=-share)
+                slope.addcmul_(torch.sigmoid(part), torch.sigmoid(-part), value=share)
         self._adam.step()
         self._adam.zero_grad()
 
     @torch.no_grad()
     def n_open(self) -> int:
         """Gates more often open than shut."""
-        return sum(int((part > 0).sum()) for each in self.logits.values() for (part,) in chunks(each))
+        parts = [(part > 0).sum() for each in self.logits.values() for (part,) in chunks(each)]
+        return int(torch.stack(parts).sum())
 
     @torch.no_grad()
     def best(self, n: int) -> dict[str, Bool[Tensor, "..."]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -19,7 +20,11 @@ Masks = Mapping[str, Mapping[str, Tensor]]
 
 
 class GumbelTraining:
-    """Groups of gates that learn from one loss, each under a price of its own; cut where a size is met."""
+    """Groups of gates that learn from one loss, each under a price of its own.
+
+    The last group leads: at each of its sizes all groups are cut together, the others to the one size that
+    they have, which they must have met before.
+    """
 
     def __init__(
         self,
@@ -30,14 +35,18 @@ class GumbelTraining:
         random: torch.Generator,
     ) -> None:
         self.groups, self.prices = groups, prices
+        *self._others, self._lead = groups
         self._loss, self._rounds, self._random = loss, Rounds(parts, random), random
-        self._found: dict[str, dict[str, Tensor]] = {}
+        self.bearable = math.inf
+        """Where a sample's loss is above it, nothing is priced: that would take the rest as well."""
+        self._found: dict[str, Tensor] = {}
+        self.n_open = {name: gates.n_open() for name, gates in groups.items()}
         self.steps = 0
 
     @property
     def ended(self) -> bool:
-        """Whether every group has met all of its sizes."""
-        return all(price.ended for price in self.prices.values())
+        """Whether all sizes have been met."""
+        return self.prices[self._lead].ended
 
     def step(self) -> float:
         """One sample of all gates, one step down; gives the loss of the sample.
@@ -53,35 +62,38 @@ class GumbelTraining:
             )
         loss.backward()
         for name, gates in self.groups.items():
-            gates.descend(self.prices[name].now)
-            reached = self.prices[name].advance(gates.n_open())
-            if reached is not None:
-                self._found[f"{name}.{reached}"] = gates.best(reached)
+            gates.descend(self.prices[name].now * (loss.item() <= self.bearable))
+            self.n_open[name] = gates.n_open()
+        for name in self._others:
+            self.prices[name].advance(self.n_open[name])
+        ready = all(self.prices[name].ended for name in self._others)
+        reached = self.prices[self._lead].advance(self.n_open[self._lead], ready)
+        if reached is not None:
+            sizes = {name: self.prices[name].sizes[0] for name in self._others} | {self._lead: reached}
+            kept = {f"{reached}.{name}": self.groups[name].best(n) for name, n in sizes.items()}
+            self._found |= flat(kept)
         self.steps += 1
         return loss.item()
 
-    def kept(self, group: str, n: int) -> dict[str, Tensor]:
-        """What the group kept at a size that was met, or all or nothing of it."""
-        gates = self.groups[group]
-        return gates.best(n) if n in (0, gates.n_gates) else self._found[f"{group}.{n}"]
+    def kept(self, n: int, group: str) -> dict[str, Tensor]:
+        """What a group kept where the leading one met the size n."""
+        return under(f"{n}.{group}", self._found)
 
     def found(self) -> dict[str, Tensor]:
         """What was kept at the sizes met so far, as a checkpoint takes it."""
-        return flat(self._found)
+        return self._found
 
     def take(self, found: Mapping[str, Tensor]) -> None:
         """Knows what `found` gave, without the training that led there."""
-        for name, kept in found.items():
-            group, n, tensor = name.split(".", 2)
-            self._found.setdefault(f"{group}.{n}", {})[tensor] = kept
+        self._found = dict(found)
 
     def state(self) -> dict[str, Tensor]:
         """All on which the steps to come depend, and what has been found."""
         prices = {name: price.state() for name, price in self.prices.items()}
         gates = flat({name: gates.state() for name, gates in self.groups.items()})
         counts = {"steps": torch.tensor(self.steps), "random": self._random.get_state()}
-        parts = {"rounds": self._rounds.state(), "price": prices, "found": self.found(), "gates": gates}
-        return {**counts, **flat(parts)}
+        rounds = self._rounds.state()
+        return {**counts, **flat({"rounds": rounds, "price": prices, "found": self._found, "gates": gates})}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Stands where `state` was taken."""

@@ -21,25 +21,42 @@ from bench.problem import BenchProblem, make_reference
 from methods.base import Batch, Discovery
 from methods.discogp import EDGES, WEIGHTS, DiscoGP
 from methods.gumbel_gates import START, GumbelGates
-from methods.price import GROWTH, PATIENCE, Price
+from methods.price import GROWTH, PATIENCE, RETURN, Price
 from problems import problem, random_examples
 
-QUICK = {"hold": 2, "settling": 5, "examples": 3, "rate": 0.5, "density": 0.3}
+QUICK = {"hold": 2, "settling": 15, "examples": 3, "rate": 0.5, "density": 0.3}
 
 
 # ---- prices
 
 
-def test_a_price_rises_until_the_size_is_met_and_holds_it() -> None:
-    price = Price(1.0, [10, 20], hold=2)
-    assert [price.advance(n) for n in (30, 25, 20, 21, 19)] == [None, None, None, None, 20]
-    assert price.now == pytest.approx(GROWTH**2 / GROWTH * GROWTH / GROWTH)
-    assert not price.ended
-    assert [price.advance(n) for n in (19, 9, 11, 10)] == [None, None, None, 10]
+def test_a_price_moves_towards_the_size_and_slower_near_it() -> None:
+    price = Price(1.0, [100], hold=10)
+    for n_open, factor in ((1000, GROWTH), (100, 1.0), (10, 1 / GROWTH), (0, 1 / GROWTH)):
+        before = price.now
+        assert price.advance(n_open) is None
+        assert price.now == pytest.approx(before * factor)
+    before = price.now
+    price.advance(102)
+    assert before < price.now < before * GROWTH**0.3
+
+
+def test_a_size_ends_after_its_hold_when_it_is_met() -> None:
+    price = Price(1.0, [10, 100], hold=3)
+    opened = [100, 100, 100, 11, 13, 13, 12, 11]
+    assert [price.advance(n) for n in opened] == [None, None, 100, None, None, None, None, 10]
+    few = Price(1.0, [10], hold=3)  # gates that nothing pulls do not come back
+    assert [few.advance(5) for _ in range(RETURN * 3)] == [None] * (RETURN * 3 - 1) + [10]
     assert price.ended
     before = price.now
-    assert price.advance(11) is None  # the last size stays wanted
+    assert price.advance(20) is None  # the last size stays wanted
     assert price.now == pytest.approx(before * GROWTH)
+
+
+def test_a_size_waits_until_others_are_met() -> None:
+    price = Price(1.0, [10], hold=2)
+    assert [price.advance(10, ready=False) for _ in range(5)] == [None] * 5
+    assert [price.advance(10) for _ in range(2)] == [None, 10]
 
 
 def test_a_price_without_sizes_stays() -> None:
@@ -52,9 +69,9 @@ def test_a_price_without_sizes_stays() -> None:
 def test_a_size_never_met_is_an_error() -> None:
     price = Price(1.0, [1], hold=1)
     for _ in range(PATIENCE):
-        price.advance(2)
-    with pytest.raises(ValueError, match=r"a circuit of 1 was not reached: 2 gates .* try a higher rate"):
-        price.advance(2)
+        price.advance(3)
+    with pytest.raises(ValueError, match=r"a circuit of 1 was not reached: 3 gates .* try a higher rate"):
+        price.advance(3)
 
 
 # ---- gates
@@ -178,18 +195,63 @@ def test_circuits_have_exactly_the_sizes_wanted(
 def test_weights_stay_masked_while_edges_train(tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     p = problem(tiny, "zero")
     seen: list[Mapping[str, Tensor]] = []
+    edge_runs = 0
     run = p.run
 
     def watched(batch: Batch, edges: Tensor | None, weights: Mapping[str, Tensor]) -> Tensor:
-        if edges is not None and weights:
-            seen.append(weights)
+        nonlocal edge_runs
+        if edges is not None:
+            edge_runs += 1
+            seen.extend([weights] if weights else [])
         return run(batch, edges, weights)
 
     monkeypatch.setattr(p, "run", watched)
     result = found(p, complement=0.0)
-    (kept,) = {id(masks): masks for masks in result.weights.values()}.values()
-    assert seen
+    kept = result.weights[p.sizes[0]]
+    assert len(seen) == edge_runs - QUICK["settling"]  # of the unaided circuit's edges alone
     assert all(masks[name].equal(kept[name]) for masks in seen for name in kept)
+
+
+def test_circuits_are_cut_where_as_many_gates_are_open(
+    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And, trained at once, edges and weights at the same step."""
+    cuts: list[tuple[int, int, int]] = []
+    best = GumbelGates.best
+
+    def watched(gates: GumbelGates, n: int) -> dict[str, Tensor]:
+        cuts.append((gates.n_gates, n, gates.n_open()))
+        return best(gates, n)
+
+    monkeypatch.setattr(GumbelGates, "best", watched)
+    p = problem(tiny, "zero", sizes=(0.1, 0.5))
+    result = found(p, joint=True)
+    n_weights = sum(mask.numel() for mask in result.weights[0.1].values())
+    assert [(gates, n) for gates, n, _ in cuts[:-1]] == [
+        (gates, n)
+        for share in (0.5, 0.1)
+        for gates, n in ((n_weights, round(0.3 * n_weights)), (p.graph.n_edges, p.edges_of_share(share)))
+    ]
+    assert all(n_open <= n + max(0.1 * n, 1) for _, n, n_open in cuts)
+    assert any(not mask.equal(result.weights[0.5][name]) for name, mask in result.weights[0.1].items())
+
+
+@pytest.mark.parametrize("parts", ["both", "edges"])
+def test_no_edges_and_all_of_them(tiny: MaskedModel, parts: str) -> None:
+    p = problem(tiny, "zero", sizes=(0.0, 1.0))
+    for joint in {False, parts == "both"}:
+        result = found(p, parts=parts, joint=joint)
+        assert [int(edges.sum()) for edges in result.edges.values()] == [0, p.graph.n_edges]
+        assert bool(result.weights) == (parts == "both")
+
+
+def test_the_complement_costs_a_forward_and_only_where_it_is_wanted(tiny: MaskedModel) -> None:
+    counts = []
+    for complement in (1.0, 0.0):
+        p = problem(tiny, "zero", sizes=())
+        DiscoGP(settling=5, complement=complement, examples=6).discover(p)
+        counts.append(p.counter.forwards)
+    assert counts == [10, 5]
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -210,14 +272,14 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
                 raise KeyboardInterrupt
 
     def run(kill_at: int, path: Path | None) -> Discovery:
-        p = problem(tiny, "zero")
+        p = problem(tiny, "zero", sizes=(0.4,))
         p.checkpoint = Killer(path, p._spent, p._charge)
         p.checkpoint.left = kill_at
         return found(p, joint=joint)
 
     whole = run(0, None)
     steps = int(whole.trace["step"][-1])
-    for kill_at in (7, steps // 3, 2 * steps // 3, steps - 2):
+    for kill_at in (steps // 4, steps // 2, steps - 2):
         path = tmp_path / f"{kill_at}.safetensors"
         with pytest.raises(KeyboardInterrupt):
             run(kill_at, path)
@@ -225,6 +287,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
         assert whole.unaided is not None
         assert resumed.unaided is not None
         assert resumed.unaided.equal(whole.unaided)
+        assert resumed.scores is not None
+        assert whole.scores is not None
+        assert resumed.scores.equal(whole.scores)
+        assert {min(s) for s in (resumed.trace["weights_open"], whole.trace["weights_open"])} != {1.0}
+        assert resumed.trace["weights_open"][-1] == whole.trace["weights_open"][-1] == 1
         for size, edges in whole.edges.items():
             assert resumed.edges[size].equal(edges)
             assert all(mask.equal(resumed.weights[size][n]) for n, mask in whole.weights[size].items())

@@ -18,7 +18,8 @@ def circuits(kls: dict[int, float], measure: str = "logit_diff", **more: object)
     return pd.DataFrame(
         [
             {
-                "edges_kept": n + 1,
+                "size_requested": n / 1000,
+                "n_edges": 1000,
                 "effective_edges": n,
                 "kl": kl,
                 "kl_candidates": kl / 10,
@@ -47,6 +48,15 @@ def test_the_smallest_circuit_that_meets_the_level() -> None:
 )
 def test_what_the_sizes_cannot_tell_is_unscored(kls: dict[int, float], why: str) -> None:
     assert math.isnan(edges_needed(circuits(kls), 0.1)), why
+
+
+def test_what_a_method_made_of_a_size_is_its_own_affair() -> None:
+    """Asked for 19 and 20 edges it kept 12 both times; for 18, which did not do, 5."""
+    kept = pd.DataFrame(
+        {"size_requested": [0.018, 0.019, 0.02], "effective_edges": [5, 12, 12], "kl": [1, 0.1, 0.1]}
+    )
+    assert edges_needed(kept.assign(n_edges=1000, measure="logit_diff"), 0.1) == 12
+    assert math.isnan(edges_needed(kept[1:].assign(n_edges=1000, measure="logit_diff"), 0.1))
 
 
 def test_a_level_that_no_circuit_meets_is_infinitely_far() -> None:

@@ -89,6 +89,8 @@ def test_gradients_of_any_layout() -> None:
     pull = torch.arange(24.0).view(6, 4).T
     straight_through(logits, torch.zeros(4, 6), 1.0).mul(pull).sum().backward()
     torch.testing.assert_close(logits.grad, pull / 4)
+    turned = torch.full((6, 4), 5.0).T
+    assert straight_through(turned, torch.zeros(4, 6), 1.0).eq(1).all()
 
 
 def test_windows_of_logistic_noise() -> None:
