@@ -544,7 +544,10 @@ def test_eap_is_minus_the_slow_mask_gradient(subject: Case, ablation: Any) -> No
     close(one_step, found)
 
 
-BRIEF = {"edge_pruning": "edge_pruning:halving=10,hold=10,settling=10"}
+BRIEF = {
+    "edge_pruning": "edge_pruning:halving=10,hold=10,settling=10",
+    "discogp": "discogp:hold=2,settling=10,rate=0.5",
+}
 """Long trainings, cut short: what they find is no matter here."""
 
 
