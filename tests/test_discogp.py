@@ -200,7 +200,7 @@ def test_weights_stay_masked_while_edges_train(tiny: MaskedModel, monkeypatch: p
 
     def watched(batch: Batch, edges: Tensor | None, weights: Mapping[str, Tensor]) -> Tensor:
         nonlocal edge_runs
-        if edges is not None:
+        if edges is not None and edges.requires_grad:
             edge_runs += 1
             seen.extend([weights] if weights else [])
         return run(batch, edges, weights)
@@ -227,7 +227,8 @@ def test_circuits_are_cut_where_as_many_gates_are_open(
     p = problem(tiny, "zero", sizes=(0.1, 0.5))
     result = found(p, joint=True)
     n_weights = sum(mask.numel() for mask in result.weights[0.1].values())
-    assert [(gates, n) for gates, n, _ in cuts[:-1]] == [
+    cuts = cuts[:4]  # the unaided circuit's come after
+    assert [(gates, n) for gates, n, _ in cuts] == [
         (gates, n)
         for share in (0.5, 0.1)
         for gates, n in ((n_weights, round(0.3 * n_weights)), (p.graph.n_edges, p.edges_of_share(share)))
@@ -246,15 +247,15 @@ def test_no_edges_and_all_of_them(tiny: MaskedModel, parts: str) -> None:
 
 
 def test_the_complement_costs_a_forward_and_only_where_it_is_wanted(tiny: MaskedModel) -> None:
-    counts = []
-    for complement in (1.0, 0.0):
-        p = problem(tiny, "zero", sizes=())
-        DiscoGP(settling=5, complement=complement, examples=6).discover(p)
-        counts.append(p.counter.forwards)
-    assert counts == [10, 5]
+    p = problem(tiny, "zero")
+    masks = {EDGES: {EDGES: p.graph.exists.double()}}
+    for complement, forwards in ((1.0, 2), (0.0, 1)):
+        before = p.counter.forwards
+        DiscoGP(complement=complement)._loss(p, {}, p.batches[0], masks)
+        assert p.counter.forwards - before == forwards
 
 
-@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("joint", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_as_if_nothing_had_been(
     tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, joint: bool
 ) -> None:
@@ -326,7 +327,7 @@ def test_a_loss_that_is_no_number_is_an_error_with_advice(tiny: MaskedModel) -> 
         found(p)
 
 
-@pytest.mark.parametrize("ablation", ["zero", "resample"])
+@pytest.mark.parametrize("ablation", ["zero", pytest.param("resample", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("program", ["x_proportion", "reverse"])
 def test_edge_gates_alone_recover_the_papers_programs(program: str, ablation: Ablation) -> None:
     """Unaided, with the default setting: the edges that are necessary, and no other."""
