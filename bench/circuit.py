@@ -158,7 +158,7 @@ class Circuit:
         live = self.effective(ablation).kept.any(0)
         kept = 0
         for name, shape in matrices.items():
-            mask = self.weights.get(name, torch.ones(shape, dtype=torch.bool))
+            mask = self.weights[name] if name in self.weights else torch.ones(shape, dtype=torch.bool)
             on = self._computing(name, live)
             kept += int(mask.reshape(len(on), -1)[on].sum())
         return kept / sum(shape.numel() for shape in matrices.values())
@@ -199,7 +199,7 @@ class Circuit:
             graph = EdgeGraph(**header["graph"])
             weights = {n: _unpacked(tensors[f"weights.{n}"], s) for n, s in header.get("weights", {}).items()}
             return cls(graph, tensors["edges"], weights)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedFile(f"{path} is no whole circuit ({error}): make it again") from error
 
 

@@ -117,12 +117,13 @@ class DiscoGP(Method):
             if WEIGHTS in groups:
                 met = training.prices[groups[-1]].sizes
                 weights = {n: training.kept(n if n in met else met[0], WEIGHTS) for n in weights}
-        gates = self._settled(problem, batches, course)
+        few = first_examples(problem.batches, CUT_ON)
+        gates = self._settled(problem, batches, few, course)
         return Discovery(
             scores=gates.logits[EDGES].detach(),
             edges={size: edges[n] for size, n in sizes.items()},
             weights={size: weights[n] for size, n in sizes.items() if weights[n]},
-            unaided=self._cut(problem, gates),
+            unaided=self._cut(problem, gates, few),
             objective="answer",
             trace=course.curves.series(),
         )
@@ -153,28 +154,34 @@ class DiscoGP(Method):
             prices[group] = Price(start, wanted, self.hold)
         return GumbelTraining(gates, prices, partial(self._loss, problem, weights), batches, random)
 
-    def _settled(self, problem: Problem, batches: Sequence[Batch], course: Course) -> GumbelGates:
+    def _settled(
+        self, problem: Problem, batches: Sequence[Batch], few: Sequence[Batch], course: Course
+    ) -> GumbelGates:
         """Edge gates at a constant price, asked as long as the answer is bearable; without the complement."""
         training = replace(self, complement=0.0)._training(problem, batches, [EDGES], [], {})
-        full, empty = (self._answer_loss(problem, problem.graph.exists & kept) for kept in (True, False))
+        exists = problem.graph.exists
+        full, empty = (self._answer_loss(problem, edges, few) for edges in (exists, exists & False))
         training.bearable = full + self.tolerance * (empty - full)
         course.run(training, "unaided", {WEIGHTS: 1.0}, self.settling)
         return training.groups[EDGES]
 
-    def _cut(self, problem: Problem, gates: GumbelGates) -> Bool[Tensor, "receivers senders"]:
+    def _cut(
+        self, problem: Problem, gates: GumbelGates, few: Sequence[Batch]
+    ) -> Bool[Tensor, "receivers senders"]:
         """The edges most likely to be open, as many as have the least loss and price."""
 
         def cost(n: int) -> float:
             problem.progress(n, problem.graph.n_edges, "unaided: how many edges")
-            return self._answer_loss(problem, gates.best(n)[EDGES]) + self.price * n
+            return self._answer_loss(problem, gates.best(n)[EDGES], few) + self.price * n
 
         return gates.best(cheapest_cut(cost, problem.graph.n_edges))[EDGES]
 
     @torch.no_grad()
-    def _answer_loss(self, problem: Problem, edges: Bool[Tensor, "receivers senders"]) -> float:
-        """Of a circuit of edges, without its complement, on the first examples."""
+    def _answer_loss(
+        self, problem: Problem, edges: Bool[Tensor, "receivers senders"], few: Sequence[Batch]
+    ) -> float:
+        """Of a circuit of edges, without its complement, on some examples."""
         answer, masks = replace(self, complement=0.0), {EDGES: {EDGES: edges.float()}}
-        few = first_examples(problem.batches, CUT_ON)
         losses = [answer._loss(problem, {}, part, masks).item() * len(part.examples) for part in few]
         return sum(losses) / sum(len(part.examples) for part in few)
 

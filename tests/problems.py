@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
+from torch import Tensor
 
 from bench.ablation import Ablation
+from bench.checkpoint import Checkpoint
 from bench.masked_model import MaskedModel
 from bench.problem import BenchProblem, make_batches, make_reference
 from tasks.base import Examples
@@ -48,3 +52,15 @@ def problem(
         sizes,
         seed,
     )
+
+
+class Killer(Checkpoint):
+    """A checkpoint that kills the run after so many calls."""
+
+    left = 0
+
+    def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
+        super().save(tensors)
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt

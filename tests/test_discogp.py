@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from bench.ablation import Ablation
-from bench.checkpoint import Checkpoint
 from bench.masked_model import MaskedModel
 from bench.metrics import circuit_recovery
 from bench.models.tracr import load_program
@@ -22,7 +21,7 @@ from methods.base import Batch, Discovery
 from methods.discogp import EDGES, WEIGHTS, DiscoGP
 from methods.gumbel_gates import START, GumbelGates
 from methods.price import GROWTH, PATIENCE, RETURN, Price
-from problems import problem, random_examples
+from problems import Killer, problem, random_examples
 
 QUICK = {"hold": 2, "settling": 15, "examples": 3, "rate": 0.5, "density": 0.3}
 
@@ -260,17 +259,6 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, joint: bool
 ) -> None:
     monkeypatch.setattr("bench.checkpoint.SECONDS_BETWEEN", 0.0)
-
-    class Killer(Checkpoint):
-        """A checkpoint that kills the run after so many calls."""
-
-        left = 0
-
-        def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-            super().save(tensors)
-            self.left -= 1
-            if not self.left:
-                raise KeyboardInterrupt
 
     def run(kill_at: int, path: Path | None) -> Discovery:
         p = problem(tiny, "zero", sizes=(0.4,))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor
 
 from bench.ablation import Ablation
-from bench.checkpoint import Checkpoint
 from bench.masked_model import MaskedModel
 from bench.metrics import circuit_recovery
 from bench.models.tracr import load_program
@@ -26,7 +24,7 @@ from methods.gate_training import GateTraining
 from methods.gates import hard_concrete, log_open
 from methods.parts import parts_of
 from methods.training_curves import TrainingCurves
-from problems import problem, random_examples
+from problems import Killer, problem, random_examples
 
 QUICK = EdgePruning(halving=8, hold=6, settling=5, examples=3, rate=0.3)
 """Far too short to find anything."""
@@ -171,17 +169,6 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("bench.checkpoint.SECONDS_BETWEEN", 0.0)
-
-    class Killer(Checkpoint):
-        """A checkpoint that kills the run after so many calls."""
-
-        left = 0
-
-        def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-            super().save(tensors)
-            self.left -= 1
-            if not self.left:
-                raise KeyboardInterrupt
 
     def run(kill_at: int, path: Path | None) -> Discovery:
         p = problem(tiny, sizes=(0.1, 0.4))
