@@ -13,7 +13,9 @@ from bench.errors import DamagedFile, UnwritableFolder
 from bench.files import load_tensors, save_tensors
 
 SECONDS_BETWEEN = 20.0
-"""Between two writes; as much work is lost at most."""
+"""Between two writes, at least; about as much work is lost at most."""
+SHARE_OF_TIME = 0.05
+"""That writing may take: the gates of a large model's weights are gigabytes."""
 
 Spent = Mapping[str, float | int]
 
@@ -29,7 +31,7 @@ class Checkpoint:
     ) -> None:
         self._path = path
         self._spent, self._charge = spent, charge
-        self._saved = time.monotonic()
+        self._due = time.monotonic() + SECONDS_BETWEEN
         self._charged = False
 
     def load(self) -> Mapping[str, Tensor]:
@@ -46,14 +48,15 @@ class Checkpoint:
         return tensors
 
     def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Keeps what `tensors` gives, unless it did so a few seconds ago.
+        """Keeps what `tensors` gives, unless it did so a short while ago.
 
         Where nothing can be written the run goes on without: a checkpoint is a convenience.
         """
-        if self._path is not None and time.monotonic() - self._saved >= SECONDS_BETWEEN:
+        if self._path is not None and (began := time.monotonic()) >= self._due:
             with contextlib.suppress(UnwritableFolder):
                 save_tensors(self._path, tensors(), {"spent": dict(self._spent())})
-            self._saved = time.monotonic()
+            ended = time.monotonic()
+            self._due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
 
 
 def forget(path: Path) -> None:

@@ -40,6 +40,7 @@ class Course:
             self._problem.checkpoint.save(
                 lambda: {**self._done, **flat({name: training.state(), "curve": self.curves.state()})}
             )
+        self.curves.end_point()
         found = flat({"found": training.found()})
         self._done |= flat({name: {"done": torch.tensor(training.steps), **found}})
         self._steps += training.steps

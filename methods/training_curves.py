@@ -20,10 +20,14 @@ class TrainingCurves:
         """Takes note of a step."""
         self._rows.append({"step": step, **values})
         if len(self._rows) == self.every:
-            for name in self._rows[0]:
-                mean = sum(row[name] for row in self._rows) / self.every
-                self._points.setdefault(name, []).append(mean)
-            self._rows = []
+            self.end_point()
+
+    def end_point(self) -> None:
+        """Ends the mean under way, of fewer steps: what comes next is another training."""
+        for name in self._rows[0] if self._rows else ():
+            mean = sum(row[name] for row in self._rows) / len(self._rows)
+            self._points.setdefault(name, []).append(mean)
+        self._rows = []
 
     def series(self) -> dict[str, list[float]]:
         """The means by name; "step" is among them."""

@@ -294,6 +294,7 @@ class Killed(Exception):
 def test_a_killed_run_goes_on(gpt2: MaskedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gives the same circuits, tests no edge twice, and charges what was spent before."""
     monkeypatch.setattr(bench.checkpoint, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(bench.checkpoint, "SHARE_OF_TIME", float("inf"))
     method, sizes = ACDC(threshold=0.03), (0.05, 0.2)
 
     def make(progress: Any = None) -> BenchProblem:

@@ -259,6 +259,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, joint: bool
 ) -> None:
     monkeypatch.setattr("bench.checkpoint.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("bench.checkpoint.SHARE_OF_TIME", float("inf"))
 
     def run(kill_at: int, path: Path | None) -> Discovery:
         p = problem(tiny, "zero", sizes=(0.4,))
