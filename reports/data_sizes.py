@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.content import Drawing, Section
 from reports.entries import REFERENCES
@@ -97,6 +97,9 @@ def _plot(rows: pd.DataFrame, metrics: Metrics) -> Figure:
                 for axis in (axes.xaxis, axes.yaxis):
                     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
                     axis.set_minor_formatter(NullFormatter())
+                low, high = axes.get_ylim()
+                if high < 10 * low:  # a single decade would be the only label
+                    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=columns)
     return figure
