@@ -28,7 +28,7 @@ EDGES, WEIGHTS = "edges", "weights"
 
 @dataclass(frozen=True)
 class DiscoGP(Method):
-    """Straight-through gates trained for  CE(answer) + l_c CE(complement, uniform) + price * share open.
+    """Straight-through gates trained for  CE(answer) + l_c CE(uniform, complement) + price * share open.
 
     Yu, Niu et al. 2024. One sample of zeros and ones per step masks attention and MLP matrices, then, with
     the weights found still masked, the edges. The answer is judged among the task's candidates; of the
@@ -41,8 +41,9 @@ class DiscoGP(Method):
     (the code forgets them after the first epoch); the ablation is the problem's, theirs is zero. Where an
     output is one number there is nothing to choose among: squared error, and no complement.
 
-    The unaided circuit is of edges alone, trained for the answer at a constant price of an edge as long as
-    the loss is within `tolerance`, and cut where loss and price are least together.
+    The scores and the unaided circuit come of a training of their own, of edges alone and without the
+    complement, for the answer at a constant price of an edge (option `price`) as long as the loss is within
+    `tolerance`; the circuit is cut where loss and price are least together.
     """
 
     name = "discogp"
@@ -75,13 +76,13 @@ class DiscoGP(Method):
     hold: int = 50
     """Steps at a size, at least."""
     start_price: float = 0.1
-    """Of all gates together, at the beginning."""
+    """Of all gates of a group together, at the beginning, where sizes are wanted: it moves by itself."""
     settling: int = 500
     """Steps of the unaided circuit's training."""
     tolerance: float = 0.1
     """Of the way from the full model's loss to the empty circuit's: beyond it no edge is priced."""
     price: float = 0.003
-    """Of an edge, in units of the loss per answer, for the unaided circuit."""
+    """Of an edge, in units of the loss per answer, for the unaided circuit alone: it stays."""
 
     def __post_init__(self) -> None:
         if min(self.examples, self.hold, self.settling) < 1:

@@ -38,9 +38,10 @@ class EdgePruning(Method):
     steps. The code lets weight decay act on gates, counts gates of positions that are no edges when it cuts,
     ignores the choice of a training split, and on programs of numerical output takes a softmax over
     positions, blind to a shift: here there is no decay, no such gate, the bench decides on splits, and
-    numbers are compared by squared error.
+    numbers are compared by squared error. Adam's memory is short (see `memory`), and gates of whole senders
+    are an option.
 
-    The unaided circuit comes of a training of its own, in which every open edge costs `price` as long as the
+    The scores and the unaided circuit come of a second training, in which every open edge costs `price` as long as the
     loss stays within `tolerance` (pressure on a circuit that is broken already takes the rest of it); of its
     ranking it is the number n of edges for which  loss + price n  is least.
     """
