@@ -16,7 +16,7 @@ from reports.style import is_baseline, lines, styled
 
 SEEDS = 8
 """So many make a spread worth drawing."""
-SHOWN = ("kl", "effective_edges", "seed_overlap")
+SHOWN = ("kl", "unaided_edges", "seed_overlap")
 MEANING = (
     "Every seed redraws the discovery data and a method's own randomness; the evaluation data stay. Overlap "
     "is the mean Jaccard similarity of a circuit with those of the other seeds: edges in both over edges in "
@@ -27,7 +27,7 @@ MEANING = (
 
 def spread_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the methods that ran with `SEEDS` seeds or more, for the sizes of which they did."""
-    if not {*SHOWN, "unaided_edges", "n_edges", "seed"} <= set(table.columns):
+    if not {*SHOWN, "effective_edges", "n_edges", "seed"} <= set(table.columns):
         return table.iloc[:0]
     ok = table[(table["status"] == "ok") & ~table["method"].isin(REFERENCES)]
     ok = ok[~ok["method"].map(is_baseline).astype(bool)]
@@ -44,7 +44,7 @@ def seeds_section(table: pd.DataFrame, metrics: Metrics) -> Section | None:
     several = [name for name in ("model", "ablation") if rows[name].nunique() > 1]
     places = rows[["task", *several]].agg(" · ".join, axis=1)
     rows = rows.assign(label=labels, place=places)
-    figure = Drawing("over_seeds", _plot(rows, metrics), "KL, effective edges and overlap, a point per seed")
+    figure = Drawing("over_seeds", _plot(rows, metrics), "KL, unaided edges and overlap, a point per seed")
     return Section("Over seeds", "over-seeds", _grid(rows), (figure,), MEANING)
 
 
@@ -109,7 +109,8 @@ def _plot(rows: pd.DataFrame, metrics: Metrics) -> Figure:
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
-            axes.set_ylim(bottom=0 if axes.get_yscale() == "linear" else None)
+            if axes.get_yscale() == "linear":
+                axes.set_ylim(0, 1.08 * values.max() if values.max() > 0 else None)
             axes.set_xticks(range(len(sizes)), [share(size) for size in sizes])
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xlim(-0.6, len(sizes) - 0.4)
