@@ -124,6 +124,7 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: str) -> di
             "complement_kl": _mean(rest.kl),
             "complement_accuracy": _mean(metrics.accuracy(rest, answers)),
             "complement_choice_accuracy": _mean(metrics.choice_accuracy(rest, answers)),
+            "complement_choice_probability": _mean(metrics.choice_probability(rest, answers)),
             "completeness": metrics.removed_share(m[complement], m[FULL], m[EMPTY]),
         }
     return scores | _intervals(raw, scores, outputs.kl, m, run, complement)

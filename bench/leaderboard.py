@@ -40,6 +40,7 @@ COLUMNS = (
     "completeness",
     "choice_accuracy",
     "complement_choice_accuracy",
+    "complement_choice_probability",
     "chance",
     "prob_diff",
     "kl_candidates",

@@ -83,6 +83,13 @@ def choice_accuracy(outputs: Outputs, answers: Answers) -> Float[Tensor, " answe
     return (top * answers.correct).sum(1) / top.sum(1)
 
 
+def choice_probability(outputs: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
+    """Of the correct candidates, among the candidates. Where none is preferred the most likely one is an
+    accident, and this is not.
+    """
+    return (outputs.candidate_logits.softmax(1) * answers.correct).sum(1)
+
+
 def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
     """KL(full || run) in nats among the candidates, renormalised."""
     log_full = full.candidate_logits.log_softmax(-1)
@@ -310,6 +317,9 @@ METRICS = (
     Metric("complement_choice_accuracy", "Complement choice accuracy", "Choice accuracy of the complement; "
            "nearer chance under zero ablation, under resample read it beside the empty circuit's", "share",
            "nearer chance"),
+    Metric("complement_choice_probability", "Complement choice probability", "That the complement gives to "
+           "the correct candidates, among the candidates: where it prefers none, its choice is an accident",
+           "share", "nearer chance"),
     Metric("completeness", "Completeness", "(m(full) - m(complement)) / (m(full) - m(empty)); any large "
            "circuit reaches 1, so read the margin", "", "nearer 1"),
     Metric("completeness_low", "Completeness 2.5 %", "Lower end of its 95 % bootstrap interval"),

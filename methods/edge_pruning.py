@@ -41,9 +41,12 @@ class EdgePruning(Method):
     numbers are compared by squared error. Adam's memory is short (see `memory`), and gates of whole senders
     are an option.
 
-    The scores and the unaided circuit come of a second training, in which every open edge costs `price` as long as the
-    loss stays within `tolerance` (pressure on a circuit that is broken already takes the rest of it); of its
-    ranking it is the number n of edges for which  loss + price n  is least.
+    The scores and the unaided circuit come of a second training, in which every open edge costs `price` as
+    long as the loss stays within `tolerance` (pressure on a circuit that is broken already takes the rest of
+    it); of its ranking it is the number n of edges for which  loss + price n  is least.
+
+    Defaults were chosen under resample ablation. Under zero ablation a lower `rate` does better: 0.05 took KL
+    on ioi's validation prompts from 0.55 to 0.014 at 7 % of the edges, and from 1.7 to 0.14 at 5 %.
     """
 
     name = "edge_pruning"

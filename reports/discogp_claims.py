@@ -20,6 +20,8 @@ NEAR = 0.1
 """Of chance: an accuracy nearer than that is random."""
 ZERO = ("zero", "zero_with_bias")
 RIVALS = ("acdc", "eap")
+PROBABILITY = "complement_choice_probability"
+"""Beside the accuracy, by which the paper judges: where a complement prefers nothing that is an accident."""
 PATCHING = (*RIVALS, "eap_ig")
 
 
@@ -59,14 +61,18 @@ def _complements(small: pd.DataFrame) -> Claim | None:
         away = _from_chance(rows["complement_choice_accuracy"], rows["chance"])
         verdicts.append(judged((away <= NEAR) == (method == "discogp"), away))
         seen.add(method)
-        parts.append(f"{task} {method} {number(away)}")
+        words = f"{task} {method} {number(away)}"
+        if PROBABILITY in rows:
+            words += f" ({number(_from_chance(rows[PROBABILITY], rows['chance']))})"
+        parts.append(words)
     if "discogp" not in seen:
         return None
+    in_brackets = " (in brackets that of the correct answer's probability)" if PROBABILITY in small else ""
     return _claim(
         "C8",
         "The complement of a DiscoGP circuit falls to chance, that of ACDC's and EAP's circuits does not",
         [*verdicts, *[OPEN] * (not set(RIVALS) <= seen)],
-        ["accuracy of the complement, mean distance from chance", *parts],
+        [f"accuracy of the complement, mean distance from chance{in_brackets}", *parts],
     )
 
 

@@ -176,6 +176,9 @@ def test_discogp_keeps_the_performance_and_leaves_none() -> None:
     assert found["C8"][0] == "holds"
     assert found["C8"][1].endswith("; ioi acdc 0.300; ioi discogp 0.0500; ioi eap 0.400")
     assert "C9" not in found
+    undecided = under_zero("discogp", 0.86, 0.1, complement_choice_probability=0.49)
+    verdict, figures = claims(full, undecided, acdc, eap)["C8"]
+    assert (verdict, "discogp 0.400 (0.0100)" in figures) == ("in part", True)
     assert claims(full, good, acdc)["C8"][0] == "open"  # EAP has not run
     found = claims(
         full, under_zero("discogp", 0.8, 0.7), under_zero("acdc", 0.9, 0.55), under_zero("eap", 0.9, 0.5)

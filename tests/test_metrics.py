@@ -55,6 +55,8 @@ def test_accuracies() -> None:
     assert metrics.choice_accuracy(outputs, ANSWERS).tolist() == [1, 1]
     tied = outputs_of(torch.zeros(2, 6).double(), run, CANDIDATES)
     assert metrics.choice_accuracy(tied, ANSWERS).tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert metrics.choice_probability(tied, ANSWERS).tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert metrics.choice_probability(outputs, ANSWERS).tolist() == pytest.approx([1, 1], abs=1e-2)
     dead = outputs_of(torch.full((2, 6), torch.nan).double(), run, CANDIDATES)
     assert metrics.choice_accuracy(dead, ANSWERS).isnan().all()
 
