@@ -19,7 +19,7 @@ class ProgressDisplay:
         self._total, self._done, self._unit = total, finished, unit
         self._jobs = self._progress.add_task(unit, total=total, completed=finished)
         self._step = self._progress.add_task("", total=None, visible=False)
-        self._since = time.perf_counter()
+        self._began = time.perf_counter()
 
     def __enter__(self) -> ProgressDisplay:
         if self._done:
@@ -39,11 +39,10 @@ class ProgressDisplay:
         )
 
     def ended(self, text: str) -> None:
-        """One job more is finished."""
-        now = time.perf_counter()
+        """One job more is finished; jobs may run side by side, so the time told is the run's."""
+        minutes, seconds = divmod(round(time.perf_counter() - self._began), 60)
         self._done += 1
         self._progress.update(self._step, visible=False)
         self._progress.update(self._jobs, completed=self._done)
-        line = f"[{self._done}/{self._total}] {text}, {now - self._since:.1f} s"
+        line = f"[{self._done}/{self._total}] {text}, {minutes}:{seconds:02d} since the start"
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        self._since = now
