@@ -101,8 +101,9 @@ def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
             verdicts.append(ratio.verdict(1.0))
             seen.add(rival)
             beside = interval(ratio.low, ratio.high)
-            spread = f"{both.columns.min():.2%} to {both.columns.max():.2%}"
-            words = f"{place[-1]}, KL over that of {rival} at {len(both.columns)} sizes from {spread}"
+            sizes = [f"{both.columns.min():.2%}", f"{both.columns.max():.2%}"]
+            at = f"{len(both.columns)} sizes from {' to '.join(sizes)}" if len(both.columns) > 1 else sizes[0]
+            words = f"{place[-1]}, KL over that of {rival} at {at}"
             parts.append(f"{words}: {number(ratio.mean)} {beside}".strip())
     if not verdicts:
         return None
