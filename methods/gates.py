@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -35,23 +35,29 @@ def log_open(log_alpha: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 
 
 def straight_through(
-    logits: Float[Tensor, "*any"], noise: Float[Tensor, "*any"], temperature: float
+    logits: Float[Tensor, "*any"],
+    noise: Float[Tensor, "*any"],
+    temperature: float,
+    price: Callable[[], float] = float,
 ) -> Float[Tensor, "*any"]:
     """Samples of gates, 0 or 1, open with probability sigmoid(logits), with the gradient of a soft gate.
 
     `noise` is logistic. The soft gate is sigmoid((logits + noise) / temperature), the binary Gumbel-softmax
     (Jang et al. 2017, arXiv:1611.01144); taking its derivative for that of a step is biased by design.
+    The backward pass adds the gradient of price() * sigmoid(logits).sum(), since it has all at hand.
     """
-    return _StraightThrough.apply(logits, noise, temperature)  # type: ignore[no-untyped-call, no-any-return]
+    return _StraightThrough.apply(logits, noise, temperature, price)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _StraightThrough(Function):
     """In chunks that stay in a processor's cache: on a whole model's weights memory is what costs."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    def forward(
+        ctx: Any, logits: Tensor, noise: Tensor, temperature: float, price: Callable[[], float]
+    ) -> Tensor:
         ctx.save_for_backward(logits, noise)
-        ctx.temperature = temperature
+        ctx.temperature, ctx.price = temperature, price
         sample = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
         for part, logit, drawn in chunks(sample, logits, noise):
             torch.add(logit, drawn, out=part).sign_().clamp_(min=0)
@@ -59,13 +65,19 @@ class _StraightThrough(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         logits, noise = ctx.saved_tensors
+        price, temperature = ctx.price(), ctx.temperature
         slope = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
         for part, logit, drawn, grad in chunks(slope, logits, noise, grads[0]):
-            torch.add(logit, drawn, out=part).div_(ctx.temperature).sigmoid_()
-            torch.mul(torch.ops.aten.sigmoid_backward(grad, part), 1 / ctx.temperature, out=part)
-        return slope, None, None
+            torch.add(logit, drawn, out=part)
+            soft = (part if temperature == 1 else part.div_(temperature)).sigmoid_()
+            torch.ops.aten.sigmoid_backward(grad, soft, grad_input=part)
+            if temperature != 1:
+                part.div_(temperature)
+            if price:
+                part.addcmul_(torch.sigmoid(logit), torch.sigmoid(-logit), value=price)
+        return slope, None, None, None
 
 
 def chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

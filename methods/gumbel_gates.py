@@ -18,7 +18,7 @@ START = 1.0
 class GumbelGates:
     """One gate per entry of the tensors named; entries that do not exist stay shut.
 
-    One training step is `sample`, a loss of what was sampled, its `backward`, and `descend`.
+    One training step is `sample`, a loss of what was sampled, the `price` set, its `backward`, and `descend`.
     """
 
     def __init__(
@@ -31,6 +31,8 @@ class GumbelGates:
         self.exists = exists
         self.n_gates = sum(int(each.sum()) for each in exists.values())
         self._temperature = temperature
+        self.price = 0.0
+        """Times the share expected open; its gradient comes with that of the loss."""
         self._noise = LogisticNoise(max(each.numel() for each in exists.values()), random)
         self.logits = {
             name: (START + 0.01 * self._noise.window(each.shape)).masked_fill(~each, -torch.inf)
@@ -46,25 +48,27 @@ class GumbelGates:
     def sample(self) -> dict[str, Float[Tensor, "..."]]:
         """A mask of zeros and ones per tensor, differentiable."""
         return {
-            name: straight_through(logits, self._noise.window(logits.shape), self._temperature)
+            name: straight_through(logits, self._noise.window(logits.shape), self._temperature, self._each)
             for name, logits in self.logits.items()
         }
 
+    def _each(self) -> float:
+        return self.price / self.n_gates
+
     @torch.no_grad()
-    def descend(self, price: float) -> None:
-        """Moves the gates down the gradients at hand and that of `price` times the share expected open."""
-        share = price / self.n_gates
+    def descend(self) -> None:
+        """Moves the gates down the gradients at hand."""
         for logits in self.logits.values():
-            logits.grad = torch.zeros_like(logits) if logits.grad is None else logits.grad
-            for part, slope in chunks(logits, logits.grad):
-                slope.addcmul_(torch.sigmoid(part), torch.sigmoid(-part), value=share)
+            if logits.grad is None:  # the loss does not depend on it
+                opened = torch.sigmoid(logits)
+                logits.grad = self._each() * opened * (1 - opened)
         self._adam.step()
         self._adam.zero_grad()
 
     @torch.no_grad()
     def n_open(self) -> int:
         """Gates more often open than shut."""
-        parts = [(part > 0).sum() for each in self.logits.values() for (part,) in chunks(each)]
+        parts = [(part > 0).count_nonzero() for each in self.logits.values() for (part,) in chunks(each)]
         return int(torch.stack(parts).sum())
 
     @torch.no_grad()

@@ -60,9 +60,11 @@ class GumbelTraining:
                 f"training diverged: the loss of step {self.steps} is {loss.item():g}: try a lower rate or "
                 "--dtype float32"
             )
+        for name, gates in self.groups.items():
+            gates.price = self.prices[name].now * (loss.item() <= self.bearable)
         loss.backward()
         for name, gates in self.groups.items():
-            gates.descend(self.prices[name].now * (loss.item() <= self.bearable))
+            gates.descend()
             self.n_open[name] = gates.n_open()
         for name in self._others:
             self.prices[name].advance(self.n_open[name])

@@ -84,6 +84,17 @@ def test_the_backward_pass_is_the_soft_gates(temperature: float) -> None:
     torch.testing.assert_close(leaf.grad, expected, rtol=1e-6, atol=1e-8)
 
 
+def test_the_backward_pass_adds_the_prices() -> None:
+    """Of price times the probability of being open; a gate that does not exist has none."""
+    logits = torch.tensor([-1.0, 0.5, 3.0, -torch.inf], dtype=torch.float64, requires_grad=True)
+    price = 0.0  # what counts is the price when the backward pass runs
+    samples = straight_through(logits, torch.zeros(4, dtype=torch.float64), 1.0, lambda: price)
+    price = 0.3
+    (0 * samples).sum().backward()
+    open_ = torch.sigmoid(logits.detach())
+    torch.testing.assert_close(logits.grad, 0.3 * open_ * (1 - open_))
+
+
 def test_gradients_of_any_layout() -> None:
     logits = torch.zeros(4, 6, requires_grad=True)
     pull = torch.arange(24.0).view(6, 4).T
