@@ -1,4 +1,4 @@
-"""Renews tests/golden.json: only together with a bump of NUMERICS, and saying why in the changelog."""
+"""Renews tests/golden.json: with a bump of NUMERICS, saying why in the changelog, or where a metric is new."""
 
 from __future__ import annotations
 
