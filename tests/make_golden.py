@@ -1,4 +1,4 @@
-"""Renews tests/golden.json: with a bump of NUMERICS, saying why in the changelog, or where a metric is new."""
+"""Renews tests/golden.json: with a bump of NUMERICS, saying why in the changelog, or for a new metric."""
 
 from __future__ import annotations
 
