@@ -7,9 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# A recovery that is lost (exit code 3) is shown; it takes nothing from the board.
 leaderboard: install
 	$(BIN)/circuitmark run --config configs/default.yaml -j 2 --out results
-	$(BIN)/circuitmark verify-tracr -j 2 --out results
+	$(BIN)/circuitmark verify-tracr -j 2 --out results || [ $$? -eq 3 ]
 
 # The papers' claims on the embedded model, a results folder per question: hours, resumed where it stopped.
 claims: install
@@ -18,10 +19,10 @@ claims: install
 		$(BIN)/circuitmark run --config $$config -j 2 --out claims/$$folder || exit 1; \
 	done
 
-# Every program's truth is proved; methods run on the two of the Edge Pruning paper.
+# Every program's truth is proved; methods run on the two of the Edge Pruning paper, trained ones repeatedly.
 verify: install
 	$(BIN)/circuitmark verify-tracr -m random_edges -j 2 --out results/verify
-	$(BIN)/circuitmark verify-tracr -p x_proportion -p reverse -j 2 --out results/verify
+	$(BIN)/circuitmark verify-tracr -p x_proportion -p reverse --method-seeds 4 -j 2 --out results/verify
 
 test: install
 	$(BIN)/python -m pytest

@@ -21,8 +21,16 @@ def provenance() -> dict[str, Any]:
         "versions": " ".join(f"{name}={version}" for name, version in versions.items()),
         "python": platform.python_version(),
         **_commit(),
+        "kernels": cpu_kernels(),
         "hardware": f"{_processor()}, {os.cpu_count()} cores",
     }
+
+
+def cpu_kernels() -> str:
+    """The vector instructions that torch's own kernels use here, such as AVX512; rounding differs with them."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def _commit() -> dict[str, Any]:

@@ -12,10 +12,14 @@ from typing import Any
 
 from bench.ablation import Ablation
 from bench.errors import Interrupted, UsageError
-from bench.expectations import lost, name_of, read_expectations, write_expectations
+from bench.expectations import Expectations, name_of, read_expectations, write_expectations
 
 Row = dict[str, Any]
 ABLATIONS: tuple[Ablation, ...] = ("zero", "resample")
+SHAKES = 3
+"""Runs on shaken weights that a result must outlast to become an expectation."""
+LOST = 3
+"""Exit code of a run in which all was proved and nothing failed, but a recovery is lost."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,9 @@ class Verification:
 
     def to_json(self) -> str:
         """As design and README promise it to other programs; unscored is null."""
-        names = ("method", "params", "program", "ablation", "status", "auroc", "average_precision", "tpr",
-                 "fpr", "f1", "unaided_exact", "exact_at_true_size", "published_exact")  # fmt: skip
+        names = ("method", "params", "program", "ablation", "seed", "kernels", "status", "auroc",
+                 "average_precision", "tpr", "fpr", "f1", "unaided_exact", "exact_at_true_size",
+                 "published_exact")  # fmt: skip
         recovery = [{name: row[name] for name in names} for row in self.recovery]
         return json.dumps({"programs": list(self.programs), "recovery": recovery}, indent=2)
 
@@ -45,12 +50,15 @@ def verify(
     ablations: Sequence[Ablation],
     out: Path,
     n: int,
-    held: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    method_seeds: int = 1,
+    shakes: int = 0,
+    expected: Expectations | None = None,
 ) -> Verification:
     """Proves the truth of programs and runs methods on them, n programs at a time.
 
+    A stochastic method runs with so many seeds; any other runs `shakes` times more, on shaken weights.
     Truth is computed and proved anew each time; what a method found before with the same code is
-    taken from `out`. `held` are the recoveries that are expected; those of the shipped file if left out.
+    taken from `out`. What is `expected` is the shipped file's if left out.
 
     Raises:
         UserError: a program cannot be compiled, a file or folder cannot be used, or the user stops it.
@@ -59,8 +67,9 @@ def verify(
     from bench.progress import ProgressDisplay
     from bench.results import sole_user
 
-    expected = read_expectations() if held is None else held
-    work = partial(verify_program, methods=methods, ablations=ablations, out=out)
+    expected = read_expectations() if expected is None else expected
+    work = partial(verify_program, methods=methods, ablations=ablations, out=out,
+                   method_seeds=method_seeds, shakes=shakes)  # fmt: skip
     outcomes: dict[str, tuple[Row, list[Row]]] = {}
     try:
         with sole_user(out), ProgressDisplay(len(programs), 0, "programs") as display:
@@ -82,19 +91,24 @@ def verify(
         if error is not None and not error <= entry["tolerance"]
     ]
     failed = [f"{name_of(row)}: {row['status_reason']}" for row in found if row["status"] == "failed"]
-    return Verification(about, found, unproved, lost(found, expected), failed)
+    return Verification(about, found, unproved, expected.lost(found), failed)
 
 
 def verify_program(
-    spec: str, methods: Sequence[str], ablations: Sequence[Ablation], out: Path
+    spec: str,
+    methods: Sequence[str],
+    ablations: Sequence[Ablation],
+    out: Path,
+    method_seeds: int,
+    shakes: int,
 ) -> tuple[Row, list[Row]]:
-    """One program: its truth under each ablation, and each method's recovery of it."""
+    """One program: its truth under each ablation, and each method's recoveries of it."""
     import torch
 
     from bench.circuit import Circuit
     from bench.models.tracr import load_program
-    from bench.names import get_program
-    from bench.recovery import recover
+    from bench.names import get_method, get_program
+    from bench.recovery import FIRST_SEED, recover
 
     torch.set_num_threads(1)
     program = get_program(spec)
@@ -118,7 +132,12 @@ def verify_program(
         entry[ablation] = list(Circuit(graph, truth.circuits[0]))
         entry["redundant"] |= truth.redundant
         entry["proof_error"][ablation] = truth.error
-        found += [recover(model, truth, ablation, method, out) for method in methods]
+        for method in methods:
+            stochastic = get_method(method).stochastic
+            for seed in range(FIRST_SEED, FIRST_SEED + (method_seeds if stochastic else 1)):
+                found.append(recover(model, truth, ablation, method, out, seed))
+            for seed in range(0 if stochastic else shakes):
+                recover(model, truth, ablation, method, out, seed, shaken=True)
     return entry, found
 
 
@@ -140,16 +159,19 @@ def verify_and_report(
     out: Path,
     n: int,
     as_json: bool,
+    method_seeds: int,
     expect: bool,
-) -> bool:
-    """`verify` for names as typed (None for all there are), shown and written; False when something failed.
+) -> int:
+    """`verify` for names as typed (None for all there are), shown and written; gives the exit code.
 
-    With `expect`, the recoveries that hold become the expectation.
+    It is 1 when a proof or a method failed, and `LOST` when nothing did but a recovery is lost. With
+    `expect`, all that is stored in `out`, found on whatever machine, becomes the expectation.
 
     Raises:
         UserError: a name is wrong, or as `verify`.
     """
     from bench.names import get_method, get_program, unknown
+    from bench.recovery import rows
     from bench.report import show_recovery, write_report
     from bench.results import sole_user
     from methods.base import find_methods
@@ -170,9 +192,10 @@ def verify_and_report(
         if twin != spec:
             raise UsageError(f"'{twin}' and '{spec}' are programs of one name: rename one")
     ablations = (ablation,) if ablation else ABLATIONS
-    outcome = verify(chosen, wanted, ablations, out, n, {} if expect else None)
+    shakes, expected = (SHAKES, Expectations()) if expect else (0, None)
+    outcome = verify(chosen, wanted, ablations, out, n, method_seeds, shakes, expected)
     if expect and not outcome.unproved:
-        write_expectations(outcome.recovery, shipped)
+        write_expectations([*rows(out), *rows(out, shaken=True)], shipped)
     troubles = [("not proved", outcome.unproved), ("lost", outcome.lost), ("failed", outcome.failed)]
     for what, lines in troubles:
         for line in lines:
@@ -183,4 +206,6 @@ def verify_and_report(
         write_report(out, out, [entry["program"] for entry in outcome.programs] if programs else ())
     if not as_json:
         show_recovery(outcome.recovery, out)
-    return not any(lines for _, lines in troubles)
+    if outcome.unproved or outcome.failed:
+        return 1
+    return LOST if outcome.lost else 0

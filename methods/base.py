@@ -244,6 +244,8 @@ class Method(ABC):
     """One line."""
     citation: ClassVar[str]
     """BibTeX of what is implemented."""
+    stochastic: ClassVar[bool] = False
+    """Whether the seed decides what it finds, as in a training: then one run says little."""
 
     def skip(self, problem: Problem) -> str | None:
         """A reason for which the method declines this problem, else None."""

@@ -55,6 +55,7 @@ class DiscoGP(Method):
   year={2024},
   note={arXiv:2407.03779}
 }"""
+    stochastic = True
 
     parts: Literal["both", "edges", "weights"] = "both"
     """What is pruned."""

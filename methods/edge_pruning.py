@@ -58,6 +58,7 @@ class EdgePruning(Method):
   year={2024},
   note={arXiv:2406.16778}
 }"""
+    stochastic = True
 
     halving: int = 200
     """Steps in which the target falls to a half."""

@@ -28,6 +28,7 @@ class RandomEdges(Method):
   author={{The circuitmark authors}},
   year={2026}
 }"""
+    stochastic = True
 
     kind: Literal["connected", "uniform"] = "connected"
 

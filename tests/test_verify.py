@@ -18,14 +18,12 @@ from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
 from torch import Tensor
 
-import bench.expectations
 import bench.recovery
 from bench.ablation import Ablation
 from bench.circuit import Circuit
 from bench.cli import run_app
 from bench.discover import discover
-from bench.errors import DamagedFile
-from bench.expectations import HELD, LEAST_MARGIN, lost, read_expectations, write_expectations
+from bench.expectations import HELD
 from bench.metrics import CURVE_SHARES, circuit_recovery, ranking_recovery
 from bench.models.tracr import ProgramModel, load_program
 from bench.problem import BenchProblem, make_reference
@@ -239,53 +237,6 @@ def test_scores_that_are_none_are_a_failure(scores: str, tmp_path: Path) -> None
     """Not finite, of another shape, or with a gradient: the method's failure, not the command's."""
     outcome = on_x_proportion(plugin(tmp_path, f"return Discovery(scores={scores})"), tmp_path / "out")
     assert outcome.recovery[0]["status"] in ("failed", "ok")
-
-
-def recovery(method: str, name: str, exact: bool, **more: Any) -> dict[str, Any]:
-    about = {
-        "method": method,
-        "program": name,
-        "ablation": "zero",
-        "params": "",
-        "margin": 0.5,
-        "status": "ok",
-    }
-    return {**about, **dict.fromkeys(HELD, exact), **more}
-
-
-def test_expectations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "expectations.json"
-    monkeypatch.setattr(bench.expectations, "EXPECTATIONS", file)
-    assert read_expectations() == {}
-    begun = [recovery("m", "a", True), recovery("m", "b", True), recovery("n", "a", True)]
-    ignored = [recovery("m", "own", True), recovery("m", "d", True, params="steps=3")]
-    thin = recovery("m", "c", True, margin=LEAST_MARGIN / 2)
-    write_expectations([*begun, *ignored, thin], "abcd")
-    held = read_expectations()
-    firm = dict(zip(HELD, (["a", "b", "c"], ["a", "b"]), strict=True))
-    assert held == {"m zero": firm, "n zero": {name: ["a"] for name in HELD}}
-    assert lost(begun, held) == []
-    assert lost([recovery("m", "a", True)], held) == []  # a subset answers for itself alone
-    gone = lost([recovery("m", "b", False), recovery("n", "c", False)], held)
-    assert gone == [f"m on b under zero: {name} used to hold" for name in HELD]
-    assert lost([recovery("m", "a", False, ablation="resample")], held) == []
-    assert lost([recovery("m", "a", False, params="steps=3")], held) == []
-    write_expectations([recovery("m", "b", False), recovery("m", "c", True)], "abc")
-    assert read_expectations() == {"m zero": {name: ["a", "c"] for name in HELD}, "n zero": held["n zero"]}
-    for damage in ("{", "[]", '{"m zero": {}}', '{"m zero": 3}'):
-        file.write_text(damage)
-        with pytest.raises(DamagedFile, match=r"expectations.json is damaged .*--expect"):
-            read_expectations()
-
-
-def test_a_recovery_that_is_lost_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "expectations.json"
-    monkeypatch.setattr(bench.expectations, "EXPECTATIONS", file)
-    once = {name: ["x_proportion", "reverse"] for name in HELD}
-    file.write_text(json.dumps({"random_edges zero": once, "eap zero": once}))
-    outcome = on_x_proportion("random_edges", tmp_path / "out")
-    assert list(outcome.lost) == [f"random_edges on x_proportion under zero: {n} used to hold" for n in HELD]
-    assert not outcome.unproved
 
 
 def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
