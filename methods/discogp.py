@@ -145,13 +145,13 @@ class DiscoGP(Method):
         for group in groups:
             if group == EDGES:
                 exists, wanted = {EDGES: problem.graph.exists.to(device)}, sizes
-                temperature = self.edge_temperature
+                temperature, dtype = self.edge_temperature, torch.float64
             else:
                 named = {n: s for n, s in problem.weights.items() if self.biases or ".W_" in n}
                 exists = {n: torch.ones(*s, dtype=torch.bool, device=device) for n, s in named.items()}
                 wanted = [round(self.density * sum(each.numel() for each in exists.values()))]
-                temperature = self.weight_temperature
-            gates[group] = GumbelGates(exists, random, self.rate, temperature)
+                temperature, dtype = self.weight_temperature, torch.float32
+            gates[group] = GumbelGates(exists, random, self.rate, temperature, dtype)
             start = self.start_price if wanted else self.price * problem.graph.n_edges
             prices[group] = Price(start, wanted, self.hold)
         return GumbelTraining(gates, prices, partial(self._loss, problem, weights), batches, random)

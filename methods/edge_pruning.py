@@ -113,7 +113,8 @@ class EdgePruning(Method):
         self, descent: Descent, problem: Problem, parts: Sequence[Batch], saved: Mapping[str, Tensor]
     ) -> tuple[dict[int, Tensor], TrainingCurves, dict[str, Tensor]]:
         """A circuit for every number of edges, the course of the training, and where it ended."""
-        multipliers = torch.zeros(2, device=problem.batches[0].clean.device, requires_grad=True)
+        device = problem.batches[0].clean.device
+        multipliers = torch.zeros(2, dtype=torch.float64, device=device, requires_grad=True)
         training = self._training(problem, parts, [multipliers])
         curves = TrainingCurves(CURVE_EVERY)
         circuits = {0: training.exists & False, problem.graph.n_edges: training.exists}

@@ -24,7 +24,9 @@ class GateTraining:
 
     A step draws one sample of all gates for a part of the examples, and moves the gates down the gradient of
     the mean loss per example plus a pressure. What the full model and the reference are there is computed
-    once per part, as long as `Problem` has room to keep it, else in every step."""
+    once per part, as long as `Problem` has room to keep it, else in every step. Gates and moments are kept in
+    float64: they are few, and what rounding does to them grows with every step.
+    """
 
     def __init__(
         self,
@@ -45,7 +47,7 @@ class GateTraining:
         self.exists = problem.graph.exists.to(problem.batches[0].clean.device)
         self._random = torch.Generator(self.exists.device).manual_seed(problem.seed)
         shapes = [self.exists.shape] + [(1, len(problem.graph.senders))] * node_gates
-        self.gates = [(start + 0.01 * self._draw(torch.randn, s)).requires_grad_() for s in shapes]
+        self.gates = [(start + 0.01 * self._draw(torch.randn, s).double()).requires_grad_() for s in shapes]
         self._learnt = list(learnt)
         upwards: list[dict[str, Any]] = [{"params": self._learnt, "maximize": True}] if learnt else []
         self._optimizer = torch.optim.Adam([{"params": self.gates}, *upwards], lr=rate, betas=(0.9, memory))
@@ -59,7 +61,7 @@ class GateTraining:
             ValueError: the loss is not finite.
         """
         part = self._rounds.next()
-        mask = torch.ones_like(self.exists, dtype=torch.float32)
+        mask = torch.ones_like(self.exists, dtype=torch.float64)
         for gates in self.gates:
             mask = mask * hard_concrete(gates, self._draw(torch.rand, gates.shape))
         loss = self.problem.loss(self.objective, self.problem.run(part, mask), part) / len(part)
@@ -76,7 +78,7 @@ class GateTraining:
 
     def scores(self) -> Float[Tensor, "receivers senders"]:
         """The logarithm of each edge's probability to be open."""
-        scores = torch.zeros_like(self.exists, dtype=torch.float32)
+        scores = torch.zeros_like(self.exists, dtype=torch.float64)
         for gates in self.gates:
             scores = scores + log_open(gates)
         return scores

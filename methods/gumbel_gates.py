@@ -27,7 +27,11 @@ class GumbelGates:
         random: torch.Generator,
         rate: float,
         temperature: float,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        """`dtype` is that of gates and moments: in float64 rounding grows less from step to step, if the gates
+        are few enough for that.
+        """
         self.exists = exists
         self.n_gates = sum(int(each.sum()) for each in exists.values())
         self._temperature = temperature
@@ -35,7 +39,7 @@ class GumbelGates:
         """Times the share expected open; its gradient comes with that of the loss."""
         self._noise = LogisticNoise(max(each.numel() for each in exists.values()), random)
         self.logits = {
-            name: (START + 0.01 * self._noise.window(each.shape)).masked_fill(~each, -torch.inf)
+            name: (START + 0.01 * self._noise.window(each.shape)).to(dtype).masked_fill(~each, -torch.inf)
             for name, each in exists.items()
         }
         for each in self.logits.values():
