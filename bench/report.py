@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import DamagedFile, UnwritableFolder, UsageError
+from bench.engine.graph import EMBEDDINGS, Node, ends_of
+from bench.errors import DamagedFile, UsageError
 from bench.files import write_atomically
-from bench.metrics import METRICS, RECOVERY_METRICS, Metric
-from bench.results import Store
+from bench.scoring.metrics import METRICS, RECOVERY_METRICS, Metric
+from bench.store.results import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,8 @@ def existing(results: Path) -> Store:
 def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     """Writes all that there is of a results folder: leaderboard, plots, recoveries, drawings, the page.
 
-    Of compiled programs it draws `DRAWN`, and those in `drawn`.
+    All is rendered before the first file is replaced. Of compiled programs it draws `DRAWN`, and
+    those in `drawn`.
 
     Raises:
         UsageError: the folder holds neither runs nor recoveries.
@@ -45,34 +47,33 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
         DamagedFile: a file cannot be read.
     """
     import reports
-    from bench.leaderboard import leaderboard, write_tables
+    from bench.scoring.leaderboard import leaderboard, write_tables
 
     recovery = recovery_table(results)
     table, trainings = None, []
     if recovery is None or any((results / "runs").glob("*.safetensors")):
         table = leaderboard(existing(results))
-        write_tables(out, table)
         trainings = _trainings(existing(results))
     metrics: tuple[Metric, ...] = METRICS if table is not None else ()
     pairs = []
     if recovery is not None:
-        write_atomically(out / "recovery.csv", recovery.to_csv(index=False).encode())
         metrics += RECOVERY_METRICS
         pairs = _drawings(recovery, {*DRAWN, *drawn})
     title = "circuitmark leaderboard" if table is not None else "circuitmark: true circuits"
-    try:
-        described = [asdict(metric) for metric in metrics]
-        reports.write_report(table, described, out, title, recovery, pairs, trainings)
-    except OSError as error:
-        raise UnwritableFolder(
-            f"cannot write the report to {out} ({error.strerror or error}): "
-            "free some space there or choose another folder with --out"
-        ) from error
+    described = [asdict(metric) for metric in metrics]
+    methods = _methods(frame for frame in (table, recovery) if frame is not None)
+    files = reports.render_report(table, described, methods, title, recovery, pairs, trainings)
+    if table is not None:
+        write_tables(out, table)
+    if recovery is not None:
+        files["recovery.csv"] = recovery.to_csv(index=False).encode()
+    for name, content in files.items():
+        write_atomically(out / name, content)
 
 
 def recovery_table(results: Path) -> pd.DataFrame | None:
-    """A row per method, program and ablation, from the stored recoveries; None where there are none."""
-    from bench.recovery import rows
+    """A row per method, program, ablation and run, from the stored recoveries; None where there are none."""
+    from bench.store.recoveries import rows
 
     found = rows(results)
     return recovery_frame(found) if found else None
@@ -87,20 +88,58 @@ def recovery_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def _drawings(recovery: pd.DataFrame, programs: set[str]) -> list[Any]:
+def _methods(tables: Iterable[pd.DataFrame]) -> Any:
+    """All methods: ours first, so that they keep their colours beside whatever else the tables hold."""
     import reports
+    from bench.scoring.evaluate import EMPTY, FULL
+    from bench.scoring.leaderboard import BASELINE
+    from methods.base import find_methods
+
+    ours = sorted(find_methods()[0])
+    shown = {str(name) for table in tables for name in table["method"].dropna()}
+    others = shown - {*ours, FULL, EMPTY, ""}
+    return reports.Methods((*ours, *sorted(others)), BASELINE["method"])
+
+
+def _drawings(recovery: pd.DataFrame, programs: set[str]) -> list[Any]:
+    """One circuit a method: of several runs that of the lowest seed, on the first kernels by name."""
+    import reports
+    from reports.parts.methods import label_of
 
     chosen = recovery[recovery["program"].isin(programs) & recovery["found_edges"].notna()]
+    runs = [name for name in ("seed", "kernels") if name in recovery.columns]
+    if runs:
+        chosen = chosen.sort_values(runs, kind="stable")
+    chosen = chosen.drop_duplicates(["program", "ablation", "method", "params"]).sort_index()
     return [
         reports.CircuitPair(
             row["program"],
             row["ablation"],
-            row["method"] + (f" ({row['params']})" if row["params"] else ""),
-            row["true_edges"].split(),
-            row["found_edges"].split(),
+            label_of(row["method"], row["params"]),
+            list(map(drawn_edge, row["true_edges"].split())),
+            list(map(drawn_edge, row["found_edges"].split())),
         )
         for row in chosen.to_dict("records")
     ]
+
+
+def drawn_edge(text: str) -> Any:
+    """An edge as it is drawn.
+
+    Raises:
+        ValueError: the text is no edge of any model.
+    """
+    import reports
+
+    sender, receiver = (
+        reports.Node(node.block, node.kind, node.layer, _place(node), node.port) for node in ends_of(text)
+    )
+    return reports.Edge(text, sender, receiver)
+
+
+def _place(node: Node) -> int | None:
+    """From the left among what is computed together: token before position, heads by number."""
+    return EMBEDDINGS.index(node.name) if node.kind == "embed" else node.head
 
 
 def _trainings(store: Store) -> list[Any]:
@@ -111,10 +150,9 @@ def _trainings(store: Store) -> list[Any]:
     several = [name for name in ("model", "ablation") if len({record[name] for record in records}) > 1]
     found = []
     for record in records:
-        params = f" ({record['params']})" if record["params"] else ""
-        words = [record["method"] + params, record["task"], *(record[name] for name in several)]
-        found.append(reports.Training(" · ".join(words), record["trace"]))
-    return sorted(found, key=lambda training: training.label)
+        place = " · ".join([record["task"], *(record[name] for name in several)])
+        found.append(reports.Training(record["method"], record["params"], place, record["trace"]))
+    return sorted(found, key=lambda training: (training.method, training.params, training.place))
 
 
 def show_leaderboard(folder: Path) -> None:

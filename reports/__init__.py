@@ -1,41 +1,48 @@
 """Reports: from long tables to Markdown, plots, one offline page, tables for the terminal.
 
-A leaf: it is handed a table and, as data, what each metric means and which way it is better. It
-runs nothing and knows no model, method or task. Names are loaded on first use, so that importing
-`reports` costs nothing: matplotlib, jinja2 and rich come only with what needs them.
+A leaf: it is handed a table and, as data, what each metric means and which way it is better, and
+which methods there are. It runs nothing, writes no file and knows no model or task. Names are loaded
+on first use, so that importing `reports` costs nothing: matplotlib, jinja2 and rich come only with
+what needs them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.content import CircuitPair, Training
-    from reports.drawing import draw_circuits
-    from reports.recovery import recovery_grids
-    from reports.terminal import terminal_table
-    from reports.terminal_recovery import recovery_terminal
-    from reports.write import write_recovery, write_report
+    from reports.circuits.drawing import draw_circuits
+    from reports.leaderboard.terminal import terminal_table
+    from reports.parts.circuit import CircuitPair, Edge, Node
+    from reports.parts.content import Training
+    from reports.parts.methods import Methods
+    from reports.recovery.grids import recovery_grids
+    from reports.recovery.terminal import recovery_terminal
+    from reports.render import render_report
 
 __all__ = [
     "CircuitPair",
+    "Edge",
+    "Methods",
+    "Node",
     "Training",
     "draw_circuits",
     "recovery_grids",
     "recovery_terminal",
+    "render_report",
     "terminal_table",
-    "write_recovery",
-    "write_report",
 ]
 
 _HOME = {
-    "CircuitPair": "reports.content",
-    "Training": "reports.content",
-    "draw_circuits": "reports.drawing",
-    "recovery_grids": "reports.recovery",
-    "recovery_terminal": "reports.terminal_recovery",
-    "terminal_table": "reports.terminal",
-    "write_recovery": "reports.write",
-    "write_report": "reports.write",
+    "CircuitPair": "reports.parts.circuit",
+    "Edge": "reports.parts.circuit",
+    "Methods": "reports.parts.methods",
+    "Node": "reports.parts.circuit",
+    "Training": "reports.parts.content",
+    "draw_circuits": "reports.circuits.drawing",
+    "recovery_grids": "reports.recovery.grids",
+    "recovery_terminal": "reports.recovery.terminal",
+    "render_report": "reports.render",
+    "terminal_table": "reports.leaderboard.terminal",
 }
 
 

@@ -1,14 +1,14 @@
 """The offline page: one HTML file that asks for nothing."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from importlib.resources import files
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import recovery_section
-from reports.content import RecoverySection, Report
-from reports.metric import Metrics
+from reports.parts.content import RecoverySection, Report
+from reports.parts.metric import Metrics
+from reports.recovery import section
 
 
 def render_page(
@@ -20,21 +20,26 @@ def render_page(
     figures are taken as markup: matplotlib has escaped the texts in them.
     """
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FunctionLoader(_source),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters["pair_meaning"] = recovery_section.pair_meaning
+    environment.filters["pair_meaning"] = section.pair_meaning
     metrics = report.metrics if report else recovery.metrics if recovery else Metrics()
     return (
         environment.get_template("page.html.j2").render(
             title=title,
             report=report,
             recovery=recovery,
-            recovery_title=recovery_section.TITLE,
+            recovery_title=section.TITLE,
             metrics=metrics,
             figures={stem: Markup(svg) for stem, svg in figures.items()},
         )
         + "\n"
     )
+
+
+def _source(name: str) -> str:
+    """A template, stylesheet or script of this package."""
+    return files("reports").joinpath(name).read_text(encoding="utf-8")

@@ -5,18 +5,19 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from reports import plots, summary
-from reports.claims import claims_section
-from reports.content import Drawing, Report, Section, Training
-from reports.data_sizes import data_section
-from reports.edges_needed import edges_needed_section
-from reports.entries import Entry, Setting, by_task, fold_seeds, tidy
-from reports.metric import Metrics, read_metrics
-from reports.ranking import rank, ranking_grid, turnovers
-from reports.seeds import seeds_section
-from reports.style import Line, lines
-from reports.tables import HEADLINE, task_grid
-from reports.training import plot_training
+from reports.claims.data_sizes import data_section
+from reports.claims.edges_needed import edges_needed_section
+from reports.claims.section import claims_section
+from reports.claims.seeds import seeds_section
+from reports.leaderboard import plots, summary
+from reports.leaderboard.entries import REFERENCES, Entry, Setting, by_task, fold_seeds, tidy
+from reports.leaderboard.ranking import rank, ranking_grid, turnovers
+from reports.leaderboard.tables import HEADLINE, task_grid
+from reports.leaderboard.training import plot_training
+from reports.parts.content import Drawing, Report, Section, Training
+from reports.parts.methods import Methods, label_of
+from reports.parts.metric import Metrics, read_metrics
+from reports.parts.style import Line, lines
 
 FIGURES = {HEADLINE: True, "faithfulness": False}
 """The metrics plotted for each task, and whether their axis is logarithmic."""
@@ -25,27 +26,35 @@ FIGURES = {HEADLINE: True, "faithfulness": False}
 def build(
     table: pd.DataFrame,
     described: Sequence[Mapping[str, str]],
+    methods: Methods,
     title: str,
     trainings: Sequence[Training] = (),
     recovery: pd.DataFrame | None = None,
 ) -> Report:
-    """The content of a report; ValueError as `write_report`."""
+    """The content of a report; ValueError as `render_report`."""
     metrics = read_metrics(described)
     table = tidy(table, metrics)
     entries = fold_seeds(table)
-    looks = lines(entry.label for entry in entries if not entry.is_reference)
+    looks = _looks(table, methods, trainings)
     settings = sorted({entry.setting for entry in entries})
     tasks = [
-        _task(f"{task}{_tell(setting, settings)}", _stem(setting, task, settings), group, metrics, looks)
+        _task(
+            f"{task}{_tell(setting, settings)}",
+            _stem(setting, task, settings),
+            group,
+            metrics,
+            methods,
+            looks,
+        )
         for (setting, task), group in by_task(entries).items()
     ]
     rankings = rank(entries, metrics[HEADLINE])
     further = (
-        claims_section(table, recovery),
-        edges_needed_section(table),
-        seeds_section(table, metrics),
-        data_section(table, metrics),
-        _trainings(trainings),
+        claims_section(table, methods, recovery),
+        edges_needed_section(table, methods),
+        seeds_section(table, metrics, methods, looks),
+        data_section(table, metrics, methods, looks),
+        _trainings(trainings, looks),
     )
     return Report(
         title=title,
@@ -90,15 +99,29 @@ def _ranking_meaning(metrics: Metrics, ranked: bool) -> str:
     )
 
 
+def _looks(table: pd.DataFrame, methods: Methods, trainings: Sequence[Training]) -> dict[str, Line]:
+    """One look by label for all figures, which name a method with all that tells its runs apart or not."""
+    ran = table[~table["method"].isin(REFERENCES)]
+    variants = [
+        pair for name in ("params", "own_params") for pair in zip(ran["method"], ran[name], strict=True)
+    ]
+    return lines(methods, [*variants, *((run.method, run.params) for run in trainings)])
+
+
 def _task(
-    title: str, stem: str, entries: Sequence[Entry], metrics: Metrics, looks: Mapping[str, Line]
+    title: str,
+    stem: str,
+    entries: Sequence[Entry],
+    metrics: Metrics,
+    methods: Methods,
+    looks: Mapping[str, Line],
 ) -> Section:
     figures = []
     for name, log in FIGURES.items():
         if _is_scored(entries, name):
             figure = plots.plot_metric(entries, metrics[name], looks, title, log)
             figures.append(Drawing(f"{name}_{stem}", figure, _meaning(metrics, name, title)))
-    return Section(title, stem, task_grid(entries, metrics), tuple(figures))
+    return Section(title, stem, task_grid(entries, metrics, methods), tuple(figures))
 
 
 def _panel(
@@ -112,13 +135,15 @@ def _panel(
     return Drawing(f"{HEADLINE}_all_tasks", figure, _meaning(metrics, HEADLINE, "all tasks"))
 
 
-def _trainings(runs: Sequence[Training]) -> Section | None:
+def _trainings(runs: Sequence[Training], looks: Mapping[str, Line]) -> Section | None:
     """A figure for all seeds of a method on a task."""
     drawings = []
-    for i, label in enumerate(dict.fromkeys(run.label for run in runs)):
-        figure = plot_training(label, [run for run in runs if run.label == label])
-        stem = f"training_{i + 1}_" + re.sub(r"[^\w.-]+", "-", label).strip("-.")
-        drawings.append(Drawing(stem, figure, f"How {label} trained"))
+    kinds = dict.fromkeys((label_of(run.method, run.params), run.place) for run in runs)
+    for i, (name, place) in enumerate(kinds):
+        seeds = [run for run in runs if (label_of(run.method, run.params), run.place) == (name, place)]
+        title = f"{name} · {place}"
+        stem = f"training_{i + 1}_" + re.sub(r"[^\w.-]+", "-", title).strip("-.")
+        drawings.append(Drawing(stem, plot_training(title, seeds, looks[name]), f"How {title} trained"))
     return Section("Training", "training", None, tuple(drawings)) if drawings else None
 
 

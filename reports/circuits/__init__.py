@@ -1,0 +1,1 @@
+"""Circuits drawn as layered graphs, from the bottom up."""

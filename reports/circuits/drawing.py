@@ -1,0 +1,172 @@
+"""The true circuit of a program and the circuits that methods found, drawn side by side."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from textwrap import wrap
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
+from matplotlib.path import Path
+
+from reports.circuits.layout import HEIGHT, PORTS, WIDTH, Layout, Point, box_of, lay_out
+from reports.parts.circuit import Edge, Node
+from reports.parts.numbers import plural
+from reports.parts.style import GRID, INK, PAPER, styled
+
+Kind = Literal["truth", "hit", "miss", "false"]
+
+COLUMNS = 4
+"""Panels side by side; more go below."""
+MARGIN, NARROWEST = 0.28, 2.3
+"""Around the nodes of a panel; the least width of a panel, which its heading needs. Inches."""
+TITLE, HEADING, LEGEND, LINE = 0.34, 0.34, 0.5, 0.17
+"""Room for the figure's title, above a panel, for the legend; per further line. Inches."""
+
+
+@dataclass(frozen=True)
+class _Stroke:
+    meaning: str
+    colour: str
+    dash: Any
+    width: float
+
+
+STROKES: dict[Kind, _Stroke] = {
+    "truth": _Stroke("true edge", INK, "-", 1.3),
+    "hit": _Stroke("hit: true and found", "#0072b2", "-", 2.1),
+    "miss": _Stroke("miss: true, not found", INK, (0, (1.2, 2.2)), 1.1),
+    "false": _Stroke("false: found, not true", "#d55e00", (0, (6, 2, 1.5, 2)), 1.6),
+}
+"""How edges look: told apart by stroke as well as by colour, so that grey print still reads."""
+
+
+def compare(truth: Collection[Edge], found: Collection[Edge]) -> dict[Edge, Kind]:
+    """Each edge of either circuit: hit (in both), miss (only true) or false (only found)."""
+    kinds: dict[Edge, Kind] = {}
+    for edge in _by_name({*truth, *found}):
+        kinds[edge] = "false" if edge not in truth else "hit" if edge in found else "miss"
+    return kinds
+
+
+def counts(truth: Collection[Edge], found: Collection[Edge]) -> str:
+    """`5 of 7 found, 2 false`."""
+    kinds = list(compare(truth, found).values())
+    return f"{kinds.count('hit')} of {len(set(truth))} found, {kinds.count('false')} false"
+
+
+def draw_circuits(truth: Collection[Edge], found: Mapping[str, Collection[Edge]], title: str) -> Figure:
+    """The true circuit, then each circuit of `found` (by method) with its hits, misses and false edges.
+
+    Every panel has the same nodes at the same places,
+    in order of computation from the bottom up; those without an edge in a panel are faint there.
+    Each edge's artist is labelled with its kind and name (`hit tok->m0`).
+    """
+    layout = lay_out({edge for edges in (truth, *found.values()) for edge in edges})
+    panels: list[tuple[str, str, dict[Edge, Kind]]] = [
+        ("truth", plural(len(set(truth)), "edge"), dict.fromkeys(_by_name(truth), "truth"))
+    ]
+    panels += [(name, counts(truth, edges), compare(truth, edges)) for name, edges in found.items()]
+    with styled():
+        return _arrange(layout, panels, title)
+
+
+def _by_name(edges: Collection[Edge]) -> list[Edge]:
+    return sorted(edges, key=lambda edge: edge.name)
+
+
+def _arrange(layout: Layout, panels: list[tuple[str, str, dict[Edge, Kind]]], title: str) -> Figure:
+    """Panels in rows of `COLUMNS` under the title, the legend at the foot."""
+    columns, rows = min(len(panels), COLUMNS), math.ceil(len(panels) / COLUMNS)
+    width = max(layout.width + 2 * MARGIN, NARROWEST)
+    names = [wrap(name, int(width * 11)) for name, _, _ in panels]
+    titles = wrap(title, int(width * columns * 11))
+    heading = HEADING + LINE * max(map(len, names))
+    height = heading + layout.height + MARGIN
+    total = TITLE + LINE * (len(titles) - 1) + rows * height + LEGEND
+    figure = Figure(figsize=(width * columns, total))
+    figure.text(MARGIN / 2 / figure.get_figwidth(), 1 - 0.12 / total, "\n".join(titles),
+                va="top", weight="bold", fontsize=10.5)  # fmt: skip
+    for i, (_, count, kinds) in enumerate(panels):
+        column, row = i % columns, i // columns
+        bottom = LEGEND + (rows - 1 - row) * height
+        frame = (column / columns, bottom / total, 1 / columns, height / total)
+        axes = figure.add_axes(frame)
+        left = (width - layout.width) / 2
+        axes.set(xlim=(-left, width - left), ylim=(-MARGIN / 2, height - MARGIN / 2))
+        axes.axis("off")
+        y = height - MARGIN / 2 - 0.14
+        axes.text(MARGIN / 2 - left, y, "\n".join(names[i]), va="top", weight="bold")
+        axes.text(MARGIN / 2 - left, y - LINE * len(names[i]), count, va="top", fontsize=8.5)
+        _draw_panel(axes, layout, kinds)
+    _legend(figure, {kind for _, _, kinds in panels for kind in kinds.values()})
+    return figure
+
+
+def _draw_panel(axes: Axes, layout: Layout, kinds: Mapping[Edge, Kind]) -> None:
+    """Nodes, then edges: what is wrong on top of what is missed, hits on top."""
+    touched = {box_of(node) for edge in kinds for node in (edge.sender, edge.receiver)}
+    for node, place in layout.boxes.items():
+        _draw_box(axes, node, place, node in touched)
+    for edge, kind in kinds.items():
+        stroke = STROKES[kind]
+        axes.add_patch(PathPatch(
+            _curve(layout.routes[edge]), fill=False, edgecolor=stroke.colour, linestyle=stroke.dash,
+            linewidth=stroke.width, zorder=2 + 0.1 * list(STROKES).index(kind), label=f"{kind} {edge.name}",
+            capstyle="butt",
+        ))  # fmt: skip
+
+
+def _draw_box(axes: Axes, node: Node, place: Point, touched: bool) -> None:
+    """A node as a rounded box with its name; a head has its three ports at the bottom."""
+    x, y = place
+    alpha = 1.0 if touched else 0.35
+    axes.add_patch(FancyBboxPatch(
+        (x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.08",
+        facecolor=PAPER, edgecolor=INK if touched else GRID, linewidth=0.9, zorder=3,
+    ))  # fmt: skip
+    is_head = node.kind == "head"
+    axes.text(x, y + (0.065 if is_head else 0.0), node.name, ha="center", va="center", fontsize=8.5,
+              alpha=alpha, zorder=4)  # fmt: skip
+    for port, shift in PORTS.items() if is_head else ():
+        axes.add_patch(Circle((x + shift, y - HEIGHT / 2), 0.028, facecolor=INK if touched else GRID,
+                              edgecolor="none", zorder=4))  # fmt: skip
+        axes.text(x + shift, y - HEIGHT / 2 + 0.1, port, ha="center", va="center", fontsize=6.5,
+                  alpha=alpha, zorder=4)  # fmt: skip
+
+
+def _curve(points: tuple[Point, ...]) -> Path:
+    """Through the points of a route: straight through rows, an S between them."""
+    vertices, codes = [points[0]], [Path.MOVETO]
+    for i, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
+        if i % 2:
+            vertices.append((x1, y1))
+            codes.append(Path.LINETO)
+        else:
+            middle = (y0 + y1) / 2
+            vertices += [(x0, middle), (x1, middle), (x1, y1)]
+            codes += [Path.CURVE4] * 3
+    return Path(vertices, codes)
+
+
+def _legend(figure: Figure, kinds: Collection[Kind]) -> None:
+    handles = [
+        Line2D([], [], color=s.colour, linestyle=s.dash, linewidth=s.width, label=s.meaning)
+        for kind, s in STROKES.items()
+        if kind in kinds
+    ]
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / 2.15)))
+    figure.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(MARGIN / 2 / figure.get_figwidth(), 0.08 / figure.get_figheight()),
+        ncols=columns,
+        fontsize=8.5,
+        handlelength=3.2,
+        borderpad=0.0,
+        borderaxespad=0.0,
+    )

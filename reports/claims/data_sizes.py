@@ -1,0 +1,109 @@
+"""What more discovery examples cost and give: seconds and KL against their number."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from reports.leaderboard.entries import contenders
+from reports.parts.content import Drawing, Section
+from reports.parts.grid import Cell, Grid, Heading, Row
+from reports.parts.methods import Methods, label_of
+from reports.parts.metric import Metrics
+from reports.parts.numbers import number, share
+from reports.parts.style import Line, styled
+
+MEANING = (
+    "The same methods on more discovery examples; the seeds that ran on all of them. Growth is the slope "
+    "of the logarithm of seconds over the logarithm of examples: 1 is in proportion to the data, 0 not at"
+    " all."
+)
+
+
+def over_data(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
+    """Rows of the methods that ran with several numbers of examples, named by their own parameters."""
+    if not {"n_discovery", "own_params", "seconds", "kl"} <= set(table.columns):
+        return table.iloc[:0]
+    ok = contenders(table, methods)
+    ok = ok.assign(label=list(map(label_of, ok["method"], ok["own_params"])))
+    key = ["model", "graph", "ablation", "task", "label", "size_requested"]
+    ok = ok[ok.groupby(key)["n_discovery"].transform("nunique") > 1]
+    all_of_them = ok.groupby(key)["n_discovery"].transform(
+        "nunique"
+    )  # seeds that ran on some only would mislead
+    return ok[ok.groupby([*key, "seed"])["n_discovery"].transform("nunique") == all_of_them]
+
+
+def growth(rows: pd.DataFrame) -> float:
+    """Slope of log seconds over log examples, by the first and the last number of examples.
+
+    A run's seconds are those of all its sizes together.
+    """
+    seconds = rows.groupby("n_discovery")["seconds"].mean()
+    return math.log(seconds.iloc[-1] / seconds.iloc[0]) / math.log(seconds.index[-1] / seconds.index[0])
+
+
+def data_section(
+    table: pd.DataFrame, metrics: Metrics, methods: Methods, looks: Mapping[str, Line]
+) -> Section | None:
+    """A table and a figure; None where no method ran on several numbers of examples."""
+    rows = over_data(table, methods)
+    if rows.empty:
+        return None
+    figure = Drawing(
+        "over_data", _plot(rows, metrics, looks), "Seconds and KL against the number of examples"
+    )
+    return Section("More data", "more-data", _grid(rows), (figure,), MEANING)
+
+
+def _grid(rows: pd.DataFrame) -> Grid:
+    sizes = sorted(rows["size_requested"].unique())
+    headings = (
+        Heading("task"),
+        Heading("method"),
+        Heading("examples"),
+        Heading("seconds", "s", "one discovery of all sizes asked for, mean over seeds"),
+        Heading("growth"),
+        *(Heading(f"KL, {share(size)}", "nats") for size in sizes),
+    )
+    found = []
+    for (task, label), group in rows.groupby(["task", "label"]):
+        for i, (n, runs) in enumerate(group.groupby("n_discovery")):
+            kls = [float(runs[runs["size_requested"] == size]["kl"].mean()) for size in sizes]
+            texts = [f"{float(str(n)):,.0f}", number(float(runs["seconds"].mean()))]
+            texts += [number(growth(group)) if i == 0 else "", *map(number, kls)]
+            found.append(Row(tuple(map(Cell, [str(task), str(label), *texts])), starts=i == 0))
+    return Grid(headings, tuple(found), 2)
+
+
+def _plot(rows: pd.DataFrame, metrics: Metrics, looks: Mapping[str, Line]) -> Figure:
+    """Seconds, then KL at every size; a row of panels per task."""
+    tasks, sizes = sorted(rows["task"].unique()), sorted(rows["size_requested"].unique())
+    columns = 1 + len(sizes)
+    with styled():
+        figure = Figure(figsize=(3.1 * columns, 2.7 * len(tasks) + 0.5), layout="constrained")
+        for i, task in enumerate(tasks):
+            for j in range(columns):
+                axes = figure.add_subplot(len(tasks), columns, i * columns + j + 1)
+                name = "kl" if j else "seconds"
+                here = rows[rows["task"] == task]
+                here = here[here["size_requested"] == sizes[j - 1]] if j else here
+                for label, points in here.groupby("label"):
+                    look = looks[str(label)]
+                    mean = points.groupby("n_discovery")[name].mean()
+                    axes.plot(
+                        mean, look.marker + look.dash, color=look.colour, markersize=4.5, label=str(label)
+                    )
+                axes.set(xscale="log", yscale="log", xlabel="discovery examples", ylabel=metrics[name].label)
+                axes.set_title(f"{task}, {share(sizes[j - 1])} of edges" if j else f"{task}, all sizes")
+                for axis in (axes.xaxis, axes.yaxis):
+                    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+                    axis.set_minor_formatter(NullFormatter())
+                low, high = axes.get_ylim()
+                if high < 10 * low:  # a single decade would be the only label
+                    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower left", ncols=columns)
+    return figure

@@ -1,0 +1,1 @@
+"""The long table of runs: folded over seeds, as tables, rankings and curves."""

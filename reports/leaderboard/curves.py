@@ -1,0 +1,85 @@
+"""The lines of one task in one pair of axes: methods, their intervals, the reference circuits.
+
+Nothing is dropped silently: on a logarithmic axis, values at or below zero are drawn on a stated
+floor with a hollow triangle, and a note counts the points that cannot be drawn at all.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from reports.leaderboard.entries import Entry
+from reports.parts.metric import Metric
+from reports.parts.numbers import plural
+from reports.parts.style import INK, Line
+
+EMPTY, FULL = "empty circuit", "full model"
+"""The reference lines, as the legend names them."""
+
+
+def kept(entry: Entry) -> float:
+    """The per cent of edges that a circuit kept; the share asked for when the table does not say."""
+    sparsity = entry.value("edge_sparsity")
+    return 100 * (entry.size if math.isnan(sparsity) else 1 - sparsity)
+
+
+def draw(
+    axes: Axes, entries: Sequence[Entry], metric: Metric, looks: Mapping[str, Line], log: bool
+) -> list[str]:
+    """Draw every method and the reference lines; return what a reader has to be told."""
+    methods = [entry for entry in entries if not entry.is_reference]
+    drawn = [entry for entry in methods if kept(entry) > 0 and math.isfinite(entry.value(metric.name))]
+    floor = _floor(drawn, metric.name) if log else -math.inf
+    for label in sorted({e.label for e in drawn}, key=lambda label: (not looks[label].behind, label)):
+        line = sorted((entry for entry in drawn if entry.label == label), key=kept)
+        _draw_line(axes, line, metric.name, looks[label], floor)
+    for entry in entries:
+        value = entry.value(metric.name)
+        if entry.method == "empty" and value > floor:
+            axes.axhline(value, color=INK, linestyle=(0, (5, 3)), linewidth=1, label=EMPTY, zorder=1)
+    if metric.better == "nearer 1":
+        axes.axhline(1, color=INK, linewidth=0.8, label=FULL, zorder=1)
+    _scale(axes, log)
+    notes = []
+    if clipped := sum(entry.value(metric.name) <= floor for entry in drawn):
+        notes.append(f"▽ {plural(clipped, 'value')} at or below the floor of {floor:g}")
+    if left_out := len(methods) - len(drawn):
+        notes.append(f"not drawn: {plural(left_out, 'point')} unscored, infinite or without edges")
+    return notes
+
+
+def _floor(entries: Sequence[Entry], name: str) -> float:
+    """A power of ten at most a tenth of the smallest positive value: what a log axis shows for zero."""
+    smallest = min((entry.value(name) for entry in entries if entry.value(name) > 0), default=1.0)
+    return float(10.0 ** (math.floor(math.log10(smallest)) - 1))
+
+
+def _draw_line(axes: Axes, line: Sequence[Entry], name: str, look: Line, floor: float) -> None:
+    x = [kept(entry) for entry in line]
+    y = [max(entry.value(name), floor) for entry in line]
+    order = 2 if look.behind else 3
+    style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": 4.5, "linewidth": 1.6}
+    axes.plot(x, y, look.dash, label=line[0].label, zorder=order, **style)
+    low = [max(entry.value(f"{name}_low"), floor) for entry in line]
+    high = [max(entry.value(f"{name}_high"), floor) for entry in line]
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0, zorder=order - 1)
+    if at_floor := [kept(entry) for entry in line if entry.value(name) <= floor]:
+        hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 9}
+        axes.plot(at_floor, [floor] * len(at_floor), "v", zorder=order + 1, **hollow)
+
+
+def _scale(axes: Axes, log: bool) -> None:
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if log:
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 300 else (1, 2, 5)))
+        axes.yaxis.set_major_formatter(plain)
+        axes.yaxis.set_minor_formatter(NullFormatter())

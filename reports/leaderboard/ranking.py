@@ -1,0 +1,100 @@
+"""Methods over tasks: the mean rank of one metric over every (task, size) that has been scored.
+
+A rank says who was better, not by how much. Ties share their mean rank; the full and the empty
+circuit are not ranked, random circuits are. A method missing from a cell is ranked in the others
+only, and `cells` says in how many; a cell with a single scored method ranks nobody.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from reports.leaderboard.entries import Entry, Setting
+from reports.parts.grid import Cell, Grid, Heading, Row
+from reports.parts.metric import Metric
+from reports.parts.numbers import DASH, number, plural
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One setting's mean ranks, best method first."""
+
+    setting: Setting
+    mean: "pd.Series[float]"
+    """Mean rank by method (with its parameters), lowest first."""
+    scored: "pd.Series[int]"
+    """In how many cells each method was ranked."""
+    by_task: pd.DataFrame
+    """Mean rank over the sizes of a task: methods by tasks."""
+    cells: int
+    """How many (task, size) cells ranked anybody."""
+
+
+def rank(entries: Sequence[Entry], metric: Metric) -> list[Ranking]:
+    """Rankings by `metric`, one per setting; none where the metric has no direction."""
+    rankings = []
+    for setting in sorted({entry.setting for entry in entries}):
+        cells = _ranked_cells([entry for entry in entries if entry.setting == setting], metric)
+        if not cells:
+            continue
+        ranks = pd.DataFrame(list(cells.values()), index=pd.MultiIndex.from_tuples(cells)).T.sort_index()
+        mean = ranks.mean(axis=1).sort_values(kind="stable")
+        by_task = ranks.T.groupby(level=0).mean().T
+        rankings.append(Ranking(setting, mean, ranks.count(axis=1), by_task, len(cells)))
+    return rankings
+
+
+def _ranked_cells(entries: Sequence[Entry], metric: Metric) -> dict[tuple[str, float], "pd.Series[float]"]:
+    """Ranks by method for each (task, size) where at least two methods were scored."""
+    cells: dict[tuple[str, float], dict[str, float]] = {}
+    for entry in entries:
+        badness = metric.badness(entry.value(metric.name), entry.value("chance"))
+        # A circuit of a method's own size has no rival of that size.
+        if not entry.is_reference and not math.isnan(badness) and not math.isnan(entry.size):
+            cells.setdefault((entry.task, entry.size), {})[entry.label] = badness
+    return {cell: pd.Series(scores).rank() for cell, scores in cells.items() if len(scores) > 1}
+
+
+def turnovers(rankings: Sequence[Ranking]) -> list[str]:
+    """One sentence per pair of methods whose order turns over between two ablations of one model."""
+    found = []
+    for one, two in combinations(rankings, 2):
+        if one.setting[:2] != two.setting[:2]:
+            continue
+        for a, b in combinations([name for name in one.mean.index if name in two.mean.index], 2):
+            first = one.mean[a] - one.mean[b]
+            second = two.mean[a] - two.mean[b]
+            if first * second < 0:
+                found.append(
+                    f"{one.setting.model}: the order of {a} and {b} turns over "
+                    f"between {one.setting.ablation} and {two.setting.ablation}."
+                )
+    return found
+
+
+def ranking_grid(ranking: Ranking, metric: Metric) -> Grid:
+    """Methods by mean rank, overall and per task; the lowest mean rank of each column is marked."""
+    tasks = list(ranking.by_task.columns)
+    rows = []
+    for method in map(str, ranking.mean.index):
+        scored = int(ranking.scored[method])
+        overall = (_cell(method, ranking.mean), Cell(f"{scored} of {ranking.cells}", order=-float(scored)))
+        each = (_cell(method, ranking.by_task[task]) for task in tasks)
+        rows.append(Row((Cell(method), *overall, *each)))
+    headings = (
+        Heading("method"),
+        Heading("mean rank ↓", meaning=f"mean rank of {metric.label} over tasks and sizes, 1 is best"),
+        Heading("cells", meaning="in how many (task, size) cells the method was ranked"),
+        *(Heading(name, meaning=f"mean rank on {name} over its sizes") for name in tasks),
+    )
+    missing = int(ranking.by_task.isna().sum().sum())
+    notes = (f"{plural(missing, 'cell')} unscored ({DASH}).",) if missing else ()
+    return Grid(headings, tuple(rows), 1, notes)
+
+
+def _cell(method: str, column: "pd.Series[float]") -> Cell:
+    rank = float(column[method])
+    return Cell(number(rank), best=rank == float(column.min()), order=rank)

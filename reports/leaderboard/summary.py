@@ -1,0 +1,108 @@
+"""What a report says about its runs: what is shown, what did not end well, where it was measured."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from reports.leaderboard.entries import REFERENCES
+from reports.parts.grid import Cell, Grid, Heading, Row
+from reports.parts.numbers import DASH, plural
+
+_SHOWN = {
+    "model": "Model",
+    "ablation": "ablation",
+    "graph": "graph",
+    "seed": "seed",
+    "objective": "objective",
+}
+_PROVENANCE = ("version", "versions", "commit", "dirty", "dtype", "hardware", "threads", "jobs")
+_MACHINE = ("hardware", "threads", "jobs")
+_JOB = ("model", "task", "method", "params", "seed", "ablation", "status", "status_reason")
+
+
+def distinct(table: pd.DataFrame, name: str) -> list[str]:
+    """The different values of a column as sorted text, missing ones left out; none without the column."""
+    if name not in table.columns:
+        return []
+    values = sorted(table[name].dropna().unique())
+    return [text for value in values if (text := _text(value))]
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def describe(table: pd.DataFrame) -> str:
+    """One short paragraph: which model, ablation, graph, seeds and objective, and how to read a value."""
+    table = table[table["status"] == "ok"]
+    methods = table[~table["method"].isin(REFERENCES)]
+    facts = []
+    for column, word in _SHOWN.items():
+        values = distinct(methods if len(methods) else table, column)
+        if values:
+            facts.append(f"{word}{'s' if len(values) > 1 else ''} {', '.join(values)}")
+    if {"ablation", "discovery_ablation"} <= set(methods.columns):
+        elsewhere = distinct(
+            methods[methods["discovery_ablation"] != methods["ablation"]], "discovery_ablation"
+        )
+        facts += [f"some discovered under {', '.join(elsewhere)}"] if elsewhere else []
+    parts = [
+        "; ".join(facts) + ".",
+        f"{_count(methods, 'method')} on {_count(table, 'task')}.",
+        "Brackets hold the bootstrap interval over examples; bold is the best value of a size.",
+    ]
+    if len(distinct(methods, "seed")) > 1:
+        parts.append("Values are means over seeds, ± their sample standard deviation where seeds differ.")
+    return " ".join(parts)
+
+
+def _count(table: pd.DataFrame, name: str) -> str:
+    return plural(len(distinct(table, name)), name)
+
+
+def warnings(table: pd.DataFrame) -> list[str]:
+    """Sentences a reader needs before comparing: seconds of mixed machines, rows that repeat a seed."""
+    found = []
+    mixed = [name for name in _MACHINE if len(distinct(table, name)) > 1]
+    if mixed:
+        found.append(f"Seconds are not comparable throughout: runs differ in {' and '.join(mixed)}.")
+    key = ["model", "graph", "ablation", "task", "method", "params", "seed", "size_requested"]
+    ok = table[table["status"] == "ok"]
+    if repeated := int(ok.duplicated([name for name in key if name in ok.columns]).sum()):
+        found.append(
+            f"{plural(repeated, 'row')} repeat a model, task, method, seed and size and were averaged."
+        )
+    return found
+
+
+def troubles(table: pd.DataFrame) -> Grid | None:
+    """Jobs that failed, were skipped or declined, with their reason; None when all ended ok."""
+    names = [name for name in _JOB if name in table.columns]
+    jobs = table.loc[table["status"] != "ok", names].drop_duplicates()
+    if jobs.empty:
+        return None
+    rows = (
+        Row(tuple(Cell(DASH if pd.isna(v) or v == "" else _text(v)) for v in job)) for job in jobs.to_numpy()
+    )
+    return Grid(
+        tuple(Heading(name.replace("status_reason", "reason")) for name in names), tuple(rows), len(names)
+    )
+
+
+def job_counts(table: pd.DataFrame) -> str:
+    """`12 jobs ok, 1 failed`: jobs by status, a job being one method with one seed on one task.
+
+    The full and the empty circuit are rows, but no jobs.
+    """
+    jobs = table[~table["method"].isin(REFERENCES)][
+        [name for name in _JOB if name in table.columns and name != "status_reason"]
+    ].drop_duplicates()
+    counts = jobs["status"].value_counts()
+    ok = int(counts.get("ok", 0))
+    others = [f"{int(counts[status])} {status}" for status in sorted(counts.index) if status != "ok"]
+    return ", ".join([f"{plural(ok, 'job')} ok", *others])
+
+
+def provenance(table: pd.DataFrame) -> Sequence[tuple[str, str]]:
+    """Where and with what the runs were made: (name, values) of the columns that are there."""
+    return [(name, "; ".join(values)) for name in _PROVENANCE if (values := distinct(table, name))]

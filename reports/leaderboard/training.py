@@ -1,0 +1,34 @@
+"""Figures of how trainings went: what a method noted at its steps, a panel per quantity."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from reports.parts.content import Training
+from reports.parts.style import Line, styled
+
+COLUMNS = 3
+WIDE = 30.0
+"""A positive quantity whose largest value is so many times its smallest gets a logarithmic axis."""
+
+
+def plot_training(title: str, runs: Sequence[Training], look: Line) -> Figure:
+    """One method on one task: every quantity against the step, a line per seed, in the method's colour."""
+    names = list(dict.fromkeys(name for run in runs for name in run.series if name != "step"))
+    rows = math.ceil(len(names) / COLUMNS)
+    with styled():
+        figure = Figure(figsize=(4.1 * min(COLUMNS, len(names)), 2.6 * rows + 0.4), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        for i, name in enumerate(names):
+            axes = figure.add_subplot(rows, COLUMNS if len(names) > COLUMNS else len(names), i + 1)
+            for run in runs:
+                axes.plot(run.series["step"], run.series[name], color=look.colour, linewidth=0.9, alpha=0.8)
+            values = [value for run in runs for value in run.series[name]]
+            if 0 < min(values) * WIDE < max(values):
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set(title=name.replace("_", " "), xlabel="step")
+    return figure

@@ -1,0 +1,56 @@
+"""A circuit as it is drawn: edges between nodes that are told apart by what they are, not by their names."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Node:
+    """One end of an edge: a box of a drawing and, of a head that is read into, one of its ports."""
+
+    name: str
+    """What stands in the box: a head's ports share its box and its name."""
+    kind: Literal["embed", "head", "mlp", "logits"]
+    layer: int | None = None
+    head: int | None = None
+    """Its number in the layer; of an embedding, its place among the embeddings."""
+    port: Literal["q", "k", "v"] | None = None
+
+    @property
+    def row(self) -> tuple[int, int]:
+        """When it is computed: what is computed together has one row, later rows are larger."""
+        if self.layer is None:
+            return (2, 0) if self.kind == "logits" else (0, 0)
+        return 1, 2 * self.layer + (self.kind == "mlp")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An edge of a circuit. ValueError: its receiver is not computed after its sender."""
+
+    name: str
+    """As users spell it; the same edge always has the same name."""
+    sender: Node
+    receiver: Node
+
+    def __post_init__(self) -> None:
+        if self.sender.row >= self.receiver.row:
+            raise ValueError(
+                f"{self.name!r} is no edge: {self.receiver.name} is not computed after {self.sender.name}"
+            )
+
+
+@dataclass(frozen=True)
+class CircuitPair:
+    """A program's true circuit and the one that a method found, to be drawn.
+
+    Where several circuits are true, `truth` is the one that `found` was held against.
+    """
+
+    program: str
+    ablation: str
+    method: str
+    """The method's label: its name with its parameters."""
+    truth: Collection[Edge]
+    found: Collection[Edge]

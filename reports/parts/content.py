@@ -1,0 +1,82 @@
+"""What a report contains, before it is Markdown or HTML."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from reports.parts.circuit import CircuitPair
+from reports.parts.grid import Grid
+from reports.parts.metric import Metrics
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, the stem of its file name, and what it shows in words."""
+
+    stem: str
+    figure: Figure
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one run of a method noted as it trained."""
+
+    method: str
+    params: str
+    place: str
+    """The task (model and ablation, where there are several)."""
+    series: Mapping[str, Sequence[float]]
+    """By name, all of one length; "step" is one of them."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One task under one setting, one setting's ranking, or what else a report has a heading for."""
+
+    title: str
+    stem: str
+    """What its anchor and its figures' files are called; unique in a report."""
+    grid: Grid | None
+    figures: tuple[Drawing, ...] = ()
+    meaning: str = ""
+    """A paragraph that says what is shown."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a page shows, in its order."""
+
+    title: str
+    summary: str
+    warnings: Sequence[str]
+    ranking_meaning: str
+    rankings: Sequence[Section]
+    turnovers: Sequence[str]
+    panel: Drawing | None
+    tasks: Sequence[Section]
+    further: Sequence[Section]
+    """What the runs allow to say besides: claims, edges needed, spread over seeds, more data, trainings."""
+    metrics: Metrics
+    job_counts: str
+    troubles: Grid | None
+    provenance: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class RecoverySection:
+    """What a report says of true circuits."""
+
+    summary: str
+    meaning: Sequence[str]
+    """Paragraphs that say what the tables show."""
+    headlines: Sequence[Section]
+    details: Sequence[Section]
+    """Long tables, program by program."""
+    troubles: Section | None
+    pairs: Mapping[str, CircuitPair]
+    """The circuits drawn, by the stem of their files."""
+    metrics: Metrics
+    """Those that the tables hold."""
+    provenance: Sequence[tuple[str, str]]

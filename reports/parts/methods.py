@@ -1,0 +1,18 @@
+"""The methods that a report may show, as data: their order, and which of them draws circuits at random."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Methods:
+    """What a report is told of methods: by it figures choose colours and tables know who competes."""
+
+    names: tuple[str, ...]
+    """All methods that there are, shown in this report or not; a method's place is its colour."""
+    baseline: str = ""
+    """The method that draws circuits at random: shown in grey, and nobody competes with it."""
+
+
+def label_of(method: str, params: str) -> str:
+    """A method with its parameters: `eap_ig (steps=5)`."""
+    return f"{method} ({params})" if params else method

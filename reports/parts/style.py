@@ -1,0 +1,89 @@
+"""How lines look: one colour per method, the same in every figure, whoever else is in it.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers, without their yellow and black,
+which fade on white and on dark pages. Markers differ as well, so that grey print still reads.
+"""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import matplotlib
+
+from reports.parts.methods import Methods, label_of
+
+INK, GRID, PAPER = "#24292f", "#d8dee4", "#fffffe"
+"""Text, grid and background; `svg.inline` hands these three over to the page's own colours."""
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_BASELINE = "#8b949e"
+_MARKERS = "osD^PX<>"  # no "v": that is a value on the floor
+_DASHES = ("-", "--", ":")
+
+
+@dataclass(frozen=True)
+class Line:
+    """The look of one method's line."""
+
+    colour: str
+    marker: str
+    dash: str
+    behind: bool = False
+    """Whether the line is grey and lies behind the others, and its name below theirs: random circuits."""
+
+
+def lines(methods: Methods, variants: Iterable[tuple[str, str]]) -> dict[str, Line]:
+    """A look by label for each (method, params) of a report; methods that `methods` lacks come last.
+
+    A method's colour follows from its place alone, not from who else is there. Where methods outnumber
+    colours, those of one colour differ in marker (up to 24 methods); a method's variants differ in marker
+    and dash.
+    """
+    pairs = sorted(set(variants))
+    strangers = sorted({method for method, _ in pairs} - set(methods.names))
+    coloured = [name for name in (*methods.names, *strangers) if name != methods.baseline]
+    params = {name: [theirs for method, theirs in pairs if method == name] for name, _ in pairs}
+    found = {}
+    for name, theirs in pairs:
+        variant = params[name].index(theirs)
+        if name == methods.baseline:
+            look = Line(_BASELINE, "ox+*"[variant % 4], _DASHES[1 + variant % 2], behind=True)
+        else:
+            place = coloured.index(name)
+            marker, dash = _MARKERS[(place + variant) % len(_MARKERS)], _DASHES[variant % len(_DASHES)]
+            look = Line(_COLOURS[place % len(_COLOURS)], marker, dash)
+        found[label_of(name, theirs)] = look
+    return found
+
+
+def styled() -> AbstractContextManager[None]:
+    """Matplotlib's settings for our figures, both to draw and to save them; restored on leaving."""
+    return matplotlib.rc_context(
+        {
+            "font.family": ["DejaVu Sans", "sans-serif"],
+            "font.size": 9.5,
+            "text.color": INK,
+            "text.parse_math": False,  # a dollar sign in a method's parameters is a dollar sign
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "axes.linewidth": 0.7,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.titlesize": 10.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.facecolor": "none",
+            "figure.facecolor": PAPER,
+            "grid.color": GRID,
+            "grid.linewidth": 0.7,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "legend.frameon": False,
+            "legend.fontsize": 9,
+            "savefig.dpi": 160,
+            "svg.fonttype": "none",  # text stays text: small, searchable, in the page's colour
+            "svg.hashsalt": "circuitmark",  # the same table gives the same bytes
+        }
+    )

@@ -1,0 +1,96 @@
+"""From the table of recoveries to the section on true circuits: its words, tables and drawings."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from reports.circuits.drawing import counts, draw_circuits
+from reports.leaderboard import summary
+from reports.parts.circuit import CircuitPair
+from reports.parts.content import Drawing, RecoverySection, Section
+from reports.parts.methods import Methods
+from reports.parts.metric import Metrics, read_metrics
+from reports.parts.numbers import plural
+from reports.recovery.grids import recovery_grids
+
+TITLE = "True circuits (Tracr)"
+
+_TRUTH = (
+    "Tracr compiles programs into transformers, so their true circuit can be proved by intervention. "
+    "An edge belongs to it when it is necessary: ablating that edge alone changes some output. The proof "
+    "then ablates everything outside the circuit together, and no output changes. So truth depends on the "
+    "ablation. Where paths are redundant, every minimal set of edges that suffices is a true circuit."
+)
+_FOUND = (
+    "Unaided is the circuit that a method settles on itself, with one fixed setting for all programs and "
+    "no size given. Ranked are the scores that it gives to edges, judged at every threshold. Exact at the "
+    "true size keeps as many edges as are true: an oracle figure, for nobody knows that number of a model "
+    "that was not compiled."
+)
+
+
+def build_recovery(
+    table: pd.DataFrame,
+    described: Sequence[Mapping[str, str]],
+    methods: Methods,
+    pairs: Sequence[CircuitPair],
+) -> RecoverySection:
+    """The section's content; ValueError as `recovery_grids`."""
+    grids, metrics = recovery_grids(table, described, methods), read_metrics(described)
+    used = Metrics({name: metric for name, metric in metrics.items() if name in table.columns})
+    return RecoverySection(
+        summary=_describe(table),
+        meaning=(_TRUTH, _FOUND),
+        headlines=(
+            Section("Unaided", "unaided", grids.unaided),
+            Section("Ranked", "ranked", grids.ranked),
+        ),
+        details=(
+            Section("Unaided, program by program", "unaided-programs", grids.unaided_by_program),
+            Section("Ranked, program by program", "ranked-programs", grids.ranked_by_program),
+        ),
+        troubles=Section("What did not end well", "troubles", grids.troubles) if grids.troubles else None,
+        pairs=_stems(pairs),
+        metrics=used,
+        provenance=summary.provenance(table),
+    )
+
+
+def pair_meaning(pair: CircuitPair) -> str:
+    """What a drawing shows, in words: `hist, zero ablation, eap: 5 of 7 found, 2 false`."""
+    return f"{pair.program}, {pair.ablation} ablation, {pair.method}: {counts(pair.truth, pair.found)}"
+
+
+def draw_pair(stem: str, pair: CircuitPair) -> Drawing:
+    """The true circuit and the method's side by side."""
+    title = f"{pair.program}, {pair.ablation} ablation"
+    return Drawing(stem, draw_circuits(pair.truth, {pair.method: pair.found}, title), pair_meaning(pair))
+
+
+def _describe(table: pd.DataFrame) -> str:
+    methods = [name for name in summary.distinct(table, "method") if name]
+    ablations = ", ".join(summary.distinct(table, "ablation"))
+    statuses = table["status"].value_counts() if "status" in table.columns else {"ok": len(table)}
+    others = "".join(f", {int(statuses[s])} {s}" for s in sorted(statuses.keys()) if s != "ok")
+    return (
+        f"{plural(len(methods), 'method')} on {plural(len(summary.distinct(table, 'program')), 'program')}; "
+        f"ablation {ablations}; {plural(int(statuses.get('ok', 0)), 'run')} ok{others}."
+    )
+
+
+def _stems(pairs: Sequence[CircuitPair]) -> dict[str, CircuitPair]:
+    """`program-ablation-method` by pair, fit for a file's name; equal ones are numbered."""
+    stems: dict[str, CircuitPair] = {}
+    taken: set[str] = set()
+    for pair in pairs:
+        parts = (
+            re.sub(r"[^\w.]+", "-", part).strip("-.") for part in (pair.program, pair.ablation, pair.method)
+        )
+        stem = plain = "-".join(filter(None, parts))
+        number = 2
+        while stem.casefold() in taken:  # file systems differ in whether case tells names apart
+            stem, number = f"{plain}-{number}", number + 1
+        taken.add(stem.casefold())
+        stems[stem] = pair
+    return stems

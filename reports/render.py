@@ -1,0 +1,122 @@
+"""One call that renders a whole report: Markdown, plots and the offline page, as files' contents."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from reports.page import render_page
+from reports.parts import markdown, svg
+from reports.parts.circuit import CircuitPair
+from reports.parts.content import Drawing, RecoverySection, Report, Section, Training
+from reports.parts.markdown import Part, Picture, Subheading
+from reports.parts.methods import Methods
+from reports.recovery.section import TITLE, build_recovery, draw_pair, pair_meaning
+from reports.report import build
+
+
+def render_report(
+    table: pd.DataFrame | None,
+    metrics: Sequence[Mapping[str, str]],
+    methods: Methods,
+    title: str = "circuitmark leaderboard",
+    recovery: pd.DataFrame | None = None,
+    drawings: Sequence[CircuitPair] = (),
+    trainings: Sequence[Training] = (),
+) -> dict[str, bytes]:
+    """`index.html`, `leaderboard.md` and what lies under `plots/`, by relative path; nothing is written.
+
+    `table` is the long leaderboard, one row per model, task, method, params, seed, ablation and
+    size; `metrics` describes its metrics (name, label, description, unit, better), `methods` says which
+    methods there are; `trainings` are drawn, those of one method and place in one figure. With `recovery`,
+    one row per method, params, program, ablation and run, page and Markdown get a section on true
+    circuits that holds `drawings`, and there are `tracr.md` and `tracr/<program>-<ablation>-<method>.svg`
+    and `.png`. Without a leaderboard (`table` is None) there is that section alone, and no
+    `leaderboard.md`. The same tables give the same bytes.
+    ValueError: nothing to report, no rows, a missing column, a bad direction.
+    """
+    if table is None and recovery is None:
+        raise ValueError("nothing to report: neither a leaderboard nor a table of recoveries")
+    if drawings and recovery is None:
+        raise ValueError("circuits are drawn beside the table of recoveries, and there is none")
+    report = None if table is None else build(table, metrics, methods, title, trainings, recovery)
+    section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings)
+    return _render(report, section, title)
+
+
+def _render(report: Report | None, recovery: RecoverySection | None, title: str) -> dict[str, bytes]:
+    sections = [*report.tasks, *report.further] if report else []
+    drawings = [drawing for section in sections for drawing in section.figures]
+    drawings += [report.panel] if report and report.panel else []
+    files: dict[str, bytes] = {}
+    inline: dict[str, str] = {}
+    for i, drawing in enumerate(drawings):
+        files |= _files("plots", drawing)
+        vector = files[f"plots/{drawing.stem}.svg"]
+        inline[drawing.stem] = svg.inline(vector, f"f{i}", drawing.meaning)
+    if recovery:
+        files |= _render_recovery(recovery)
+        for i, (stem, pair) in enumerate(recovery.pairs.items()):
+            vector = files[f"tracr/{stem}.svg"]
+            inline[f"tracr/{stem}"] = svg.inline(vector, f"c{i}", pair_meaning(pair), grows=False)
+    files["index.html"] = render_page(title, report, recovery, inline).encode()
+    if report:
+        files["leaderboard.md"] = markdown_page(report, recovery).encode()
+    return files
+
+
+def _files(folder: str, drawing: Drawing) -> dict[str, bytes]:
+    stem = f"{folder}/{drawing.stem}"
+    return {
+        f"{stem}.svg": svg.render(drawing.figure, "svg"),
+        f"{stem}.png": svg.render(drawing.figure, "png"),
+    }
+
+
+def _render_recovery(recovery: RecoverySection) -> dict[str, bytes]:
+    """`tracr.md` and the circuits drawn; one figure at a time is in memory."""
+    files: dict[str, bytes] = {}
+    for stem, pair in recovery.pairs.items():
+        files |= _files("tracr", draw_pair(stem, pair))
+    paragraphs = [recovery.summary, *recovery.meaning]
+    page = markdown.page(TITLE, paragraphs, _recovery_sections(recovery))
+    return {**files, "tracr.md": page.encode()}
+
+
+def markdown_page(report: Report, recovery: RecoverySection | None = None) -> str:
+    """`leaderboard.md`: a table per task, the ranking over tasks, true circuits, then how the jobs ended."""
+    overall: list[Part] = [report.ranking_meaning]
+    for ranking in report.rankings:
+        overall += [*filter(None, [ranking.title]), *_parts(ranking)]
+    overall += [*report.turnovers, *([_picture(report.panel)] if report.panel else [])]
+    tasks = [(section.title, _parts(section, section.figures[:1])) for section in report.tasks]
+    true: list[Part] = [recovery.summary, *recovery.meaning] if recovery else []
+    for title, parts in _recovery_sections(recovery) if recovery else ():
+        true += [Subheading(title), *parts]
+    jobs: list[Part] = [f"{report.job_counts}.", *([report.troubles] if report.troubles else [])]
+    jobs += [f"{name}: {value}" for name, value in report.provenance]
+    sections = [*tasks, ("Over all tasks", overall)]
+    sections += [(section.title, _parts(section, section.figures)) for section in report.further]
+    sections += [(TITLE, true)] if recovery else []
+    return markdown.page(report.title, [report.summary, *report.warnings], [*sections, ("Jobs", jobs)])
+
+
+def _recovery_sections(recovery: RecoverySection) -> list[tuple[str, list[Part]]]:
+    """The tables on true circuits, then the circuits drawn, under their headings."""
+    tables = [*recovery.headlines, *([recovery.troubles] if recovery.troubles else []), *recovery.details]
+    sections: list[tuple[str, list[Part]]] = [(section.title, _parts(section)) for section in tables]
+    if recovery.pairs:
+        pictures = (Picture(f"tracr/{stem}.png", pair_meaning(p)) for stem, p in recovery.pairs.items())
+        sections.append(("Circuits drawn", list(pictures)))
+    if recovery.provenance:
+        sections.append(("Where it ran", [f"{name}: {value}" for name, value in recovery.provenance]))
+    return sections
+
+
+def _parts(section: Section, figures: Sequence[Drawing] = ()) -> list[Part]:
+    """A section's paragraph, the figures named, and its table."""
+    words = [section.meaning] if section.meaning else []
+    return [*words, *map(_picture, figures), *([section.grid] if section.grid else [])]
+
+
+def _picture(drawing: Drawing) -> Picture:
+    return Picture(f"plots/{drawing.stem}.png", drawing.meaning)
