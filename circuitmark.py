@@ -39,7 +39,7 @@ def strangers(home: Path) -> list[str]:
     return [
         f"{room} ({spec.origin or 'a folder without __init__.py' if spec else 'nowhere'})"
         for room, spec in found.items()
-        if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent != home
+        if spec is None or spec.origin is None or Path(spec.origin).resolve() != home / room / "__init__.py"
     ]
 
 

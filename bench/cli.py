@@ -74,7 +74,7 @@ def run(
 
     The same command again does nothing; after an interruption it goes on where it stopped.
     """
-    from bench.experiment import Experiment
+    from bench.runs.experiment import Experiment
 
     experiment = Experiment.from_file(config) if config else Experiment()
     chosen: dict[str, Any] = {
@@ -94,10 +94,15 @@ def run(
         if value is not None
     }
     experiment = replace(experiment, **typed)
-    from bench.run import run_experiment
+    from bench.report import show_leaderboard, write_report
+    from bench.runs.run import run_experiment
 
-    if not run_experiment(experiment, out, jobs, threads, refuse_unfit=bool(task)):
-        sys.exit(1)
+    ended_well = run_experiment(
+        experiment, out, n=jobs, threads=threads, refuse_unfit=bool(task),
+        report=lambda results: write_report(results, results),
+    )  # fmt: skip
+    show_leaderboard(out)
+    sys.exit(not ended_well)
 
 
 @app.command("list")
@@ -130,7 +135,7 @@ def _listed(kind: Kind) -> list[dict[str, Any]]:
     if kind is Kind.metrics:
         from dataclasses import asdict
 
-        from bench.metrics import METRICS, RECOVERY_METRICS
+        from bench.scoring.metrics import METRICS, RECOVERY_METRICS
 
         return [asdict(metric) for metric in (*METRICS, *RECOVERY_METRICS)]
     if kind is Kind.programs:
@@ -183,9 +188,22 @@ def verify_tracr(
 
     Exit code 1 when a proof or a method fails; 3 when none does but a recovery is lost that is expected.
     """
-    from bench.verify import verify_and_report
+    from bench.report import show_recovery, write_report
+    from bench.store.results import sole_user
+    from bench.truth.verify import verify_named
 
-    sys.exit(verify_and_report(method, program, ablation, out, jobs, as_json, method_seeds, expect))
+    outcome = verify_named(
+        method, program, ablation, out, n=jobs, method_seeds=method_seeds, expect=expect
+    )  # fmt: skip
+    for line in outcome.troubles:
+        print(line, file=sys.stderr)
+    if as_json:
+        print(outcome.to_json())
+    with sole_user(out):
+        write_report(out, out, [entry["program"] for entry in outcome.programs] if program else ())
+    if not as_json:
+        show_recovery(outcome.recovery, out)
+    sys.exit(outcome.exit_code)
 
 
 @app.command()
@@ -194,8 +212,8 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
 ) -> None:
     """Writes tables, plots and one offline page from stored results."""
-    from bench.recovery import rows
     from bench.report import show_leaderboard, show_recovery, write_report
+    from bench.store.recoveries import rows
 
     written = out or results
     write_report(results, written)
@@ -208,8 +226,8 @@ def report(
 @app.command()
 def rescore(results: Folder) -> None:
     """Computes every metric again from the stored raw outputs; no model is run."""
-    from bench.leaderboard import leaderboard, write_tables
     from bench.report import existing
+    from bench.scoring.leaderboard import leaderboard, write_tables
 
     write_tables(results, leaderboard(existing(results)))
     print(results / "leaderboard.csv")

@@ -30,6 +30,10 @@ class MixedSettings(UsageError):
     """A results folder holds runs that must not stand beside those wanted."""
 
 
+class OlderResults(UsageError):
+    """A results folder of a version whose results this one does not read."""
+
+
 class DamagedFile(UserError):
     """A file that cannot be read as what it should be."""
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib.util
+import inspect
+import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -17,6 +21,7 @@ from tasks import find_tasks
 from tasks.base import Task
 from tracr_ground_truth.program import Program, find_programs
 
+ROOMS = ("bench", "methods", "tasks", "tracr_ground_truth", "reports")
 MANY = 24
 """More names than that are counted, not told."""
 
@@ -28,6 +33,33 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     hint = f"; did you mean '{near[0]}'?" if near else ""
     listed = ", ".join(known) if len(known) <= MANY else f"{len(known)}; see circuitmark list {kind}s"
     return UsageError(f"unknown {kind} '{name}'{hint} (known: {listed})")
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method as somebody chose it, in plain data, so that it travels; `get_method(text)` makes it."""
+
+    text: str
+    """As typed: a name or a file, with options."""
+    name: str
+    params: str
+    """The options that differ from their defaults."""
+    settings: Mapping[str, Any]
+    """All options."""
+    file: Path
+    """That defines it."""
+    stochastic: bool
+
+
+def choose_method(text: str) -> MethodSpec:
+    """What a text stands for.
+
+    Raises:
+        UsageError: as `get_method`.
+    """
+    method = get_method(text)
+    file = Path(inspect.getfile(type(method))).resolve()
+    return MethodSpec(text, method.name, params_of(method), settings_of(method), file, method.stochastic)
 
 
 def get_task(name: str) -> Task:
@@ -175,19 +207,38 @@ def _imported(path: Path, what: str) -> ModuleType:
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}: name a Python file that defines {what}")
+    return _executed(path.resolve(), path.stat().st_mtime_ns, path)
+
+
+@cache
+def _executed(path: Path, modified: int, named: Path) -> ModuleType:
+    """A user's file is executed once, and again when it has been `modified`."""
     spec = importlib.util.spec_from_file_location(f"circuitmark_plugin_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    sys.path.insert(0, str(path.resolve().parent))  # it may import its neighbours
+    sys.path.insert(0, str(path.parent))  # it may import its neighbours
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if missing and (moved := _moved(missing)):
+            raise UsageError(f"{named} imports {missing}, which is {moved} now: rename it there") from error
+        raise UsageError(f"{named} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
     return module
+
+
+def _moved(name: str) -> str | None:
+    """Where a module of ours is now that once stood at the top of its room."""
+    room, _, last = name.partition(".")
+    if room not in ROOMS or not last:
+        return None
+    package = importlib.import_module(room)
+    found = pkgutil.walk_packages(package.__path__, f"{room}.")
+    return next((m.name for m in found if m.name.rpartition(".")[2] == last), None)
 
 
 def _parse(method: str, option: str, text: str, hint: Any) -> Any:

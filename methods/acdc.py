@@ -10,8 +10,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from methods.base import Discovery, Method, Objective, Problem
-from methods.pruning import Pruning
-from methods.threshold_search import ThresholdSearch
+from methods.thresholds.pruning import Pruning
+from methods.thresholds.threshold_search import ThresholdSearch
 
 
 @dataclass(frozen=True)

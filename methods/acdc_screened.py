@@ -11,6 +11,7 @@ from torch import Tensor
 from methods.acdc import ACDC
 from methods.base import Problem
 from methods.eap_ig import EAPIG
+from methods.thresholds.best import n_best
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,5 @@ class ACDCScreened(ACDC):
         """The edges of the highest scores."""
         scores = EAPIG().discover(problem).scores
         assert scores is not None
-        ranked = torch.where(problem.graph.exists, scores, -torch.inf).flatten()
-        best = ranked.sort(descending=True, stable=True).indices[: problem.edges_of_share(self.share)]
-        kept = torch.zeros_like(problem.graph.exists)
-        kept.view(-1)[best] = True
-        return kept
+        ranked = torch.where(problem.graph.exists, scores, -torch.inf)
+        return n_best(ranked, problem.edges_of_share(self.share))

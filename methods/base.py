@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -66,9 +67,12 @@ class Graph(Protocol):
         """1 where the column's node computes from the row's receiver (a head from its q, k and v)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
-    """Some prompt pairs of the discovery split, padded on the right to one length."""
+    """Some prompt pairs of the discovery split, padded on the right to one length.
+
+    Two batches are never equal, whatever they hold, so that one can be the key of what is cached for it.
+    """
 
     clean: Int[Tensor, "batch pos"]
     corrupted: Int[Tensor, "batch pos"]
@@ -139,6 +143,10 @@ class Problem(Protocol):
     @property
     def seed(self) -> int:
         """Seed of whatever a method draws. Global generators are seeded with it beforehand."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs, and where batches, activations and gradients are."""
 
     @property
     def memory_budget(self) -> int:
@@ -263,6 +271,8 @@ def find_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
     found: dict[str, type[Method]] = {}
     missing: dict[str, str] = {}
     for module in sorted(pkgutil.iter_modules(methods.__path__), key=lambda m: m.name):
+        if module.ispkg:  # what several methods share
+            continue
         try:
             loaded = importlib.import_module(f"methods.{module.name}")
         except ImportError as error:

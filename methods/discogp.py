@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Problem, first_examples
-from methods.cheapest_cut import cheapest_cut
-from methods.course import Course
-from methods.gumbel_gates import GumbelGates
-from methods.gumbel_training import GumbelTraining, Masks
-from methods.parts import parts_of
-from methods.price import Price
+from methods.training.cheapest_cut import cheapest_cut
+from methods.training.course import Course
+from methods.training.gumbel_gates import GumbelGates
+from methods.training.gumbel_training import GumbelTraining, Masks
+from methods.training.parts import parts_of
+from methods.training.price import Price
 
 CUT_ON = 256
 """Discovery examples, at most, on which the unaided circuit's size is chosen."""
@@ -139,7 +139,7 @@ class DiscoGP(Method):
         weights: Mapping[str, Tensor],
     ) -> GumbelTraining:
         """Of gates on some groups, under the weights found before; at a constant price without sizes."""
-        device = problem.batches[0].clean.device
+        device = problem.device
         random = torch.Generator(device).manual_seed(problem.seed)
         gates, prices = {}, {}
         for group in groups:

@@ -11,12 +11,12 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, first_examples
-from methods.cheapest_cut import cheapest_cut
-from methods.descent import Descent
-from methods.gate_training import GateTraining
-from methods.named_tensors import flat, under
-from methods.parts import parts_of
-from methods.training_curves import TrainingCurves
+from methods.training.cheapest_cut import cheapest_cut
+from methods.training.descent import Descent
+from methods.training.gate_training import GateTraining
+from methods.training.named_tensors import flat, under
+from methods.training.parts import parts_of
+from methods.training.training_curves import TrainingCurves
 
 CURVE_EVERY = 5
 """Steps of which the trace keeps one mean."""
@@ -113,8 +113,7 @@ class EdgePruning(Method):
         self, descent: Descent, problem: Problem, parts: Sequence[Batch], saved: Mapping[str, Tensor]
     ) -> tuple[dict[int, Tensor], TrainingCurves, dict[str, Tensor]]:
         """A circuit for every number of edges, the course of the training, and where it ended."""
-        device = problem.batches[0].clean.device
-        multipliers = torch.zeros(2, dtype=torch.float64, device=device, requires_grad=True)
+        multipliers = torch.zeros(2, dtype=torch.float64, device=problem.device, requires_grad=True)
         training = self._training(problem, parts, [multipliers])
         curves = TrainingCurves(CURVE_EVERY)
         circuits = {0: training.exists & False, problem.graph.n_edges: training.exists}

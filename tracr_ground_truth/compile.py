@@ -28,7 +28,7 @@ class Compiled:
     shape: Mapping[str, int]
     """``n_layers``, ``n_heads``, ``d_model``, ``d_head``, ``n_ctx``, ``d_vocab``."""
     weights: Mapping[str, Tensor]
-    """Named and laid out as `bench.masked_model.MaskedModel` wants them."""
+    """Named and laid out as `bench.engine.masked_model.MaskedModel` wants them."""
     tokens: tuple[Value, ...]
     """Every token in order of its id, BOS and padding too."""
     categorical: bool

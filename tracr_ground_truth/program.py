@@ -6,15 +6,11 @@ transformer. Nothing here compiles; `tracr_ground_truth.compile` does.
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 Value = str | int | bool
@@ -43,24 +39,6 @@ class Program:
     """True where two paths do the same on purpose, so that no single set of edges is the true one."""
     published: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Edges that others hold to be the circuit, by where they say so."""
-
-    @property
-    def digest(self) -> str:
-        """A hash of all that determines the compiled model and its data: file, options, Tracr's version.
-
-        Of its file the other programs do not count unless it names them, nor do comments and layout. What
-        the file imports from elsewhere does not count.
-        """
-        tree = ast.parse(inspect.getsource(inspect.getmodule(self.build) or self.build))
-        wanted = {self.build.__name__}
-        for node in reversed(tree.body):  # a program is defined before those that use it
-            if _program_name(node) in wanted:
-                wanted |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-        own = [node for node in tree.body if _program_name(node) in (None, *wanted)]
-        options = (self.name, self.vocabulary, self.length, self.lengths, self.causal)
-        ours = [(Path(__file__).parent / name).read_text() for name in ("compile.py", "data.py")]
-        parts = (ast.unparse(ast.Module(own, [])), repr(options), metadata.version("tracr-pypi"), *ours)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def program(
@@ -120,11 +98,3 @@ def find_programs() -> tuple[dict[str, Program], dict[str, str]]:
 def not_installed(error: ImportError) -> str:
     """What to do about a missing Tracr."""
     return f"not installed: {error.name or error}; install it with: pip install 'circuitmark[tracr]'"
-
-
-def _program_name(node: ast.stmt) -> str | None:
-    """The name of a function that is decorated as a program; None for any other statement."""
-    if not isinstance(node, ast.FunctionDef):
-        return None
-    names = [ast.unparse(decorator).partition("(")[0] for decorator in node.decorator_list]
-    return node.name if any(name.rpartition(".")[2] == "program" for name in names) else None

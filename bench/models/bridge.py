@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bench.architecture import ACTIVATIONS, Architecture
-from bench.masked_model import MaskedModel
+from bench.engine.architecture import ACTIVATIONS, Architecture
+from bench.engine.masked_model import MaskedModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,9 +10,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cache import cache_folder
 from bench.errors import ModelError
 from bench.models.gguf import convert
+from bench.store.cache import cache_folder
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.cache import cache_folder
 from bench.errors import ModelError, UnwritableFolder
+from bench.store.cache import cache_folder
 
 VERSION = 1
 """Of the conversion: folders of an earlier one are not used."""

@@ -12,17 +12,19 @@ import difflib
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench.engine.masked_model import MaskedModel
+from bench.engine.memory import refuse_too_large
 from bench.errors import ModelError
-from bench.masked_model import MaskedModel
-from bench.memory import refuse_too_large
 from bench.models.fetch import PACKAGED, fetched
+from bench.store.keys import program_code
 
-EMBEDDED = Path(__file__).parent / "embedded"
+EMBEDDED = Path(str(resources.files("bench.models") / "embedded"))
 KNOWN = {
     "embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark",
     **{name: packaged.description for name, packaged in PACKAGED.items()},
@@ -119,7 +121,7 @@ def model_hash(name: str) -> str:
         return fingerprint(find_model(name))
     from bench.names import get_program
 
-    return get_program(program).digest
+    return program_code(get_program(program))
 
 
 def fingerprint(folder: Path) -> str:

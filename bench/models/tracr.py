@@ -17,12 +17,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bench.ablation import Ablation
-from bench.architecture import Architecture
-from bench.cache import cache_folder
+from bench.engine.ablation import Ablation
+from bench.engine.architecture import Architecture
+from bench.engine.masked_model import MaskedModel
 from bench.errors import DamagedFile, ProgramFailed, UnwritableFolder
 from bench.files import load_tensors, save_tensors
-from bench.masked_model import MaskedModel
+from bench.store.cache import cache_folder
+from bench.store.keys import program_code
 from methods.base import Batch
 from tracr_ground_truth.compile import Compiled, compile_program
 from tracr_ground_truth.data import MAX_PAIRS, pairs
@@ -149,7 +150,7 @@ def load_program(program: Program, dtype: str = "float32") -> ProgramModel:
         ProgramFailed: it cannot be compiled, or what was compiled does not compute it.
     """
     try:
-        path = cache_folder() / "tracr" / f"{program.name}-{program.digest}.safetensors"
+        path = cache_folder() / "tracr" / f"{program.name}-{program_code(program)}.safetensors"
         compiled = _cached(path)
         if compiled is None:
             compiled = compile_program(program)

@@ -1,0 +1,38 @@
+"""Examples of a task -> batches of tensors on the model's device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.engine.device import batch_bytes
+from bench.engine.masked_model import MaskedModel
+from methods.base import Batch
+from tasks.base import Examples
+
+
+def make_batches(model: MaskedModel, examples: Examples) -> list[Batch]:
+    """Examples as batches of tensors, in order, as many at once as `device.batch_bytes` allows."""
+    graph, width = model.graph, model.architecture.d_model
+    floats = (2 * len(graph.senders) + 2 * len(graph.receivers)) * examples.clean.shape[1] * width
+    size = max(1, min(64, batch_bytes(model.device) // (model.dtype.itemsize * floats)))
+    return [
+        _batch(model, examples.take(slice(start, start + size))) for start in range(0, len(examples), size)
+    ]
+
+
+def _batch(model: MaskedModel, examples: Examples) -> Batch:
+    longest = int(examples.lengths.max())
+
+    def tensor(array: object) -> Tensor:
+        return torch.as_tensor(array, device=model.device)
+
+    return Batch(
+        clean=tensor(examples.clean[:, :longest]),
+        corrupted=tensor(examples.corrupted[:, :longest]),
+        lengths=tensor(examples.lengths),
+        examples=torch.arange(len(examples), device=model.device),
+        positions=tensor(examples.positions),
+        candidates=tensor(examples.candidates),
+        correct=tensor(examples.correct),
+    )

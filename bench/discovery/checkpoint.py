@@ -1,0 +1,66 @@
+"""What an unfinished discovery leaves behind, so that a killed run goes on from there."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from bench.errors import DamagedFile, UnwritableFolder
+from bench.files import load_tensors, save_tensors
+
+SECONDS_BETWEEN = 20.0
+"""Between two writes, at least; about as much work is lost at most."""
+SHARE_OF_TIME = 0.05
+"""That writing may take: the gates of a large model's weights are gigabytes."""
+
+Spent = Mapping[str, float | int]
+
+
+class Checkpoint:
+    """Named tensors of a method in one file, and what they cost; without a path nothing is kept.
+
+    The file's name carries the job's key, so that other methods, options or engines never meet it.
+    """
+
+    def __init__(
+        self, path: Path | None, spent: Callable[[], Spent], charge: Callable[[Spent], None]
+    ) -> None:
+        self._path = path
+        self._spent, self._charge = spent, charge
+        self._due = time.monotonic() + SECONDS_BETWEEN
+        self._charged = False
+
+    def load(self) -> Mapping[str, Tensor]:
+        """What was saved last, its cost charged; empty at the start, or where the file is damaged."""
+        if self._path is None or not self._path.exists():
+            return {}
+        try:
+            tensors, header = load_tensors(self._path)
+        except DamagedFile:
+            return {}
+        if not self._charged:
+            self._charge(header["spent"])
+            self._charged = True
+        return tensors
+
+    def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Keeps what `tensors` gives, unless it did so a short while ago.
+
+        Where nothing can be written the run goes on without: a checkpoint is a convenience.
+        """
+        if self._path is not None and (began := time.monotonic()) >= self._due:
+            with contextlib.suppress(UnwritableFolder):
+                save_tensors(self._path, tensors(), {"spent": dict(self._spent())})
+            ended = time.monotonic()
+            self._due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
+
+
+def forget(path: Path) -> None:
+    """Removes a checkpoint, when its job has ended, and its folder with the last one."""
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # others are at work there
+        path.parent.rmdir()

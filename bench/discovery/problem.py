@@ -1,0 +1,242 @@
+"""Problem as the bench makes it: a model, discovery data and an ablation, cached and counted.
+
+It fulfils `methods.base.Problem` and knows neither the evaluation data nor a true circuit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bench.discovery.checkpoint import Checkpoint
+from bench.discovery.select import edges_of_share
+from bench.engine.ablation import Reference
+from bench.engine.graph import EdgeGraph
+from bench.engine.incremental import IncrementalRun
+from bench.engine.masked_model import MaskedModel
+from bench.scoring.measures import Measure
+from methods.base import Batch, Objective
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass
+class Counter:
+    """Work done for a method."""
+
+    forwards: int = 0
+    backwards: int = 0
+    tokens: int = 0
+    """Tokens that went through a forward pass, padding included."""
+
+
+class BenchProblem:
+    """What a method is handed; see `methods.base.Problem` for every member's meaning."""
+
+    def __init__(
+        self,
+        model: MaskedModel,
+        batches: Sequence[Batch],
+        measure: Measure,
+        reference: Callable[[Sequence[Batch]], Reference],
+        sizes: Sequence[float],
+        seed: int,
+        *,
+        memory_budget: int = 2**32,
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.model = model
+        self.graph: EdgeGraph = replace(model.graph)  # tensors of its own: a method may spoil them
+        self.batches = batches
+        self.n_examples = sum(map(len, batches))
+        self.sizes = tuple(sizes)
+        self.seed = seed
+        self.memory_budget = memory_budget
+        self.counter = Counter()
+        self.started = time.perf_counter()
+        """When discovery began, or would have begun if a killed run's time were of this run."""
+        self.checkpoint = Checkpoint(checkpoint, self._spent, self._charge)
+        self._measure = measure
+        self._make_reference = reference
+        self._reference: Reference | None = None
+        self._progress = progress
+        self._clean: dict[Batch, Tensor] = {}
+        self._emptied: dict[Batch, Tensor] = {}
+        self._references: dict[Batch, Tensor] = {}
+        self._incremental_runs: dict[Batch, IncrementalRun] = {}
+        self._cached_bytes = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def edges_of_share(self, share: float) -> int:
+        return edges_of_share(self.graph, share)
+
+    @property
+    def weights(self) -> dict[str, torch.Size]:
+        return self.model.maskable
+
+    def run(
+        self,
+        batch: Batch,
+        edges: Float[Tensor, "receivers senders"] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        reference = None if edges is None else self._ablated(batch)
+        self._count(batch)
+        logits = self.model.run(
+            batch.clean, edges, reference, weights, (batch.examples, batch.positions), batch.lengths
+        )
+        if logits.requires_grad:
+            logits.register_hook(self._count_backward)
+        return logits
+
+    @torch.no_grad()
+    def clean(self, batch: Batch) -> Tensor:
+        if batch in self._clean:
+            return self._clean[batch]
+        return self._keep(self._clean, batch, self.run(batch))
+
+    def senders(self, batch: Batch) -> Tensor:
+        self._count(batch)
+        return self.model.senders(batch.clean, batch.lengths)
+
+    def reference(self, batch: Batch) -> Tensor:
+        reference = self._ablated(batch)
+        if reference is None:
+            shape = (len(self.graph.senders), 1, 1, self.model.architecture.d_model)
+            return torch.zeros(shape, dtype=self.model.dtype, device=self.model.device)
+        return reference
+
+    def loss(self, objective: Objective, logits: Tensor, batch: Batch) -> Tensor:
+        # half precision has too few bits for sums
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        logits = logits.to(wide)
+        if objective == "kl":
+            full = self.clean(batch).to(wide)
+            if logits.shape[-1] == 1:
+                return (logits - full).square().sum((-2, -1))
+            return _kl(full.log_softmax(-1), logits.log_softmax(-1)).sum((-2, -1))
+        return -self._measure.summed(logits, batch, lambda: self.clean(batch), lambda: self._empty(batch))
+
+    @torch.no_grad()
+    def losses_without(
+        self, objective: Objective, batch: Batch, edges: Tensor, row: int, columns: Sequence[int]
+    ) -> Tensor:
+        run = self._incremental(batch, edges)
+        longest = run.variants_within(row, self.memory_budget // (8 * len(self.batches)))
+        losses = [self.clean(batch).new_zeros(0)]
+        for done in range(0, len(columns), longest):
+            logits = run.without(row, columns[: done + longest], done)
+            losses.append(self.loss(objective, logits, batch))
+        self.counter.forwards += len(columns)
+        self.counter.tokens += len(columns) * batch.clean.numel()
+        if self._cached_bytes + sum(r.nbytes for r in self._incremental_runs.values()) > self.memory_budget:
+            del self._incremental_runs[batch]
+        return torch.cat(losses)
+
+    def _incremental(self, batch: Batch, edges: Tensor) -> IncrementalRun:
+        """A run that stands at these edges: the one at hand, moved on, where that is less work."""
+        run = self._incremental_runs.get(batch)
+        if run is None or not run.shrink(edges):
+            run = None
+            self._incremental_runs.pop(batch, None)  # its memory goes before more is taken
+            self._count(batch)
+            reference, answers = self._ablated(batch), (batch.examples, batch.positions)
+            run = IncrementalRun(self.model, batch.clean, edges, reference, answers, batch.lengths)
+            self._incremental_runs[batch] = run
+        return run
+
+    def edge_gradients(
+        self,
+        batch: Batch,
+        objective: Objective,
+        direction: Tensor | None = None,
+        inputs: Tensor | None = None,
+    ) -> Tensor:
+        if direction is None:
+            reference = self.reference(batch)
+        self._count(batch)
+        self.counter.backwards += 1
+        return self.model.edge_gradients(
+            batch.clean,
+            lambda logits: self.loss(objective, logits, batch),
+            lambda senders: reference - senders if direction is None else direction.expand_as(senders),
+            inputs,
+            (batch.examples, batch.positions),
+            batch.lengths,
+        )
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        if self._progress:
+            self._progress(done, total, note)
+
+    @torch.no_grad()
+    def _empty(self, batch: Batch) -> Tensor:
+        """The empty circuit's logits, cached."""
+        if batch in self._emptied:
+            return self._emptied[batch]
+        none = torch.zeros(self.graph.exists.shape, dtype=self.model.dtype, device=self.model.device)
+        return self._keep(self._emptied, batch, self.run(batch, none))
+
+    def _ablated(self, batch: Batch) -> Tensor | None:
+        """The reference activations, kept while they fit into the memory budget."""
+        if batch in self._references:
+            return self._references[batch]
+        if self._reference is None:
+            self._reference = self._make_reference(self.batches)
+            if self._reference.ablation == "mean":
+                for each in self.batches:
+                    self._count(each)
+        if self._reference.ablation != "resample":
+            return self._reference.constant
+        self._count(batch)
+        activations = self._reference.of(self.model, batch.corrupted, batch.lengths)
+        assert activations is not None
+        return self._keep(self._references, batch, activations)
+
+    def _keep(self, cache: dict[Batch, Tensor], batch: Batch, tensor: Tensor) -> Tensor:
+        """Caches what was computed for a batch, while all that is cached fits into the budget."""
+        if self._cached_bytes + tensor.nbytes <= self.memory_budget:
+            self._cached_bytes += tensor.nbytes
+            cache[batch] = tensor
+        return tensor
+
+    def _spent(self) -> dict[str, float | int]:
+        return {"seconds": time.perf_counter() - self.started, **asdict(self.counter)}
+
+    def _charge(self, spent: Mapping[str, float | int]) -> None:
+        """Takes on the work of a killed run."""
+        self.started -= spent["seconds"]
+        for name in asdict(self.counter):
+            setattr(self.counter, name, getattr(self.counter, name) + int(spent[name]))
+
+    def _count(self, batch: Batch) -> None:
+        self.counter.forwards += 1
+        self.counter.tokens += batch.clean.numel()
+
+    def _count_backward(self, grad: Tensor) -> None:
+        self.counter.backwards += 1
+
+
+def _kl(
+    log_p: Float[Tensor, "*any vocab"], log_q: Float[Tensor, "*many vocab"]
+) -> Float[Tensor, "*many vocab"]:
+    """Terms of KL(p || q), none of them negative.
+
+    p log(p/q) + q - p sums to the same, since p and q both sum to 1, and where p and q are near it is
+    p (r + exp(-r) - 1) with r = log(p/q): of second order, so that a small KL outlasts the rounding of r.
+    """
+    ratio = log_p - log_q
+    far = ratio < -10  # where the exponential would overflow
+    near = ratio.masked_fill(far, 0.0)
+    p = log_p.exp()
+    return torch.where(far, p * ratio + log_q.exp() - p, p * (near + torch.expm1(-near)))

@@ -1,0 +1,58 @@
+"""From a score per edge to circuits of a wanted size."""
+
+from __future__ import annotations
+
+import heapq
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from bench.engine.graph import EdgeGraph
+from methods.thresholds.best import n_best
+
+
+def edges_of_share(graph: EdgeGraph, share: float) -> int:
+    """How many edges a share from 0 to 1 stands for: int(share x edges), as MIB counts.
+
+    Rounded at the ninth decimal first, so that 0.29 of 100 edges is 29, whatever floats say.
+    """
+    return int(round(share * graph.n_edges, 9))
+
+
+def top(
+    graph: EdgeGraph, scores: Float[Tensor, "receivers senders"], n: int
+) -> Bool[Tensor, "receivers senders"]:
+    """The n edges of highest score; ties go to the edge computed first."""
+    return n_best(torch.where(graph.exists, scores, -torch.inf), n)
+
+
+def greedy(
+    graph: EdgeGraph, scores: Float[Tensor, "receivers senders"], n: int
+) -> Bool[Tensor, "receivers senders"]:
+    """Grows from the logits: of all edges into nodes already in the circuit, the best one, n times.
+
+    Every edge then leads to the logits, but a small circuit may not reach back to the embedding
+    (Hanna et al. 2024, arXiv:2403.17806, section 3.2).
+    """
+    kept = torch.zeros_like(graph.exists)
+    owners = graph.owners.bool()
+    values = scores.double().tolist()
+    frontier: list[tuple[float, int, int]] = []
+    entered: set[int] = set()
+
+    def enter(rows: list[int]) -> None:
+        for row in rows:
+            if row not in entered:
+                entered.add(row)
+                for column in range(int(graph.widths[row])):
+                    heapq.heappush(frontier, (-values[row][column], row, column))
+
+    enter((owners.sum(1) == 0).nonzero()[:, 0].tolist())  # the logits
+    for _ in range(n):
+        if not frontier:
+            break
+        _, row, column = heapq.heappop(frontier)
+        kept[row, column] = True
+        enter(owners[:, column].nonzero()[:, 0].tolist())
+    return kept

@@ -1,0 +1,98 @@
+"""What a removed edge carries instead of its sender's output.
+
+- ``resample``: the sender's output in the full model on the corrupted prompt;
+- ``zero``: nothing; the bias of attention's output, which belongs to no edge, stays;
+- ``zero_with_bias``: nothing, and of a head's edge its share of that bias goes as well: every head is taken
+  to write b_O / n_heads, as DiscoGP's code has it;
+- ``mean``: the sender's mean output over the discovery set's clean prompts, padding left out; per
+  position where all prompts have one length, else over positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bench.engine.masked_model import MaskedModel
+
+Ablation = Literal["resample", "zero", "zero_with_bias", "mean"]
+ABLATIONS: tuple[str, ...] = get_args(Ablation)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Hands out what removed edges carry, batch by batch."""
+
+    ablation: Ablation
+    constant: Float[Tensor, "senders 1 #pos d_model"] | None = None
+    """Where it is neither nothing nor the activation on a corrupted prompt."""
+
+    def of(
+        self,
+        model: MaskedModel,
+        corrupted: Int[Tensor, "batch pos"],
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "senders #batch #pos d_model"] | None:
+        """The reference activations of a batch; None stands for zero."""
+        if self.ablation == "resample":
+            return model.senders(corrupted, lengths)
+        return self.constant
+
+    @property
+    def policy(self) -> str:
+        """What a record says: the ablation, and for mean over what it was taken."""
+        if self.ablation != "mean":
+            return self.ablation
+        assert self.constant is not None
+        return "mean_per_position" if self.constant.shape[2] > 1 else "mean_over_positions"
+
+
+def without_bias(model: MaskedModel) -> Float[Tensor, "senders 1 1 d_model"]:
+    """What takes a removed head's share of the output bias away: minus b_O / n_heads.
+
+    All of b_O flows to everyone, so a receiver that reads this instead of a head reads that much less.
+    """
+    graph, width = model.graph, model.architecture.d_model
+    constant = torch.zeros(len(graph.senders), 1, 1, width, dtype=model.dtype, device=model.device)
+    for layer in range(graph.n_layers):
+        constant[graph.head_columns(layer)] = -model.weights[f"a{layer}.b_O"] / graph.n_heads
+    return constant
+
+
+def mean_activations(
+    model: MaskedModel,
+    batches: Iterable[tuple[Int[Tensor, "batch pos"], Int[Tensor, " batch"]]],
+    per_position: bool,
+) -> Float[Tensor, "senders 1 #pos d_model"]:
+    """Mean sender outputs over (tokens, lengths) batches, padding left out.
+
+    `per_position` asks for one mean per position and wants all prompts to have one length.
+    """
+    total: Tensor | None = None
+    count = 0
+    for tokens, lengths in batches:
+        inside = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+        outputs = model.senders(tokens, lengths) * inside[..., None]
+        summed = outputs.sum(1) if per_position else outputs.sum((1, 2))[:, None]
+        total = summed if total is None else total + summed
+        count += len(tokens) if per_position else int(lengths.sum())
+    if total is None:
+        raise ValueError("mean ablation needs at least one discovery example")
+    return (total / count)[:, None]
+
+
+def make_reference(
+    model: MaskedModel, ablation: Ablation, discovery: Sequence[Batch], one_length: bool
+) -> Reference:
+    """The ablation's reference; `one_length` says whether all prompts, evaluated ones too, are as long."""
+    if ablation == "zero_with_bias":
+        return Reference(ablation, without_bias(model))
+    if ablation != "mean":
+        return Reference(ablation)
+    pairs = ((batch.clean, batch.lengths) for batch in discovery)
+    return Reference(ablation, mean_activations(model, pairs, one_length))

@@ -1,0 +1,216 @@
+"""The formulas of one block: what a head, an MLP and a norm compute from what they read.
+
+Nothing here knows of masks or of the residual stream. Node by node it is what Hugging Face computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from bench.engine.architecture import ACTIVATIONS, Architecture
+
+Weights = Mapping[str, Tensor]
+
+
+def norm(
+    arch: Architecture, weights: Weights, name: str, x: Float[Tensor, "*any d"]
+) -> tuple[Float[Tensor, "*any d"], Float[Tensor, "*any 1"] | None]:
+    """LayerNorm, RMSNorm or nothing before a projection: what to project, and a factor of the projection.
+
+    An RMSNorm's weight is folded into the projections (`models/bridge.py`), and its factor is applied after
+    them, where there is less to multiply.
+    """
+    if arch.norm == "none":
+        return x, None
+    if arch.norm == "rms":
+        return x, _rms_factor(x, arch.eps)
+    return F.layer_norm(x, x.shape[-1:], weights[f"{name}.w"], weights[f"{name}.b"], arch.eps), None
+
+
+def _rms_factor(x: Tensor, eps: float) -> Tensor:
+    """1 / sqrt(mean of squares + eps), in float32 at least."""
+    return _RMSFactor.apply(x, eps)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _RMSFactor(Function):
+    """Its gradient in one pass over x; autograd's own takes three, and a masked forward has many rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
+        factor = torch.rsqrt(length.square() / x.shape[-1] + eps).to(x.dtype)
+        ctx.save_for_backward(x, factor)
+        return factor
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        x, factor = ctx.saved_tensors
+        return x * (grads[0] * factor.pow(3) / -x.shape[-1]), None
+
+
+def _project(x: Tensor, factor: Tensor | None, W: Tensor, b: Tensor) -> Tensor:
+    """factor * (x W) + b."""
+    return F.linear(x, W.T, b) if factor is None else F.linear(x, W.T) * factor + b
+
+
+def attention(
+    arch: Architecture,
+    weights: Weights,
+    name: str,
+    x: Float[Tensor, "#rows batch pos d_model"],
+    heads: Int[Tensor, " heads"] | None,
+    bias: Tensor | None,
+) -> Float[Tensor, "heads batch pos d_model"]:
+    """Outputs of some heads of a layer (None for all), from the inputs of their q, k and v receivers.
+
+    The rows of `x` are those receivers' in order (q, k, v), or one row for all of them. Under a post-norm
+    the heads share its scale, so there all are wanted.
+    """
+    rows = None if heads is None else torch.cat(ports(arch, heads))
+    return attend(arch, weights, name, *project(arch, weights, name, x, rows), heads, bias)
+
+
+def ports(arch: Architecture, heads: Int[Tensor, " heads"]) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows, within a layer, of some heads' q, k and v receivers."""
+    kv = torch.unique(heads // (arch.n_heads // arch.n_kv_heads))
+    return heads, arch.n_heads + kv, arch.n_heads + arch.n_kv_heads + kv
+
+
+def project(
+    arch: Architecture,
+    weights: Weights,
+    name: str,
+    x: Float[Tensor, "#rows batch pos d_model"],
+    rows: Int[Tensor, " rows"] | None,
+    at: Int[Tensor, " batch"] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, ``[q rows, batch, pos, d_head]`` and so on, of some of a layer's receivers.
+
+    `rows` counts within the layer, in order; None means all. With `at`, `x` holds one position of each
+    example, namely that one.
+    """
+    W_QKV, b_QKV = weights[f"{name}.W_QKV"], weights[f"{name}.b_QKV"]
+    counts = [arch.n_heads, arch.n_kv_heads, arch.n_kv_heads]
+    if rows is not None:
+        W_QKV, b_QKV = W_QKV[rows], b_QKV[rows]
+        n_q, n_qk = (int((rows < stop).sum()) for stop in (arch.n_heads, arch.n_heads + arch.n_kv_heads))
+        counts = [n_q, n_qk - n_q, len(rows) - n_qk]
+    x, factor = norm(arch, weights, f"{name}.norm", x)
+    _, batch, pos, d_model = x.shape
+    flat = x.reshape(len(x), batch * pos, d_model).expand(len(W_QKV), -1, -1)
+    if factor is None:
+        qkv = torch.baddbmm(b_QKV[:, None], flat, W_QKV)
+    else:
+        qkv = torch.bmm(flat, W_QKV) * factor.reshape(len(x), batch * pos, 1) + b_QKV[:, None]
+    q, k, v = qkv.view(len(W_QKV), batch, pos, -1).split(counts)
+    if arch.qk_norm:
+        q = F.rms_norm(q, q.shape[-1:], weights[f"{name}.q_norm.w"], arch.eps)
+        k = F.rms_norm(k, k.shape[-1:], weights[f"{name}.k_norm.w"], arch.eps)
+    if arch.rotary:
+        cos, sin = rotation(arch, weights, pos) if at is None else rotation(arch, weights, int(at.max()) + 1)
+        if at is not None:
+            cos, sin = cos[at][:, None], sin[at][:, None]
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+    return q, k, v
+
+
+def attend(
+    arch: Architecture,
+    weights: Weights,
+    name: str,
+    q: Float[Tensor, "heads batch queries d_head"],
+    k: Float[Tensor, "kv batch pos d_head"],
+    v: Float[Tensor, "kv batch pos d_head"],
+    heads: Int[Tensor, " heads"] | None,
+    bias: Tensor | None,
+    at: Int[Tensor, " batch"] | None = None,
+) -> Float[Tensor, "heads batch queries d_model"]:
+    """Outputs of some heads (None for all) from their queries, and the keys and values that they use.
+
+    With `at`, each example has one query, at that position.
+    """
+    W_O = weights[f"{name}.W_O"]
+    kv_of_head = torch.arange(arch.n_heads) // (arch.n_heads // arch.n_kv_heads)
+    if heads is not None:
+        kv_of_head = torch.unique(kv_of_head[heads], return_inverse=True)[1]
+        W_O = W_O[heads]
+    if len(q) != len(k):
+        k, v = k[kv_of_head], v[kv_of_head]
+    if arch.causal and at is not None:
+        bias = (torch.arange(k.shape[2], device=at.device) <= at[:, None])[:, None, :]
+    z = _softmax_attention(arch, q, k, v, bias, arch.causal and at is None)
+    n_q, batch, pos, _ = q.shape
+    out = (z.reshape(n_q, batch * pos, -1) @ W_O).view(n_q, batch, pos, -1)
+    if arch.post_norm:
+        out = out * (_rms_factor(out.sum(0), arch.eps) * weights[f"{name}.post.w"])
+    return out
+
+
+def mlp(
+    arch: Architecture, weights: Weights, name: str, x: Float[Tensor, "1 batch pos d_model"]
+) -> Float[Tensor, "1 batch pos d_model"]:
+    """The MLP's output, biases included."""
+    x, factor = norm(arch, weights, f"{name}.norm", x)
+    hidden = _project(x, factor, weights[f"{name}.W_in"], weights[f"{name}.b_in"])
+    activated = (
+        _project(x, factor, weights[f"{name}.W_gate"], weights[f"{name}.b_gate"]) if arch.gated else hidden
+    )
+    activated = ACTIVATIONS[arch.activation](activated)
+    hidden = hidden * activated if arch.gated else activated
+    out = F.linear(hidden, weights[f"{name}.W_out"].T, weights[f"{name}.b_out"])
+    return out * (_rms_factor(out, arch.eps) * weights[f"{name}.post.w"]) if arch.post_norm else out
+
+
+def logits(arch: Architecture, weights: Weights, x: Float[Tensor, "*where d_model"]) -> Tensor:
+    """Logits over the vocabulary, from the input of the ``logits`` receiver."""
+    x, factor = norm(arch, weights, "logits.norm", x)
+    return cap(_project(x, factor, weights["logits.W_U"], weights["logits.b_U"]), arch.logit_cap)
+
+
+def cap(x: Tensor, limit: float | None) -> Tensor:
+    """Soft cap: values stay between -limit and limit."""
+    return x if limit is None else torch.tanh(x / limit) * limit
+
+
+def rotation(
+    arch: Architecture, weights: Weights, pos: int
+) -> tuple[Float[Tensor, "pos rotary"], Float[Tensor, "pos rotary"]]:
+    """Cosine and sine of every position's rotation, computed in float32 as Hugging Face does."""
+    frequencies = weights["rotary.inv_freq"].float()
+    angles = torch.arange(pos, device=frequencies.device).float()[:, None] * frequencies
+    angles = torch.cat([angles, angles], -1)
+    dtype = weights["embed.W_E"].dtype
+    return (angles.cos() * arch.rotary_scale).to(dtype), (angles.sin() * arch.rotary_scale).to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding (Su et al. 2021) of the first dimensions, halves paired as in NeoX."""
+    turned, kept = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
+    first, second = turned.chunk(2, -1)
+    turned = turned * cos + torch.cat([-second, first], -1) * sin
+    return torch.cat([turned, kept], -1) if kept.shape[-1] else turned
+
+
+def _softmax_attention(
+    arch: Architecture, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool
+) -> Tensor:
+    if arch.score_cap is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal, scale=arch.scale)
+    scale = arch.d_head**-0.5 if arch.scale is None else arch.scale
+    scores = cap(q @ k.mT * scale, arch.score_cap)
+    if causal:
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(future, -torch.inf)
+    elif bias is not None:
+        scores = scores.masked_fill(~bias, -torch.inf)
+    return scores.softmax(-1) @ v

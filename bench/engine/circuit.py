@@ -1,0 +1,214 @@
+"""Circuit: the edges (and weights) of a model that are kept, with set algebra, saved and loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from bench.engine.ablation import Ablation
+from bench.engine.graph import EdgeGraph
+from bench.errors import DamagedFile
+from bench.files import load_tensors, save_tensors
+
+FORMAT = "circuitmark-circuit-1"
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """A set of edges of one graph, and optionally a set of weights.
+
+    It is not a model: `MaskedModel.run` computes with its masks.
+
+    Raises:
+        ValueError: the mask does not fit the graph, or keeps an edge that does not exist.
+    """
+
+    graph: EdgeGraph
+    kept: Bool[Tensor, "receivers senders"]
+    """True where an edge is kept."""
+    weights: Mapping[str, Bool[Tensor, "..."]] = field(default_factory=dict)
+    """True where a weight is kept; weights that are not named are whole."""
+
+    def __post_init__(self) -> None:
+        if self.kept.dtype != torch.bool or self.kept.shape != self.graph.exists.shape:
+            raise ValueError(f"a circuit of this graph is a bool mask {tuple(self.graph.exists.shape)}, "
+                             f"not {self.kept.dtype} {tuple(self.kept.shape)}")  # fmt: skip
+        beyond = self.kept & ~self.graph.exists
+        if beyond.any():
+            row, column = beyond.nonzero()[0].tolist()
+            raise ValueError(f"{self.graph.edge_name(row, column)} is no edge of this graph")
+
+    @classmethod
+    def full(cls, graph: EdgeGraph) -> Circuit:
+        """Every edge."""
+        return cls(graph, graph.exists.clone())
+
+    @classmethod
+    def empty(cls, graph: EdgeGraph) -> Circuit:
+        """No edge."""
+        return cls(graph, torch.zeros_like(graph.exists))
+
+    @classmethod
+    def of(cls, graph: EdgeGraph, edges: Iterable[str]) -> Circuit:
+        """The circuit of some edges given as text, ``a0.h3->m1``."""
+        kept = torch.zeros_like(graph.exists)
+        for edge in edges:
+            kept[graph.parse_edge(edge)] = True
+        return cls(graph, kept)
+
+    def edges(self) -> list[tuple[str, str]]:
+        """The kept edges as (sender, receiver) names, in order of computation."""
+        return [
+            (self.graph.senders[column].name, self.graph.receivers[row].name)
+            for row, column in self.kept.nonzero().tolist()
+        ]
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{sender}->{receiver}" for sender, receiver in self.edges())
+
+    def __len__(self) -> int:
+        return int(self.kept.sum())
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Circuit)
+            and self.graph == other.graph
+            and torch.equal(self.kept, other.kept)
+            and self.weights.keys() == other.weights.keys()
+            and all(torch.equal(mask, other.weights[name]) for name, mask in self.weights.items())
+        )
+
+    def __or__(self, other: Circuit) -> Circuit:
+        """Union. A weight that either circuit leaves whole is whole."""
+        shared = self.weights.keys() & other.weights.keys()
+        return Circuit(self.graph, self.kept | other.kept,
+                       {n: self.weights[n] | other.weights[n] for n in sorted(shared)})  # fmt: skip
+
+    def __and__(self, other: Circuit) -> Circuit:
+        """Intersection. A weight is kept where both circuits keep it."""
+        weights = dict(self.weights)
+        for name, mask in other.weights.items():
+            weights[name] = weights[name] & mask if name in weights else mask
+        return Circuit(self.graph, self.kept & other.kept, weights)
+
+    def complement(self) -> Circuit:
+        """What is left when everything that was kept is removed.
+
+        A kind that was not pruned stays whole: the complement of a circuit that keeps every edge
+        and prunes weights has every edge, and weights that are not named stay whole.
+        """
+        prunes_weights = not all(mask.all() for mask in self.weights.values())
+        prunes_edges = len(self) < self.graph.n_edges or not prunes_weights
+        kept = self.graph.exists & ~self.kept if prunes_edges else self.kept
+        return Circuit(self.graph, kept, {n: ~mask for n, mask in self.weights.items() if prunes_weights})
+
+    def effective(self, ablation: Ablation) -> Circuit:
+        """The edges that can matter: those on a path to the logits and, under resample, from the input.
+
+        Under zero and mean a sender that nothing feeds still has an output (its biases', one and the
+        same for every input), so there only the way to the logits counts; likewise where weights are
+        masked, for then an unfed sender differs from its reference. The logits are the same as the
+        whole circuit's; a test holds them equal.
+        """
+        owners = self.graph.owners.bool()
+        reaches = torch.zeros(len(self.graph.senders), dtype=torch.bool)
+        useful = owners.sum(1) == 0  # receivers that lead to the logits; at first the logits alone
+        for column in reversed(range(len(reaches))):
+            reaches[column] = (self.kept[:, column] & useful).any()
+            if reaches[column]:
+                useful |= owners[:, column]
+        kept = self.kept & useful[:, None]
+        if ablation == "resample" and not self.weights:
+            fed = torch.arange(len(reaches)) < self.graph.n_embed
+            for column in range(self.graph.n_embed, len(reaches)):
+                fed[column] = (self.kept[owners[:, column]] & fed).any()
+            kept = kept & fed
+        return Circuit(self.graph, kept, self.weights)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of edges removed, from 0 to 1."""
+        return 1 - len(self) / self.graph.n_edges
+
+    @property
+    def nodes_kept(self) -> int:
+        """Heads and MLPs that have a kept edge on either side."""
+        computing = torch.tensor([node.kind in ("head", "mlp") for node in self.graph.senders])
+        read = self.graph.owners.bool()[self.kept.any(1)].any(0)
+        return int(((self.kept.any(0) | read) & computing).sum())
+
+    def densities(self, matrices: Mapping[str, torch.Size]) -> dict[str, float]:
+        """Share of the weights kept of each of `matrices` (shapes by name); unnamed ones are whole."""
+        return {n: float(self.weights[n].double().mean()) if n in self.weights else 1.0 for n in matrices}
+
+    def weight_density(self, matrices: Mapping[str, torch.Size]) -> float:
+        """Share of the weights kept of all `matrices` together."""
+        kept = [share * matrices[name].numel() for name, share in self.densities(matrices).items()]
+        return sum(kept) / sum(shape.numel() for shape in matrices.values())
+
+    def effective_weight_density(self, ablation: Ablation, matrices: Mapping[str, torch.Size]) -> float:
+        """The same, of the weights that can matter: of a head or MLP that an effective edge leaves."""
+        live = self.effective(ablation).kept.any(0)
+        kept = 0
+        for name, shape in matrices.items():
+            mask = self.weights[name] if name in self.weights else torch.ones(shape, dtype=torch.bool)
+            on = self._computing(name, live)
+            kept += int(mask.reshape(len(on), -1)[on].sum())
+        return kept / sum(shape.numel() for shape in matrices.values())
+
+    def _computing(self, matrix: str, live: Tensor) -> Tensor:
+        """For each head's or receiver's part of a matrix whether a live sender computes with it."""
+        node, part = matrix.split(".")
+        heads, rows = (at(int(node[1:])) for at in (self.graph.head_columns, self.graph.attention_rows))
+        if node.startswith("m"):
+            return live[heads.stop : heads.stop + 1]
+        if part == "W_O" and not self.graph.coupled_heads:
+            return live[heads]
+        if part == "W_O":  # they share the scale of what they write
+            return live[heads].any().expand(self.graph.n_heads)
+        return (self.graph.owners[rows].bool() & live).any(1)
+
+    def save(self, path: Path | str) -> None:
+        """Writes one safetensors file whose header holds the graph as JSON; atomic, never a pickle.
+
+        Weight masks take a bit an entry, first entry first; their shapes are in the header.
+        """
+        shapes = {name: list(mask.shape) for name, mask in self.weights.items()}
+        packed = {f"weights.{name}": _packed(mask) for name, mask in self.weights.items()}
+        header = {"format": FORMAT, "graph": asdict(self.graph), "edges_kept": len(self), "weights": shapes}
+        save_tensors(Path(path), {"edges": self.kept, **packed}, header)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Circuit:
+        """Reads what `save` wrote.
+
+        Raises:
+            DamagedFile: the file is truncated, is none of ours, or does not fit its own graph.
+        """
+        tensors, header = load_tensors(Path(path))
+        if header.get("format") != FORMAT:
+            raise DamagedFile(f"{path} is no circuit of circuitmark: its header lacks '{FORMAT}'")
+        try:
+            graph = EdgeGraph(**header["graph"])
+            weights = {n: _unpacked(tensors[f"weights.{n}"], s) for n, s in header.get("weights", {}).items()}
+            return cls(graph, tensors["edges"], weights)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedFile(f"{path} is no whole circuit ({error}): make it again") from error
+
+
+def _packed(mask: Tensor) -> Tensor:
+    return torch.from_numpy(np.packbits(mask.cpu().numpy()))
+
+
+def _unpacked(bits: Tensor, shape: list[int]) -> Tensor:
+    entries = math.prod(shape)
+    if bits.dtype != torch.uint8 or len(bits) != -(-entries // 8):
+        raise ValueError(f"a weight mask of {entries} entries takes as many bits")
+    return torch.from_numpy(np.unpackbits(bits.numpy(), count=entries).astype(bool)).view(shape)

@@ -1,0 +1,89 @@
+"""How much memory a model takes: a formula, checked against measured steps by `make bench`.
+
+The step is a method's: a masked forward under resample ablation and a backward pass to the edge mask, at
+one answer per prompt. T stands for tokens (examples times positions), S for senders, R for receivers.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from bench.engine.architecture import Architecture
+from bench.engine.masked_model import KEEP_BYTES
+from bench.errors import ModelError
+
+
+def parameters(arch: Architecture) -> dict[str, int]:
+    """Numbers per part: embeddings, attention, MLPs, unembedding. Norms and biases are too few to count."""
+    d, heads = arch.d_model, arch.n_heads + 2 * arch.n_kv_heads
+    return {
+        "embed": arch.d_vocab * d,
+        "attention": arch.n_layers * d * arch.d_head * (heads + arch.n_heads),
+        "mlp": arch.n_layers * d * arch.d_mlp * (3 if arch.gated else 2),
+        "unembed": arch.d_vocab * d,
+    }
+
+
+def step_bytes(
+    arch: Architecture, examples: int, pos: int, itemsize: int, keep_bytes: int = KEEP_BYTES
+) -> dict[str, int]:
+    """Bytes of a step by what they are for; `itemsize` is 4 for float32, 2 for bfloat16.
+
+    - weights: all parameters;
+    - senders: the references, the buffer and its gradient, S * T * d_model each;
+    - inputs: what receivers read, R * T * d_model, kept only while below `keep_bytes`,
+      along with what a block computes from it;
+    - block: what the largest block computes and its gradients, where it is not kept;
+    - masks: edges, as a mask, with constants, and their gradients, R * S * 4 bytes each;
+    - logits: of the answers, their softmax and gradients.
+    """
+    graph, tokens = arch.graph(), examples * pos
+    width = tokens * arch.d_model * itemsize
+    rows = arch.n_heads + 2 * arch.n_kv_heads
+    hidden = tokens * itemsize * (5 * rows * arch.d_head + 4 * arch.d_mlp)
+    outputs = arch.n_heads * width
+    read = len(graph.receivers) * width
+    block = 2 * (rows * width + outputs + hidden)
+    if read <= keep_bytes:
+        read, block = read + arch.n_layers * hidden, rows * width + outputs
+    else:
+        read = 2 * arch.n_layers * width
+    return {
+        "weights": sum(parameters(arch).values()) * itemsize,
+        "senders": 3 * (1 + len(graph.senders)) * width,
+        "inputs": read,
+        "block": block,
+        "masks": 5 * len(graph.receivers) * len(graph.senders) * max(4, itemsize),
+        "logits": 4 * examples * arch.d_vocab * itemsize,
+    }
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes that a method's caches may take: 4 GiB, or a quarter of what is free where that is less."""
+    import psutil
+
+    if device.type == "cuda":
+        return min(2**32, torch.cuda.mem_get_info(device)[0] // 4)
+    return min(2**32, int(psutil.virtual_memory().available) // 4)
+
+
+def refuse_too_large(name: str, n_parameters: int, dtype: torch.dtype, device: str) -> None:
+    """Refuses a model whose weights do not fit, before they are read: twice in main memory (as read, and
+    as laid out for us), once on the device.
+
+    Raises:
+        ModelError: it says what is needed and what is free.
+    """
+    import psutil
+
+    size = n_parameters * dtype.itemsize
+    places = [("main memory", 2 * size, psutil.virtual_memory().available)]
+    if torch.device(device).type == "cuda":
+        places.append(("the GPU", size, torch.cuda.mem_get_info(device)[0]))
+    for place, needed, free in places:
+        if needed > free:
+            raise ModelError(
+                f"the model '{name}' needs about {needed / 1e9:.1f} GB of {place} to be loaded in "
+                f"{str(dtype).removeprefix('torch.')}, and {free / 1e9:.1f} GB are free: choose a smaller "
+                "model, or --dtype bfloat16"
+            )

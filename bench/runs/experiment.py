@@ -1,0 +1,237 @@
+"""A grid of models, tasks, methods and seeds -> jobs, each with a key that says what determines it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from bench.engine.ablation import ABLATIONS, Ablation
+from bench.engine.device import check_device
+from bench.errors import UsageError
+from bench.models.load import model_hash, program_of
+from bench.names import MethodSpec, choose_method, get_task, parse_sizes, unknown
+from bench.scoring.leaderboard import BASELINE
+from bench.store.dimensions import Dimensions, Evaluation
+from bench.store.keys import code_of, engine, key_of
+
+DTYPES = ("float32", "float64", "bfloat16")
+EvaluatedSplit = Literal["evaluation", "validation"]
+PROGRAM_TASK = "tracr"
+"""The task that a compiled program brings along: to say at every position what the program says."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is to be run, as a configuration file or the command line says it."""
+
+    model: str = "embedded"
+    tasks: tuple[str, ...] = ("ioi_t1", "ioi", "gt", "gp")
+    methods: tuple[str, ...] = ("random_edges", "eap", "eap_ig")
+    sizes: tuple[str, ...] = ("1%", "2%", "5%", "10%", "20%")
+    ablation: Ablation = "resample"
+    discovery_ablation: Ablation | Literal[""] = ""
+    """What methods are given, where it is another than the one that circuits are scored under."""
+    seeds: int = 1
+    random_draws: int = 10
+    """Seeds of the random connected circuits, when these are more. Completeness is read beside their
+    complements', and whether one of them holds the edge that matters is a toss of a coin."""
+    n_discovery: tuple[int, ...] = (200,)
+    """Several are so many runs, to see what more data gives and costs."""
+    n_evaluation: int = 200
+    split: EvaluatedSplit = "evaluation"
+    """On which circuits are scored. A method's defaults are chosen on validation, never on evaluation."""
+    dtype: str = "float32"
+    split_embed: bool = False
+    """Count token and position embedding as two senders; compiled programs always do."""
+    device: str = "cpu"
+
+    @classmethod
+    def from_file(cls, path: Path) -> Experiment:
+        """Reads a YAML file whose keys are this class's fields.
+
+        Raises:
+            UsageError: the file is not there, is no YAML mapping, or has an unknown key.
+        """
+        import yaml
+
+        try:
+            values = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"the configuration {path} is no YAML: {reason}") from error
+        if not isinstance(values, dict):
+            raise UsageError(f"the configuration {path} is no list of 'key: value' lines")
+        known = {f.name: f for f in fields(cls)}
+        for name, value in values.items():
+            if name not in known:
+                raise unknown(f"key of {path}", str(name), known)
+            default = known[name].default
+            if isinstance(default, tuple):
+                if value is None:
+                    raise UsageError(f"'{name}' in {path} has no value")
+                values[name] = _entries(value, type(default[0]), f"'{name}' in {path}")
+            elif type(value) is not type(default):
+                raise UsageError(f"'{name}' in {path} takes a {type(default).__name__}, not '{value}'")
+        return cls(**values)
+
+    def check(self) -> None:
+        """Refuses what cannot be run, before anything is.
+
+        Raises:
+            UsageError: an unknown ablation or dtype, or a number below 1.
+        """
+        if self.ablation not in ABLATIONS:
+            raise unknown("ablation", self.ablation, ABLATIONS)
+        if self.discovery_ablation not in ("", *ABLATIONS):
+            raise unknown("discovery_ablation", self.discovery_ablation, ABLATIONS)
+        if self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
+        if self.split not in get_args(EvaluatedSplit):
+            raise unknown("split", self.split, get_args(EvaluatedSplit))
+        check_device(self.device)
+        for name in ("tasks", "methods", "n_discovery"):
+            if not getattr(self, name):
+                raise UsageError(f"no {name} are named: leave '{name}' out for the default ones")
+        for name in ("seeds", "random_draws", "n_evaluation"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if min(self.n_discovery) < 1:
+            raise UsageError(f"n_discovery must be at least 1, not {min(self.n_discovery)}")
+
+    def jobs(self) -> list[Job]:
+        """All jobs, tasks outermost; random connected circuits are always among them.
+
+        Raises:
+            UsageError, ModelError: a name, an option or a size is wrong.
+        """
+        self.check()
+        sizes = parse_sizes(self.sizes)
+        methods = [choose_method(text) for text in dict.fromkeys(self.methods)]
+        if not any(map(is_baseline, methods)):
+            methods.insert(0, choose_method(BASELINE["method"]))
+        named: dict[tuple[str, str], str] = {}
+        for method in methods:
+            twin = named.setdefault((method.name, method.params), method.text)
+            if twin != method.text:
+                raise UsageError(f"'{twin}' and '{method.text}' are the same method: name it once")
+        tasks = {
+            task: "" if task == PROGRAM_TASK else code_of(Path(inspect.getfile(type(get_task(task)))))
+            for task in self._tasks()
+        }
+        codes = {method.text: code_of(method.file) for method in methods}
+        identity = model_hash(self.model)
+        return [
+            Job(
+                model=self.model, model_hash=identity, task=task, task_code=tasks[task],
+                method=method, method_code=codes[method.text], seed=seed, sizes=sizes,
+                ablation=self.ablation, discovery_ablation=self.discovery_ablation or self.ablation,
+                n_discovery=n_discovery, n_evaluation=self.n_evaluation, split=self.split,
+                dtype=self.dtype, split_embed=self.split_embed, device=self.device,
+            )
+            for task in tasks
+            for i, n_discovery in enumerate(dict.fromkeys(self.n_discovery))
+            for method in methods
+            if i == 0 or not is_baseline(method)  # random circuits need no data
+            for seed in range(max(self.seeds, self.random_draws) if is_baseline(method) else self.seeds)
+        ]  # fmt: skip
+
+    def _tasks(self) -> tuple[str, ...]:
+        if program_of(self.model) is None:
+            for task in self.tasks:
+                get_task(task)
+            return tuple(dict.fromkeys(self.tasks))
+        if self.tasks not in (Experiment.tasks, (PROGRAM_TASK,)):
+            raise UsageError(f"the model '{self.model}' brings its own task: leave -t out")
+        if self.split != "evaluation":
+            raise UsageError(f"the model '{self.model}' has no {self.split} split: leave 'split' out")
+        return (PROGRAM_TASK,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One method on one task of one model with one seed."""
+
+    model: str
+    model_hash: str
+    task: str
+    task_code: str
+    """A hash of its code, as `model_hash` is of the model's files; a program's is the model's."""
+    method: MethodSpec
+    method_code: str
+    seed: int
+    sizes: tuple[float, ...]
+    ablation: Ablation
+    discovery_ablation: Ablation
+    n_discovery: int
+    n_evaluation: int
+    split: EvaluatedSplit
+    dtype: str
+    split_embed: bool
+    device: str = "cpu"
+
+    def __str__(self) -> str:
+        return self.stem
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """What tells its run apart from others."""
+        return Dimensions(
+            model=self.model_name,
+            task=self.task,
+            ablation=self.ablation,
+            split_embed=self.split_embed,
+            discovery_ablation=self.discovery_ablation,
+            method=self.method.name,
+            params=self.method.params,
+            n_discovery=self.n_discovery,
+            seed=self.seed,
+        )
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What it shares with the other runs of its folder."""
+        return Evaluation(n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype)
+
+    @cached_property
+    def lineage(self) -> str:
+        """The key but for the sizes: runs of one lineage can stand in one table, whatever their sizes."""
+        return replace(self, sizes=()).key
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of all that determines the result; hardware, time and commit do not belong to it."""
+        told = asdict(self.dimensions) | {"model": self.model_hash}  # whatever it is called
+        made_of = [engine(), self.task_code, self.method_code, self.method.settings]
+        return key_of([made_of, told, asdict(self.evaluation), self.sizes, self.device])
+
+    @cached_property
+    def stem(self) -> str:
+        """The name of its files: readable, and unique by the key."""
+        words = [self.model_name, self.task, self.method.name, self.method.params, f"seed{self.seed}"]
+        readable = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
+        return f"{readable}-{self.key}"
+
+    @property
+    def model_name(self) -> str:
+        """How tables name the model: a folder by its last part."""
+        path = Path(self.model)
+        return path.resolve().name if path.is_dir() else self.model
+
+
+def _entries(value: Any, kind: type, name: str) -> tuple[Any, ...]:
+    """One value, or a list of them, as a key of a configuration takes them."""
+    values = value if isinstance(value, list) else [value]
+    if kind is not str and any(type(each) is not kind for each in values):
+        raise UsageError(f"{name} takes {kind.__name__}s, not '{value}'")
+    return tuple(map(kind, values))
+
+
+def is_baseline(method: MethodSpec) -> bool:
+    """Whether it is the random circuits that every other is read beside."""
+    return {"method": method.name, "params": method.params} == BASELINE

@@ -1,0 +1,170 @@
+"""One job from start to end: discover on the discovery split, evaluate, keep everything."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.discovery.checkpoint import forget
+from bench.discovery.discover import Declined, cut, discover, plain_forward_seconds
+from bench.discovery.problem import BenchProblem
+from bench.engine.ablation import Ablation, make_reference
+from bench.engine.circuit import Circuit
+from bench.engine.masked_model import MaskedModel
+from bench.engine.memory import memory_budget
+from bench.names import get_method, get_task
+from bench.runs.experiment import PROGRAM_TASK, Job
+from bench.runs.task_data import task_data
+from bench.scoring.evaluate import run_circuits
+from bench.scoring.measures import MEASURES, OUTPUT_DIFF, Measure
+from bench.scoring.metrics import CURVE_SHARES
+from bench.store.keys import engine
+from bench.store.provenance import provenance
+from bench.store.results import Run, Store, now
+from tasks.base import TaskError
+
+Progress = Callable[[int, int, str], None]
+
+
+def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progress | None = None) -> str:
+    """Runs a job and stores its outcome, whatever it is; gives its status.
+
+    A method that fails or declines leaves a run that says so, with the reason. `n_processes` is how
+    many jobs run at a time; above 1, this one has a process of its own.
+    """
+    torch.set_num_threads(threads)
+    checkpoint = out / "unfinished" / f"{job.stem}.safetensors"
+    try:
+        run, circuits = _run(job, n_processes, checkpoint, progress)
+    except Declined as error:
+        run, circuits = Run(_record(job, "declined", str(error))), {}
+    except TaskError as error:
+        run, circuits = Run(_record(job, "skipped", str(error))), {}
+    except (Exception, SystemExit) as error:  # a method's own failure must not stop the others
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        record = _record(job, "failed", reason)
+        run, circuits = Run({**record, "traceback": traceback.format_exc()}), {}
+    for name, circuit in circuits.items():
+        circuit.save(out / "circuits" / job.stem / f"{name}.safetensors")
+    run = Run({**run.record, "jobs": n_processes}, run.tensors)
+    Store(out).save(job.stem, run)
+    if run.record["status"] != "failed":
+        forget(checkpoint)
+    return str(run.record["status"])
+
+
+def _run(
+    job: Job, n_processes: int, checkpoint: Path, progress: Progress | None
+) -> tuple[Run, dict[str, Circuit]]:
+    data = task_data(job)
+    model, measure = data.model, _measure(job)
+    reference, discovery_reference = (
+        partial(make_reference, model, ablation, one_length=data.one_length)
+        for ablation in (job.ablation, job.discovery_ablation)
+    )
+    plain = plain_forward_seconds(model, data.discovery)
+    problem = BenchProblem(
+        model, data.discovery, measure, discovery_reference, job.sizes, job.seed,
+        memory_budget=memory_budget(model.device), progress=progress, checkpoint=checkpoint,
+    )  # fmt: skip
+    found, seconds = discover(get_method(job.method.text), problem)
+
+    wanted = cut(model.graph, found, job.sizes)
+    # only a ranking serves sizes that were not asked for
+    ranked = found.scores is not None and not found.edges and not found.weights
+    curve = cut(model.graph, found, CURVE_SHARES) if ranked else {}
+    named = {f"size {size:g}": (size, circuit) for size, circuit in wanted.items()}
+    named |= {f"size {size:g}": (size, circuit) for size, circuit in curve.items() if size not in wanted}
+    runs = {name: circuit for name, (_, circuit) in named.items()}
+    complements = {f"complement {size:g}": circuit.complement() for size, circuit in wanted.items()}
+    evaluation_reference = reference(problem.batches)
+    raw = run_circuits(
+        model,
+        data.evaluation,
+        data.template,
+        {**runs, **complements},
+        evaluation_reference,
+        progress,
+    )
+    record = {
+        **_record(job, "ok", ""),
+        "ablation_policy": evaluation_reference.policy,
+        "graph": model.graph.description,
+        "n_edges": model.graph.n_edges,
+        "objective": found.objective,
+        "selection": found.selection if found.scores is not None else "",
+        "seconds": seconds,
+        "forward_equivalents": seconds / plain,
+        **asdict(problem.counter),
+        "unaided_edges": None if found.unaided is None else int(found.unaided.sum()),
+        "peak_memory_mb": _peak_memory_mb() if n_processes > 1 else None,
+        "trace": {name: [float(v) for v in series] for name, series in found.trace.items()},
+        "circuits": {
+            name: {
+                "size_requested": size,
+                "complement": f"complement {size:g}" if size in wanted else None,
+                **_sizes(circuit, job.ablation, model),
+            }
+            for name, (size, circuit) in named.items()
+        },
+    }
+    scores = {} if found.scores is None else {"discovery.scores": found.scores}
+    saved = {f"{size:g}": circuit for size, circuit in wanted.items()}
+    if found.unaided is not None:
+        saved["unaided"] = Circuit(model.graph, found.unaided)
+    return Run(record, {**raw.tensors(), **scores}), saved
+
+
+def _measure(job: Job) -> Measure:
+    """The task's difference metric."""
+    return OUTPUT_DIFF if job.task == PROGRAM_TASK else MEASURES[get_task(job.task).measure]
+
+
+def _sizes(circuit: Circuit, ablation: Ablation, model: MaskedModel) -> dict[str, int | float]:
+    return {
+        "edges_kept": len(circuit),
+        "effective_edges": len(circuit.effective(ablation)),
+        "edge_sparsity": circuit.sparsity,
+        "nodes_kept": circuit.nodes_kept,
+        "weight_density": circuit.weight_density(model.matrices),
+        "effective_weight_density": circuit.effective_weight_density(ablation, model.matrices),
+    }
+
+
+def _peak_memory_mb() -> float:
+    """Most memory that this process has held, its model's loading included."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _record(job: Job, status: str, reason: str) -> dict[str, Any]:
+    """What every run says of itself, whatever became of it."""
+    program = job.task == PROGRAM_TASK
+    return {
+        **asdict(job.dimensions),
+        **asdict(job.evaluation),
+        "model_hash": job.model_hash,
+        "task_version": 1 if program else get_task(job.task).version,
+        "measure": _measure(job).name,
+        "settings": job.method.settings,
+        "sizes": list(job.sizes),
+        "direction": "clean prompt, removed edges ablated",
+        "position_policy": "every token but BOS" if program else "last token of the prompt",
+        "graph": "",
+        "device": job.device,
+        "lineage": job.lineage,
+        "threads": torch.get_num_threads(),
+        "status": status,
+        "status_reason": reason,
+        "engine": engine(),
+        "created": now(),
+        **provenance(),
+    }

@@ -1,0 +1,190 @@
+"""Circuits of one model on one task's evaluation data -> raw outputs -> scores.
+
+Every circuit, whatever method made it, goes through the same two functions: `run_circuits` computes
+what the model says, `score` turns it into numbers and needs no model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.engine.ablation import Reference
+from bench.engine.circuit import Circuit
+from bench.engine.masked_model import MaskedModel
+from bench.scoring import metrics
+from bench.scoring.measures import Measure, logit_diff, prob_diff
+from bench.scoring.metrics import Answers, Outputs, outputs_of
+from methods.base import Batch
+
+FULL, EMPTY = "full", "empty"
+
+
+@dataclass(frozen=True)
+class RawOutputs:
+    """Outputs of named runs over all evaluation examples; `full` and `empty` are always there."""
+
+    runs: Mapping[str, Outputs]
+    answers: Answers
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Flat, to be stored."""
+        named = {f"answers.{f.name}": getattr(self.answers, f.name) for f in fields(Answers)}
+        for run, outputs in self.runs.items():
+            named |= {f"outputs.{run}.{f.name}": getattr(outputs, f.name) for f in fields(Outputs)}
+        return named
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> RawOutputs:
+        """What `tensors` gave; other names are passed over.
+
+        Raises:
+            KeyError: a part is missing.
+        """
+        answers = Answers(**{f.name: tensors[f"answers.{f.name}"] for f in fields(Answers)})
+        names = {name.split(".", 1)[1].rsplit(".", 1)[0] for name in tensors if name.startswith("outputs.")}
+        return cls(
+            {n: Outputs(**{f.name: tensors[f"outputs.{n}.{f.name}"] for f in fields(Outputs)})
+             for n in sorted(names | {FULL, EMPTY})},
+            answers,
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def run_circuits(
+    model: MaskedModel,
+    batches: Sequence[Batch],
+    template: Tensor,
+    circuits: Mapping[str, Circuit],
+    reference: Reference,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> RawOutputs:
+    """Runs the full model, the empty circuit and the given ones; `template` is one per answer.
+
+    Each batch's full run and reference are computed once for all circuits, and only the effective
+    part of a circuit is run.
+    """
+    runs = {EMPTY: Circuit.empty(model.graph), **circuits}
+    masks = {name: circuit.effective(reference.ablation).kept.to(model.dtype).to(model.device)
+             for name, circuit in runs.items()}  # fmt: skip
+    collected: dict[str, list[Outputs]] = {name: [] for name in (FULL, *runs)}
+    for done, batch in enumerate(batches):
+        at = (batch.examples, batch.positions)
+        full = model.run(batch.clean, answers=at, lengths=batch.lengths)
+        activations = reference.of(model, batch.corrupted, batch.lengths)
+        collected[FULL].append(outputs_of(full, full, batch.candidates))
+        for name, circuit in runs.items():
+            if len(circuit) == model.graph.n_edges and not circuit.weights:
+                collected[name].append(collected[FULL][-1])  # all ones is the full model
+                continue
+            logits = model.run(batch.clean, masks[name], activations, circuit.weights, at, batch.lengths)
+            collected[name].append(outputs_of(logits, full, batch.candidates))
+        if progress:
+            progress(done + 1, len(batches), "evaluating")
+    answers = Answers(
+        torch.cat([batch.candidates for batch in batches]).cpu(),
+        torch.cat([batch.correct for batch in batches]).cpu(),
+        template,
+    )
+    return RawOutputs({name: _joined(parts) for name, parts in collected.items()}, answers)
+
+
+def _joined(parts: Sequence[Outputs]) -> Outputs:
+    return Outputs(*(torch.cat([getattr(part, f.name) for part in parts]).cpu() for f in fields(Outputs)))
+
+
+def score(raw: RawOutputs, run: str, complement: str | None, measure: Measure) -> dict[str, float]:
+    """Every metric of one run, and of its complement when there is one. What is unscored is left out."""
+    full, outputs = raw.runs[FULL], raw.runs[run]
+    answers = raw.answers
+    m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, run, complement) if name is not None}
+    if answers.candidates.shape[1] == 1:
+        return _number_scores(raw, run, complement, m)
+    scores = {
+        "kl": _mean(outputs.kl),
+        "kl_candidates": _mean(metrics.kl_candidates(full, outputs)),
+        "accuracy": _mean(metrics.accuracy(outputs, answers)),
+        "exact_match": _mean(outputs.argmax == full.argmax),
+        "choice_accuracy": _mean(metrics.choice_accuracy(outputs, answers)),
+        "chance": _mean(answers.correct),
+        "logit_diff": _mean(logit_diff(outputs.candidate_logits, outputs.log_z, answers.correct)),
+        "prob_diff": _mean(prob_diff(outputs.candidate_logits, outputs.log_z, answers.correct)),
+        "faithfulness": metrics.recovered_share(m[run], m[FULL], m[EMPTY]),
+        "templates": len(answers.template.unique()),
+    }
+    if measure.orders:
+        scores["kendall_tau"] = _mean(metrics.kendall_tau(full, outputs))
+    if complement is not None:
+        rest = raw.runs[complement]
+        scores |= {
+            "complement_kl": _mean(rest.kl),
+            "complement_accuracy": _mean(metrics.accuracy(rest, answers)),
+            "complement_choice_accuracy": _mean(metrics.choice_accuracy(rest, answers)),
+            "complement_choice_probability": _mean(metrics.choice_probability(rest, answers)),
+            "completeness": metrics.removed_share(m[complement], m[FULL], m[EMPTY]),
+        }
+    return scores | _intervals(raw, scores, outputs.kl, m, run, complement)
+
+
+def _m(raw: RawOutputs, run: str, measure: Measure) -> Tensor:
+    """The difference metric of one run, per answer."""
+    return measure.each(raw.runs[run], raw.runs[FULL], raw.runs[EMPTY], raw.answers)
+
+
+def _number_scores(
+    raw: RawOutputs, run: str, complement: str | None, m: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Where the output is one number there is nothing to choose among, and no distribution."""
+    scores = {
+        "squared_error": _mean(metrics.squared_error(raw.runs[FULL], raw.runs[run])),
+        "faithfulness": metrics.recovered_share(m[run], m[FULL], m[EMPTY]),
+        "templates": len(raw.answers.template.unique()),
+    }
+    if complement is not None:
+        scores["completeness"] = metrics.removed_share(m[complement], m[FULL], m[EMPTY])
+    return scores
+
+
+def _intervals(
+    raw: RawOutputs,
+    scores: Mapping[str, float],
+    kl: Tensor,
+    m: Mapping[str, Tensor],
+    run: str,
+    complement: str | None,
+) -> dict[str, float]:
+    """Bootstrap intervals of kl, faithfulness and completeness over the same resampled answers."""
+    columns = [kl, m[run], m[FULL], m[EMPTY], m[complement or run]]
+    values = torch.stack([column.double() for column in columns], 1).numpy()
+    resampled = metrics.bootstrap_means(values, raw.answers.template.numpy())
+    kl_mean, own, full, empty, rest = resampled.T
+    statistics = {"kl": kl_mean}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if not math.isnan(scores["faithfulness"]):
+            statistics["faithfulness"] = (own - empty) / (full - empty)
+            if complement is not None:
+                statistics["completeness"] = (full - rest) / (full - empty)
+    ends = {name: metrics.interval(values) for name, values in statistics.items()}
+    return {
+        f"{name}_{end}": value
+        for name, pair in ends.items()
+        for end, value in zip(("low", "high"), pair, strict=True)
+    }
+
+
+def curve(raw: RawOutputs, runs: Mapping[float, str], measure: Measure) -> dict[str, float]:
+    """The areas under the curve of `metrics.CURVE_SHARES`; empty where a share was not run."""
+    if any(share not in runs for share in metrics.CURVE_SHARES):
+        return {}
+    m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, *runs.values())}
+    points = [metrics.recovered_share(m[runs[share]], m[FULL], m[EMPTY]) for share in metrics.CURVE_SHARES]
+    return metrics.areas(metrics.CURVE_SHARES, points)
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.double().mean())

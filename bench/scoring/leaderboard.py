@@ -1,0 +1,176 @@
+"""The leaderboard: one long table derived from the stored raw outputs of a results folder."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import DamagedFile
+from bench.files import write_atomically
+from bench.scoring.evaluate import EMPTY, FULL, RawOutputs, curve, score
+from bench.scoring.measures import MEASURES
+from bench.scoring.metrics import METRICS
+from bench.scoring.overlap import with_overlap
+from bench.store.dimensions import Dimensions, Setting, names_of
+from bench.store.results import Run, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "model",
+    "task",
+    "method",
+    "params",
+    "seed",
+    "ablation",
+    "size_requested",
+    "edges_kept",
+    "edge_sparsity",
+    "effective_edges",
+    "weight_density",
+    "kl",
+    "kl_low",
+    "kl_high",
+    "accuracy",
+    "exact_match",
+    "logit_diff",
+    "faithfulness",
+    "complement_kl",
+    "complement_accuracy",
+    "completeness",
+    "choice_accuracy",
+    "complement_choice_accuracy",
+    "complement_choice_probability",
+    "chance",
+    "prob_diff",
+    "kl_candidates",
+    "graph",
+    "objective",
+    "seconds",
+    "forward_equivalents",
+    "peak_memory_mb",
+    "status",
+    "status_reason",
+)
+"""Columns of leaderboard.csv that other programs may rely on, first and in this order."""
+BASELINE = {"method": "random_edges", "params": ""}
+"""The random connected circuits, beside whose complement completeness is read."""
+
+
+def leaderboard(store: Store) -> pd.DataFrame:
+    """The long form: a row per model, task, method, seed, ablation and size; metrics computed anew.
+
+    Raises:
+        DamagedFile: a run cannot be read.
+    """
+    import pandas as pd
+
+    bounds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for run in store.runs():
+        setting = tuple(run.record[name] for name in names_of(Setting))
+        try:
+            if run.tensors and setting not in bounds:
+                bounds[setting] = _bounds(run)
+            for row in _rows(run):  # the same size from a later run takes the earlier one's place
+                rows[(*(row[name] for name in names_of(Dimensions)), row.get("size_requested"))] = row
+        except KeyError as error:
+            name = "-".join(str(run.record[part]) for part in ("model", "task", "method", "seed"))
+            raise DamagedFile(
+                f"a run of {name} under {store.folder / 'runs'} lacks {error}: move it away and run again"
+            ) from error
+    table = pd.DataFrame([*(row for pair in bounds.values() for row in pair), *rows.values()])
+    names = [*COLUMNS, *(metric.name for metric in METRICS if metric.name not in COLUMNS)]
+    table = table.reindex(columns=[*names, *sorted(set(table.columns) - set(names))])
+    return with_overlap(_with_margin(table), store) if len(table) else table
+
+
+def write_tables(folder: Path, table: pd.DataFrame) -> None:
+    """Writes leaderboard.csv and the same as parquet."""
+    write_atomically(folder / "leaderboard.csv", table.to_csv(index=False).encode())
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_atomically(folder / "leaderboard.parquet", buffer.getvalue())
+
+
+def _rows(run: Run) -> list[dict[str, Any]]:
+    """A row per size; one without a size for a job that did not come to an end."""
+    shared = {
+        name: value
+        for name, value in run.record.items()
+        if not isinstance(value, dict | list) and name != "traceback"
+    }
+    if not run.tensors:
+        return [shared]
+    raw = RawOutputs.from_tensors(run.tensors)
+    measure = MEASURES[run.record["measure"]]
+    circuits = run.record["circuits"]
+    areas = curve(raw, {c["size_requested"]: name for name, c in circuits.items()}, measure)
+    rows = []
+    for name, circuit in circuits.items():
+        if circuit["complement"] is not None:  # points of the curve alone have none, and no row
+            scores = score(raw, name, circuit["complement"], measure)
+            rows.append({**shared, **circuit, **scores, **areas})
+    return rows
+
+
+def _bounds(run: Run) -> list[dict[str, Any]]:
+    """The rows of the full and of the empty circuit, each the other's complement."""
+    about = (
+        *names_of(Setting),
+        "seed",
+        "graph",
+        "n_edges",
+        "n_evaluation",
+        "split",
+        "measure",
+        "dtype",
+        "direction",
+        "position_policy",
+    )
+    shared = {name: run.record[name] for name in about}
+    raw = RawOutputs.from_tensors(run.tensors)
+    rows = []
+    for name, complement, share in ((FULL, EMPTY, 1.0), (EMPTY, FULL, 0.0)):
+        edges = round(share * run.record["n_edges"])
+        rows.append(
+            {
+                **shared,
+                "method": name,
+                "params": "",
+                "size_requested": share,
+                "edges_kept": edges,
+                "effective_edges": edges,
+                "edge_sparsity": 1 - share,
+                "weight_density": 1.0,
+                "status": "ok",
+                "status_reason": "",
+                **score(raw, name, complement, MEASURES[run.record["measure"]]),
+            }
+        )
+    return rows
+
+
+def _with_margin(table: pd.DataFrame) -> pd.DataFrame:
+    """Adds how much nearer to 1 completeness is than that of random connected circuits.
+
+    Circuits of as many edges are compared; where none was drawn the margin is unscored. Its interval is
+    Student's, over the random circuits drawn; it is the same noise for every method of a size.
+    """
+    from scipy.stats import t
+
+    at = ["model", "task", "ablation", "graph", "edges_kept"]
+    short = (1 - table["completeness"]).abs()
+    is_baseline = (table["method"] == BASELINE["method"]) & (table["params"] == BASELINE["params"])
+    drawn = table.assign(short=short)[is_baseline].groupby(at)["short"]
+    beside = table[at].join(drawn.agg(["mean", "sem", "count"]), on=at)
+    rated = ~is_baseline & ~table["method"].isin((FULL, EMPTY))
+    margin = (beside["mean"] - short).where(rated)
+    reach = t.ppf(0.975, beside["count"] - 1) * beside["sem"]
+    return table.assign(
+        completeness_margin=margin,
+        completeness_margin_low=margin - reach,
+        completeness_margin_high=margin + reach,
+    )

@@ -1,0 +1,99 @@
+"""Difference metrics: by how much what is right is preferred. A task's measure is one of these objects."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from bench.scoring.metrics import Answers, Outputs
+from methods.base import Batch
+
+
+def logit_diff(
+    candidate_logits: Float[Tensor, "*any answer candidate"],
+    log_z: Float[Tensor, "*any answer"],
+    correct: Bool[Tensor, "answer candidate"],
+) -> Float[Tensor, "*any answer"]:
+    """Mean logit of the correct candidates minus the mean of the wrong ones."""
+    right = correct.to(candidate_logits.dtype)
+    wrong = 1 - right
+    return (candidate_logits * (right / right.sum(1, True) - wrong / wrong.sum(1, True))).sum(-1)
+
+
+def prob_diff(
+    candidate_logits: Float[Tensor, "*any answer candidate"],
+    log_z: Float[Tensor, "*any answer"],
+    correct: Bool[Tensor, "answer candidate"],
+) -> Float[Tensor, "*any answer"]:
+    """Probability of the correct candidates minus that of the wrong ones, over the whole vocabulary."""
+    signs = torch.where(correct, 1.0, -1.0).to(candidate_logits.dtype)
+    return ((candidate_logits - log_z[..., None]).exp() * signs).sum(-1)
+
+
+class Measure(ABC):
+    """The metric m of a task, per answer of an evaluation, or summed over a batch for a method."""
+
+    name: str
+    """As records have it."""
+    orders: bool
+    """Whether the order of all candidates matters, so that Kendall's tau tells something."""
+
+    @abstractmethod
+    def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
+        """m of a run at every answer; `full` and `empty` are the two circuits that it lies between."""
+
+    @abstractmethod
+    def summed(
+        self,
+        logits: Float[Tensor, "*any answer vocab"],
+        batch: Batch,
+        full: Callable[[], Tensor],
+        empty: Callable[[], Tensor],
+    ) -> Float[Tensor, "*any"]:
+        """m over a batch, differentiable; `full` and `empty` give those circuits' logits, when asked."""
+
+
+@dataclass(frozen=True)
+class _Candidates(Measure):
+    """Right candidates against wrong ones."""
+
+    name: str
+    orders: bool
+    of: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+    def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Tensor:
+        return self.of(run.candidate_logits, run.log_z, answers.correct)
+
+    def summed(
+        self, logits: Tensor, batch: Batch, full: Callable[[], Tensor], empty: Callable[[], Tensor]
+    ) -> Tensor:
+        candidates = logits.gather(-1, batch.candidates.expand(*logits.shape[:-1], -1))
+        return self.of(candidates, logits.logsumexp(-1), batch.correct).sum(-1)
+
+
+@dataclass(frozen=True)
+class _OutputDiff(Measure):
+    """<out, out_full - out_empty> over all outputs of a compiled program, the bracket held fixed."""
+
+    name: str = "output_diff"
+    orders: bool = False
+
+    def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Tensor:
+        return (run.candidate_logits * (full.candidate_logits - empty.candidate_logits)).sum(1)
+
+    def summed(
+        self, logits: Tensor, batch: Batch, full: Callable[[], Tensor], empty: Callable[[], Tensor]
+    ) -> Tensor:
+        return (logits * (full() - empty()).to(logits.dtype)).sum((-2, -1))
+
+
+LOGIT_DIFF = _Candidates("logit_diff", False, logit_diff)
+PROB_DIFF = _Candidates("prob_diff", True, prob_diff)
+OUTPUT_DIFF = _OutputDiff()
+MEASURES: dict[str, Measure] = {each.name: each for each in (LOGIT_DIFF, PROB_DIFF, OUTPUT_DIFF)}
+"""By name, as a task and a record name them."""

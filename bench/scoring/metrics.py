@@ -1,0 +1,337 @@
+"""Every score of the leaderboard: pure functions of raw outputs, and what each means as data.
+
+Raw outputs are per answer and small (`Outputs`), so that a run can be scored again without its model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one run (full model, circuit, complement) said at every answer."""
+
+    candidate_logits: Float[Tensor, "answer candidate"]
+    log_z: Float[Tensor, " answer"]
+    """logsumexp of the logits over the whole vocabulary."""
+    argmax: Int[Tensor, " answer"]
+    """Token of the highest logit."""
+    kl: Float[Tensor, " answer"]
+    """KL(full || this run) in nats, over the whole vocabulary; 0 for the full model."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was asked: the candidates, which of them are right, and each answer's template."""
+
+    candidates: Int[Tensor, "answer candidate"]
+    correct: Bool[Tensor, "answer candidate"]
+    template: Int[Tensor, " answer"]
+
+
+def outputs_of(
+    logits: Float[Tensor, "answer vocab"],
+    full: Float[Tensor, "answer vocab"],
+    candidates: Int[Tensor, "answer candidate"],
+) -> Outputs:
+    """The raw outputs of a run beside the full model's logits, summed in float64."""
+    logits, full = logits.double(), full.double()
+    log_full = full.log_softmax(-1)
+    kl = (log_full.exp() * (log_full - logits.log_softmax(-1))).sum(-1)
+    return Outputs(logits.gather(1, candidates), logits.logsumexp(-1), logits.argmax(-1), kl)
+
+
+def accuracy(outputs: Outputs, answers: Answers) -> Bool[Tensor, " answer"]:
+    """The most likely token of the whole vocabulary is a correct answer."""
+    hit = answers.candidates == outputs.argmax[:, None]
+    return (hit & answers.correct).any(1)
+
+
+def choice_accuracy(outputs: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
+    """The most likely candidate is a correct answer; of candidates that tie, the share that is correct."""
+    logits = outputs.candidate_logits
+    top = (logits == logits.amax(1, keepdim=True)).double()  # all False, hence NaN, where logits are NaN
+    return (top * answers.correct).sum(1) / top.sum(1)
+
+
+def choice_probability(outputs: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
+    """Of the correct candidates, among the candidates. Where none is preferred the most likely one is an
+    accident, and this is not.
+    """
+    return (outputs.candidate_logits.softmax(1) * answers.correct).sum(1)
+
+
+def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
+    """KL(full || run) in nats among the candidates, renormalised."""
+    log_full = full.candidate_logits.log_softmax(-1)
+    return (log_full.exp() * (log_full - run.candidate_logits.log_softmax(-1))).sum(-1)
+
+
+def kendall_tau(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
+    """Kendall's tau-b between the full model's and the run's order of the candidates.
+
+    All answers at once; scipy's, which a test holds it to, takes a second for a thousand.
+    """
+
+    def order(outputs: Outputs) -> Tensor:
+        logits = outputs.candidate_logits
+        return (logits[:, :, None] - logits[:, None, :]).sign()
+
+    x, y = order(full), order(run)
+    untied = x.square().sum((1, 2)) * y.square().sum((1, 2))
+    return (x * y).sum((1, 2)) / untied.sqrt()
+
+
+def squared_error(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
+    """Squared difference of the candidates' logits, summed: for outputs that are numbers."""
+    return (full.candidate_logits - run.candidate_logits).square().sum(1)
+
+
+def recovered_share(
+    run: Float[Tensor, " answer"], full: Float[Tensor, " answer"], empty: Float[Tensor, " answer"]
+) -> float:
+    """(m(run) - m(empty)) / (m(full) - m(empty)), each m a mean; never clipped.
+
+    This is faithfulness of a circuit. NaN where full and empty differ by less than two standard
+    errors of their paired difference, for then the denominator is noise.
+    """
+    gap = (full - empty).double()
+    n = len(gap)
+    error = float(gap.std()) / n**0.5 if n > 1 else 0.0
+    if abs(float(gap.mean())) <= max(2 * error, 1e-9):
+        return float("nan")
+    return float((run - empty).double().mean() / gap.mean())
+
+
+def removed_share(
+    run: Float[Tensor, " answer"], full: Float[Tensor, " answer"], empty: Float[Tensor, " answer"]
+) -> float:
+    """(m(full) - m(complement)) / (m(full) - m(empty)): completeness. NaN as `recovered_share`."""
+    return 1 - recovered_share(run, full, empty)
+
+
+CURVE_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Shares of edges at which MIB (Mueller et al. 2025, arXiv:2504.13151) samples its two areas."""
+
+
+def areas(shares: Sequence[float], faithfulness: Sequence[float]) -> dict[str, float]:
+    """Areas under faithfulness (`cpr`) and under |1 - faithfulness| (`cmd`), by trapezoids.
+
+    Linear in the share of edges as in MIB; and over log share, divided by its range, under the names
+    `cpr_log` and `cmd_log`, since half of the linear area lies above 50 %. NaN if a point is.
+    """
+    x, y = np.asarray(shares, float), np.asarray(faithfulness, float)
+    gap = np.abs(1 - y)
+    log_x = np.log(x)
+    span = log_x[-1] - log_x[0]
+    return {
+        "cpr": float(np.trapezoid(y, x)),
+        "cmd": float(np.trapezoid(gap, x)),
+        "cpr_log": float(np.trapezoid(y, log_x) / span),
+        "cmd_log": float(np.trapezoid(gap, log_x) / span),
+    }
+
+
+def bootstrap_means(
+    values: Float[np.ndarray, "answer column"],
+    template: Int[np.ndarray, " answer"],
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Float[np.ndarray, "resample column"]:
+    """Means of columns over resampled answers, the same ones for every column.
+
+    Templates are resampled first, then examples within each, because examples of one template resemble
+    each other; `scipy.stats.bootstrap` has one stage only. With one template it speaks of that
+    template alone, and with fewer than about eight its intervals are too narrow (with 3, as gt has,
+    a nominal 95 % covered 79 % in a simulation), so every row says how many there were.
+    """
+    rng = np.random.default_rng(seed)
+    groups = [values[template == t] for t in np.unique(template)]
+    chosen = rng.integers(0, len(groups), (resamples, len(groups)))
+    sums = np.zeros((*chosen.shape, values.shape[1]))
+    counts = np.zeros(chosen.shape)
+    for i, group in enumerate(groups):
+        here = chosen == i
+        draws = rng.integers(0, len(group), (int(here.sum()), len(group)))
+        sums[here] = group[draws].sum(1)
+        counts[here] = len(group)
+    means: Float[np.ndarray, "resample column"] = sums.sum(1) / counts.sum(1)[:, None]
+    return means
+
+
+def interval(resampled: Float[np.ndarray, " resample"], level: float = 0.95) -> tuple[float, float]:
+    """The percentile interval of a resampled statistic."""
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def circuit_recovery(
+    kept: Bool[Tensor, "receivers senders"],
+    true: Sequence[Bool[Tensor, "receivers senders"]],
+    exists: Bool[Tensor, "receivers senders"],
+) -> dict[str, float | bool]:
+    """A circuit beside the true one: `tpr`, `fpr`, `f1` over the graph's edges, and `exact`.
+
+    Of several true circuits (redundant paths) the one with the best f1 counts. A share of nothing is
+    NaN: the true circuit is empty under resample where all inputs of a length give one output.
+    """
+
+    def share(part: int, whole: int) -> float:
+        return part / whole if whole else float("nan")
+
+    def beside(truth: Tensor) -> dict[str, float | bool]:
+        hits, size, n_true = int((kept & truth).sum()), int(kept.sum()), int(truth.sum())
+        return {
+            "tpr": share(hits, n_true),
+            "fpr": share(size - hits, int(exists.sum()) - n_true),
+            "f1": share(2 * hits, size + n_true),
+            "exact": torch.equal(kept, truth),
+        }
+
+    return max(map(beside, true), key=lambda scores: scores["f1"])
+
+
+def ranking_recovery(
+    scores: Float[Tensor, "receivers senders"],
+    true: Sequence[Bool[Tensor, "receivers senders"]],
+    exists: Bool[Tensor, "receivers senders"],
+) -> dict[str, float | bool]:
+    """Scores beside the true edges: `auroc`, `average_precision`, `exact_at_true_size`, and its `margin`.
+
+    Exact means that every true edge scores above every other one, so a tie is no hit; the margin is by how
+    much, over the largest score (below 1e-6 or so it hangs on the arithmetic of the machine). Constant
+    scores (a bare diagonal) have an auroc of 0.5. Of several true circuits the best counts. All are NaN
+    where every edge or none is true.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    names = ("auroc", "average_precision", "exact_at_true_size", "margin")
+    flat = scores[exists].double()
+
+    def beside(truth: Tensor) -> dict[str, float | bool]:
+        edges = truth[exists]
+        if edges.all() or not edges.any():
+            return dict.fromkeys(names, float("nan"))
+        margin = float(flat[edges].min() - flat[~edges].max())
+        return {
+            "auroc": float(roc_auc_score(edges.numpy(), flat.numpy())),
+            "average_precision": float(average_precision_score(edges.numpy(), flat.numpy())),
+            "exact_at_true_size": margin > 0,
+            "margin": margin / float(flat.abs().max()) if margin else 0.0,
+        }
+
+    return max(map(beside, true), key=lambda found: found["auroc"])
+
+
+def jaccard(circuits: Bool[Tensor, "circuit edge"]) -> Float[Tensor, "circuit circuit"]:
+    """Of each pair of circuits: edges in both over edges in either; 1 where neither has any."""
+    held = circuits.double()
+    both = held @ held.T
+    either = held.sum(1)[:, None] + held.sum(1) - both
+    return torch.where(either > 0, both / either, 1.0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a column of the leaderboard means; labels and directions of reports derive from it."""
+
+    name: str
+    label: str
+    description: str
+    unit: str = ""
+    better: Literal["lower", "higher", "nearer 1", "nearer chance", "none"] = "none"
+
+
+METRICS = (
+    Metric("kl", "KL", "KL(full model || circuit) at the answer, whole vocabulary, mean over examples",
+           "nats", "lower"),
+    Metric("kl_low", "KL 2.5 %", "Lower end of the 95 % bootstrap interval of kl over templates and "
+           "examples; too narrow where there are few templates", "nats"),
+    Metric("kl_high", "KL 97.5 %", "Upper end of that interval", "nats"),
+    Metric("templates", "Templates", "Wordings among the evaluation prompts", "templates"),
+    Metric("kl_candidates", "KL (candidates)", "The same KL among the task's candidates, renormalised",
+           "nats", "lower"),
+    Metric("squared_error", "Squared error", "Squared difference to the full model's output, where the "
+           "output is a number (compiled programs)", "", "lower"),
+    Metric("accuracy", "Accuracy", "Most likely token is a correct answer", "share", "higher"),
+    Metric("exact_match", "Exact match", "Most likely token is the full model's", "share", "higher"),
+    Metric("choice_accuracy", "Choice accuracy", "Most likely candidate is a correct answer", "share",
+           "higher"),
+    Metric("chance", "Chance", "Choice accuracy of blind guessing among the candidates", "share"),
+    Metric("logit_diff", "Logit difference", "Correct minus wrong candidates, mean logits", "logits"),
+    Metric("prob_diff", "Probability difference", "Correct minus wrong candidates, probability", "share"),
+    Metric("kendall_tau", "Kendall's tau", "Agreement with the full model's order of the candidates "
+           "(tasks with many)", "", "higher"),
+    Metric("faithfulness", "Faithfulness", "(m(circuit) - m(empty)) / (m(full) - m(empty)), m the task's "
+           "difference metric; not clipped; left out when full and empty hardly differ", "", "nearer 1"),
+    Metric("faithfulness_low", "Faithfulness 2.5 %", "Lower end of its 95 % bootstrap interval"),
+    Metric("faithfulness_high", "Faithfulness 97.5 %", "Upper end of that interval"),
+    Metric("cpr", "CPR", "Area under faithfulness over the share of edges, 0.1 % to 100 %", "", "higher"),
+    Metric("cmd", "CMD", "Area under |1 - faithfulness| over the share of edges", "", "lower"),
+    Metric("cpr_log", "CPR (log)", "Mean faithfulness over the logarithm of the share", "", "higher"),
+    Metric("cmd_log", "CMD (log)", "Mean |1 - faithfulness| over the logarithm of the share", "", "lower"),
+    Metric("complement_kl", "Complement KL", "KL(full model || complement): all that the circuit kept is "
+           "removed", "nats", "higher"),
+    Metric("complement_accuracy", "Complement accuracy", "Accuracy of the complement; read it beside the "
+           "empty circuit's accuracy", "share"),
+    Metric("complement_choice_accuracy", "Complement choice accuracy", "Choice accuracy of the complement; "
+           "nearer chance under zero ablation, under resample read it beside the empty circuit's", "share",
+           "nearer chance"),
+    Metric("complement_choice_probability", "Complement choice probability", "That the complement gives to "
+           "the correct candidates, among the candidates: where it prefers none, its choice is an accident",
+           "share", "nearer chance"),
+    Metric("completeness", "Completeness", "(m(full) - m(complement)) / (m(full) - m(empty)); any large "
+           "circuit reaches 1, so read the margin", "", "nearer 1"),
+    Metric("completeness_low", "Completeness 2.5 %", "Lower end of its 95 % bootstrap interval"),
+    Metric("completeness_high", "Completeness 97.5 %", "Upper end of that interval"),
+    Metric("completeness_margin", "Margin over random", "How much nearer to 1 completeness is than that of "
+           "random connected circuits of as many edges: mean |1 - theirs| - |1 - ours|", "", "higher"),
+    Metric("completeness_margin_low", "Margin 2.5 %", "Lower end of its 95 % interval over the random "
+           "circuits drawn, the same noise for every method of a size"),
+    Metric("completeness_margin_high", "Margin 97.5 %", "Upper end of that interval"),
+    Metric("edges_kept", "Edges kept", "Edges in the circuit", "edges"),
+    Metric("edge_sparsity", "Edge sparsity", "Share of edges removed", "share"),
+    Metric("effective_edges", "Effective edges", "Kept edges that can matter: on a path to the logits and, "
+           "under resample, from the input", "edges"),
+    Metric("unaided_edges", "Unaided edges", "Edges of the circuit that the method settles on when asked for "
+           "no size", "edges"),
+    Metric("seed_overlap", "Overlap over seeds", "Mean Jaccard similarity (edges in both over edges in "
+           "either) with the circuits of the other seeds", "share", "none"),
+    Metric("nodes_kept", "Nodes kept", "Heads and MLPs that have a kept edge", "nodes"),
+    Metric("weight_density", "Weight density", "Share of the pruned weight matrices kept; 1 when no "
+           "weight was pruned", "share"),
+    Metric("effective_weight_density", "Effective weight density", "Share of those weights that is kept and "
+           "belongs to a head or MLP that an effective edge leaves", "share"),
+    Metric("seconds", "Seconds", "Discovery, one run, caches charged to it", "s", "lower"),
+    Metric("forward_equivalents", "Forward equivalents", "Seconds over those of one plain forward of the "
+           "discovery set on the same machine", "forwards", "lower"),
+    Metric("forwards", "Forwards", "Forward passes of a batch during discovery", "passes"),
+    Metric("backwards", "Backwards", "Backward passes of a batch during discovery", "passes"),
+    Metric("tokens", "Tokens", "Tokens that went through a forward pass", "tokens"),
+    Metric("peak_memory_mb", "Peak memory", "Peak memory of the job's own process; unscored when jobs "
+           "share one", "MB", "lower"),
+)  # fmt: skip
+
+RECOVERY_METRICS = (
+    Metric("unaided_exact", "Exact", "The circuit that the method settles on itself, with one fixed setting "
+           "and no size given, is the true one", "programs", "higher"),
+    Metric("tpr", "TPR", "Share of the true edges in that circuit", "share", "higher"),
+    Metric("fpr", "FPR", "Share of the other edges in that circuit", "share", "lower"),
+    Metric("f1", "F1", "Harmonic mean of that circuit's precision and of tpr", "", "higher"),
+    Metric("auroc", "AUROC", "Area under the ROC curve of the method's scores, all edges of the graph; 0.5 "
+           "is blind", "", "higher"),
+    Metric("average_precision", "AP", "Average precision of the method's scores", "", "higher"),
+    Metric("exact_at_true_size", "Exact at true size", "Every true edge scores above every other one: what a "
+           "method would find if an oracle told it the size", "programs", "higher"),
+    Metric("margin", "Margin", "Lowest score of a true edge minus the highest of another, over the "
+           "largest score; exactness by less than 1e-6 hangs on the machine's arithmetic", "", "higher"),
+)  # fmt: skip
+"""What a row of recovery.csv means: a method's circuit of a compiled program beside the true one."""

@@ -1,0 +1,38 @@
+"""How much the circuits of several seeds have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.engine.circuit import Circuit
+from bench.scoring.metrics import jaccard
+from bench.store.dimensions import Dimensions, names_of
+from bench.store.results import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAME = (*(name for name in names_of(Dimensions) if name != "seed"), "size_requested")
+"""What runs have in common that differ by their seed alone."""
+
+
+def with_overlap(table: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Adds to every row the mean Jaccard similarity of its circuit with those of the other seeds.
+
+    Unscored where no other seed ran, where a circuit's file is gone, and where there is no circuit.
+
+    Raises:
+        DamagedFile: a circuit cannot be read.
+    """
+    overlap = table["edges_kept"] * float("nan")
+    circuits = table[table["stem"].notna()] if "stem" in table else table.iloc[:0]
+    for _, group in circuits.groupby(list(SAME)):
+        places = zip(group["stem"], group["size_requested"], strict=True)
+        files = [store.circuit(stem, size) for stem, size in places]
+        if len(files) > 1 and all(file.exists() for file in files):
+            alike = jaccard(torch.stack([Circuit.load(file).kept.flatten() for file in files]))
+            others = (alike.sum(1) - alike.diagonal()) / (len(files) - 1)
+            overlap[group.index] = others.numpy()
+    return table.assign(seed_overlap=overlap)

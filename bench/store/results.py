@@ -1,0 +1,184 @@
+"""The store: one file per run holding its record and raw outputs; tables are derived (`leaderboard.py`).
+
+A run's file name carries its key, a hash of all that determines the result, so a finished run is
+found again and a changed one is run anew. What a result does not depend on (hardware, time, commit)
+stands in its record. One folder holds one `Evaluation`; what else tells its rows apart, their
+`Dimensions`, stands in its tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bench.errors import BusyFolder, DamagedFile, MixedSettings, OlderResults, UnwritableFolder
+from bench.files import load_header, load_tensors, save_tensors
+from bench.store.dimensions import Dimensions, Evaluation, names_of
+
+REPORTED = ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html")
+"""What a report leaves in a results folder."""
+
+
+@contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Keeps a second run out of a results folder, which it makes.
+
+    Raises:
+        BusyFolder: another run is at work there.
+        UnwritableFolder: the folder cannot be made or written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BusyFolder(
+            f"another run is writing to {folder}: wait for it or choose another --out"
+        ) from error
+    except OSError as error:
+        raise UnwritableFolder(
+            f"cannot write to {folder} ({error.strerror or error}): choose another folder with --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job's outcome."""
+
+    record: Mapping[str, Any]
+    """Everything but tensors: identity, status, costs, provenance, `sizes` and `circuits`."""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """Raw outputs (`evaluate.RawOutputs`), and the method's own scores."""
+
+
+def refuse_older(record: Mapping[str, Any], folder: Path) -> None:
+    """Refuses what was stored before results said which engine made them.
+
+    Raises:
+        OlderResults: it was.
+    """
+    if "engine" not in record:
+        version, commit = (str(record.get(name) or "unknown") for name in ("version", "commit"))
+        raise OlderResults(
+            f"{folder} holds results of an older circuitmark (version {version}, commit {commit}), which are "
+            "left as they are: choose another folder with --out, or use the version that made them"
+        )
+
+
+def now() -> str:
+    """The time, as records write it; later times sort later."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Store:
+    """The runs of one results folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, stem: str) -> Path:
+        """The file of a run."""
+        return self.folder / "runs" / f"{stem}.safetensors"
+
+    def circuit(self, stem: str, size: float) -> Path:
+        """The file of a run's circuit of a size asked for."""
+        return self.folder / "circuits" / stem / f"{size:g}.safetensors"
+
+    def finished(self, stem: str) -> bool:
+        """Whether a run is there and needs no other try; a failed one is tried again.
+
+        Raises:
+            DamagedFile: its file is there but cannot be read.
+        """
+        path = self.path(stem)
+        return path.exists() and self._record(path)["status"] != "failed"
+
+    def save(self, stem: str, run: Run) -> None:
+        """Writes a run, whole or not at all."""
+        save_tensors(self.path(stem), run.tensors, {"record": dict(run.record)})
+
+    def check_setting(self, wanted: Evaluation, model: str, model_hash: str) -> None:
+        """Refuses runs that would not compare with those of the folder.
+
+        Raises:
+            MixedSettings: they differ in their `Evaluation`, or in what the model's name stands for.
+            DamagedFile: a file of the folder cannot be read.
+        """
+        for path in self._files():
+            record = self._record(path)
+            for name in names_of(Evaluation):
+                if record[name] != getattr(wanted, name):
+                    raise MixedSettings(
+                        f"{self.folder} holds runs with {name}={record[name]}, not {getattr(wanted, name)}: "
+                        "choose another folder with --out"
+                    )
+            if record["model"] == model and record["model_hash"] != model_hash:
+                raise MixedSettings(
+                    f"{self.folder} holds runs of another model named '{model}' (its files differ): "
+                    "choose another folder with --out"
+                )
+
+    def superseded(self, stems: Iterable[str]) -> list[str]:
+        """Those of the finished runs whose place in the table a later one has taken."""
+        shown = {path for _, path in self._shown()}
+        return [stem for stem in stems if self.path(stem) not in shown]
+
+    def confirm(self, stem: str) -> None:
+        """Makes a finished run the latest again, so that the table shows it."""
+        tensors, header = load_tensors(self.path(stem))
+        self.save(stem, Run({**header["record"], "created": now()}, tensors))
+
+    def runs(self) -> Iterator[Run]:
+        """The runs that tables show, oldest first.
+
+        Runs whose `Dimensions` do not tell them apart compete: the latest is shown, with those that differ
+        from it in their sizes alone. A record gets its run's `stem`, which names the circuits' folder.
+
+        Raises:
+            DamagedFile: one of the files cannot be read.
+        """
+        for record, path in self._shown():
+            yield Run({**record, "stem": path.stem}, load_tensors(path)[0])
+
+    def is_reported(self) -> bool:
+        """Whether the tables and pages are all there and younger than every run."""
+        written = [self.folder / name for name in REPORTED]
+        if not all(path.exists() for path in written):
+            return False
+        oldest = min(path.stat().st_mtime for path in written)
+        return all(path.stat().st_mtime <= oldest for path in self._files())
+
+    def _files(self) -> list[Path]:
+        return sorted((self.folder / "runs").glob("[!.]*.safetensors"))
+
+    def _shown(self) -> list[tuple[dict[str, Any], Path]]:
+        rivals: dict[tuple[Any, ...], list[tuple[dict[str, Any], Path]]] = {}
+        for path in self._files():
+            record = self._record(path)
+            rivals.setdefault(tuple(record[name] for name in names_of(Dimensions)), []).append((record, path))
+        shown = []
+        for entries in rivals.values():
+            latest, _ = max(entries, key=lambda entry: entry[0]["created"])
+            shown += [entry for entry in entries if entry[0]["lineage"] == latest["lineage"]]
+        return sorted(shown, key=lambda entry: (entry[0]["created"], entry[1]))
+
+    def _record(self, path: Path) -> dict[str, Any]:
+        record = load_header(path).get("record")
+        if isinstance(record, dict):
+            refuse_older(record, self.folder)
+        needed = (*names_of(Dimensions), *names_of(Evaluation), "model_hash", "lineage", "created", "status")
+        if not isinstance(record, dict) or any(name not in record for name in needed):
+            raise DamagedFile(f"{path} is no run of this circuitmark: move it away")
+        return record

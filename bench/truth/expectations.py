@@ -1,0 +1,169 @@
+"""The recoveries that are expected: kept in a file, made from stored ones by a command, missed when lost.
+
+Of a method that draws nothing the very result is expected, where it outlasted shaken weights and other CPU
+kernels. Of a stochastic one a count is: training amplifies rounding, and one run on one machine says little.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, reduce
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import DamagedFile
+from bench.files import write_atomically
+
+Row = dict[str, Any]
+HELD = ("unaided_exact", "exact_at_true_size")
+"""Columns of a recovery about which something is expected."""
+FALSE_ALARM = 0.001
+"""Probability that a run in which nothing has changed is told to have lost anything."""
+
+Programs = Mapping[str, Mapping[str, Sequence[str]]]
+Counts = Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]]
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What is expected of methods, by method and ablation (``acdc zero``) and by column of `HELD`."""
+
+    always: Programs = field(default_factory=dict)
+    """Programs on which a method that draws nothing is exact."""
+    counts: Counts = field(default_factory=dict)
+    """Of a stochastic method on each program: how many runs were exact, of how many."""
+
+    def lost(self, rows: Sequence[Row]) -> list[str]:
+        """A line for each recovery that does not hold any more, or holds too seldom to be chance."""
+        own = [row for row in rows if not row["params"] and row["status"] == "ok"]
+        gone = [
+            f"{name_of(row)}: {name} used to hold"
+            for row in own
+            for name in HELD
+            if row["program"] in self.always.get(_who(row), {}).get(name, ()) and not row[name]
+        ]
+        judged = [group for who in dict.fromkeys(map(_who, own)) for group in self._groups(who, own)]
+        return gone + [
+            f"{what}: in {exact} of {runs} runs, expected in {mean:.1f}: fewer by chance in less than one of "
+            f"{1 / FALSE_ALARM:g} runs of this command"
+            for what, exact, runs, mean, p in judged
+            if p < FALSE_ALARM / len(judged)
+        ]
+
+    def _groups(self, who: str, rows: Sequence[Row]) -> list[tuple[str, int, int, float, float]]:
+        """What is judged of a stochastic method: all programs together, and each that was run repeatedly."""
+        found = []
+        for name, counts in self.counts.get(who, {}).items():
+            runs: dict[str, list[bool]] = {}
+            for row in rows:
+                if _who(row) == who and row["program"] in counts and row[name] is not None:
+                    runs.setdefault(row["program"], []).append(bool(row[name]))
+            groups = [list(runs)] if runs else []
+            groups += [[program] for program, ended in runs.items() if len(ended) > 1 and len(runs) > 1]
+            for programs in groups:
+                exact = sum(sum(runs[program]) for program in programs)
+                chances = reduce(np.convolve, (_chances(len(runs[p]), *counts[p]) for p in programs))
+                mean = float(chances @ np.arange(len(chances)))
+                where = programs[0] if len(programs) == 1 else f"{len(programs)} programs"
+                method, ablation = who.split()
+                what = f"{method} on {where} under {ablation}: {name}"
+                found.append((what, exact, len(chances) - 1, mean, float(chances[: exact + 1].sum())))
+        return found
+
+
+@cache
+def _chances(runs: int, exact: int, measured: int) -> np.ndarray:
+    """How likely 0, 1, ... of so many new runs are exact, when so many of those measured were.
+
+    The predictive distribution under Jeffreys' prior of the rate: a rate measured in a few runs is not
+    taken for known.
+    """
+    from scipy.stats import betabinom
+
+    chances: np.ndarray = betabinom(runs, exact + 0.5, measured - exact + 0.5).pmf(np.arange(runs + 1))
+    return chances
+
+
+def read_expectations() -> Expectations:
+    """What is expected; nothing where there is no file.
+
+    Raises:
+        DamagedFile: the file is no such thing.
+    """
+    path = _path()
+    try:
+        held = json.loads(path.read_text())
+        always = {who: {n: list(map(str, kinds[n])) for n in HELD} for who, kinds in held["always"].items()}
+        counts = {
+            who: {n: {str(p): _count(text) for p, text in kinds[n].items()} for n in HELD}
+            for who, kinds in held["counts"].items()
+        }
+        return Expectations(always, counts)
+    except FileNotFoundError:
+        return Expectations()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedFile(
+            f"{path} is damaged ({error}): make it again with circuitmark verify-tracr --expect"
+        ) from error
+
+
+def write_expectations(rows: Iterable[Row], shipped: Iterable[str]) -> None:
+    """Makes what was found the expectation, for the methods, ablations and shipped programs in `rows`.
+
+    A row says whether its method is `stochastic`; of one that is not, the rows are the same recovery on
+    shaken weights and other kernels, all of which must be exact.
+    """
+    try:
+        before = read_expectations()
+    except DamagedFile:
+        before = Expectations()
+    known, groups = set(shipped), dict[tuple[str, str], list[Row]]()
+    for row in rows:
+        if row["program"] in known and not row["params"] and row["status"] == "ok":
+            groups.setdefault((_who(row), row["program"]), []).append(row)
+    always = {who: {n: list(kinds[n]) for n in HELD} for who, kinds in before.always.items()}
+    counts = {who: {n: dict(kinds[n]) for n in HELD} for who, kinds in before.counts.items()}
+    for (who, program), found in groups.items():
+        for name in HELD:
+            scored = [bool(row[name]) for row in found if row[name] is not None]
+            firm = always.setdefault(who, {n: [] for n in HELD})[name]
+            drawn = counts.setdefault(who, {n: {} for n in HELD})[name]
+            firm[:] = sorted({*firm} - {program})
+            drawn.pop(program, None)
+            if scored and found[0]["stochastic"]:
+                drawn[program] = (sum(scored), len(scored))
+            elif scored and all(scored):
+                firm[:] = sorted([*firm, program])
+    kept = {who: kinds for who, kinds in always.items() if any(kinds.values())}
+    told = {
+        who: {n: {p: f"{exact}/{runs}" for p, (exact, runs) in kinds[n].items()} for n in HELD}
+        for who, kinds in counts.items()
+        if any(kinds.values())
+    }
+    content = json.dumps({"always": kept, "counts": told}, indent=1, sort_keys=True)
+    write_atomically(_path(), (content + "\n").encode())
+
+
+def _count(text: str) -> tuple[int, int]:
+    """``7/8`` as a pair."""
+    exact, runs = map(int, text.split("/"))
+    return exact, runs
+
+
+def _path() -> Path:
+    return Path(str(resources.files("tracr_ground_truth") / "expectations.json"))
+
+
+def _who(row: Row) -> str:
+    return f"{row['method']} {row['ablation']}"
+
+
+def name_of(row: Row) -> str:
+    """How a recovery is called in a message."""
+    params = f":{row['params']}" if row["params"] else ""
+    return f"{row['method']}{params} on {row['program']} under {row['ablation']}"

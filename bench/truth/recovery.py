@@ -1,0 +1,150 @@
+"""One method on one compiled program: what it finds beside the true circuit, stored and read again."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.discovery.discover import Declined, discover
+from bench.discovery.problem import BenchProblem
+from bench.engine.ablation import Ablation, make_reference
+from bench.engine.circuit import Circuit
+from bench.engine.masked_model import MaskedModel
+from bench.files import save_tensors
+from bench.models.tracr import ProgramModel
+from bench.names import MethodSpec, get_method
+from bench.scoring.measures import OUTPUT_DIFF
+from bench.scoring.metrics import circuit_recovery, ranking_recovery
+from bench.store.keys import code_of, engine, key_of, program_code
+from bench.store.provenance import cpu_kernels, provenance
+from bench.store.recoveries import Row, recovery_path, stored_recovery
+from bench.store.results import now
+from tracr_ground_truth.truth import Truth
+
+DISCOVERY_PAIRS = 256
+"""Clean and corrupted inputs that a method is handed, at most."""
+PAIRS_SEED = 1
+"""Of the pairs drawn; the truth draws its own with another."""
+FIRST_SEED = 1
+"""Of a method's randomness, where it runs once; several runs have this and those after it."""
+SHAKE = 1e-5
+"""By which share weights are shaken, for a result that should not hang on rounding (some 1e-7)."""
+
+
+def recover(
+    model: ProgramModel,
+    truth: Truth,
+    ablation: Ablation,
+    method: MethodSpec,
+    out: Path,
+    *,
+    seed: int = FIRST_SEED,
+    shaken: bool = False,
+) -> Row:
+    """Runs a method on a program, or takes what it found before with the same code; scores and stores it.
+
+    The method sees neither the truth nor its size: no sizes are asked for, so it gives its unaided circuit
+    and its ranking. `seed` is the method's; `shaken` runs it on weights that are moved a little, by that
+    seed, and stores what it finds apart.
+    """
+    kernels = cpu_kernels()
+    words = (model.program.name, ablation, method.name, method.params, f"seed{seed}", kernels.lower())
+    path = recovery_path(out, words, shaken)
+    key = _key(model, ablation, method, seed, kernels, SHAKE if shaken else 0)
+    stored = stored_recovery(path, key)
+    if stored is None:
+        stored = _discover(_shaken(model, seed) if shaken else model, ablation, method, seed)
+    about, tensors = stored
+    row = {
+        "program": model.program.name,
+        "ablation": ablation,
+        "method": method.name,
+        "params": method.params,
+        "settings": method.settings,
+        **about,
+        "n_edges": model.masked.graph.n_edges,
+        "n_true": int(truth.circuits[0].sum()),
+        "redundant": truth.redundant,
+        **_scores(model, truth, tensors),
+        "graph": model.masked.graph.description,
+        "data": model.compiled.data_hash,
+        "seed": seed,
+        "stochastic": method.stochastic,
+        "kernels": kernels,
+        "engine": engine(),
+        "key": key,
+        "created": now(),
+        **provenance(),
+    }
+    truths = {f"truth.{i}": circuit for i, circuit in enumerate(truth.circuits)}
+    save_tensors(path, {**tensors, **truths}, {"recovery": row})
+    return row
+
+
+def _shaken(model: ProgramModel, seed: int) -> ProgramModel:
+    """The same program with every weight moved by about `SHAKE` of itself."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        name: weight * (1 + SHAKE * torch.randn(weight.shape, generator=generator))
+        for name, weight in model.masked.weights.items()
+    }
+    return replace(model, masked=MaskedModel(model.masked.architecture, weights))
+
+
+def _discover(
+    model: ProgramModel, ablation: Ablation, method: MethodSpec, seed: int
+) -> tuple[Row, dict[str, Tensor]]:
+    batches = model.batches(DISCOVERY_PAIRS, PAIRS_SEED)
+    one_length = len(model.compiled.lengths.unique()) == 1
+    reference = partial(make_reference, model.masked, ablation, one_length=one_length)
+    problem = BenchProblem(model.masked, batches, OUTPUT_DIFF, reference, (), seed)
+    about: Row = {"status": "ok", "status_reason": "", "objective": "", "seconds": None}
+    try:
+        found, about["seconds"] = discover(get_method(method.text), problem)
+        circuits = {"scores": found.scores, "unaided": found.unaided}
+        tensors = {name: tensor for name, tensor in circuits.items() if tensor is not None}
+        about["objective"] = found.objective
+    except Declined as error:
+        return {**about, "status": "declined", "status_reason": str(error)}, {}
+    except (Exception, SystemExit) as error:  # a method's own failure must not stop the others
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        failed = {"status": "failed", "status_reason": reason, "traceback": traceback.format_exc()}
+        return {**about, **failed}, {}
+    return about, tensors
+
+
+def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> Row:
+    """Recovery of what was found; None where there is nothing to score."""
+    graph = model.masked.graph
+    names = ("unaided_exact", "tpr", "fpr", "f1", "auroc", "average_precision", "exact_at_true_size",
+             "margin")  # fmt: skip
+    scores: Row = dict.fromkeys((*names, "unaided_edges", "found_edges", "published_exact"))
+    scores["true_edges"] = " ".join(Circuit(graph, truth.circuits[0]))
+    if "unaided" in found:
+        kept = found["unaided"]
+        nearest = max(truth.circuits, key=lambda circuit: int((kept == circuit).sum()))
+        scores["true_edges"] = " ".join(Circuit(graph, nearest))
+        scores |= circuit_recovery(kept, truth.circuits, graph.exists)
+        scores["unaided_exact"] = scores.pop("exact")
+        scores["unaided_edges"] = int(kept.sum())
+        scores["found_edges"] = " ".join(Circuit(graph, kept))
+        lists = [Circuit.of(graph, edges) for edges in model.program.published.values()]
+        if lists:
+            scores["published_exact"] = Circuit(graph, kept) in lists
+    if "scores" in found:
+        scores |= ranking_recovery(found["scores"], truth.circuits, graph.exists)
+    return {name: None if value != value else value for name, value in scores.items()}
+
+
+def _key(model: ProgramModel, ablation: Ablation, method: MethodSpec, *more: Any) -> str:
+    """A hash of all that determines what the method finds."""
+    program = [program_code(model.program), model.compiled.data_hash]
+    how = [method.name, method.settings, code_of(method.file)]
+    return key_of([engine(), program, ablation, PAIRS_SEED, DISCOVERY_PAIRS, how, *more])

@@ -1,0 +1,206 @@
+"""The command `verify-tracr`: every program's truth proved, every method held to it and to what it held."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.engine.ablation import Ablation
+from bench.errors import Interrupted, UsageError
+from bench.names import MethodSpec, choose_method, get_program, unknown
+from bench.truth.expectations import Expectations, name_of, read_expectations, write_expectations
+
+Row = dict[str, Any]
+ABLATIONS: tuple[Ablation, ...] = ("zero", "resample")
+SHAKES = 3
+"""Runs on shaken weights that a result must outlast to become an expectation."""
+LOST = 3
+"""Exit code of a run in which all was proved and nothing failed, but a recovery is lost."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found out."""
+
+    programs: Sequence[Row]
+    """A program each: edges, truth per ablation, the proof's error."""
+    recovery: Sequence[Row]
+    """A method on a program under an ablation each (`recovery.recover`)."""
+    unproved: Sequence[str]
+    lost: Sequence[str]
+    failed: Sequence[str]
+    """One line each; the command fails when there is one."""
+
+    @property
+    def troubles(self) -> list[str]:
+        """All of these, each with what it is."""
+        named = {"not proved": self.unproved, "lost": self.lost, "failed": self.failed}
+        return [f"{what}: {line}" for what, lines in named.items() for line in lines]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a proof or a method failed, `LOST` where nothing did but a recovery is lost."""
+        return 1 if self.unproved or self.failed else LOST if self.lost else 0
+
+    def to_json(self) -> str:
+        """As design and README promise it to other programs; unscored is null."""
+        names = ("method", "params", "program", "ablation", "seed", "kernels", "status", "auroc",
+                 "average_precision", "tpr", "fpr", "f1", "unaided_exact", "exact_at_true_size",
+                 "published_exact")  # fmt: skip
+        recovery = [{name: row[name] for name in names} for row in self.recovery]
+        return json.dumps({"programs": list(self.programs), "recovery": recovery}, indent=2)
+
+
+def verify(
+    methods: Sequence[MethodSpec],
+    programs: Sequence[str],
+    ablations: Sequence[Ablation],
+    out: Path,
+    *,
+    n: int = 1,
+    method_seeds: int = 1,
+    shakes: int = 0,
+    expected: Expectations | None = None,
+) -> Verification:
+    """Proves the truth of programs and runs methods on them, n programs at a time.
+
+    A stochastic method runs with so many seeds; any other runs `shakes` times more, on shaken weights.
+    Truth is computed and proved anew each time; what a method found before with the same code is
+    taken from `out`. What is `expected` is the shipped file's if left out.
+
+    Raises:
+        UserError: a program cannot be compiled, a file or folder cannot be used, or the user stops it.
+    """
+    from bench.runs.executors import run_here, run_in_processes
+    from bench.runs.progress import ProgressDisplay
+    from bench.store.results import sole_user
+
+    expected = read_expectations() if expected is None else expected
+    work = partial(verify_program, methods=methods, ablations=ablations, out=out,
+                   method_seeds=method_seeds, shakes=shakes)  # fmt: skip
+    outcomes: dict[str, tuple[Row, list[Row]]] = {}
+    try:
+        with sole_user(out), ProgressDisplay(len(programs), 0, "programs") as display:
+            ended = run_here(programs, work) if n == 1 else run_in_processes(programs, work, n, fresh=False)
+            for program, outcome in ended:
+                outcomes[program] = outcome
+                display.ended(_line(outcome[0]))
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "stopped; what methods found is kept: the same command goes on from there"
+        ) from error
+    about = [outcomes[program][0] for program in programs]
+    found = [row for program in programs for row in outcomes[program][1]]
+    unproved = [
+        f"{entry['program']}: under {ablation} an output changes by {error:.3g}, "
+        f"more than the tolerance {entry['tolerance']:.3g}"
+        for entry in about
+        for ablation, error in entry["proof_error"].items()
+        if error is not None and not error <= entry["tolerance"]
+    ]
+    failed = [f"{name_of(row)}: {row['status_reason']}" for row in found if row["status"] == "failed"]
+    return Verification(about, found, unproved, expected.lost(found), failed)
+
+
+def verify_program(
+    spec: str,
+    methods: Sequence[MethodSpec],
+    ablations: Sequence[Ablation],
+    out: Path,
+    method_seeds: int,
+    shakes: int,
+) -> tuple[Row, list[Row]]:
+    """One program: its truth under each ablation, and each method's recoveries of it."""
+    import torch
+
+    from bench.engine.circuit import Circuit
+    from bench.models.tracr import load_program
+    from bench.truth.recovery import FIRST_SEED, recover
+
+    torch.set_num_threads(1)
+    program = get_program(spec)
+    model = load_program(program)
+    graph = model.masked.graph
+    entry: Row = {
+        "program": program.name,
+        "edges": graph.n_edges,
+        "structural": list(Circuit(graph, model.structural)),
+        "zero": None,
+        "resample": None,
+        "redundant": False,
+        "proof_error": {"zero": None, "resample": None},
+        "tolerance": model.compiled.tolerance,
+        "data": model.compiled.data_hash,
+        "published": {where: list(edges) for where, edges in program.published.items()},
+    }
+    found = []
+    for ablation in ablations:
+        truth = model.truth(ablation)
+        entry[ablation] = list(Circuit(graph, truth.circuits[0]))
+        entry["redundant"] |= truth.redundant
+        entry["proof_error"][ablation] = truth.error
+        for method in methods:
+            recovery = partial(recover, model, truth, ablation, method, out)
+            for seed in range(FIRST_SEED, FIRST_SEED + (method_seeds if method.stochastic else 1)):
+                found.append(recovery(seed=seed))
+            for seed in range(0 if method.stochastic else shakes):
+                recovery(seed=seed, shaken=True)
+    return entry, found
+
+
+def _line(entry: Row) -> str:
+    """How a program's proof went."""
+    parts = [f"{len(entry['structural'])} structural edges"]
+    for ablation, error in entry["proof_error"].items():
+        if error is not None:
+            proved = "proved" if error <= entry["tolerance"] else "NOT PROVED"
+            parts.append(f"{ablation} {len(entry[ablation])} {proved}")
+    redundant = " (redundant)" if entry["redundant"] else ""
+    return f"{entry['program']}{redundant}: {', '.join(parts)}"
+
+
+def verify_named(
+    methods: Sequence[str] | None,
+    programs: Sequence[str] | None,
+    ablation: str | None,
+    out: Path,
+    *,
+    n: int,
+    method_seeds: int = 1,
+    expect: bool = False,
+) -> Verification:
+    """`verify` for names as typed, None for all there are.
+
+    With `expect`, all that is stored in `out`, found on whatever machine, becomes the expectation.
+
+    Raises:
+        UserError: a name is wrong, or as `verify`.
+    """
+    from bench.store.recoveries import rows
+    from methods.base import find_methods
+    from tracr_ground_truth import find_programs
+
+    if ablation not in (None, *ABLATIONS):
+        raise unknown("ablation", str(ablation), ABLATIONS)
+    shipped, missing = find_programs()
+    if programs is None and missing:
+        raise UsageError(f"no program can be verified: {next(iter(missing.values()))}")
+    chosen = [choose_method(text) for text in dict.fromkeys(methods or find_methods()[0])]
+    wanted = list(dict.fromkeys(programs or shipped))
+    names: dict[str, str] = {}
+    for spec in wanted:
+        twin = names.setdefault(get_program(spec).name, spec)
+        if twin != spec:
+            raise UsageError(f"'{twin}' and '{spec}' are programs of one name: rename one")
+    shakes, expected = (SHAKES, Expectations()) if expect else (0, None)
+    outcome = verify(
+        chosen, wanted, (ablation,) if ablation else ABLATIONS, out,
+        n=n, method_seeds=method_seeds, shakes=shakes, expected=expected,
+    )  # fmt: skip
+    if expect and not outcome.unproved:
+        write_expectations([*rows(out), *rows(out, shaken=True)], shipped)
+    return outcome

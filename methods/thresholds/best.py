@@ -1,0 +1,21 @@
+"""The best of a ranking."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Num
+from torch import Tensor
+
+
+def n_best(scores: Num[Tensor, "*any"], n: int) -> Bool[Tensor, "*any"]:
+    """The n entries of highest score, the first ones of those that tie; an entry of -inf is never one.
+
+    It is what the first n of a stable sort are, in the time of a selection: gates of weights are many.
+    """
+    flat = scores.flatten()
+    n = min(n, int((flat > -torch.inf).sum()))
+    if not n:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    least = flat.topk(n).values[-1]
+    above, tied = flat > least, flat == least
+    return (above | (tied & (tied.cumsum(0) <= n - above.sum()))).view_as(scores)

@@ -1,0 +1,135 @@
+"""One pass of ACDC at a threshold: sequential decisions, computed in chains, resumed from what agrees."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from methods.base import Objective, Problem, first_examples
+
+FREE = -torch.inf
+"""The effect of an edge that went untested."""
+
+
+class Pruning:
+    """Passes over the same edges at any number of thresholds.
+
+    What a pass knows is a tensor of *effects*: what removing each edge did to the loss at its turn, NaN
+    where it has not been decided. An edge is removed where the effect is below the threshold. Two
+    thresholds decide alike up to the first effect between them, so a pass begins where it parts from the
+    one that it agrees with longest; and a killed pass goes on from its own effects.
+
+    Raises:
+        ValueError: the loss is not finite.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        candidates: Bool[Tensor, "receivers senders"],
+        objective: Objective,
+        absolute: bool = False,
+        latest_first: bool = True,
+        chain: int = 8,
+        examples: int = 2**62,
+    ) -> None:
+        self.problem, self.candidates, self.objective = problem, candidates, objective
+        self.absolute, self.latest_first, self.chain = absolute, latest_first, chain
+        self.batches = first_examples(problem.batches, examples)
+        self.n_examples = sum(map(len, self.batches))
+        self.passes: dict[float, Float[Tensor, "receivers senders"]] = {}
+        positions = torch.arange(candidates.numel()).view(candidates.shape).flip(0)
+        self._turns = (positions.flip(1) if latest_first else positions).flatten()
+        """Flat positions of the matrix in the order in which edges are decided."""
+        saved = problem.checkpoint.load()
+        if saved:
+            self.candidates = saved["candidates"]
+            self.passes = dict(zip(saved["thresholds"].tolist(), saved["effects"], strict=True))
+
+    def kept(self, threshold: float) -> Bool[Tensor, "receivers senders"]:
+        """The edges that a pass keeps, or has not yet decided."""
+        return self.candidates & ~(self.passes[threshold] < threshold)
+
+    def run(self, threshold: float, most: float = torch.inf) -> int:
+        """How many edges a pass keeps; it is broken off where they get more than `most`."""
+        owners = self.problem.graph.owners.bool()
+        effects = self.passes[threshold] = self._begun(threshold)
+        kept = self.kept(threshold)
+        n_kept = int((effects >= threshold).sum())
+        current, length = None, 1
+        for row in reversed(range(len(kept))):
+            columns = self._open(effects[row])
+            if columns and owners[row].any() and not kept[:, owners[row]].any():
+                kept[row], effects[row, columns] = False, FREE
+                continue
+            while columns and n_kept <= most:
+                current = self._loss(kept) if current is None else current
+                chain = columns[:length]
+                losses = self._losses_without(kept, row, chain)
+                change = losses - torch.cat([current[None], losses[:-1]])
+                change = change.abs() if self.absolute else change
+                refused = (change >= threshold).nonzero().flatten().tolist()
+                removed = refused[0] if refused else len(chain)
+                decided = chain[: removed + 1]
+                effects[row, decided] = change[: len(decided)]
+                kept[row, chain[:removed]] = False
+                current = losses[removed - 1] if removed else current
+                n_kept += len(decided) - removed
+                columns = columns[len(decided) :]
+                length = max(1, length // 2) if refused else min(self.chain, 2 * length)
+                self._tell(threshold, effects, n_kept)
+        return n_kept
+
+    def _open(self, effects: Float[Tensor, " senders"]) -> list[int]:
+        """The undecided edges of a receiver, in order."""
+        columns: list[int] = effects.isnan().nonzero().flatten().tolist()
+        return columns[::-1] if self.latest_first else columns
+
+    def _begun(self, threshold: float) -> Float[Tensor, "receivers senders"]:
+        """The effects that another pass, or this one before it was killed, shares with this one."""
+        blank = torch.where(self.candidates, torch.nan, FREE).double()
+        best, longest = blank, 0
+        for other, effects in self.passes.items():
+            turns = effects.flatten()[self._turns]
+            agree = ((turns < other) == (turns < threshold)) & ~turns.isnan()
+            n = int(agree.cumprod(0).sum())
+            if n > longest:
+                best, longest = blank.clone(), n
+                best.view(-1)[self._turns[:n]] = turns[:n]
+        return best
+
+    @torch.no_grad()
+    def _loss(self, kept: Tensor) -> Float[Tensor, ""]:
+        """The mean loss at the kept edges."""
+        problem = self.problem
+        total = torch.zeros((), dtype=torch.float64)
+        for batch in self.batches:
+            logits = problem.run(batch, kept.to(problem.device, torch.float32))
+            total += problem.loss(self.objective, logits, batch).cpu()
+        return self._finite(total / self.n_examples)
+
+    def _losses_without(self, kept: Tensor, row: int, chain: list[int]) -> Float[Tensor, " chain"]:
+        problem = self.problem
+        total = torch.zeros(len(chain), dtype=torch.float64)
+        for batch in self.batches:
+            total += problem.losses_without(self.objective, batch, kept, row, chain).cpu()
+        return self._finite(total / self.n_examples)
+
+    def _finite(self, losses: Tensor) -> Tensor:
+        if not losses.isfinite().all():
+            raise ValueError("the loss is not finite: try --dtype float32 or another objective")
+        return losses
+
+    def _tell(self, threshold: float, effects: Tensor, n_kept: int) -> None:
+        decided = self.candidates.sum() - effects.isnan().sum()
+        note = f"tau {threshold:.2g}: {n_kept} edges kept"
+        self.problem.progress(int(decided), int(self.candidates.sum()), note)
+        self.problem.checkpoint.save(self._state)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {
+            "candidates": self.candidates,
+            "thresholds": torch.tensor(list(self.passes), dtype=torch.float64),
+            "effects": torch.stack(list(self.passes.values())),
+        }
