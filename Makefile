@@ -1,11 +1,12 @@
 # Two commands: `make leaderboard` and `make test`. Each sets up what it needs.
 # All targets are phony: a folder is named bench.
-.PHONY: leaderboard claims verify test test-slow bench lint install clean
+.PHONY: leaderboard claims verify kernels test test-shapes test-slow bench lint install clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope
 
 # A recovery that is lost (exit code 3) is shown; it takes nothing from the board.
 leaderboard: install
@@ -25,10 +26,21 @@ verify: install
 	$(BIN)/circuitmark verify-tracr -p x_proportion -p reverse --method-seeds 4 -j 2 --out results/verify
 
 test: install
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
+
+# The engine's and the methods' tests with every annotated shape and type checked.
+test-shapes: install
+	CIRCUITMARK_SHAPES=1 $(PYTEST) tests/test_engine tests/test_discovery tests/test_methods
+
+# Rounding differs between CPUs: what must not hang on it, under the plainest kernels that this one has.
+kernels: export ATEN_CPU_CAPABILITY = default
+kernels: export MKL_ENABLE_INSTRUCTIONS = SSE4_2
+kernels: install
+	$(PYTEST) tests/test_house/test_golden.py
+	$(BIN)/circuitmark verify-tracr -p x_proportion -p reverse --method-seeds 4 -j 2 --out results/verify
 
 bench: install
 	@mkdir -p results
@@ -49,7 +61,7 @@ install:
 		set -e; [ -d $(VENV) ] || $(PYTHON) -m venv $(VENV); \
 		$(BIN)/python -m pip install --quiet --constraint constraints.txt "pip>=25.1"; \
 		$(BIN)/python -m pip install --quiet --constraint constraints.txt torch; \
-		$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[tracr,gguf,dask]"; \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[tracr,gguf]"; \
 		cp pyproject.toml $(STAMP); \
 	fi
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from bench.graph import EdgeGraph
+from bench.engine.graph import EdgeGraph
 from bench.models.bridge import bridge_of
 
 Receive = Callable[[int, Tensor, list[Tensor], Tensor], Tensor]
@@ -27,14 +27,16 @@ def tiny_gpt2(dtype: torch.dtype = torch.float64, **changes: Any) -> GPT2LMHeadM
     """A random GPT-2; biases and LayerNorms too, which Hugging Face starts at 0 and 1."""
     shape = {"vocab_size": 50, "n_positions": 12, "n_embd": 32, "n_layer": 3, "n_head": 4}
     config = GPT2Config(**(shape | {"bos_token_id": None, "eos_token_id": None} | changes))
-    model = GPT2LMHeadModel(config).to(dtype).eval()
+    model: Any = GPT2LMHeadModel(config)  # whose methods Hugging Face wraps, and their types get lost
+    model = model.to(dtype).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             centre = 1.0 if "ln_" in name and name.endswith("weight") else 0.0
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.copy_(centre + 0.25 * noise)
-    return model
+    tiny: GPT2LMHeadModel = model
+    return tiny
 
 
 class BridgeOracle:

@@ -1,24 +1,30 @@
-"""Shapes are checked when tests run (jaxtyping + beartype); models that several tests share."""
+"""Models that several tests share; with CIRCUITMARK_SHAPES=1, annotated shapes and types are checked."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from jaxtyping import install_import_hook
 
 ROOMS = ["bench", "methods", "tasks", "reports", "tracr_ground_truth"]
-# before any room is imported; stays for the whole session
-install_import_hook(ROOMS, "beartype.beartype").__enter__()
+if os.environ.get("CIRCUITMARK_SHAPES") == "1":  # it triples the time of small tensors' tests
+    # before any room is imported; stays for the whole session
+    install_import_hook(ROOMS, "beartype.beartype").__enter__()
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from bench.masked_model import MaskedModel  # noqa: E402
+import tiny_models  # noqa: E402
+from bench.engine.masked_model import MaskedModel  # noqa: E402
 from bench.models.bridge import masked_model  # noqa: E402
 from bench.models.load import load_model  # noqa: E402
 from bridge_oracle import tiny_gpt2  # noqa: E402
+from command_line import CommandLine  # noqa: E402
+from decoders import FAMILIES, Case, case_of, decoder  # noqa: E402
 from gguf_files import tiny_llama, write_gguf  # noqa: E402
+from naive_decoder import in_float64  # noqa: E402
 
 torch.set_num_threads(1)  # on tensors this small a second thread only waits
 
@@ -27,6 +33,12 @@ torch.set_num_threads(1)  # on tensors this small a second thread only waits
 def tiny() -> MaskedModel:
     """Two layers, four heads, float64, every weight random."""
     return masked_model(tiny_gpt2(n_layer=2))
+
+
+@pytest.fixture(scope="session")
+def gpt2() -> MaskedModel:
+    """The GPT-2 among the carried architectures, in float64."""
+    return masked_model(decoder("GPT2"))
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +65,41 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     load_model.cache_clear()
     yield tmp_path / "cache"
     load_model.cache_clear()
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> CommandLine:
+    """The command line in an empty folder."""
+    return CommandLine(tmp_path, monkeypatch, capfd)
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """References compute in float64 throughout."""
+    in_float64(monkeypatch)
+
+
+@pytest.fixture(params=FAMILIES)
+def carried(request: pytest.FixtureRequest, exact: None) -> Case:
+    """Each carried architecture in turn."""
+    return case_of(request.param)
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def either(request: pytest.FixtureRequest) -> tiny_models.Tiny:
+    """A random GPT-2 with its oracle, in both precisions."""
+    return tiny_models.tiny(request.param)
+
+
+@pytest.fixture
+def case() -> tiny_models.Tiny:
+    """The same in float64."""
+    return tiny_models.tiny()
+
+
+@pytest.fixture(params=[False, True], ids=["joint", "split"])
+def counted(request: pytest.FixtureRequest) -> tiny_models.Tiny:
+    """The same in float64, with the embedding as one sender and as two."""
+    return tiny_models.tiny(split_embed=request.param)

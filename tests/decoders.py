@@ -1,14 +1,21 @@
-"""Tiny random decoders of every carried architecture, as Hugging Face models; nothing is downloaded."""
+"""Tiny random decoders of every carried architecture; nothing is downloaded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 from transformers import PreTrainedModel
+
+from bench.engine.masked_model import MaskedModel
+from bench.models.bridge import masked_model
+from naive_decoder import NaiveDecoder
+from tiny_models import loss
 
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0,
@@ -35,7 +42,7 @@ def decoder(kind: str, /, **options: Any) -> PreTrainedModel:
     silent = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     config = getattr(transformers, f"{kind}Config")(**(shape | silent | options))
     head = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
-    model: PreTrainedModel = getattr(transformers, kind + head)(config)
+    model: Any = getattr(transformers, kind + head)(config)
     model.set_attn_implementation("eager")
     model = model.to(torch.float64).eval()
     for module in model.modules():
@@ -74,3 +81,55 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     "phi_grouped": partial(decoder, "Phi", **GROUPED, partial_rotary_factor=0.5),
 }
 """A maker per family, and per option that changes the computation."""
+
+REFERENCES = ["resample", "zero", "mean"]
+
+
+@dataclass
+class Case:
+    """One decoder as Hugging Face, as MaskedModel and as slow reference, with two sets of prompts."""
+
+    hf: PreTrainedModel
+    model: MaskedModel
+    naive: NaiveDecoder
+    clean: Tensor
+    corrupted: Tensor
+
+    def reference(self, kind: str) -> Tensor | None:
+        """What a removed edge carries; from the slow reference."""
+        if kind == "zero":
+            return None
+        with torch.no_grad():
+            senders = self.naive.senders(self.corrupted)
+        return senders.mean((1, 2), keepdim=True) if kind == "mean" else senders
+
+    def mask(self, density: float | None = None, seed: int = 0) -> Tensor:
+        """Uniform in [0, 1]; with a density, ones and zeros, and half of the senders without a reader."""
+        generator = torch.Generator().manual_seed(seed)
+        soft = torch.rand(self.model.graph.exists.shape, generator=generator, dtype=torch.float64)
+        if density is None:
+            return soft
+        heard = torch.rand(soft.shape[1], generator=generator) < 0.5
+        return ((soft < density) & heard).double()
+
+    def ones(self) -> Tensor:
+        return torch.ones(self.model.graph.exists.shape, dtype=torch.float64)
+
+    def run(self, mask: Tensor, reference: Tensor | None, differentiable: bool = False) -> Tensor:
+        with torch.set_grad_enabled(differentiable):
+            leaf = mask.clone().requires_grad_(differentiable)
+            return self.model.run(self.clean, leaf, reference).detach()
+
+
+@cache
+def case_of(family: str) -> Case:
+    hf = FAMILIES[family]()
+    model = masked_model(hf)
+    clean, corrupted = torch.randint(0, 50, (2, 3, 7), generator=torch.Generator().manual_seed(2))
+    return Case(hf, model, NaiveDecoder(hf, model.graph), clean, corrupted)
+
+
+def mask_gradient(run: Callable[[Tensor, Tensor, Tensor | None], Tensor], tokens: Tensor, mask: Tensor,
+                  reference: Tensor | None) -> Tensor:  # fmt: skip
+    leaf = mask.clone().requires_grad_()
+    return torch.autograd.grad(loss(run(tokens, leaf, reference)), leaf)[0]

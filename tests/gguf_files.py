@@ -27,7 +27,8 @@ OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_he
 def tiny_llama() -> LlamaForCausalLM:
     """Two layers, width 32, 4 heads that share 2 keys, every weight random, in float32."""
     sizes = {"vocab_size": len(VOCABULARY), "num_key_value_heads": 2, "intermediate_size": 64}
-    return decoder("Llama", **sizes).float()
+    model: LlamaForCausalLM = decoder("Llama", **sizes).float()
+    return model
 
 
 def write_gguf(
@@ -39,7 +40,7 @@ def write_gguf(
 ) -> LlamaForCausalLM:
     """Writes a model as llama.cpp does, and gives it with the weights as they were rounded."""
     gguf = pytest.importorskip("gguf")
-    config = model.config
+    config: Any = model.config
     writer = gguf.GGUFWriter(file, "llama")
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bench.graph import EdgeGraph
+from bench.engine.graph import EdgeGraph
 
 Part = Callable[[Tensor], Tensor]
 
@@ -37,7 +37,7 @@ class Layer:
     b_O: Tensor | float
     q_norm: Part | None = None
     k_norm: Part | None = None
-    attention_post_norm: nn.Module | None = None
+    attention_post_norm: Any = None
     mlp_post_norm: Part | None = None
 
 
@@ -45,9 +45,10 @@ class NaiveDecoder:
     """Logits of a Hugging Face decoder whose receivers each read a mix of their own."""
 
     def __init__(self, model: PreTrainedModel, graph: EdgeGraph) -> None:
-        self.model, self.graph, self.base = model, graph, model.base_model
+        self.model, self.graph = model, graph
+        self.base: Any = model.base_model
         self.config = model.config
-        layers = self.base.h if hasattr(self.base, "h") else self.base.layers
+        layers: Any = self.base.h if hasattr(self.base, "h") else self.base.layers
         self.layers = [self._layer(layer) for layer in layers]
 
     def masked(self, tokens: Tensor, mask: Tensor, reference: Tensor | None) -> Tensor:
@@ -82,11 +83,10 @@ class NaiveDecoder:
             if layer.attention_post_norm is not None:
                 # the norm of their sum, a share of which is each head's
                 post = layer.attention_post_norm
-                root = (sum(heads).square().mean(-1, keepdim=True) + post.eps).sqrt()
+                whole = torch.stack(heads).sum(0)
+                root = (whole.square().mean(-1, keepdim=True) + post.eps).sqrt()
                 heads = [z / root * (1 + post.weight) for z in heads]
-                torch.testing.assert_close(
-                    sum(heads), post(sum(z * root / (1 + post.weight) for z in heads)), atol=1e-4, rtol=1e-4
-                )
+                torch.testing.assert_close(torch.stack(heads).sum(0), post(whole), atol=1e-4, rtol=1e-4)
             senders += heads
             constant = constant + layer.b_O
             senders.append(write_mlp(i) if early is None else early)
@@ -98,7 +98,7 @@ class NaiveDecoder:
         return (logits if cap is None else cap * (logits / cap).tanh()), torch.stack(senders)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        embedded = self.model.get_input_embeddings()(tokens)
+        embedded: Tensor = self.model.get_input_embeddings()(tokens)
         if hasattr(self.base, "wpe"):
             embedded = embedded + self.base.wpe(torch.arange(tokens.shape[1]))
         return embedded
@@ -207,7 +207,8 @@ def in_float64(patch: pytest.MonkeyPatch) -> None:
     def exact(norm: Any, x: Tensor) -> Tensor:
         added = isinstance(norm, Gemma2RMSNorm)
         eps = norm.eps if added else norm.variance_epsilon
-        return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * (norm.weight + added)
+        scaled: Tensor = x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * (norm.weight + added)
+        return scaled
 
     for kind in (Gemma2RMSNorm, LlamaRMSNorm, MistralRMSNorm, Qwen2RMSNorm, Qwen3RMSNorm):
         patch.setattr(kind, "forward", exact)

@@ -1,17 +1,38 @@
-"""Small problems for testing methods: random tokens, no tokenizer, no task."""
+"""Small problems for testing methods: random tokens, no tokenizer, no task; compiled programs as problems."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
+import pytest
 from torch import Tensor
 
-from bench.ablation import Ablation
-from bench.checkpoint import Checkpoint
-from bench.masked_model import MaskedModel
-from bench.problem import BenchProblem, make_batches, make_reference
+from bench.discovery.batches import make_batches
+from bench.discovery.checkpoint import Checkpoint
+from bench.discovery.problem import BenchProblem
+from bench.engine.ablation import Ablation, make_reference
+from bench.engine.masked_model import MaskedModel
+from bench.models.tracr import load_program
+from bench.names import get_program
+from bench.runs.experiment import Experiment
+from bench.scoring.measures import MEASURES, OUTPUT_DIFF
+from bench.scoring.metrics import circuit_recovery
+from methods.base import Batch, Discovery, Method
+from methods.thresholds.pruning import Pruning
 from tasks.base import Examples
+
+SMALL = Experiment(
+    tasks=("gp",),
+    methods=("random_edges", "eap"),
+    sizes=("1%", "5%"),
+    random_draws=1,
+    n_discovery=(20,),
+    n_evaluation=24,
+)
+"""A run on the embedded model that takes seconds."""
 
 
 def random_examples(n: int = 6, pos: int = 7, vocab: int = 50, seed: int = 0) -> Examples:
@@ -29,6 +50,30 @@ def random_examples(n: int = 6, pos: int = 7, vocab: int = 50, seed: int = 0) ->
     )
 
 
+def ragged_examples(n: int, vocab: int, candidates: int = 2, seed: int = 0) -> Examples:
+    """Random prompts of 3 to 7 tokens, padded on the right with tokens that differ from prompt to prompt."""
+    rng = np.random.default_rng(seed)
+    lengths = 3 + np.arange(n) * 3 % 5
+    clean, corrupted = rng.integers(vocab, size=(2, n, 7))
+    padding = np.arange(7) >= lengths[:, None]
+    correct = np.arange(candidates) <= np.arange(n)[:, None] % (candidates - 1)
+    return Examples(
+        clean=clean,
+        corrupted=np.where(padding, clean, corrupted),
+        lengths=lengths,
+        positions=lengths - 1,
+        candidates=np.stack([rng.permutation(vocab)[:candidates] for _ in range(n)]),
+        correct=correct,
+        template=np.arange(n) % 3,
+    )
+
+
+def batches_of(model: MaskedModel, examples: Examples, size: int) -> list[Batch]:
+    """Batches of so many examples; the last one of what is left."""
+    cuts = range(0, len(examples), size)
+    return [b for start in cuts for b in make_batches(model, examples.take(slice(start, start + size)))]
+
+
 def one_length(examples: Examples) -> bool:
     """Whether all prompts are as long."""
     return bool((examples.lengths == examples.lengths[0]).all())
@@ -41,17 +86,64 @@ def problem(
     seed: int = 0,
     examples: Examples | None = None,
     measure: str = "logit_diff",
+    per_batch: int = 64,
 ) -> BenchProblem:
     """What a method would be handed for random examples."""
     examples = examples or random_examples(vocab=model.architecture.d_vocab)
     return BenchProblem(
         model,
-        make_batches(model, examples),
-        measure,
+        batches_of(model, examples, per_batch),
+        MEASURES[measure],
         lambda batches: make_reference(model, ablation, batches, one_length(examples)),
         sizes,
         seed,
     )
+
+
+def exact_of(method: Method, program: str, ablation: Ablation, seeds: Sequence[int]) -> list[bool]:
+    """Whether a method finds, unaided, just what is necessary in a compiled program; seed by seed."""
+    pytest.importorskip("tracr")
+    model = load_program(get_program(program))
+    one_length = len(model.compiled.lengths.unique()) == 1
+    reference = partial(make_reference, model.masked, ablation, one_length=one_length)
+    truths = model.truth(ablation).circuits
+    found = []
+    for seed in seeds:
+        p = BenchProblem(model.masked, model.batches(256, 1), OUTPUT_DIFF, reference, (), seed)
+        kept = method.discover(p).unaided
+        assert kept is not None
+        found.append(bool(circuit_recovery(kept, truths, p.graph.exists)["exact"]))
+    return found
+
+
+def pruning(p: BenchProblem, **options: Any) -> Pruning:
+    """ACDC's passes over all edges of a problem."""
+    return Pruning(p, p.graph.exists.clone(), options.pop("objective", "kl"), **options)
+
+
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two runs of a training found the same, but for one entry in a hundred, or for two.
+
+    Sums are rounded as kernels and places in memory have it, and training amplifies what is rounded: a gate
+    that is just open may be just shut. Of two seeds' scores, a third and more differ.
+    """
+    apart = ((one.double() - other.double()).abs() > 1e-4) & (one != other)  # infinities are equal
+    return int(apart.sum()) <= max(2, one.numel() // 100)
+
+
+def assert_alike(one: Discovery, other: Discovery) -> None:
+    """All that two discoveries hold is alike."""
+    assert one.scores is not None
+    assert other.scores is not None
+    assert alike(one.scores, other.scores)
+    assert one.unaided is not None
+    assert other.unaided is not None
+    assert alike(one.unaided, other.unaided)
+    assert one.edges.keys() == other.edges.keys()
+    for size, edges in one.edges.items():
+        assert alike(edges, other.edges[size])
+    for size, masks in one.weights.items():
+        assert all(alike(mask, other.weights[size][name]) for name, mask in masks.items())
 
 
 class Killer(Checkpoint):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from bench.problem import BenchProblem
+from bench.discovery.problem import BenchProblem
 from methods.base import Objective
 
 

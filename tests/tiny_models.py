@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from bench.architecture import Architecture
-from bench.masked_model import MaskedModel
+from bench.engine.architecture import Architecture
+from bench.engine.masked_model import MaskedModel
 from bench.models.bridge import masked_model
 from bridge_oracle import BridgeOracle, tiny_gpt2
 
@@ -20,6 +21,8 @@ TRACR = Architecture(
 )  # fmt: skip
 PROMPTS = torch.randint(0, 10, (2, 4, 6), generator=torch.Generator().manual_seed(2))
 LENGTHS = torch.tensor([6, 2, 5, 1])
+REFERENCES = ["resample", "zero", "mean", "mean_by_position"]
+MASKS = ["ones", "zeros", "soft0", "soft1", "soft2", "binary"]
 INSIDE = torch.arange(6) < LENGTHS[:, None]
 
 
@@ -87,6 +90,11 @@ def loss(logits: Tensor) -> Tensor:
     return logits.log_softmax(-1)[..., :5].sum()
 
 
+def less(reference: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """Towards z - ref, the direction in which a mask's entry grows."""
+    return lambda z: z if reference is None else z - reference
+
+
 def random_model(arch: Architecture) -> MaskedModel:
     """Weights of the given shapes, none of them special."""
     d, d_mlp, ports = arch.d_model, 20, arch.n_heads + 2 * arch.n_kv_heads
@@ -102,3 +110,14 @@ def random_model(arch: Architecture) -> MaskedModel:
     generator = torch.Generator().manual_seed(1)
     weights = {n: 0.4 * torch.randn(s, generator=generator, dtype=torch.float64) for n, s in shapes.items()}
     return MaskedModel(arch, weights)
+
+
+def mask_gradient(case: Tiny, mask: Tensor, reference: Tensor | None) -> Tensor:
+    leaf = mask.clone().requires_grad_()
+    return torch.autograd.grad(loss(case.model.run(case.clean, leaf, reference)), leaf)[0]
+
+
+def some_edges(case: Tiny, count: int) -> list[tuple[int, int]]:
+    edges = case.model.graph.exists.nonzero().tolist()
+    picked = torch.randperm(len(edges), generator=seeded("edges"))[:count]
+    return [tuple(edges[i]) for i in picked]

@@ -22,11 +22,12 @@ sys.path.insert(0, str(Path(__file__).parent))  # when it is run as a program
 
 from setting import Setting
 
-from bench.ablation import Ablation, Reference
-from bench.circuit import Circuit
-from bench.problem import BenchProblem
+from bench.discovery.problem import BenchProblem
+from bench.engine.ablation import Ablation, Reference
+from bench.engine.circuit import Circuit
+from bench.scoring.measures import LOGIT_DIFF
 from methods.base import Batch
-from methods.pruning import Pruning
+from methods.thresholds.pruning import Pruning
 
 TAUS = {"S": 2e-4, "M": 2.6e-5}
 """They keep about 3 % of the edges of these random models."""
@@ -41,7 +42,7 @@ def problem(setting: Setting, ablation: Ablation = "resample") -> BenchProblem:
         setting.clean, setting.corrupted, torch.full((n,), pos), torch.arange(n), torch.full((n,), pos - 1),
         torch.zeros(n, 2, dtype=torch.long), torch.tensor([[True, False]]).expand(n, 2),
     )  # fmt: skip
-    return BenchProblem(setting.model, [batch], "logit_diff", lambda _: Reference(ablation), (0.03,), 0)
+    return BenchProblem(setting.model, [batch], LOGIT_DIFF, lambda _: Reference(ablation), (0.03,), 0)
 
 
 def whole(setting: Setting) -> Tensor:

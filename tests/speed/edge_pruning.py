@@ -7,7 +7,7 @@ from collections.abc import Callable
 from acdc import problem
 from setting import Setting
 
-from methods.gate_training import GateTraining
+from methods.training.gate_training import GateTraining
 
 
 def step(setting: Setting) -> Callable[[], tuple[float, float]]:

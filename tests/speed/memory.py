@@ -1,7 +1,7 @@
 """Memory and time of a step against model size: measured where it fits, computed where not.
 
 Each shape has a process of its own, with random weights; on a GPU what torch allocated counts, on a CPU what
-the process held beyond the bare program. `bench/memory.py` has the formula and the step's definition.
+the process held beyond the bare program. `bench/engine/memory.py` has the formula and the step's definition.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from bench.architecture import Architecture
-from bench.masked_model import KEEP_BYTES, MaskedModel
-from bench.memory import parameters, step_bytes
+from bench.engine.architecture import Architecture
+from bench.engine.masked_model import KEEP_BYTES, MaskedModel
+from bench.engine.memory import parameters, step_bytes
 
 GB = 1e9
 BATCH = (4, 16)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from bench.circuit import Circuit
-from bench.metrics import CURVE_SHARES
+from bench.discovery.select import edges_of_share, top
+from bench.engine.circuit import Circuit
 from bench.models.bridge import masked_model
-from bench.select import edges_of_share, top
+from bench.scoring.metrics import CURVE_SHARES
 
 
-def gpt2(**config: int) -> PreTrainedModel:
+def gpt2(**config: Any) -> PreTrainedModel:
     return GPT2LMHeadModel(GPT2Config(**config, bos_token_id=0, eos_token_id=0))
 
 
@@ -46,7 +47,7 @@ class Setting:
         torch.manual_seed(0)
         torch.set_num_threads(1)
         make, (batch, pos) = SHAPES[self.shape]
-        self.hf = make().eval()
+        self.hf: Any = make().eval()
         self.model = masked_model(self.hf)
         self.graph = self.model.graph
         vocabulary = self.hf.config.vocab_size
@@ -58,7 +59,8 @@ class Setting:
 
     @torch.no_grad()
     def plain(self) -> torch.Tensor:
-        return self.hf(self.clean).logits
+        logits: torch.Tensor = self.hf(self.clean).logits
+        return logits
 
     @torch.no_grad()
     def masked_forward(self) -> torch.Tensor:

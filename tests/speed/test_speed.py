@@ -12,15 +12,15 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import acdc
 import discogp
 import edge_pruning
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 from setting import ROUNDS, SHAPES, Setting
 
-from bench.circuit import Circuit
+from bench.engine.circuit import Circuit
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -32,23 +32,23 @@ OPERATIONS = ("masked_forward", "masked_forward_backward", "eap", "eap_ig_5", "e
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_speed(name: str, setting: Setting, benchmark: BenchmarkFixture) -> None:
+def test_speed(name: str, setting: Setting, benchmark: Any) -> None:
     operation: Callable[[], object] = getattr(setting, name)
     heavy = name in ("eap_ig_5", "evaluate_10_sizes")
     measure(benchmark, name, setting, operation, max(3, ROUNDS[setting.shape] // (3 if heavy else 1)))
 
 
-def test_edge_pruning(setting: Setting, benchmark: BenchmarkFixture) -> None:
+def test_edge_pruning(setting: Setting, benchmark: Any) -> None:
     measure(benchmark, "edge_pruning_step", setting, edge_pruning.step(setting), ROUNDS[setting.shape])
 
 
 @pytest.mark.parametrize("group", ["weights", "edges"])
-def test_discogp(group: str, setting: Setting, benchmark: BenchmarkFixture) -> None:
+def test_discogp(group: str, setting: Setting, benchmark: Any) -> None:
     name = f"discogp_{group.removesuffix('s')}_step"
     measure(benchmark, name, setting, discogp.step(setting, group), ROUNDS[setting.shape])
 
 
-def test_acdc(setting: Setting, benchmark: BenchmarkFixture) -> None:
+def test_acdc(setting: Setting, benchmark: Any) -> None:
     """Per edge of the graph: of a whole pass on S, of twelve receivers on M."""
     if setting.shape not in acdc.TAUS:
         pytest.skip("not measured on this shape")
@@ -69,7 +69,7 @@ def test_acdc(setting: Setting, benchmark: BenchmarkFixture) -> None:
 
 
 def measure(
-    benchmark: BenchmarkFixture, name: str, setting: Setting, operation: Callable[[], object], rounds: int
+    benchmark: Any, name: str, setting: Setting, operation: Callable[[], object], rounds: int
 ) -> None:
     """Times an operation and a plain forward in turns."""
     for _ in range(2):
@@ -88,9 +88,7 @@ def time_plain(setting: Setting, plain: list[float]) -> None:
     plain.append(time.perf_counter() - started)
 
 
-def tell(
-    benchmark: BenchmarkFixture, name: str, setting: Setting, ratio: float, plain: list[float], **more: int
-) -> None:
+def tell(benchmark: Any, name: str, setting: Setting, ratio: float, plain: list[float], **more: int) -> None:
     """What `collect.py` takes."""
     benchmark.extra_info.update(
         name=name,

@@ -1,0 +1,86 @@
+"""Cutting circuits from scores: exact sizes, the right edges, connectedness of greedy growth."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.discovery.select import edges_of_share, greedy, top
+from bench.engine.circuit import Circuit
+from bench.engine.graph import EdgeGraph
+
+GRAPH = EdgeGraph(n_layers=2, n_heads=2, n_kv_heads=1)
+
+
+def scores(seed: int) -> torch.Tensor:
+    return torch.randn(GRAPH.exists.shape, generator=torch.Generator().manual_seed(seed))
+
+
+@given(st.integers(0, GRAPH.n_edges), st.integers(0, 50))
+@settings(max_examples=40, deadline=None)
+def test_top_keeps_the_n_best(n: int, seed: int) -> None:
+    values = scores(seed)
+    kept = top(GRAPH, values, n)
+    assert int(kept.sum()) == n
+    assert not (kept & ~GRAPH.exists).any()
+    left = GRAPH.exists & ~kept
+    if n and left.any():
+        assert values[kept].min() >= values[left].max()
+
+
+@given(st.integers(0, GRAPH.n_edges), st.integers(0, 20))
+@settings(max_examples=30, deadline=None)
+def test_ties_go_to_the_earliest_edge(n: int, seed: int) -> None:
+    """Few different scores: each next edge is the first of the best that are left."""
+    values = scores(seed).round()
+    edges = GRAPH.exists.nonzero().tolist()
+    ranked = sorted(
+        edges, key=lambda edge: -float(values[tuple(edge)])
+    )  # Python's sort keeps the order of equals
+    assert top(GRAPH, values, n).nonzero().tolist() == sorted(ranked[:n])
+    assert greedy(GRAPH, values, min(n, 20)).equal(slow_greedy(values, min(n, 20)))
+
+
+def slow_greedy(values: torch.Tensor, n: int) -> torch.Tensor:
+    """The definition: again and again the best edge whose receiver belongs to a node in the circuit."""
+    kept = torch.zeros_like(GRAPH.exists)
+    for _ in range(n):
+        best = None
+        for row, column in GRAPH.exists.nonzero().tolist():
+            computes = GRAPH.owners[row].bool()
+            inside = not computes.any() or bool(kept[:, computes].any())
+            if inside and not kept[row, column] and (best is None or values[row, column] > values[best]):
+                best = (row, column)
+        if best is not None:
+            kept[best] = True
+    return kept
+
+
+@given(st.integers(0, 20), st.integers(0, 50))
+@settings(max_examples=30, deadline=None)
+def test_greedy_equals_its_definition(n: int, seed: int) -> None:
+    values = scores(seed)
+    assert greedy(GRAPH, values, n).equal(slow_greedy(values, n))
+
+
+@given(st.integers(0, GRAPH.n_edges), st.integers(0, 50))
+@settings(max_examples=20, deadline=None)
+def test_greedy_edges_all_lead_to_the_logits(n: int, seed: int) -> None:
+    circuit = Circuit(GRAPH, greedy(GRAPH, scores(seed), n))
+    assert len(circuit) == n
+    assert circuit.effective("zero") == circuit
+
+
+def test_share_counts_as_mib_does() -> None:
+    """int(share x edges), whatever floating point makes of the product."""
+    big = EdgeGraph(n_layers=12, n_heads=12, n_kv_heads=12)
+    assert edges_of_share(big, 0.01) == 324
+    assert edges_of_share(big, 1.0) == 32491
+    hundred = next(
+        g
+        for g in (EdgeGraph(layers, heads, heads) for layers in range(1, 9) for heads in range(1, 9))
+        if g.n_edges % 100 == 0
+    )
+    for percent in range(101):
+        assert edges_of_share(hundred, percent / 100) == percent * hundred.n_edges // 100

@@ -1,0 +1,136 @@
+"""The full model of every carried architecture, tiny and random, held to Hugging Face."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from transformers import Conv1D
+
+from bench.engine import blocks
+from bench.models.bridge import masked_model
+from decoders import FAMILIES, GROUPED, Case, case_of, decoder, mask_gradient
+from tiny_models import close, loss
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_are_hugging_faces(family: str) -> None:
+    """As it comes; what differs is its float32 in RMSNorms, in eager softmaxes and nowhere else."""
+    case = case_of(family)
+    close(case.model.run(case.clean), case.hf(case.clean).logits, 1e-5)
+
+
+def test_logits_are_hugging_faces_in_float64(carried: Case) -> None:
+    """All through, and at the longest prompt too."""
+    for tokens in (carried.clean, torch.arange(carried.model.architecture.n_ctx)[None]):
+        close(carried.model.run(tokens), carried.hf(tokens).logits)
+
+
+def test_padding_on_the_right_is_never_read(carried: Case) -> None:
+    """Hugging Face, told of the padding, says the same of what comes before."""
+    lengths = torch.tensor([7, 4, 6])
+    inside = torch.arange(7) < lengths[:, None]
+    padded = torch.where(inside, carried.clean, 0)
+    expected = carried.hf(padded, attention_mask=inside.long()).logits[inside]
+    for tokens in (padded, carried.clean):
+        close(carried.model.run(tokens, lengths=lengths)[inside], expected)
+    soft, reference = carried.mask(), carried.reference("resample")
+    close(carried.model.run(padded, soft, reference)[inside], carried.run(soft, reference)[inside])
+
+
+def test_every_matrix_is_counted(carried: Case) -> None:
+    """`matrices` has as many entries as the layers' linear maps."""
+    linear = (nn.Linear, Conv1D)
+    unembed = carried.hf.get_output_embeddings()
+    maps = [m for m in carried.hf.modules() if isinstance(m, linear) and m is not unembed]
+    assert sum(shape.numel() for shape in carried.model.matrices.values()) == sum(
+        m.weight.numel() for m in maps
+    )
+
+
+def test_senders_are_the_slow_references(carried: Case) -> None:
+    """Node by node; together with the biases of attention they are what the final norm reads."""
+    senders = carried.model.senders(carried.clean)
+    close(senders, carried.naive.senders(carried.clean))
+    biases = sum(carried.model.weights[f"a{i}.b_O"] for i in range(carried.model.architecture.n_layers))
+    states = carried.hf(carried.clean, output_hidden_states=True).hidden_states
+    close(senders[0], states[0])
+    first = senders[: 1 + carried.model.graph.n_heads + 1].sum(0) + carried.model.weights["a0.b_O"]
+    close(first, states[1])
+    close(blocks.logits(carried.model.architecture, carried.model.weights, senders.sum(0) + biases),
+          carried.hf(carried.clean).logits)  # fmt: skip
+
+
+# ---- contexts, precisions, senders
+
+
+WINDOWED = {
+    "mistral": partial(decoder, "Mistral", **GROUPED, sliding_window=8),
+    "gemma2": partial(decoder, "Gemma2", **GROUPED, head_dim=8, sliding_window=8),
+    "qwen2": partial(
+        decoder, "Qwen2", **GROUPED, use_sliding_window=True, sliding_window=8, max_window_layers=1
+    ),
+}
+
+
+@pytest.mark.parametrize("family", WINDOWED)
+def test_a_sliding_window_bounds_the_prompt(family: str, exact: None) -> None:
+    """Within it attention is whole and equals Hugging Face's; a longer prompt is refused."""
+    hf = WINDOWED[family]()
+    model = masked_model(hf)
+    assert model.architecture.n_ctx == 8
+    tokens = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(4))
+    close(model.run(tokens[:, :8]), hf(tokens[:, :8]).logits)
+    with pytest.raises(ValueError, match="a prompt of 9 tokens is longer than this model's context of 8"):
+        model.run(tokens)
+
+
+def test_a_window_that_is_off_bounds_nothing() -> None:
+    """Qwen's configs name a window and say that it is not used."""
+    assert masked_model(decoder("Qwen2", use_sliding_window=False, sliding_window=8)).architecture.n_ctx == 16
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_other_precisions(family: str) -> None:
+    """float32 is close to Hugging Face's float32, bfloat16 roughly so; masked runs and gradients too."""
+    case = case_of(family)
+    single = case.model.to(dtype=torch.float32)
+    close(single.run(case.clean), FAMILIES[family]().float()(case.clean).logits, 1e-4)
+    half = case.model.to(dtype=torch.bfloat16)
+    logits = half.run(case.clean)
+    assert logits.dtype == torch.bfloat16
+    scale = case.model.run(case.clean).abs().mean()
+    assert (logits.float() - single.run(case.clean)).abs().mean() < 0.05 * scale
+    mask, reference = case.mask().float(), half.senders(case.corrupted)
+    expected = single.run(case.clean, mask, reference.float())
+    assert (half.run(case.clean, mask, reference).float() - expected).abs().mean() < 0.05 * scale
+    leaf = mask.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(half.run(case.clean, leaf, reference).float()), leaf)
+    exact = mask_gradient(single.run, case.clean, mask, reference.float())
+    assert (gradient - exact).norm() < 0.2 * exact.norm()
+
+
+def test_frequencies_keep_their_precision() -> None:
+    """Hugging Face rotates in float32 whatever the model's dtype; else far positions turn wrongly."""
+    model = masked_model(decoder("Llama", head_dim=64, max_position_embeddings=2048))
+    half = model.to(dtype=torch.bfloat16)
+    for part, whole in zip(
+        blocks.rotation(half.architecture, half.weights, 2048),
+        blocks.rotation(model.architecture, model.weights, 2048),
+        strict=True,
+    ):
+        close(part.double(), whole, 0.01)
+
+
+def test_only_position_embeddings_can_be_split_off(carried: Case) -> None:
+    """Rotary models have none, and say so; GPT-2 has."""
+    if not carried.model.architecture.rotary:
+        close(
+            carried.model.with_split_embed().senders(carried.clean)[:2].sum(0),
+            carried.naive.senders(carried.clean)[0],
+        )
+        return
+    with pytest.raises(ValueError, match="no position embedding to split off"):
+        carried.model.with_split_embed()

@@ -1,0 +1,38 @@
+"""The memory formula counts what there is; what does not fit is refused before it is read."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+from bench.engine.memory import parameters, refuse_too_large, step_bytes
+from bench.errors import ModelError
+from bench.models.bridge import masked_model
+from decoders import decoder
+
+
+@pytest.mark.parametrize("kind", ["Llama", "GPTNeoX", "Qwen3"])
+def test_parameters_are_those_of_the_matrices(kind: str) -> None:
+    model = masked_model(decoder(kind))
+    counted = parameters(model.architecture)
+    assert counted["attention"] + counted["mlp"] == sum(shape.numel() for shape in model.matrices.values())
+    assert counted["embed"] == model.weights["embed.W_E"].numel()
+    assert counted["unembed"] == model.weights["logits.W_U"].numel()
+
+
+def test_computing_anew_takes_less_and_more_tokens_take_more() -> None:
+    arch = masked_model(decoder("Llama")).architecture
+    kept, anew = (sum(step_bytes(arch, 4, 16, 4, keep).values()) for keep in (2**31, 0))
+    assert anew < kept < sum(step_bytes(arch, 8, 16, 4).values())
+    assert sum(step_bytes(arch, 4, 16, 2).values()) < kept
+
+
+def test_a_model_that_does_not_fit_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=5_000_000_000))
+    refuse_too_large("small", 600_000_000, torch.float32, "cpu")
+    with pytest.raises(ModelError, match=r"'large' needs about 8\.0 GB of main memory.* 5\.0 GB are free"):
+        refuse_too_large("large", 1_000_000_000, torch.float32, "cpu")
+    refuse_too_large("large", 1_000_000_000, torch.bfloat16, "cpu")

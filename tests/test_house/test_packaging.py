@@ -1,0 +1,83 @@
+"""The wheel: what is in it, and that it works installed elsewhere, beside decoys."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+import circuitmark
+from checkout import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of a copy of what git tracks, with results and rubbish beside it."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, tracked.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    (source / "results").mkdir(exist_ok=True)
+    (source / "results" / "leaderboard.csv").write_text("a,b\n")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(out.glob("circuitmark-*.whl"))
+
+
+def test_wheel_holds_rooms_and_data_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in ("circuitmark.py", "bench/models/embedded/model.safetensors", "methods/eap.py",
+                   "bench/models/embedded/tokenizer.json", "bench/store/golden.json",
+                   "reports/page.html.j2", "reports/page.css",
+                   "reports/page.js", "tasks/words.py", "tracr_ground_truth/__init__.py",
+                   "reports/recovery/section.html.j2", "reports/recovery/section.css",
+                   *(f"{room}/py.typed" for room in ("bench", "methods", "tasks", "reports"))):  # fmt: skip
+        assert needed in names
+    packages = {file.parent for room in circuitmark.ROOMS for file in (ROOT / room).rglob("*.py")}
+    packed = {str(PurePosixPath(name).parent) for name in names if name.endswith(".py")}
+    assert {folder.relative_to(ROOT).as_posix() for folder in packages} <= packed
+    tops = {name.partition("/")[0] for name in names}
+    assert tops == {"bench", "methods", "tasks", "tracr_ground_truth", "reports", "circuitmark.py",
+                    "circuitmark-0.1.0.dist-info"}  # fmt: skip
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
+    """Installed without the checkout, started in a folder with decoys of the rooms' names."""
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    site = next(environment.glob("lib/python*/site-packages"))
+    # the dependencies, without the .pth that leads to the checkout
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--force-reinstall", str(wheel)]
+    subprocess.run([*pip, *install], check=True, capture_output=True)
+
+    decoys = tmp_path / "decoys"
+    (decoys / "reports").mkdir(parents=True)
+    (decoys / "tasks.py").write_text("raise SystemExit('a decoy was imported')")
+    command = str(environment / "bin" / "circuitmark")
+
+    def run(*words: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [command, *words], cwd=decoys, env=extra or None, capture_output=True, text=True, check=False
+        )
+
+    listed = run("list", "tasks")
+    assert listed.returncode == 0, listed.stderr
+    assert "ioi_t1" in listed.stdout
+    done = run("run", "--quick", "-t", "gp", "-m", "random_edges", "--sizes", "5%")
+    assert done.returncode == 0, done.stderr
+    assert (decoys / "results" / "index.html").exists()
+
+    shadowed = run("list", "tasks", PYTHONPATH=str(decoys))
+    assert shadowed.returncode == 2
+    assert shadowed.stderr.count("\n") == 1
+    assert "stand in the way" in shadowed.stderr
+    assert "unset PYTHONPATH" in shadowed.stderr

@@ -1,0 +1,267 @@
+"""Edge Pruning: its parts against slow definitions, and whole runs by what they promise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.discovery.problem import BenchProblem
+from bench.engine.ablation import Ablation
+from bench.engine.masked_model import MaskedModel
+from methods.base import Discovery, first_examples
+from methods.edge_pruning import EdgePruning, _mean_loss
+from methods.training.descent import NEAR, PATIENCE, Descent
+from methods.training.gate_training import GateTraining
+from methods.training.gates import hard_concrete, log_open
+from methods.training.parts import parts_of
+from methods.training.training_curves import TrainingCurves
+from problems import Killer, alike, assert_alike, exact_of, problem, ragged_examples, random_examples
+
+QUICK = EdgePruning(halving=8, hold=6, settling=5, examples=3, rate=0.3)
+"""Far too short to find anything."""
+
+
+# ---- the target
+
+
+def test_the_target_halves_and_rests() -> None:
+    descent, targets, ended = Descent(64, [16, 0, 4, 64, 16], halving=3, hold=2), [], []
+    while not descent.ended:
+        targets.append(descent.target)
+        ended.append(descent.advance(targets[-1]))
+    falling = [64 * 2 ** (-k / 3) for k in range(1, 13)]
+    assert targets == pytest.approx([*falling[:6], 16, 16, *falling[6:], 4, 4])
+    assert ended == [None] * 7 + [16] + [None] * 7 + [4]
+
+
+def test_a_size_rests_until_it_is_reached() -> None:
+    descent = Descent(1000, [100], halving=1, hold=5)
+    for n_open in [100.0] * 8 + [103.0] * 30:  # falling for 4 steps, near too early, then not near enough
+        assert descent.advance(n_open) is None
+    for n_open in (100 * (1 - 1.1 * NEAR), 10.0, 0.0):  # too few are not enough either
+        assert descent.advance(n_open) is None
+    assert descent.advance(100 * (1 + 0.9 * NEAR)) == 100
+
+
+def test_a_size_that_is_never_reached_is_an_error() -> None:
+    descent = Descent(100, [10], halving=1, hold=5)
+    for _ in range(4 + 5 + PATIENCE - 1):
+        assert descent.advance(20.0) is None
+    with pytest.raises(ValueError, match=r"10 edges was not reached: 20\.0 are open .* try a larger halving"):
+        descent.advance(20.0)
+
+
+# ---- a step
+
+
+def slow_step_loss(p: BenchProblem, gates: Tensor, noise: Tensor) -> Tensor:
+    """KL to the full model under sampled gates, the mean per example, from the definition."""
+    mask = hard_concrete(gates, noise)
+    total = torch.zeros((), dtype=torch.float64)
+    for batch in p.batches:
+        full = p.clean(batch).log_softmax(-1)
+        circuit = p.run(batch, mask).log_softmax(-1)
+        total = total + (full.exp() * (full - circuit)).sum()
+    return total / p.n_examples
+
+
+@pytest.mark.parametrize("ablation", get_args(Ablation))
+def test_a_step_goes_down_the_gradient(tiny: MaskedModel, ablation: Ablation) -> None:
+    """Adam's first step moves every gate by the rate, against the sign of its gradient."""
+    p = problem(tiny, ablation)
+    training = GateTraining(p, "kl", p.batches, start=0.5, rate=0.01, memory=0.95)
+    (gates,) = training.gates
+    before = gates.detach().clone()
+    state = {name: tensor.clone() for name, tensor in training.state().items()}
+    loss, _ = training.step(lambda loss, n_open: 0.03 * n_open)
+
+    training.restore(state)
+    training._rounds.next()  # the order of parts is drawn first
+    noise = training._draw(torch.rand, gates.shape)
+    leaf = before.double().requires_grad_()
+    expected = slow_step_loss(p, leaf, noise.double())
+    opened = log_open(leaf).exp()[p.graph.exists].sum()
+    assert loss == pytest.approx(expected.item(), rel=1e-4)
+    (gradient,) = torch.autograd.grad(expected + 0.03 * opened, leaf)
+    training.restore(state)
+    _, n_open = training.step(lambda loss, n_open: 0.03 * n_open)
+    assert n_open == pytest.approx(log_open(gates).exp()[p.graph.exists].sum().item(), rel=1e-5)
+    moved = gates.detach() - before
+    clear = p.graph.exists & (gradient.abs() > 1e-4)
+    assert clear.sum() > 20
+    assert moved[clear].sign().equal(-gradient[clear].sign().float())
+    torch.testing.assert_close(moved[clear].abs(), torch.full_like(moved[clear], 0.01), rtol=0.01, atol=0)
+    assert not moved[~p.graph.exists].any()
+
+
+def test_parts_are_the_examples_in_order(tiny: MaskedModel) -> None:
+    (batch,) = problem(tiny, examples=random_examples(10, vocab=tiny.architecture.d_vocab)).batches
+    parts = parts_of([batch, batch], 4)
+    assert [len(part) for part in parts] == [3, 3, 4] * 2
+    assert torch.cat([part.clean for part in parts]).equal(torch.cat([batch.clean] * 2))
+    assert torch.cat([part.correct for part in parts]).equal(torch.cat([batch.correct] * 2))
+    assert all(part.examples.equal(torch.arange(len(part))) for part in parts)
+
+
+def test_first_examples_are_counted_over_batches(tiny: MaskedModel) -> None:
+    batches = problem(tiny, examples=random_examples(8), per_batch=3).batches
+    every = torch.cat([batch.clean for batch in batches])
+    for n, sizes in ((2, [2]), (3, [3]), (4, [3, 1]), (7, [3, 3, 1]), (8, [3, 3, 2]), (99, [3, 3, 2])):
+        taken = first_examples(batches, n)
+        assert [len(batch) for batch in taken] == sizes
+        assert torch.cat([batch.clean for batch in taken]).equal(every[:n])
+        assert all(batch.examples.equal(torch.arange(len(batch))) for batch in taken)
+
+
+def test_a_mean_loss_is_per_example_whatever_the_batches(tiny: MaskedModel) -> None:
+    examples = ragged_examples(8, 50)
+    one, some = (problem(tiny, examples=examples, per_batch=n) for n in (64, 3))
+    kept = one.graph.exists & (torch.arange(len(one.graph.senders)) % 3 > 0)
+    means = [_mean_loss(p, "kl", kept, p.batches) for p in (one, some)]
+    assert means[0] == pytest.approx(means[1], rel=1e-9)
+    assert means[0] > 0.1
+
+
+def test_a_pressure_sees_the_loss_without_its_gradient(tiny: MaskedModel) -> None:
+    p = problem(tiny)
+    training = GateTraining(p, "kl", p.batches, start=0.5, rate=0.1, memory=0.95)
+    wanted: list[bool] = []
+
+    def pressure(loss: Tensor, n_open: Tensor) -> Tensor:
+        wanted.extend([loss.requires_grad, n_open.requires_grad])
+        return 0 * n_open
+
+    training.step(pressure)
+    assert wanted == [False, True]
+
+
+def test_every_part_comes_once_before_one_comes_again(tiny: MaskedModel) -> None:
+    p = problem(tiny, examples=random_examples(10, vocab=tiny.architecture.d_vocab))
+    training = GateTraining(p, "kl", parts_of(p.batches, 2), start=1.0, rate=0.1, memory=0.95)
+    rounds = [[id(training._rounds.next()) for _ in range(5)] for _ in range(4)]
+    assert all(len(set(parts)) == 5 for parts in rounds)
+    assert len({*map(tuple, rounds)}) > 1
+
+
+def test_what_is_the_same_in_every_step_is_computed_once(tiny: MaskedModel) -> None:
+    """The full model and the corrupted run per example, then a forward and a backward per step."""
+    p = problem(tiny)
+    training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1, memory=0.95)
+    for _ in range(20):
+        training.step(lambda loss, n_open: 0 * n_open)
+    assert p.counter.forwards == 20 + 2 * 2
+    assert p.counter.backwards == 20
+
+
+def test_a_node_gate_closes_all_its_edges(tiny: MaskedModel) -> None:
+    p = problem(tiny)
+    training = GateTraining(p, "kl", p.batches, start=4.0, rate=0.1, memory=0.95, node_gates=True)
+    edges, nodes = training.gates
+    with torch.no_grad():
+        nodes[0, 2] = -20
+    probability = training.scores().detach().exp()
+    torch.testing.assert_close(probability, (log_open(edges) + log_open(nodes)).detach().exp())
+    assert float(probability[:, 2].max()) < 1e-7 < 0.9 < float(probability[:, 1].min())
+
+
+def test_a_loss_that_is_no_number_is_an_error(tiny: MaskedModel) -> None:
+    p = problem(tiny)
+    training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1, memory=0.95)
+    p.clean(training._rounds.next()).fill_(torch.nan)
+    p.clean(training._rounds.next()).fill_(torch.nan)
+    with pytest.raises(ValueError, match="diverged: the loss of step 0 is nan: try a lower rate"):
+        training.step(lambda loss, n_open: n_open)
+
+
+# ---- whole runs
+
+
+@pytest.mark.parametrize("node_gates", [False, True])
+def test_circuits_have_exactly_the_sizes_wanted(
+    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, node_gates: bool
+) -> None:
+    """And are cut where about as many edges are open."""
+    ended: dict[int, float] = {}
+    advance = Descent.advance
+
+    def watched(descent: Descent, n_open: float) -> int | None:
+        size = advance(descent, n_open)
+        if size is not None:
+            ended[size] = n_open
+        return size
+
+    monkeypatch.setattr(Descent, "advance", watched)
+    p = problem(tiny, sizes=(0.0, 0.07, 0.3, 1.0))
+    found = replace(QUICK, node_gates=node_gates).discover(p)
+    for size, kept in found.edges.items():
+        assert int(kept.sum()) == p.edges_of_share(size)
+        assert not (kept & ~p.graph.exists).any()
+    few, some = map(p.edges_of_share, (0.07, 0.3))
+    assert ended.keys() == {few, some}
+    assert all(abs(n_open - size) <= max(NEAR * size, 1) for size, n_open in ended.items())
+    assert {len(series) for series in found.trace.values()} == {len(found.trace["edges_open"])}
+    assert found.trace["target"][-1] == pytest.approx(few)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(
+    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("bench.discovery.checkpoint.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("bench.discovery.checkpoint.SHARE_OF_TIME", float("inf"))
+
+    def run(kill_at: int, path: Path | None) -> Discovery:
+        p = problem(tiny, sizes=(0.1, 0.4))
+        p.checkpoint = Killer(path, p._spent, p._charge)
+        p.checkpoint.left = kill_at
+        return replace(QUICK, settling=20).discover(p)
+
+    whole = run(0, None)
+    steps = int(whole.trace["step"][-1])
+    for kill_at in (steps // 8, steps // 2, steps - 2, steps + 10):
+        path = tmp_path / f"{kill_at}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            run(kill_at, path)
+        resumed = run(0, path)
+        assert_alike(resumed, whole)
+        assert resumed.trace["step"][-1] == pytest.approx(whole.trace["step"][-1], abs=5)
+
+
+def test_the_seed_decides(tiny: MaskedModel) -> None:
+    one, again, other = (QUICK.discover(problem(tiny, sizes=(), seed=seed)) for seed in (0, 0, 1))
+    assert_alike(one, again)
+    assert one.scores is not None
+    assert other.scores is not None
+    assert not alike(one.scores, other.scores)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ablation", ["zero", "resample"])
+@pytest.mark.parametrize("program", ["x_proportion", "reverse"])
+def test_the_paper_s_programs_are_recovered(program: str, ablation: Ablation) -> None:
+    """Unaided, with the default setting: the edges that are necessary, and no other.
+
+    By two seeds of three at least, since training amplifies rounding: eight of eight did when it was tried.
+    """
+    assert sum(exact_of(EdgePruning(), program, ablation, range(3))) >= 2
+
+
+@pytest.mark.parametrize("options", [{"halving": 0}, {"rate": 0.0}, {"price": math.inf}, {"examples": 0}])
+def test_options_without_sense_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        EdgePruning(**options)  # type: ignore[arg-type]
+
+
+def test_curves_keep_means() -> None:
+    curves = TrainingCurves(2)
+    for step, loss in enumerate([1.0, 3.0, 5.0, 9.0, 100.0]):
+        curves.add(step, loss=loss)
+    assert curves.series() == {"step": [0.5, 2.5], "loss": [2.0, 7.0]}
+    again = TrainingCurves(2)
+    again.restore(curves.state())
+    assert again.series() == curves.series()

@@ -1,0 +1,373 @@
+"""Running from start to end on the embedded model: the store, resuming, statuses, stable outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from bench.engine.circuit import Circuit
+from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolder, UsageError
+from bench.files import load_header
+from bench.names import get_method, params_of, parse_sizes
+from bench.runs.experiment import Experiment
+from bench.runs.job import execute
+from bench.scoring.leaderboard import COLUMNS, leaderboard, write_tables
+from bench.store.results import Store, sole_user
+from checkout import ROOT
+from methods.eap_ig import EAPIG
+from problems import SMALL
+
+PLUGIN = textwrap.dedent(
+    '''
+    """A method of somebody's own."""
+    import torch
+    from circuitmark import Discovery, Method, Problem
+
+    class Mine(Method):
+        """Does what the test says."""
+        name, description, citation = "mine", "a test", "@misc{{x}}"
+
+        def skip(self, problem: Problem) -> str | None:
+            return "too large for me" if problem.seed == 1 else None
+
+        def discover(self, problem: Problem) -> Discovery:
+            {body}
+    '''
+)
+
+
+def run(experiment: Experiment, out: Path) -> list[str]:
+    """Executes what is not finished, as the command does."""
+    jobs = [job for job in experiment.jobs() if not Store(out).finished(job.stem)]
+    return [execute(job, out, threads=1, n_processes=1) for job in jobs]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results")
+    assert run(SMALL, out) == ["ok", "ok"]
+    return out
+
+
+def test_table_has_the_stable_columns(results: Path) -> None:
+    table = leaderboard(Store(results))
+    assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
+    assert set(table["method"]) == {"full", "empty", "random_edges", "eap"}
+    assert len(table) == 2 + 2 * 2
+    assert (table["status"] == "ok").all()
+    eap = table[table["method"] == "eap"].set_index("size_requested")
+    assert list(eap.index) == [0.01, 0.05]
+    assert list(eap["edges_kept"]) == [15, 75]
+    assert eap["edge_sparsity"].tolist() == pytest.approx([1 - 15 / 1519, 1 - 75 / 1519])
+    assert (eap["kl_low"] < eap["kl"]).all()
+    assert (eap["kl"] < eap["kl_high"]).all()
+    assert (eap["forward_equivalents"] > 1).all()
+    assert eap["cpr"].nunique() == 1
+    assert eap["objective"].unique().tolist() == ["difference"]
+    assert table["peak_memory_mb"].isna().all()  # jobs shared a process
+    random = table[table["method"] == "random_edges"]
+    short = (1 - eap["completeness"]).abs().to_numpy()
+    expected = (1 - random["completeness"]).abs().to_numpy() - short
+    assert eap["completeness_margin"].tolist() == pytest.approx(expected.tolist())
+    assert random["completeness_margin"].isna().all()
+    assert (eap["faithfulness_low"] < eap["faithfulness"]).all()
+    assert random["cpr"].isna().all()
+    assert (eap["kl"].to_numpy() < random["kl"].to_numpy()).all()
+
+
+def test_written_tables_are_the_same_table(results: Path) -> None:
+    store = Store(results)
+    table = leaderboard(store)
+    write_tables(results, table)
+    from_csv = pd.read_csv(results / "leaderboard.csv")
+    from_parquet = pd.read_parquet(results / "leaderboard.parquet")
+    assert list(from_csv.columns) == list(from_parquet.columns) == list(table.columns)
+    assert from_csv["kl"].tolist() == from_parquet["kl"].tolist() == table["kl"].tolist()
+
+
+def test_circuits_are_saved_and_are_those_scored(results: Path) -> None:
+    files = sorted((results / "circuits").glob("*eap*/*.safetensors"))
+    assert [file.name for file in files] == ["0.01.safetensors", "0.05.safetensors", "unaided.safetensors"]
+    small, large = (Circuit.load(file) for file in files[:2])
+    assert (len(small), len(large)) == (15, 75)
+    assert small & large == small  # top-n circuits are nested
+    assert small.edges()[0][0] == "embed"
+
+
+def test_rerunning_does_nothing_and_a_killed_run_goes_on(results: Path, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*.safetensors")}
+    assert run(SMALL, results) == []
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("*.safetensors")} == before
+    first, _second = SMALL.jobs()
+    execute(first, tmp_path, threads=1, n_processes=1)  # and then killed
+    assert run(SMALL, tmp_path) == ["ok"]
+
+
+def test_same_numbers_again(results: Path, tmp_path: Path) -> None:
+    """Another run of the same job gives the same scores, but for what a clock says."""
+    run(SMALL, tmp_path)
+    first, again = (leaderboard(Store(folder)) for folder in (results, tmp_path))
+    timed = ["seconds", "forward_equivalents", "created"]
+    pd.testing.assert_frame_equal(first.drop(columns=timed), again.drop(columns=timed))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": ("2%",)},
+        {"ablation": "zero"},
+        {"n_discovery": (21,)},
+        {"split": "validation"},
+        {"discovery_ablation": "zero"},
+        {"n_evaluation": 25},
+        {"dtype": "float64"},
+        {"split_embed": True},
+        {"methods": ("eap:absolute=false",)},
+    ],
+    ids=str,
+)
+def test_key_holds_what_determines_the_result(change: dict[str, object]) -> None:
+    base = dataclasses.replace(SMALL, methods=("eap",))
+    keys = {job.key for job in base.jobs() if job.method.name != "random_edges"}
+    changed = dataclasses.replace(base, **change)  # type: ignore[arg-type]
+    assert not keys & {job.key for job in changed.jobs()}
+
+
+def test_key_follows_the_methods_file(tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(PLUGIN.format(body="return Discovery(scores=problem.graph.exists.float())"))
+    experiment = dataclasses.replace(SMALL, methods=(str(plugin),))
+    before = [job.key for job in experiment.jobs() if job.method.text == str(plugin)]
+    assert before == [job.key for job in experiment.jobs() if job.method.text == str(plugin)]
+    plugin.write_text(plugin.read_text() + "\nchanged = True\n")
+    assert before != [job.key for job in experiment.jobs() if job.method.text == str(plugin)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        ("return Discovery(scores=torch.rand(problem.graph.exists.shape))", "ok", ""),
+        ("raise RuntimeError('no luck')", "failed", "RuntimeError: no luck"),
+        ("return Discovery(scores=torch.zeros(2, 2))", "failed", "ValueError: .*scores"),
+        ("return Discovery(scores=problem.graph.exists / 0)", "failed", "ValueError: .*not all finite"),
+        ("return Discovery()", "failed", "ValueError: .*neither scores nor edges"),
+        ("raise SystemExit(0)", "failed", "SystemExit: 0"),
+        ("return Discovery(edges={s: ~problem.graph.exists for s in problem.sizes})", "failed", "no edge"),
+    ],
+)
+def test_a_plugins_outcome_is_recorded(tmp_path: Path, body: str, status: str, reason: str) -> None:
+    """A method that fails leaves a row that says why, and is tried again the next time."""
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(PLUGIN.format(body=body))
+    experiment = dataclasses.replace(SMALL, methods=("random_edges", str(plugin)), sizes=("5%",))
+    out = tmp_path / "out"
+    assert run(experiment, out) == ["ok", status]
+    table = leaderboard(Store(out))
+    row = table[table["method"] == "mine"].iloc[0]
+    assert row["status"] == status
+    if reason:
+        assert pd.Series([row["status_reason"]]).str.contains(reason).all()
+        assert run(experiment, out) == [status]
+
+
+def test_a_method_cannot_spoil_the_next(tmp_path: Path) -> None:
+    """Whatever a method does to the graph it was handed, the next one is handed a whole one."""
+    spoiler = tmp_path / "spoiler.py"
+    spoil = "problem.graph.exists.fill_(False); problem.graph.owners.fill_(1); raise RuntimeError"
+    spoiler.write_text(PLUGIN.format(body=spoil))
+    experiment = dataclasses.replace(SMALL, methods=("random_edges", str(spoiler), "eap"), sizes=("5%",))
+    assert run(experiment, tmp_path / "out") == ["ok", "failed", "ok"]
+    rows = leaderboard(Store(tmp_path / "out")).set_index("method")
+    assert rows.loc["eap", "edges_kept"] == 75
+    assert rows["kl"]["eap"] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def broken(:", "SyntaxError"),
+        ("raise SystemExit(0)", "SystemExit"),
+        ("x = 1", "defines 0 methods"),
+        (PLUGIN.format(body="pass").replace('"mine"', '"eap"'), "as circuitmark does: rename it"),
+        (PLUGIN.format(body="pass").replace("citation = ", "cited = "), "has no citation"),
+        (PLUGIN.format(body="pass") + "    def __init__(self, x): pass", "missing 1 required"),
+    ],
+)
+def test_a_plugin_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    """One line says what is wrong with the file, before anything is run."""
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        get_method(str(tmp_path / "mine.py"))
+
+
+def test_twins_and_nothing_are_refused() -> None:
+    for change, message in [
+        ({"methods": ("eap", "eap:absolute=true")}, "same method"),
+        ({"tasks": ()}, "no tasks are named"),
+        ({"methods": ()}, "no methods are named"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            dataclasses.replace(SMALL, **change).jobs()  # type: ignore[arg-type]
+
+
+def test_a_declined_problem_is_final(tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(PLUGIN.format(body="return Discovery(scores=torch.rand(problem.graph.exists.shape))"))
+    experiment = dataclasses.replace(SMALL, methods=(str(plugin), "random_edges"), seeds=2, sizes=("5%",))
+    assert run(experiment, tmp_path / "out") == ["ok", "declined", "ok", "ok"]
+    assert run(experiment, tmp_path / "out") == []
+    table = leaderboard(Store(tmp_path / "out"))
+    assert table[table["status"] == "declined"]["status_reason"].tolist() == ["too large for me"]
+
+
+def test_sizes_add_up_and_settings_do_not_mix(tmp_path: Path) -> None:
+    """More sizes join the table; other data or another model of the same name are kept out."""
+    one = dataclasses.replace(SMALL, methods=("random_edges",), sizes=("5%", "10%"))
+    run(one, tmp_path)
+    run(dataclasses.replace(one, sizes=("10%", "20%")), tmp_path)
+    table = leaderboard(Store(tmp_path))
+    assert table[table["method"] == "random_edges"]["size_requested"].tolist() == [0.05, 0.1, 0.2]
+    job = one.jobs()[0]
+    store = Store(tmp_path)
+    store.check_setting(job.evaluation, job.model_name, job.model_hash)
+    with pytest.raises(MixedSettings, match="n_evaluation=24, not 25"):
+        store.check_setting(dataclasses.replace(job.evaluation, n_evaluation=25), "other", "x")
+    with pytest.raises(MixedSettings, match="another model named 'embedded'"):
+        store.check_setting(job.evaluation, "embedded", "x")
+
+
+def test_a_changed_method_supersedes_and_can_be_changed_back(tmp_path: Path) -> None:
+    """The table shows the method as it is now: also after its file was edited and edited back."""
+    plugin = tmp_path / "mine.py"
+    out = tmp_path / "out"
+    experiment = dataclasses.replace(SMALL, methods=("random_edges", str(plugin)), sizes=("5%",))
+
+    def shown(score: str) -> float:
+        plugin.write_text(PLUGIN.format(body=f"return Discovery(scores={score})"))
+        run(experiment, out)
+        for stem in Store(out).superseded(job.stem for job in experiment.jobs()):
+            Store(out).confirm(stem)
+        rows = leaderboard(Store(out)).set_index("method").loc[["mine"]]
+        assert rows["status"].tolist() == ["ok"]
+        return float(rows["kl"].iloc[0])
+
+    plugin.write_text(PLUGIN.format(body="raise RuntimeError"))
+    assert run(experiment, out) == ["ok", "failed"]  # and leaves no trace once it works
+    good = "problem.edge_gradients(problem.batches[0], 'difference').abs()"
+    first = shown(good)
+    assert shown("problem.graph.exists.float()") > first
+    assert shown(good) == first
+
+
+def test_truncated_run_is_named(results: Path, tmp_path: Path) -> None:
+    source = next((results / "runs").glob("*.safetensors"))
+    (tmp_path / "runs").mkdir()
+    broken = tmp_path / "runs" / source.name
+    broken.write_bytes(source.read_bytes()[:-50])
+    for call in (lambda: leaderboard(Store(tmp_path)), lambda: Store(tmp_path).finished(source.stem)):
+        with pytest.raises(DamagedFile, match=rf"{source.name} cannot be read.*delete it"):
+            call()
+
+
+def test_record_knows_where_it_comes_from(results: Path) -> None:
+    record = load_header(next((results / "runs").glob("*eap*.safetensors")))["record"]
+    for name in (
+        "ablation",
+        "direction",
+        "graph",
+        "position_policy",
+        "sizes",
+        "seed",
+        "versions",
+        "commit",
+        "dirty",
+        "hardware",
+        "threads",
+        "dtype",
+        "objective",
+        "forwards",
+        "backwards",
+        "tokens",
+    ):
+        assert name in record
+    assert record["forwards"] == 2
+    assert json.dumps(record)
+
+
+def test_a_second_run_is_kept_out(tmp_path: Path) -> None:
+    with sole_user(tmp_path), pytest.raises(BusyFolder, match="another run is writing"), sole_user(tmp_path):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnwritableFolder, match="--out"), sole_user(tmp_path / "file"):
+        pass
+
+
+def test_sizes() -> None:
+    assert parse_sizes(["5%", "0.01", "5 %"]) == (0.01, 0.05)
+    assert parse_sizes(["100%"]) == (1.0,)
+    for text, message in [
+        ("5", "did you mean '5%'"),
+        ("abc", "no size"),
+        ("0%", "not above 0"),
+        ("-1%", "not above 0"),
+        ("101%", "at most 1"),
+        ("", "no size"),
+        ("nan", "not above 0"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            parse_sizes([text])
+
+
+def test_method_options() -> None:
+    method = get_method("eap_ig:steps=10,points=clean_corrupted,absolute=false")
+    assert method == EAPIG(steps=10, points="clean_corrupted", absolute=False)
+    assert get_method(f"eap_ig:{params_of(method)}") == method
+    assert params_of(EAPIG()) == ""
+    for spec, message in [
+        ("eap_ih", "did you mean 'eap_ig'"),
+        ("eap:step=3", "unknown option of eap 'step'"),
+        ("eap_ig:steps=x", "takes a int, not 'x'"),
+        ("eap_ig:steps=0", "at least 1"),
+        ("eap_ig:points=input", "did you mean 'inputs'"),
+        ("eap:absolute", "has no value"),
+        ("nowhere.py", "no file nowhere.py"),
+        ("eap:absolute=yes", "takes a bool"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            get_method(spec)
+
+
+def test_configuration(tmp_path: Path) -> None:
+    """The default configuration is complete and valid; a wrong one is named."""
+    path = ROOT / "configs" / "default.yaml"
+    default = Experiment.from_file(path)
+    assert set(yaml.safe_load(path.read_text())) <= {f.name for f in dataclasses.fields(Experiment)}
+    assert default.sizes == Experiment().sizes
+    assert {job.task for job in default.jobs()} == {"ioi_t1", "ioi", "gt", "gp"}
+    for text, message in [
+        ("tesks: [gp]", "did you mean 'tasks'"),
+        ("[1", "no YAML"),
+        ("3", "no list of"),
+        ("seeds: many", "takes a int"),
+    ]:
+        (tmp_path / "c.yaml").write_text(text)
+        with pytest.raises(UsageError, match=message):
+            Experiment.from_file(tmp_path / "c.yaml")
+    with pytest.raises(UsageError, match="cannot read"):
+        Experiment.from_file(tmp_path / "none.yaml")
+
+
+def test_random_circuits_are_always_run_and_drawn_often() -> None:
+    jobs = dataclasses.replace(SMALL, methods=("eap",), random_draws=3).jobs()
+    assert [(job.method.text, job.seed) for job in jobs] == [
+        ("random_edges", 0),
+        ("random_edges", 1),
+        ("random_edges", 2),
+        ("eap", 0),
+    ]

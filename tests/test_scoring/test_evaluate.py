@@ -1,0 +1,45 @@
+"""Circuits are evaluated example by example: neither batches nor padding show."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+import torch
+
+from bench.engine.ablation import Ablation, make_reference
+from bench.engine.circuit import Circuit
+from bench.engine.masked_model import MaskedModel
+from bench.scoring.evaluate import RawOutputs, run_circuits
+from bench.scoring.metrics import Outputs
+from problems import batches_of, ragged_examples
+from tiny_models import TRACR, close, random_model, seeded
+
+
+@pytest.mark.parametrize("kind", ["causal", "both ways"])
+@pytest.mark.parametrize("ablation", get_args(Ablation))
+def test_outputs_hang_neither_on_batches_nor_on_padding(
+    tiny: MaskedModel, kind: str, ablation: Ablation
+) -> None:
+    """Three examples at a time, padded to the longest, and one by one, without padding."""
+    model = tiny if kind == "causal" else random_model(TRACR)
+    examples = ragged_examples(7, model.architecture.d_vocab, candidates=3)
+    uniform = torch.rand(model.graph.exists.shape, generator=seeded("circuit"))
+    masks = {n: torch.rand(s, generator=seeded(n)) < 0.8 for n, s in model.matrices.items()}
+    circuits = {"edges": Circuit(model.graph, model.graph.exists & (uniform < 0.6))}
+    circuits["weights"] = Circuit(model.graph, circuits["edges"].kept, masks)
+    circuits["rest"] = circuits["weights"].complement()
+
+    def outputs(per_batch: int) -> RawOutputs:
+        batches = batches_of(model, examples, per_batch)
+        reference = make_reference(model, ablation, batches, one_length=False)
+        return run_circuits(model, batches, torch.as_tensor(examples.template), circuits, reference)
+
+    together, alone = outputs(3), outputs(1)
+    assert together.answers.candidates.equal(torch.as_tensor(examples.candidates))
+    assert together.answers.correct.equal(torch.as_tensor(examples.correct))
+    assert together.runs.keys() == {"full", "empty", *circuits}
+    for name, run in together.runs.items():
+        for field in fields(Outputs):
+            close(getattr(run, field.name), getattr(alone.runs[name], field.name))

@@ -1,0 +1,362 @@
+"""Tasks: what their examples say, that splits never meet, and what they refuse."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, cast, get_args
+
+import numpy as np
+import pytest
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from tasks import Examples, Split, Task, TaskError, find_tasks, gp, gt, ioi, words
+from tasks.space import SHARES, Slot, draw, generator, split_of
+
+SPLITS = get_args(Split)
+TASKS = find_tasks()
+LISTS = [value for name, value in vars(words).items() if name.isupper()]
+WORDINGS = (*ioi.WORDINGS, *gt.WORDINGS, *gp.WORDINGS)
+
+
+TWO_DIGITS = r" ?\p{N}{1,2}"
+
+
+def pieces(number: str) -> pre_tokenizers.PreTokenizer:
+    """Words with the space before them, as GPT-2 cuts them; numbers as told."""
+    return pre_tokenizers.Split(Regex(number + r"| ?\p{L}+|'\p{L}+| ?[^\s\p{L}\p{N}]+"), "isolated")
+
+
+def word_level(text: str, number: str = TWO_DIGITS) -> PreTrainedTokenizerFast:
+    """One token for each piece of the text; an unknown token for the rest."""
+    words = sorted({piece for piece, _ in pieces(number).pre_tokenize_str(text)})
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(["[PAD]", "[UNK]", *words])}, "[UNK]"))
+    tokenizer.pre_tokenizer = pieces(number)
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+
+
+def vocabulary(*, names: tuple[str, ...] = ioi.NAMES) -> str:
+    """A text with all that the tasks may say, and only the given names."""
+    fillers = [word for group in LISTS for word in group if word not in ioi.NAMES]
+    numbers = " ".join(f"{n:02}{n:02}" for n in range(100))
+    frames = "\n".join(re.sub(r" ?\{\w+\}", "", wording) for wording in WORDINGS)
+    return f"{frames} he she {' '.join([*fillers, *names])} {numbers}"
+
+
+@cache
+def gpt2_style() -> PreTrainedTokenizerFast:
+    """A byte-level BPE like GPT-2's, without pad or unknown token; every second name falls apart."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pieces(TWO_DIGITS), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=3000, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([vocabulary(names=ioi.NAMES[::2])] * 20, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+@pytest.fixture(scope="module", params=["word level", "gpt2 style"])
+def tokenizer(request: pytest.FixtureRequest) -> Any:
+    return word_level(vocabulary()) if request.param == "word level" else gpt2_style()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    return word_level(vocabulary())
+
+
+def prompts(tokenizer: Any, examples: Examples, which: str) -> list[str]:
+    rows = getattr(examples, which)
+    return [tokenizer.decode(row[:n]) for row, n in zip(rows, examples.lengths, strict=True)]
+
+
+def name_slots(text: str, wording: str) -> list[str]:
+    """The names in a prompt, in order."""
+    pattern = re.sub(r"\\\{\d\\\}", r"(\\w+)", re.escape(wording))
+    match = re.fullmatch(re.sub(r"\\\{\w+\\\}", r"\\w+", pattern), text)
+    assert match, (text, wording)
+    return list(match.groups())
+
+
+def test_the_four_tasks_are_found_with_their_particulars() -> None:
+    assert list(TASKS) == sorted(TASKS)
+    assert {"gp", "gt", "ioi", "ioi_t1"} <= set(TASKS)
+    assert {name: task.measure for name, task in TASKS.items() if task.measure != "logit_diff"} == {
+        "gt": "prob_diff"
+    }
+    for task in TASKS.values():
+        assert task.citation.startswith("@")
+        assert "\n" not in task.description
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_examples_are_aligned_and_answers_follow_the_prompt(name: str, tokenizer: Any) -> None:
+    examples = TASKS[name]().examples(tokenizer, "discovery", 200, 0)
+    assert len(examples) == 200
+    assert (examples.positions == examples.lengths - 1).all()
+    for text, length in zip(prompts(tokenizer, examples, "clean"), examples.lengths, strict=True):
+        assert len(tokenizer([text])["input_ids"][0]) == length
+    # Appending any candidate's text gives the prompt's tokens and that candidate: it is a token in context.
+    for i in range(0, 200, 20):
+        for candidate in examples.candidates[i]:
+            row = [*examples.clean[i, : examples.lengths[i]], candidate]
+            assert tokenizer([tokenizer.decode(row)])["input_ids"][0] == row
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_same_arguments_give_the_same_examples_and_a_seed_redraws(name: str, plain: Any) -> None:
+    one, again, other = (TASKS[name]().examples(plain, "discovery", 100, seed) for seed in (3, 3, 4))
+    for field in fields(Examples):
+        assert np.array_equal(getattr(one, field.name), getattr(again, field.name))
+    assert one.clean.shape != other.clean.shape or (one.clean != other.clean).any()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_splits_are_disjoint_across_seeds(name: str, plain: Any) -> None:
+    seen = {
+        split: {
+            text
+            for seed in range(3)
+            for text in prompts(plain, TASKS[name]().examples(plain, split, 1000, seed), "clean")
+        }
+        for split in SPLITS
+    }
+    for i, a in enumerate(SPLITS):
+        for b in SPLITS[i + 1 :]:
+            assert not seen[a] & seen[b]
+
+
+def test_one_template_and_thirty_agree_on_the_split(plain: Any) -> None:
+    evaluated = set(prompts(plain, ioi.IOIOneTemplate().examples(plain, "evaluation", 2000, 0), "clean"))
+    trained = ioi.IOI().examples(plain, "training", 30_000, 0)
+    trained = trained.take(np.flatnonzero(trained.template == 0))
+    assert len(trained) > 800
+    assert not evaluated & set(prompts(plain, trained, "clean"))
+
+
+def test_a_prompt_keeps_its_split_when_the_tokenizer_knows_fewer_names(plain: Any) -> None:
+    few = word_level(vocabulary(names=ioi.NAMES[3:40:4]))
+    here = set(prompts(few, ioi.IOIOneTemplate().examples(few, "evaluation", 1000, 0), "clean"))
+    for split in SPLITS:
+        if split != "evaluation":
+            there = ioi.IOIOneTemplate().examples(plain, split, 5_000, 0)
+            assert not here & set(prompts(plain, there, "clean"))
+
+
+@pytest.mark.parametrize("name", ["ioi", "ioi_t1"])
+def test_ioi_repeats_the_subject_and_the_corrupted_prompt_says_nothing(name: str, tokenizer: Any) -> None:
+    examples = TASKS[name]().examples(tokenizer, "evaluation", 400, 0)
+    assert set(examples.template) == (set(range(30)) if name == "ioi" else {0})
+    assert examples.chance == 0.5
+    rows = zip(prompts(tokenizer, examples, "clean"), prompts(tokenizer, examples, "corrupted"), strict=True)
+    for i, (clean, corrupted) in enumerate(rows):
+        template = examples.template[i]
+        first, second, third = name_slots(clean, ioi.WORDINGS[template // 2])
+        io, subject = (tokenizer.decode([c]) for c in examples.candidates[i])
+        assert (f" {first}", f" {second}") == ((io, subject) if template % 2 == 0 else (subject, io))
+        assert f" {third}" == subject != io
+        assert examples.correct[i].tolist() == [True, False]
+        others = name_slots(corrupted, ioi.WORDINGS[template // 2])
+        assert len({first, second, *others}) == 5
+
+
+def test_gt_answers_are_the_later_years_of_the_century(tokenizer: Any) -> None:
+    examples = gt.GreaterThan().examples(tokenizer, "evaluation", 300, 0)
+    assert [tokenizer.decode([c]) for c in examples.candidates[0]] == [f"{y:02}" for y in range(100)]
+    rows = zip(prompts(tokenizer, examples, "clean"), prompts(tokenizer, examples, "corrupted"), strict=True)
+    for i, (clean, corrupted) in enumerate(rows):
+        start, century = re.findall(r"\d+", clean)
+        assert start[:2] == century
+        assert 2 <= int(start[2:]) <= 98
+        assert corrupted == clean.replace(start, f"{century}01")
+        assert examples.correct[i].tolist() == [y > int(start[2:]) for y in range(100)]
+    assert examples.chance == pytest.approx(examples.correct.sum() / 30_000)
+
+
+def test_gp_pronoun_agrees_with_the_name_and_the_corrupted_name_does_not(tokenizer: Any) -> None:
+    examples = gp.GenderedPronoun().examples(tokenizer, "evaluation", 300, 0)
+    assert set(examples.template) == set(range(len(gp.WORDINGS)))
+    rows = zip(prompts(tokenizer, examples, "clean"), prompts(tokenizer, examples, "corrupted"), strict=True)
+    for i, (clean, corrupted) in enumerate(rows):
+        one, other = (
+            next(w for w in re.findall(r"\w+", text) if w in ioi.NAMES) for text in (clean, corrupted)
+        )
+        answer = tokenizer.decode(examples.candidates[i][examples.correct[i]])
+        assert answer == (" she" if one in words.FEMALE_NAMES else " he")
+        assert (one in words.FEMALE_NAMES) != (other in words.FEMALE_NAMES)
+        assert clean.replace(one, other) == corrupted
+
+
+def test_gp_corrupted_prompts_stay_in_their_split(plain: Any) -> None:
+    task = gp.GenderedPronoun()
+    corrupted = set(prompts(plain, task.examples(plain, "discovery", 2000, 0), "corrupted"))
+    assert not corrupted & set(prompts(plain, task.examples(plain, "evaluation", 6000, 0), "clean"))
+
+
+def test_names_of_several_tokens_are_left_out() -> None:
+    tokenizer = gpt2_style()
+    broken = {n for n in ioi.NAMES if len(tokenizer([f"and {n}"])["input_ids"][0]) != 2}
+    assert broken  # else this test shows nothing
+    text = " ".join(prompts(tokenizer, ioi.IOI().examples(tokenizer, "discovery", 2000, 0), "clean"))
+    assert not broken & set(re.findall(r"\w+", text))
+
+
+@pytest.mark.parametrize(
+    ("name", "tokenizer", "complaint"),
+    [
+        ("ioi", word_level(vocabulary(names=("Mary", "Peter", "Anna", "Simon"))), "at least 5 names.*has 4"),
+        ("ioi_t1", word_level("nothing of use"), "at least 5 names.*has 0"),
+        ("gp", word_level(vocabulary(names=words.MALE_NAMES)), "48 male and 0 female"),
+        ("gp", word_level(vocabulary().replace(" she ", " ")), "1 of 2 pronouns"),
+        ("gt", word_level(vocabulary(), number=r" ?\p{N}+"), "years that are two tokens.*has 0 such years"),
+    ],
+)
+def test_a_tokenizer_that_cannot_carry_the_task_is_told_so(name: str, tokenizer: Any, complaint: str) -> None:
+    with pytest.raises(TaskError, match=complaint) as error:
+        TASKS[name]().examples(tokenizer, "discovery", 10, 0)
+    assert "\n" not in str(error.value)
+    assert f"task {name}" in str(error.value)
+
+
+def test_years_of_single_digits_are_asked_for_their_tens() -> None:
+    """Candidates are the nine other digits than the first year's tens, right are those above it."""
+    tokenizer = word_level(vocabulary(), number=r" ?\p{N}")
+    examples = TASKS["gt"]().examples(tokenizer, "discovery", 300, 0)
+    clean, corrupted = (prompts(tokenizer, examples, side) for side in ("clean", "corrupted"))
+    years = [re.search(r"(1 ?\d) ?(\d) ?(\d)", prompt) for prompt in clean]
+    for i, year in enumerate(years):
+        assert year
+        tens = int(year[2])
+        digits = [int(str(tokenizer.decode([token]))) for token in examples.candidates[i]]
+        assert sorted(digits) == [d for d in range(10) if d != tens]
+        assert [d > tens for d in digits] == examples.correct[i].tolist()
+        assert re.search(r"1 ?\d ?0 ?1", corrupted[i])
+    assert 0.2 < examples.chance < 0.8
+
+
+@pytest.mark.parametrize("name", ["ioi", "gt"])
+def test_many_examples_do_not_repeat_while_the_split_lasts(name: str, plain: Any) -> None:
+    examples = TASKS[name]().examples(plain, "evaluation", 20_000, 0)
+    assert len(examples) == 20_000
+    distinct, counts = np.unique(examples.clean, axis=0, return_counts=True)
+    # The evaluation split of gt has some 12,000 prompts: each then comes once or twice.
+    assert (len(distinct) == 20_000) if name != "gt" else (set(counts) == {1, 2})
+
+
+def test_drawing_meets_every_point_of_a_split_equally_often() -> None:
+    slots = [Slot.whole(40), Slot(1000, np.arange(0, 1000, 25))]
+    size = len(draw(slots, "validation", 40 * 40, generator("validation", 0))[0])
+    assert size == 1600
+    points = np.stack(draw(slots, "validation", 1600, generator("validation", 0)))
+    distinct, counts = np.unique(points, axis=1, return_counts=True)
+    assert counts.max() - counts.min() <= 1
+    key = distinct[0] * 1000 + distinct[1]
+    everything = np.add.outer(np.arange(40) * 1000, np.arange(0, 1000, 25)).ravel()
+    assert set(key) == set(everything[split_of(everything) == SPLITS.index("validation")])
+
+
+def test_shares_of_the_splits_are_as_stated() -> None:
+    assert list(SHARES) == list(SPLITS)
+    assert sum(SHARES.values()) == pytest.approx(1)
+    found = np.bincount(split_of(np.arange(200_000))) / 200_000
+    assert found == pytest.approx(list(SHARES.values()), abs=0.005)
+
+
+def test_drawing_from_a_split_without_points_gives_none_and_a_task_says_so(plain: Any) -> None:
+    keys = np.arange(100)
+    lone = keys[split_of(keys) == SPLITS.index("training")][:1]
+    assert len(draw([Slot(100, lone)], "evaluation", 5, generator("evaluation", 0))[0]) == 0
+    with pytest.raises(TaskError, match="no examples"):
+        ioi.IOI().examples(plain, "evaluation", 0, 0)
+
+
+def good() -> Examples:
+    """Two examples, the second shorter."""
+    return Examples(
+        clean=np.array([[5, 6, 7], [5, 6, 0]]),
+        corrupted=np.array([[5, 8, 7], [5, 8, 0]]),
+        lengths=np.array([3, 2]),
+        positions=np.array([2, 1]),
+        candidates=np.array([[1, 2], [3, 4]]),
+        correct=np.array([[True, False], [False, True]]),
+        template=np.array([0, 1]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"corrupted": [[5, 8, 7], [5, 6, 0]]}, "example 1: clean and corrupted are the same"),
+        ({"corrupted": [[5, 8, 7], [5, 8, 9]]}, "example 1: clean and corrupted differ in length"),
+        ({"corrupted": [[5, 8, 7, 9], [5, 8, 0, 0]]}, "shape"),
+        ({"lengths": [4, 2]}, "example 0: its length"),
+        ({"lengths": [3]}, "different number"),
+        ({"positions": [2, 2]}, "example 1: its answer position"),
+        ({"positions": [-1, 1]}, "example 0: its answer position"),
+        ({"candidates": [[1, 2], [3, -1]]}, "example 1: a candidate"),
+        ({"candidates": [[1], [3]]}, "shape"),
+        ({"correct": [[True, False], [False, False]]}, "example 1: no candidate is correct"),
+        ({"correct": [[True, True], [False, True]]}, "example 0: every candidate is correct"),
+    ],
+)
+def test_contradictory_examples_are_refused(change: dict[str, Any], complaint: str) -> None:
+    arrays = vars(good()) | {name: np.array(value) for name, value in change.items()}
+    with pytest.raises(TaskError, match=complaint):
+        # Not the constructor: the shape checks that the tests switch on would speak first.
+        Examples.__post_init__(cast(Examples, SimpleNamespace(**arrays)))
+
+
+def test_examples_are_taken_by_slice_and_by_index() -> None:
+    assert len(good()) == 2
+    assert good().take(slice(1, None)).lengths.tolist() == [2]
+    assert good().take(np.array([1, 0])).template.tolist() == [1, 0]
+    assert good().chance == 0.5
+
+
+def from_prompts(tokenizer: Any, clean: str, corrupted: str) -> Examples:
+    return Examples.from_prompts(
+        tokenizer, [clean], [corrupted], np.array([[1, 2]]), np.array([[True, False]]), np.array([0])
+    )
+
+
+def test_prompts_of_different_length_are_refused_and_quoted(plain: Any) -> None:
+    with pytest.raises(
+        TaskError, match="example 0: clean has 2 tokens, corrupted 3: ' Mary to' / ' Mary and to'"
+    ):
+        from_prompts(plain, " Mary to", " Mary and to")
+
+
+class Ending:
+    """A tokenizer that ends (or begins) every text with a special token, unless told not to."""
+
+    pad_token_id, unk_token_id = None, None
+
+    def __init__(self, plain: Any, before: list[int], after: list[int]) -> None:
+        self.plain, self.before, self.after = plain, before, after
+
+    def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> dict[str, list[list[int]]]:
+        ids = self.plain(text)["input_ids"]
+        return {"input_ids": [[*self.before, *i, *self.after] if add_special_tokens else i for i in ids]}
+
+
+def test_a_special_token_before_the_prompt_is_kept_and_one_after_it_refused(plain: Any) -> None:
+    task: Task = ioi.IOI()
+    kept = task.examples(Ending(plain, [0], []), "discovery", 20, 0)
+    bare = task.examples(plain, "discovery", 20, 0)
+    assert np.array_equal(kept.clean[:, 1:], bare.clean)
+    assert (kept.positions == bare.positions + 1).all()
+    with pytest.raises(TaskError, match="special token after the prompt"):
+        task.examples(Ending(plain, [], [0]), "discovery", 20, 0)
+
+
+def test_years_of_one_token_are_left_out_with_those_whose_corrupted_year_is() -> None:
+    whole = word_level(vocabulary() + " 1732 1401", number=" 1732| 1401|" + TWO_DIGITS)
+    examples = gt.GreaterThan().examples(whole, "training", 8000, 0)
+    years = {int(re.findall(r"\d{4}", text)[0]) for text in prompts(whole, examples, "clean")}
+    assert years == {100 * c + y for c in (11, 12, 13, 15, 16, 17) for y in range(2, 99)} - {1732}
