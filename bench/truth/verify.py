@@ -178,7 +178,7 @@ def verify_named(
     With `expect`, all that is stored in `out`, found on whatever machine, becomes the expectation.
 
     Raises:
-        UserError: a name is wrong, or as `verify`.
+        UserError: a name is wrong, a file in `out` is damaged or of an older version, or as `verify`.
     """
     from bench.store.recoveries import rows
     from methods.base import find_methods
@@ -196,6 +196,7 @@ def verify_named(
         twin = names.setdefault(get_program(spec).name, spec)
         if twin != spec:
             raise UsageError(f"'{twin}' and '{spec}' are programs of one name: rename one")
+    rows(out)  # what stands there already must be readable, before hours are spent
     shakes, expected = (SHAKES, Expectations()) if expect else (0, None)
     outcome = verify(
         chosen, wanted, (ablation,) if ablation else ABLATIONS, out,

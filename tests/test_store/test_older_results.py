@@ -15,7 +15,7 @@ from bench.runs.run import run_experiment
 from bench.scoring.leaderboard import leaderboard
 from bench.store.recoveries import rows
 from bench.store.results import Store
-from bench.truth.verify import verify
+from bench.truth.verify import verify, verify_named
 
 EXPERIMENT = Experiment(
     tasks=("gp",), methods=("random_edges",), sizes=("5%",), random_draws=1, n_discovery=(8,), n_evaluation=8
@@ -49,6 +49,7 @@ def test_older_recoveries_are_left_as_they_are(tmp_path: Path) -> None:
     pytest.importorskip("tracr")
     verify([choose_method("eap")], ["x_proportion"], ["zero"], tmp_path)
     before = age(tmp_path / "tracr", "recovery")
-    with pytest.raises(OlderResults, match="choose another folder with --out"):
-        rows(tmp_path)
+    for use in (lambda: rows(tmp_path), lambda: verify_named(["eap"], ["reverse"], "zero", tmp_path, n=1)):
+        with pytest.raises(OlderResults, match="choose another folder with --out"):
+            use()
     assert {file: file.read_bytes() for file in (tmp_path / "tracr").glob("*.safetensors")} == before
