@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --max-worker-restart 0
 
 # A recovery that is lost (exit code 3) is shown; it takes nothing from the board.
 leaderboard: install

@@ -9,7 +9,7 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 ROOMS = ["bench", "methods", "tasks", "reports", "tracr_ground_truth"]
-if os.environ.get("CIRCUITMARK_SHAPES") == "1":  # it triples the time of small tensors' tests
+if os.environ.get("CIRCUITMARK_SHAPES") == "1":
     # before any room is imported; stays for the whole session
     install_import_hook(ROOMS, "beartype.beartype").__enter__()
 

@@ -195,7 +195,7 @@ def recovery() -> Part:
         batches = model.batches(300, 1)
         same = len(model.compiled.lengths.unique()) == 1
         for ablation in ("zero", "resample"):
-            truth, graph = model.truth(ablation), model.masked.graph  # type: ignore[arg-type]
+            truth, graph = model.truth(ablation), model.masked.graph
             make = partial(make_reference, model.masked, ablation, one_length=same)
             p = BenchProblem(model.masked, batches, OUTPUT_DIFF, make, SIZES, 1)
             scores, unaided = attrgetter("scores", "unaided")(EAPIG().discover(p))
