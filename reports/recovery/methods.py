@@ -35,7 +35,8 @@ def summarise(folded: Recoveries, label: str, ablation: str, name: str) -> Summa
     runs = max(recovery.runs for recovery in column)
     scored = sum(not math.isnan(recovery.value(name)) for recovery in column)
     counts = [exact for exact, programs in folded.by_run(label, ablation, name) if programs == scored]
-    extremes = (min(counts), max(counts)) if name in EXACT and runs > 1 and len(counts) > 1 else None
+    several = name in EXACT and runs > 1 and len(counts) > 1 and scored > 0
+    extremes = (min(counts), max(counts)) if several else None
     return Summary(_over_programs(column, name), scored, len(column), runs, extremes)
 
 

@@ -189,6 +189,13 @@ def test_exact_is_a_share_of_runs() -> None:
     assert "5/8: exact in 5 of the 8 runs" in " ".join(grids.unaided_by_program.notes)
 
 
+def test_what_was_never_scored_has_no_range() -> None:
+    nan = math.nan
+    blind = [row("ranker", p, nan, nan, seed=seed) for p in ("hist", "max") for seed in (1, 2)]
+    unaided = table(recovery_grids(pd.DataFrame(blind), METRICS, METHODS).unaided)
+    assert unaided["ranker"][0] == f"{DASH} (2 unscored)"
+
+
 def test_methods_that_ran_once_need_no_words_for_it() -> None:
     grids = recovery_grids(recoveries(), METRICS, METHODS)
     one_run = recovery_grids(recoveries().assign(seed=1, kernels="AVX512"), METRICS, METHODS)
