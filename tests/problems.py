@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.discovery.batches import make_batches
 from bench.discovery.checkpoint import Checkpoint
 from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import Ablation, make_reference
+from bench.engine.ablation import AblationName, make_reference
 from bench.engine.masked_model import MaskedModel
 from bench.models.tracr import load_program
 from bench.names import get_program
@@ -81,7 +81,7 @@ def one_length(examples: Examples) -> bool:
 
 def problem(
     model: MaskedModel,
-    ablation: Ablation = "resample",
+    ablation: AblationName = "resample",
     sizes: tuple[float, ...] = (0.1, 0.5),
     seed: int = 0,
     examples: Examples | None = None,
@@ -100,7 +100,7 @@ def problem(
     )
 
 
-def exact_of(method: Method, program: str, ablation: Ablation, seeds: Sequence[int]) -> list[bool]:
+def exact_of(method: Method, program: str, ablation: AblationName, seeds: Sequence[int]) -> list[bool]:
     """Whether a method finds, unaided, just what is necessary in a compiled program; seed by seed."""
     pytest.importorskip("tracr")
     model = load_program(get_program(program))

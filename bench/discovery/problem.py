@@ -193,10 +193,10 @@ class BenchProblem:
             return self._references[batch]
         if self._reference is None:
             self._reference = self._make_reference(self.batches)
-            if self._reference.ablation == "mean":
+            if self._reference.ablation.from_discovery:
                 for each in self.batches:
                     self._count(each)
-        if self._reference.ablation != "resample":
+        if not self._reference.ablation.from_corrupted:
             return self._reference.constant
         self._count(batch)
         activations = self._reference.of(self.model, batch.corrupted, batch.lengths)

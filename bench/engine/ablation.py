@@ -10,9 +10,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -20,8 +20,31 @@ from torch import Tensor
 
 from bench.engine.masked_model import MaskedModel
 
-Ablation = Literal["resample", "zero", "zero_with_bias", "mean"]
-ABLATIONS: tuple[str, ...] = get_args(Ablation)
+AblationName = Literal["resample", "zero", "zero_with_bias", "mean"]
+Constant = Float[Tensor, "senders 1 #pos d_model"] | None
+"""What removed edges carry whatever the prompt; None stands for zero."""
+
+
+class Prompts(Protocol):
+    """A batch, as far as a reference reads it."""
+
+    @property
+    def clean(self) -> Int[Tensor, "batch pos"]: ...
+    @property
+    def lengths(self) -> Int[Tensor, " batch"]: ...
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One way to remove an edge."""
+
+    name: AblationName
+    constant: Callable[[MaskedModel, Sequence[Prompts], bool], Constant]
+    """Of a model, the discovery batches and whether all prompts, evaluated ones too, are as long."""
+    from_corrupted: bool = False
+    """Removed edges carry the full model's activations on the corrupted prompt, and no constant."""
+    from_discovery: bool = False
+    """The constant takes a forward pass of every discovery batch."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +52,25 @@ class Reference:
     """Hands out what removed edges carry, batch by batch."""
 
     ablation: Ablation
-    constant: Float[Tensor, "senders 1 #pos d_model"] | None = None
-    """Where it is neither nothing nor the activation on a corrupted prompt."""
+    constant: Constant = None
 
     def of(
         self,
         model: MaskedModel,
         corrupted: Int[Tensor, "batch pos"],
         lengths: Int[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, "senders #batch #pos d_model"] | None:
+    ) -> Float[Tensor, " senders #batch #pos d_model"] | None:
         """The reference activations of a batch; None stands for zero."""
-        if self.ablation == "resample":
-            return model.senders(corrupted, lengths)
-        return self.constant
+        return model.senders(corrupted, lengths) if self.ablation.from_corrupted else self.constant
 
     @property
     def policy(self) -> str:
-        """What a record says: the ablation, and for mean over what it was taken."""
-        if self.ablation != "mean":
-            return self.ablation
+        """What a record says: the ablation, and for a mean over what it was taken."""
+        if not self.ablation.from_discovery:
+            return self.ablation.name
         assert self.constant is not None
-        return "mean_per_position" if self.constant.shape[2] > 1 else "mean_over_positions"
+        over = "per_position" if self.constant.shape[2] > 1 else "over_positions"
+        return f"{self.ablation.name}_{over}"
 
 
 def without_bias(model: MaskedModel) -> Float[Tensor, "senders 1 1 d_model"]:
@@ -86,13 +107,23 @@ def mean_activations(
     return (total / count)[:, None]
 
 
+def _mean(model: MaskedModel, discovery: Sequence[Prompts], one_length: bool) -> Constant:
+    pairs = ((batch.clean, batch.lengths) for batch in discovery)
+    return mean_activations(model, pairs, one_length)
+
+
+_ALL = (
+    Ablation("resample", lambda *_: None, from_corrupted=True),
+    Ablation("zero", lambda *_: None),
+    Ablation("zero_with_bias", lambda model, *_: without_bias(model)),
+    Ablation("mean", _mean, from_discovery=True),
+)
+ABLATIONS: dict[AblationName, Ablation] = {ablation.name: ablation for ablation in _ALL}
+
+
 def make_reference(
-    model: MaskedModel, ablation: Ablation, discovery: Sequence[Batch], one_length: bool
+    model: MaskedModel, ablation: AblationName, discovery: Sequence[Prompts], one_length: bool
 ) -> Reference:
     """The ablation's reference; `one_length` says whether all prompts, evaluated ones too, are as long."""
-    if ablation == "zero_with_bias":
-        return Reference(ablation, without_bias(model))
-    if ablation != "mean":
-        return Reference(ablation)
-    pairs = ((batch.clean, batch.lengths) for batch in discovery)
-    return Reference(ablation, mean_activations(model, pairs, one_length))
+    kind = ABLATIONS[ablation]
+    return Reference(kind, kind.constant(model, discovery, one_length))

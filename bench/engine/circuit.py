@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from bench.engine.ablation import Ablation
+from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.graph import EdgeGraph
 from bench.errors import DamagedFile
 from bench.files import load_tensors, save_tensors
@@ -109,13 +109,13 @@ class Circuit:
         kept = self.graph.exists & ~self.kept if prunes_edges else self.kept
         return Circuit(self.graph, kept, {n: ~mask for n, mask in self.weights.items() if prunes_weights})
 
-    def effective(self, ablation: Ablation) -> Circuit:
+    def effective(self, ablation: AblationName) -> Circuit:
         """The edges that can matter: those on a path to the logits and, under resample, from the input.
 
-        Under zero and mean a sender that nothing feeds still has an output (its biases', one and the
-        same for every input), so there only the way to the logits counts; likewise where weights are
-        masked, for then an unfed sender differs from its reference. The logits are the same as the
-        whole circuit's; a test holds them equal.
+        Where a reference is a constant, a sender that nothing feeds still has an output of its own (its
+        biases', one and the same for every input), so there only the way to the logits counts; likewise
+        where weights are masked, for then an unfed sender differs from its reference. The logits are the
+        same as the whole circuit's; a test holds them equal.
         """
         owners = self.graph.owners.bool()
         reaches = torch.zeros(len(self.graph.senders), dtype=torch.bool)
@@ -125,7 +125,7 @@ class Circuit:
             if reaches[column]:
                 useful |= owners[:, column]
         kept = self.kept & useful[:, None]
-        if ablation == "resample" and not self.weights:
+        if ABLATIONS[ablation].from_corrupted and not self.weights:
             fed = torch.arange(len(reaches)) < self.graph.n_embed
             for column in range(self.graph.n_embed, len(reaches)):
                 fed[column] = (self.kept[owners[:, column]] & fed).any()
@@ -153,7 +153,7 @@ class Circuit:
         kept = [share * matrices[name].numel() for name, share in self.densities(matrices).items()]
         return sum(kept) / sum(shape.numel() for shape in matrices.values())
 
-    def effective_weight_density(self, ablation: Ablation, matrices: Mapping[str, torch.Size]) -> float:
+    def effective_weight_density(self, ablation: AblationName, matrices: Mapping[str, torch.Size]) -> float:
         """The same, of the weights that can matter: of a head or MLP that an effective edge leaves."""
         live = self.effective(ablation).kept.any(0)
         kept = 0

@@ -31,7 +31,7 @@ class IncrementalRun:
         model: MaskedModel,
         tokens: Int[Tensor, "batch pos"],
         edges: Bool[Tensor, "receivers senders"],
-        reference: Float[Tensor, "senders #batch #pos d_model"] | None,
+        reference: Float[Tensor, " senders #batch #pos d_model"] | None,
         answers: tuple[Int[Tensor, " answer"], Int[Tensor, " answer"]],
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> None:
@@ -298,7 +298,7 @@ class IncrementalRun:
 
     # ---- references
 
-    def _sum_references(self) -> Float[Tensor, "levels #batch #pos d_model"]:
+    def _sum_references(self) -> Float[Tensor, " levels #batch #pos d_model"]:
         """The references and biases that receivers read: before each attention, each MLP, the logits."""
         reference, graph = self._reference, self.graph
         total = reference[: graph.n_embed].sum(0)

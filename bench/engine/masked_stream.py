@@ -33,7 +33,7 @@ class MaskedStream:
     def __init__(
         self,
         edges: Float[Tensor, "receivers senders"],
-        reference: Float[Tensor, "senders #batch #pos d_model"] | None,
+        reference: Float[Tensor, " senders #batch #pos d_model"] | None,
         shape: tuple[int, int, int],
         owners: Tensor,
         pool: BufferPool,

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bench.engine.ablation import Ablation
+from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.architecture import Architecture
 from bench.engine.masked_model import MaskedModel
 from bench.errors import DamagedFile, ProgramFailed, UnwritableFolder
@@ -97,12 +97,12 @@ class ProgramModel:
                 f"the input {said}: let every categorical rasp.Aggregate select at most one position"
             )
 
-    def truth(self, ablation: Ablation) -> Truth:
+    def truth(self, ablation: AblationName) -> Truth:
         """The true circuit under an ablation: on all inputs, or under resample on all pairs of them where
         these are few. Where pairs are drawn, the proof is made on others than found the edges.
         """
         model, compiled = self.masked, self.compiled
-        if ablation != "resample":
+        if not ABLATIONS[ablation].from_corrupted:
             every = [self._batch(torch.arange(len(compiled.inputs)), None)]
             return prove(
                 lambda kept: self.run(every, kept, [None]), model.graph, self.structural, compiled.tolerance

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bench.engine.ablation import ABLATIONS, Ablation
+from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.errors import UsageError
 from bench.models.load import model_hash, program_of
@@ -32,8 +32,8 @@ class Experiment:
     tasks: tuple[str, ...] = ("ioi_t1", "ioi", "gt", "gp")
     methods: tuple[str, ...] = ("random_edges", "eap", "eap_ig")
     sizes: tuple[str, ...] = ("1%", "2%", "5%", "10%", "20%")
-    ablation: Ablation = "resample"
-    discovery_ablation: Ablation | Literal[""] = ""
+    ablation: AblationName = "resample"
+    discovery_ablation: AblationName | Literal[""] = ""
     """What methods are given, where it is another than the one that circuits are scored under."""
     seeds: int = 1
     random_draws: int = 10
@@ -166,8 +166,8 @@ class Job:
     method_code: str
     seed: int
     sizes: tuple[float, ...]
-    ablation: Ablation
-    discovery_ablation: Ablation
+    ablation: AblationName
+    discovery_ablation: AblationName
     n_discovery: int
     n_evaluation: int
     split: EvaluatedSplit

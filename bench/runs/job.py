@@ -16,7 +16,7 @@ import torch
 from bench.discovery.checkpoint import forget
 from bench.discovery.discover import Declined, cut, discover, plain_forward_seconds
 from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import Ablation, make_reference
+from bench.engine.ablation import AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
 from bench.engine.memory import memory_budget
@@ -128,7 +128,7 @@ def _measure(job: Job) -> Measure:
     return OUTPUT_DIFF if job.task == PROGRAM_TASK else MEASURES[get_task(job.task).measure]
 
 
-def _sizes(circuit: Circuit, ablation: Ablation, model: MaskedModel) -> dict[str, int | float]:
+def _sizes(circuit: Circuit, ablation: AblationName, model: MaskedModel) -> dict[str, int | float]:
     return {
         "edges_kept": len(circuit),
         "effective_edges": len(circuit.effective(ablation)),

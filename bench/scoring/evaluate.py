@@ -70,7 +70,7 @@ def run_circuits(
     part of a circuit is run.
     """
     runs = {EMPTY: Circuit.empty(model.graph), **circuits}
-    masks = {name: circuit.effective(reference.ablation).kept.to(model.dtype).to(model.device)
+    masks = {name: circuit.effective(reference.ablation.name).kept.to(model.dtype).to(model.device)
              for name, circuit in runs.items()}  # fmt: skip
     collected: dict[str, list[Outputs]] = {name: [] for name in (FULL, *runs)}
     for done, batch in enumerate(batches):

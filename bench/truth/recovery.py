@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.discovery.discover import Declined, discover
 from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import Ablation, make_reference
+from bench.engine.ablation import AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
 from bench.files import save_tensors
@@ -41,7 +41,7 @@ SHAKE = 1e-5
 def recover(
     model: ProgramModel,
     truth: Truth,
-    ablation: Ablation,
+    ablation: AblationName,
     method: MethodSpec,
     out: Path,
     *,
@@ -99,7 +99,7 @@ def _shaken(model: ProgramModel, seed: int) -> ProgramModel:
 
 
 def _discover(
-    model: ProgramModel, ablation: Ablation, method: MethodSpec, seed: int
+    model: ProgramModel, ablation: AblationName, method: MethodSpec, seed: int
 ) -> tuple[Row, dict[str, Tensor]]:
     batches = model.batches(DISCOVERY_PAIRS, PAIRS_SEED)
     one_length = len(model.compiled.lengths.unique()) == 1
@@ -143,7 +143,7 @@ def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> R
     return {name: None if value != value else value for name, value in scores.items()}
 
 
-def _key(model: ProgramModel, ablation: Ablation, method: MethodSpec, *more: Any) -> str:
+def _key(model: ProgramModel, ablation: AblationName, method: MethodSpec, *more: Any) -> str:
     """A hash of all that determines what the method finds."""
     program = [program_code(model.program), model.compiled.data_hash]
     how = [method.name, method.settings, code_of(method.file)]

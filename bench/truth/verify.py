@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.engine.ablation import Ablation
+from bench.engine.ablation import AblationName
 from bench.errors import Interrupted, UsageError
 from bench.names import MethodSpec, choose_method, get_program, unknown
 from bench.truth.expectations import Expectations, name_of, read_expectations, write_expectations
 
 Row = dict[str, Any]
-ABLATIONS: tuple[Ablation, ...] = ("zero", "resample")
+ABLATIONS: tuple[AblationName, ...] = ("zero", "resample")
 SHAKES = 3
 """Runs on shaken weights that a result must outlast to become an expectation."""
 LOST = 3
@@ -58,7 +58,7 @@ class Verification:
 def verify(
     methods: Sequence[MethodSpec],
     programs: Sequence[str],
-    ablations: Sequence[Ablation],
+    ablations: Sequence[AblationName],
     out: Path,
     *,
     n: int = 1,
@@ -109,7 +109,7 @@ def verify(
 def verify_program(
     spec: str,
     methods: Sequence[MethodSpec],
-    ablations: Sequence[Ablation],
+    ablations: Sequence[AblationName],
     out: Path,
     method_seeds: int,
     shakes: int,

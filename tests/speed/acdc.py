@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # when it is run as a program
 from setting import Setting
 
 from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import Ablation, Reference
+from bench.engine.ablation import ABLATIONS, AblationName, Reference
 from bench.engine.circuit import Circuit
 from bench.scoring.measures import LOGIT_DIFF
 from methods.base import Batch
@@ -35,14 +35,15 @@ FULL = Path(__file__).parent / "acdc_M"
 """The whole run: what it cost (.json), and what it kept (.safetensors)."""
 
 
-def problem(setting: Setting, ablation: Ablation = "resample") -> BenchProblem:
+def problem(setting: Setting, ablation: AblationName = "resample") -> BenchProblem:
     """Something to say at the last position of every prompt."""
     n, pos = setting.clean.shape
     batch = Batch(
         setting.clean, setting.corrupted, torch.full((n,), pos), torch.arange(n), torch.full((n,), pos - 1),
         torch.zeros(n, 2, dtype=torch.long), torch.tensor([[True, False]]).expand(n, 2),
     )  # fmt: skip
-    return BenchProblem(setting.model, [batch], LOGIT_DIFF, lambda _: Reference(ablation), (0.03,), 0)
+    reference = Reference(ABLATIONS[ablation])
+    return BenchProblem(setting.model, [batch], LOGIT_DIFF, lambda _: reference, (0.03,), 0)
 
 
 def whole(setting: Setting) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +10,15 @@ import torch
 
 from bench.discovery.batches import make_batches
 from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import Ablation
+from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.masked_model import MaskedModel
 from problems import problem, ragged_examples
 from tiny_models import TRACR, close, random_model, seeded
 
 
-def made(model: MaskedModel, ablation: Ablation, per_batch: int, measure: str = "logit_diff") -> BenchProblem:
+def made(
+    model: MaskedModel, ablation: AblationName, per_batch: int, measure: str = "logit_diff"
+) -> BenchProblem:
     examples = ragged_examples(7, model.architecture.d_vocab, candidates=4)
     return problem(model, ablation, examples=examples, measure=measure, per_batch=per_batch)
 
@@ -35,8 +37,8 @@ def test_batches_hold_every_example_in_order(tiny: MaskedModel) -> None:
 
 
 @pytest.mark.parametrize("kind", ["causal", "both ways"])
-@pytest.mark.parametrize("ablation", get_args(Ablation))
-def test_nothing_hangs_on_batches_and_padding(tiny: MaskedModel, kind: str, ablation: Ablation) -> None:
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_nothing_hangs_on_batches_and_padding(tiny: MaskedModel, kind: str, ablation: AblationName) -> None:
     """Three examples at a time, padded to the longest, and one by one, without padding."""
     model = tiny if kind == "causal" else random_model(TRACR)
     soft = torch.rand(model.graph.exists.shape, generator=seeded("mask"), dtype=torch.float64)

@@ -7,7 +7,7 @@ import torch
 
 from bench.discovery.batches import make_batches
 from bench.engine import blocks
-from bench.engine.ablation import Reference, make_reference, without_bias
+from bench.engine.ablation import ABLATIONS, Reference, make_reference, without_bias
 from bench.engine.masked_model import MaskedModel
 from problems import batches_of, ragged_examples, random_examples
 from tiny_models import TRACR, close, random_model
@@ -33,7 +33,7 @@ def test_zero_with_bias_takes_a_heads_share_of_the_bias_along(tiny: MaskedModel)
     removed = reference.of(tiny, batch.corrupted)
     logits = tiny.run(batch.clean, kept.to(tiny.dtype), removed)
     torch.testing.assert_close(logits, expected, rtol=1e-9, atol=1e-9)
-    assert Reference("zero").of(tiny, batch.corrupted) is None
+    assert Reference(ABLATIONS["zero"]).of(tiny, batch.corrupted) is None
 
 
 def test_nothing_is_left_of_the_empty_circuit(tiny: MaskedModel) -> None:
@@ -66,7 +66,7 @@ def test_what_is_resampled_hangs_on_no_padding() -> None:
     """Where attention goes both ways, each corrupted prompt is read to its end and no further."""
     model = random_model(TRACR)
     (batch,) = make_batches(model, ragged_examples(7, model.architecture.d_vocab))
-    together = Reference("resample").of(model, batch.corrupted, batch.lengths)
+    together = Reference(ABLATIONS["resample"]).of(model, batch.corrupted, batch.lengths)
     assert together is not None
     for i, length in enumerate(batch.lengths.tolist()):
         close(together[:, i, :length], model.senders(batch.corrupted[[i], :length])[:, 0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.discovery.batches import make_batches
-from bench.engine.ablation import Ablation, make_reference
+from bench.engine.ablation import ABLATIONS, AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph
 from bench.engine.masked_model import MaskedModel
@@ -40,10 +39,10 @@ def test_algebra(share: float, seed: int) -> None:
     assert circuit.sparsity == pytest.approx(1 - len(circuit) / GRAPH.n_edges)
 
 
-@pytest.mark.parametrize("ablation", get_args(Ablation))
+@pytest.mark.parametrize("ablation", ABLATIONS)
 @pytest.mark.parametrize("share", [0.03, 0.08, 0.3, 0.7])
 def test_effective_circuit_gives_the_circuits_logits(
-    tiny: MaskedModel, ablation: Ablation, share: float
+    tiny: MaskedModel, ablation: AblationName, share: float
 ) -> None:
     """Dropping what `effective` drops changes no logit; what it keeps is a subset."""
     batches = make_batches(tiny, random_examples())
@@ -61,8 +60,8 @@ def test_effective_circuit_gives_the_circuits_logits(
             torch.testing.assert_close(part, whole, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("ablation", get_args(Ablation))
-def test_effective_circuit_of_edges_and_weights(tiny: MaskedModel, ablation: Ablation) -> None:
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_effective_circuit_of_edges_and_weights(tiny: MaskedModel, ablation: AblationName) -> None:
     """With weights masked an unfed sender is not its reference any more: its edges count."""
     (batch,) = make_batches(tiny, random_examples())
     activations = make_reference(tiny, ablation, [batch], one_length=True).of(tiny, batch.corrupted)
@@ -83,7 +82,7 @@ def test_effective_drops_dead_ends() -> None:
     """An edge into a head that nobody reads goes always; one out of an unfed head only under resample."""
     unread = Circuit.of(GRAPH, ["embed->a0.h0.q", "embed->logits"])
     unfed = Circuit.of(GRAPH, ["a0.h1->m1", "m1->logits", "embed->logits"])
-    for ablation in get_args(Ablation):
+    for ablation in ABLATIONS:
         assert list(unread.effective(ablation)) == ["embed->logits"]
     assert list(unfed.effective("resample")) == ["embed->logits"]
     assert unfed.effective("zero") == unfed
@@ -109,8 +108,8 @@ def test_complement_leaves_whole_what_was_not_pruned() -> None:
     assert len(both.complement()) == GRAPH.n_edges - len(both)
 
 
-@pytest.mark.parametrize("ablation", get_args(Ablation))
-def test_weights_that_are_not_effective_may_go(tiny: MaskedModel, ablation: Ablation) -> None:
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_weights_that_are_not_effective_may_go(tiny: MaskedModel, ablation: AblationName) -> None:
     """Those of heads and MLPs that no effective edge leaves, found head by head, change nothing."""
     circuit = random_circuit(0.1, 5)
     live = {sender for sender, _ in circuit.effective(ablation).edges()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from bench.engine.ablation import Ablation
+from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.graph import EdgeGraph
 from bench.engine.incremental import IncrementalRun
 from bench.engine.masked_model import MaskedModel
@@ -50,7 +50,7 @@ def prompts(model: MaskedModel) -> tuple[Tensor, Tensor]:
     return clean, corrupted
 
 
-def reference_of(model: MaskedModel, ablation: Ablation) -> Tensor | None:
+def reference_of(model: MaskedModel, ablation: AblationName) -> Tensor | None:
     if ablation == "zero":
         return None
     senders = model.senders(prompts(model)[1], LENGTHS)
@@ -60,7 +60,9 @@ def reference_of(model: MaskedModel, ablation: Ablation) -> Tensor | None:
 class Twin:
     """An incremental run and the kept edges that it should stand at."""
 
-    def __init__(self, model: MaskedModel, kept: Tensor, ablation: Ablation, answers: tuple[Tensor, Tensor]):
+    def __init__(
+        self, model: MaskedModel, kept: Tensor, ablation: AblationName, answers: tuple[Tensor, Tensor]
+    ):
         self.model, self.kept, self.answers = model, kept.clone(), answers
         self.clean, self.reference = prompts(model)[0], reference_of(model, ablation)
         self.run = IncrementalRun(model, self.clean, kept, self.reference, answers, LENGTHS)
@@ -88,9 +90,9 @@ def some_columns(kept: Tensor, row: int, n: int, generator: torch.Generator) -> 
 
 
 @pytest.mark.parametrize("answers", [ONE_EACH, ANY], ids=["one_each", "any"])
-@pytest.mark.parametrize("ablation", get_args(Ablation))
+@pytest.mark.parametrize("ablation", ABLATIONS)
 def test_as_the_masked_forward_from_the_logits_back(
-    model: MaskedModel, ablation: Ablation, answers: tuple[Tensor, Tensor]
+    model: MaskedModel, ablation: AblationName, answers: tuple[Tensor, Tensor]
 ) -> None:
     """Receivers last to first, as ACDC prunes: every row meets what the ones before left behind."""
     generator = seeded("back")

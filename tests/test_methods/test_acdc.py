@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 
 from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import Ablation, make_reference
+from bench.engine.ablation import ABLATIONS, AblationName, make_reference
 from bench.engine.masked_model import MaskedModel
 from bench.models.bridge import masked_model
 from bench.models.tracr import load_program
@@ -37,9 +37,9 @@ def model(request: pytest.FixtureRequest) -> MaskedModel:
     return masked_model(decoder(request.param, **SHAPES[request.param]))
 
 
-@pytest.mark.parametrize("ablation", get_args(Ablation))
+@pytest.mark.parametrize("ablation", ABLATIONS)
 @pytest.mark.parametrize("tau", [TAUS[1], *(pytest.param(tau, marks=pytest.mark.slow) for tau in TAUS[::2])])
-def test_identical_to_sequential(model: MaskedModel, ablation: Ablation, tau: float) -> None:
+def test_identical_to_sequential(model: MaskedModel, ablation: AblationName, tau: float) -> None:
     p = problem(model, ablation)
     fast = pruning(p)
     n = fast.run(tau)
@@ -75,7 +75,7 @@ def test_options_are_those_of_sequential(gpt2: MaskedModel, options: dict[str, A
     ],
 )
 @pytest.mark.parametrize("ablation", ["zero", "resample"])
-def test_identical_on_programs(name: str, ablation: Ablation) -> None:
+def test_identical_on_programs(name: str, ablation: AblationName) -> None:
     compiled = load_program(get_program(name))
     one_length = len(compiled.compiled.lengths.unique()) == 1
     make = partial(
@@ -87,7 +87,7 @@ def test_identical_on_programs(name: str, ablation: Ablation) -> None:
     assert fast.kept(1e-3).equal(Sequential(make()).run(1e-3))
 
 
-def embedded(task: str, n: int, dtype: str, ablation: Ablation = "resample") -> BenchProblem:
+def embedded(task: str, n: int, dtype: str, ablation: AblationName = "resample") -> BenchProblem:
     (job,) = Experiment(
         tasks=(task,), methods=("random_edges",), ablation=ablation, n_discovery=(n,), n_evaluation=2,
         dtype=dtype, random_draws=1,

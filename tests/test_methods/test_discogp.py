@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import Ablation
+from bench.engine.ablation import AblationName
 from bench.engine.masked_model import MaskedModel
 from methods.base import Batch, Discovery
 from methods.discogp import EDGES, WEIGHTS, DiscoGP
@@ -332,7 +332,7 @@ def test_a_loss_that_is_no_number_is_an_error_with_advice(tiny: MaskedModel) -> 
 @pytest.mark.parametrize(
     ("program", "ablation"), [("x_proportion", "zero"), ("x_proportion", "resample"), ("reverse", "resample")]
 )
-def test_edge_gates_alone_recover_the_papers_programs(program: str, ablation: Ablation) -> None:
+def test_edge_gates_alone_recover_the_papers_programs(program: str, ablation: AblationName) -> None:
     """Unaided, with the default setting: the edges that are necessary, and no other.
 
     By two seeds of three at least, since training amplifies rounding: eight of eight did when it was tried,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import Ablation
+from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.architecture import Architecture
 from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph
@@ -40,8 +40,8 @@ def mask_gradient(p: BenchProblem) -> Tensor:
     return torch.autograd.grad(loss_at(p, mask), mask)[0]
 
 
-@pytest.mark.parametrize("ablation", get_args(Ablation))
-def test_eap_is_minus_the_mask_gradient(tiny: MaskedModel, ablation: Ablation) -> None:
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_eap_is_minus_the_mask_gradient(tiny: MaskedModel, ablation: AblationName) -> None:
     """Removing an edge moves its mask entry down, so the score is minus the gradient there."""
     p = problem(tiny, ablation)
     found = EAP(absolute=False).discover(p)
@@ -91,8 +91,8 @@ def linear_model() -> MaskedModel:
     return MaskedModel(arch, weights)
 
 
-@pytest.mark.parametrize("ablation", get_args(Ablation))
-def test_eap_is_exact_on_a_linear_model(ablation: Ablation) -> None:
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_eap_is_exact_on_a_linear_model(ablation: AblationName) -> None:
     """There the first-order effect is the whole effect of removing an edge."""
     p = problem(linear_model(), ablation)
     scores = EAP(absolute=False).discover(p).scores
@@ -122,8 +122,8 @@ def slow_eap_ig(p: BenchProblem, shares: list[float]) -> Tensor:
     return scores / (len(shares) * p.n_examples)
 
 
-@pytest.mark.parametrize("ablation", get_args(Ablation))
-def test_eap_ig_equals_its_definition(tiny: MaskedModel, ablation: Ablation) -> None:
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_eap_ig_equals_its_definition(tiny: MaskedModel, ablation: AblationName) -> None:
     p = problem(tiny, ablation)
     inputs = EAPIG(steps=3, absolute=False, objective="difference").discover(p).scores
     ends = EAPIG(points="clean_corrupted", absolute=False, objective="difference").discover(p).scores

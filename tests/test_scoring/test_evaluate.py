@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import get_args
 
 import pytest
 import torch
 
-from bench.engine.ablation import Ablation, make_reference
+from bench.engine.ablation import ABLATIONS, AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
 from bench.scoring.evaluate import RawOutputs, run_circuits
@@ -18,9 +17,9 @@ from tiny_models import TRACR, close, random_model, seeded
 
 
 @pytest.mark.parametrize("kind", ["causal", "both ways"])
-@pytest.mark.parametrize("ablation", get_args(Ablation))
+@pytest.mark.parametrize("ablation", ABLATIONS)
 def test_outputs_hang_neither_on_batches_nor_on_padding(
-    tiny: MaskedModel, kind: str, ablation: Ablation
+    tiny: MaskedModel, kind: str, ablation: AblationName
 ) -> None:
     """Three examples at a time, padded to the longest, and one by one, without padding."""
     model = tiny if kind == "causal" else random_model(TRACR)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.engine.ablation import Ablation
+from bench.engine.ablation import AblationName
 from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph
 from bench.models.tracr import ProgramModel, load_program
@@ -31,7 +31,7 @@ Edges = set[tuple[int, int]]
 Run = Callable[[Tensor], Tensor]
 
 
-def cases_of(model: ProgramModel, ablation: Ablation) -> list[tuple[int, int]]:
+def cases_of(model: ProgramModel, ablation: AblationName) -> list[tuple[int, int]]:
     """All ordered pairs of one length, or the truth's sample; under zero each input with itself."""
     rows = model.compiled.lengths.tolist()
     if ablation == "zero":
@@ -44,7 +44,7 @@ def cases_of(model: ProgramModel, ablation: Ablation) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def slow_run(model: ProgramModel, ablation: Ablation, chosen: list[tuple[int, int]] | None = None) -> Run:
+def slow_run(model: ProgramModel, ablation: AblationName, chosen: list[tuple[int, int]] | None = None) -> Run:
     """Outputs under a mask in float64, one length at a time and cut to it, so that nothing is padding.
 
     Where the program says None there is no output.
@@ -87,7 +87,7 @@ def noticed(run: Run, kept: Tensor, edges: Edges, tolerance: float) -> Edges:
     return {e for e in edges if (run(without(kept, e)) - full).abs().max() > tolerance}
 
 
-def hold_up(model: ProgramModel, ablation: Ablation, sparing: bool = False) -> None:
+def hold_up(model: ProgramModel, ablation: AblationName, sparing: bool = False) -> None:
     """A truth beside loops over the full graph; `sparing` tries other edges on an eighth of the cases."""
     truth, graph, tolerance = model.truth(ablation), model.masked.graph, model.compiled.tolerance
     run = slow_run(model, ablation)
@@ -114,14 +114,14 @@ def hold_up(model: ProgramModel, ablation: Ablation, sparing: bool = False) -> N
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
 @pytest.mark.parametrize("name", FEW)
-def test_truth_is_what_single_removals_say(name: str, ablation: Ablation) -> None:
+def test_truth_is_what_single_removals_say(name: str, ablation: AblationName) -> None:
     hold_up(load_program(SHIPPED[name]), ablation)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ablation", ABLATIONS)
 @pytest.mark.parametrize("name", sorted(set(SHIPPED) - set(TOO_LARGE)))
-def test_every_truth_is_what_single_removals_say(name: str, ablation: Ablation) -> None:
+def test_every_truth_is_what_single_removals_say(name: str, ablation: AblationName) -> None:
     hold_up(load_program(SHIPPED[name]), ablation, sparing=True)
 
 
@@ -263,7 +263,7 @@ def as_sets(truth: Truth) -> set[frozenset[tuple[int, int]]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ablation", ["zero", "resample"])
-def test_circuits_of_a_redundant_program_are_all_there_are(ablation: Ablation) -> None:
+def test_circuits_of_a_redundant_program_are_all_there_are(ablation: AblationName) -> None:
     """An exhaustive search; sets that fail on a few inputs are not tried on all."""
     model = load_program(SHIPPED["x_majority_twice"])
     graph, tolerance = model.masked.graph, model.compiled.tolerance

@@ -21,7 +21,7 @@ from torch import Tensor
 import bench.truth.recovery
 from bench.discovery.discover import discover
 from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import Ablation, make_reference
+from bench.engine.ablation import AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.models.tracr import ProgramModel, load_program
 from bench.names import choose_method
@@ -92,7 +92,7 @@ def test_auroc_is_the_share_of_pairs_in_order(edges: list[tuple[int, bool]]) -> 
         assert found["exact_at_true_size"] == (min(order) == 1)
 
 
-def problem_of(model: ProgramModel, ablation: Ablation) -> BenchProblem:
+def problem_of(model: ProgramModel, ablation: AblationName) -> BenchProblem:
     """What a method is handed for 40 pairs, in float64."""
     masked = model.masked.to(dtype=torch.float64)
     reference = partial(make_reference, masked, ablation, one_length=False)
@@ -100,7 +100,7 @@ def problem_of(model: ProgramModel, ablation: Ablation) -> BenchProblem:
 
 
 @torch.no_grad()
-def outputs(problem: BenchProblem, ablation: Ablation, kept: Tensor | None) -> Tensor:
+def outputs(problem: BenchProblem, ablation: AblationName, kept: Tensor | None) -> Tensor:
     """Outputs at all positions but BOS, one input at a time, cut to its length."""
     (batch,) = problem.batches
     found = []
@@ -111,7 +111,7 @@ def outputs(problem: BenchProblem, ablation: Ablation, kept: Tensor | None) -> T
     return torch.cat(found)
 
 
-def naive_loss(problem: BenchProblem, ablation: Ablation, said: Tensor) -> float:
+def naive_loss(problem: BenchProblem, ablation: AblationName, said: Tensor) -> float:
     """-<out, full - empty>, number by number."""
     empty = outputs(problem, ablation, torch.zeros_like(problem.graph.exists)).flatten().tolist()
     full = outputs(problem, ablation, None).flatten().tolist()
@@ -120,7 +120,7 @@ def naive_loss(problem: BenchProblem, ablation: Ablation, said: Tensor) -> float
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
 @pytest.mark.parametrize("name", ["x_proportion", "count", "reverse_any_length"])
-def test_objectives(name: str, ablation: Ablation) -> None:
+def test_objectives(name: str, ablation: AblationName) -> None:
     problem = problem_of(load_program(SHIPPED[name]), ablation)
     (batch,) = problem.batches
     kept = torch.rand(problem.graph.exists.shape, generator=torch.Generator().manual_seed(0)).double()
@@ -137,7 +137,7 @@ def test_objectives(name: str, ablation: Ablation) -> None:
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_eap_is_exact_where_the_model_is_linear(ablation: Ablation) -> None:
+def test_eap_is_exact_where_the_model_is_linear(ablation: AblationName) -> None:
     """A value path of x_proportion: the score is by how much the loss changes when the edge is removed."""
     problem = problem_of(load_program(SHIPPED["x_proportion"]), ablation)
     scores = EAP(absolute=False).discover(problem).scores
