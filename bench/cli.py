@@ -9,6 +9,7 @@ import json
 import sys
 from dataclasses import replace
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,6 @@ from bench.errors import UserError
 
 app = typer.Typer(
     name="circuitmark",
-    help="A benchmark for circuit discovery in transformer language models.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -33,10 +33,25 @@ Folder = Annotated[Path, typer.Argument(help="A folder that `circuitmark run` wr
 def run_app() -> None:
     """Runs the command; a user's mistake becomes one line and an exit code, never a traceback."""
     try:
-        app()
+        app(prog_name="circuitmark")
     except UserError as error:
         print(f"circuitmark: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(metadata.version("circuitmark"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print it and end.")
+    ] = False,
+) -> None:
+    """A benchmark for circuit discovery in transformer language models."""
 
 
 class Kind(StrEnum):

@@ -63,6 +63,22 @@ def choose_method(text: str) -> MethodSpec:
     return MethodSpec(text, method.name, params_of(method), settings_of(method), file, method.stochastic)
 
 
+def as_method(method: str | Method | type[Method]) -> Method:
+    """The method that is meant: as `get_method` reads a text, or a class with its defaults, or itself.
+
+    Raises:
+        UsageError: as `get_method`; or a class cannot be made without arguments.
+    """
+    if isinstance(method, str):
+        return get_method(method)
+    if isinstance(method, Method):
+        return method
+    try:
+        return method()
+    except TypeError as error:
+        raise UsageError(f"{method.__name__} is no method that can be run: {error}") from error
+
+
 def get_task(name: str) -> Task:
     """The task of a name.
 

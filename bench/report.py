@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -17,8 +18,41 @@ from bench.store.results import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.engine.circuit import Circuit
+    from bench.runs.experiment import Experiment
+
 DRAWN = ("x_proportion", "reverse")
 """Programs that every report draws: those of the Edge Pruning paper."""
+
+
+def run(experiment: Experiment, out: Path | str, *, n: int = 1, threads: int = 1) -> pd.DataFrame:
+    """Runs what is open of an experiment, n jobs at a time, writes the report, and returns the leaderboard.
+
+    Args:
+        experiment: what is run.
+        out: the results folder; what is finished there is not run again.
+        n: processes; 1 stays in this one.
+        threads: of each.
+
+    Raises:
+        UserError: as `runs.run.run_experiment`.
+    """
+    from bench.runs.run import run_experiment
+
+    run_experiment(experiment, Path(out), n=n, threads=threads, report=lambda at: write_report(at, at))
+    return read_leaderboard(out)
+
+
+def read_leaderboard(results: Path | str) -> pd.DataFrame:
+    """The long table of a results folder: a row per model, task, method, seed, ablation and size.
+
+    Raises:
+        UsageError: the folder holds no runs.
+        DamagedFile: a file cannot be read.
+    """
+    from bench.scoring.leaderboard import leaderboard
+
+    return leaderboard(existing(Path(results)))
 
 
 def existing(results: Path) -> Store:
@@ -135,6 +169,23 @@ def drawn_edge(text: str) -> Any:
         reports.Node(node.block, node.kind, node.layer, _place(node), node.port) for node in ends_of(text)
     )
     return reports.Edge(text, sender, receiver)
+
+
+def show_circuit(circuit: Circuit, most: int = 150) -> str:
+    """A circuit as HTML, for a notebook: its counts, and a drawing where it has at most so many edges."""
+    import reports
+    from reports.parts.svg import render
+
+    graph = circuit.graph
+    counts = f"{len(circuit):,} of {graph.n_edges:,} edges ({len(circuit) / graph.n_edges:.2%})"
+    counts += f", {circuit.nodes_kept} heads and MLPs"
+    if circuit.weights:
+        counts += f", masks of {len(circuit.weights)} weight matrices"
+    if not 0 < len(circuit) <= most:
+        return f"<p>Circuit: {counts}</p>"
+    drawing = render(reports.draw_circuit([drawn_edge(edge) for edge in circuit], ""), "svg")
+    image = base64.b64encode(drawing).decode()
+    return f'<p>Circuit: {counts}</p><img alt="{counts}" src="data:image/svg+xml;base64,{image}">'
 
 
 def _place(node: Node) -> int | None:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.circuits.drawing import draw_circuits
+    from reports.circuits.drawing import draw_circuit, draw_circuits
     from reports.leaderboard.terminal import terminal_table
     from reports.parts.circuit import CircuitPair, Edge, Node
     from reports.parts.content import Training
@@ -25,6 +25,7 @@ __all__ = [
     "Methods",
     "Node",
     "Training",
+    "draw_circuit",
     "draw_circuits",
     "recovery_grids",
     "recovery_terminal",
@@ -38,6 +39,7 @@ _HOME = {
     "Methods": "reports.parts.methods",
     "Node": "reports.parts.circuit",
     "Training": "reports.parts.content",
+    "draw_circuit": "reports.circuits.drawing",
     "draw_circuits": "reports.circuits.drawing",
     "recovery_grids": "reports.recovery.grids",
     "recovery_terminal": "reports.recovery.terminal",

@@ -1,7 +1,5 @@
 """Where the checkout is that the tests belong to."""
 
-from pathlib import Path
+from circuitmark.rooms import HOME
 
-import circuitmark
-
-ROOT = Path(circuitmark.__file__).resolve().parent
+ROOT = HOME

@@ -9,12 +9,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
 import torch
 
+from bench.discovery.data import program_data
 from bench.discovery.discover import cut
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, make_reference
@@ -23,8 +23,9 @@ from bench.models.load import load_model
 from bench.models.tracr import load_program
 from bench.names import get_program, get_task
 from bench.scoring.evaluate import curve, run_circuits, score
-from bench.scoring.measures import LOGIT_DIFF, MEASURES, OUTPUT_DIFF
+from bench.scoring.measures import LOGIT_DIFF, MEASURES
 from bench.scoring.metrics import CURVE_SHARES, circuit_recovery, ranking_recovery
+from bench.study import Study
 from golden_cases import EVEN, SIZES, Numbers, models, some_mask, task, told
 from methods.acdc import ACDC
 from methods.acdc_screened import ACDCScreened
@@ -192,12 +193,10 @@ def recovery() -> Part:
     numbers: Part = {}
     for program in ("x_proportion", "reverse"):
         model = load_program(get_program(program))
-        batches = model.batches(300, 1)
-        same = len(model.compiled.lengths.unique()) == 1
+        data = program_data(model, 300, 1)
         for ablation in ("zero", "resample"):
             truth, graph = model.truth(ablation), model.masked.graph
-            make = partial(make_reference, model.masked, ablation, one_length=same)
-            p = BenchProblem(model.masked, batches, OUTPUT_DIFF, make, SIZES, 1)
+            p = Study.on(data, ablation).problem(SIZES, method_seed=1)
             scores, unaided = attrgetter("scores", "unaided")(EAPIG().discover(p))
             numbers[f"{program} {ablation}"] = {
                 **told(structural=truth.structural, true=truth.circuits[0], unaided=unaided, scores=scores),

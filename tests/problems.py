@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,16 @@ from torch import Tensor
 
 from bench.discovery.batches import make_batches
 from bench.discovery.checkpoint import Checkpoint
+from bench.discovery.data import program_data
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import AblationName, make_reference
 from bench.engine.masked_model import MaskedModel
 from bench.models.tracr import load_program
 from bench.names import get_program
 from bench.runs.experiment import Experiment
-from bench.scoring.measures import MEASURES, OUTPUT_DIFF
+from bench.scoring.measures import MEASURES
 from bench.scoring.metrics import circuit_recovery
+from bench.study import Study
 from methods.base import Batch, Discovery, Method
 from methods.thresholds.pruning import Pruning
 from tasks.base import Examples
@@ -104,12 +105,11 @@ def exact_of(method: Method, program: str, ablation: AblationName, seeds: Sequen
     """Whether a method finds, unaided, just what is necessary in a compiled program; seed by seed."""
     pytest.importorskip("tracr")
     model = load_program(get_program(program))
-    one_length = len(model.compiled.lengths.unique()) == 1
-    reference = partial(make_reference, model.masked, ablation, one_length=one_length)
+    study = Study.on(program_data(model, 256, 1), ablation)
     truths = model.truth(ablation).circuits
     found = []
     for seed in seeds:
-        p = BenchProblem(model.masked, model.batches(256, 1), OUTPUT_DIFF, reference, (), seed)
+        p = study.problem(method_seed=seed)
         kept = method.discover(p).unaided
         assert kept is not None
         found.append(bool(circuit_recovery(kept, truths, p.graph.exists)["exact"]))

@@ -43,6 +43,11 @@ class ProgramModel:
     compiled: Compiled
     masked: MaskedModel
 
+    @property
+    def one_length(self) -> bool:
+        """Whether all inputs are as long."""
+        return len(self.compiled.lengths.unique()) == 1
+
     def batches(
         self, n: int, seed: int = 0, part: Literal["all", "discovery", "evaluation"] = "all"
     ) -> list[Batch]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from bench.errors import WorkerDied
+from circuitmark.rooms import begin_child
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -37,7 +37,7 @@ def run_in_processes(
     """
     context = multiprocessing.get_context("spawn")
     tasks = 1 if fresh else None
-    pool = ProcessPoolExecutor(n, context, _leave_interrupts, max_tasks_per_child=tasks)
+    pool = ProcessPoolExecutor(n, context, begin_child, max_tasks_per_child=tasks)
     futures = {pool.submit(work, job): job for job in jobs}
     try:
         for future in as_completed(futures):
@@ -56,8 +56,3 @@ def run_in_processes(
                 process.terminate()
             wait(futures, timeout=0.1)
         pool.shutdown()
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C is the parent's to answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

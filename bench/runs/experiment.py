@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from bench.discovery.data import PROGRAM_TASK, EvaluatedSplit
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.errors import UsageError
@@ -17,11 +18,9 @@ from bench.names import MethodSpec, choose_method, get_task, parse_sizes, unknow
 from bench.scoring.leaderboard import BASELINE
 from bench.store.dimensions import Dimensions, Evaluation
 from bench.store.keys import code_of, engine, key_of
+from bench.study import Study
 
 DTYPES = ("float32", "float64", "bfloat16")
-EvaluatedSplit = Literal["evaluation", "validation"]
-PROGRAM_TASK = "tracr"
-"""The task that a compiled program brings along: to say at every position what the program says."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +196,18 @@ class Job:
     def evaluation(self) -> Evaluation:
         """What it shares with the other runs of its folder."""
         return Evaluation(n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype)
+
+    def study(self) -> Study:
+        """What it is run on.
+
+        Raises:
+            TaskError, ModelError, ProgramFailed: as `Study`.
+        """
+        return Study(
+            self.model, self.task, ablation=self.ablation, discovery_ablation=self.discovery_ablation,
+            n_discovery=self.n_discovery, n_evaluation=self.n_evaluation, split=self.split,
+            data_seed=self.seed, dtype=self.dtype, split_embed=self.split_embed, device=self.device,
+        )  # fmt: skip
 
     @cached_property
     def lineage(self) -> str:

@@ -5,25 +5,21 @@ from __future__ import annotations
 import resource
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.discovery.checkpoint import forget
+from bench.discovery.data import PROGRAM_TASK
 from bench.discovery.discover import Declined, cut, discover, plain_forward_seconds
-from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import AblationName, make_reference
+from bench.engine.ablation import AblationName
 from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
-from bench.engine.memory import memory_budget
 from bench.names import get_method, get_task
-from bench.runs.experiment import PROGRAM_TASK, Job
-from bench.runs.task_data import task_data
-from bench.scoring.evaluate import run_circuits
+from bench.progress import Progressed
+from bench.runs.experiment import Job
 from bench.scoring.measures import MEASURES, OUTPUT_DIFF, Measure
 from bench.scoring.metrics import CURVE_SHARES
 from bench.store.keys import engine
@@ -31,10 +27,8 @@ from bench.store.provenance import provenance
 from bench.store.results import Run, Store, now
 from tasks.base import TaskError
 
-Progress = Callable[[int, int, str], None]
 
-
-def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progress | None = None) -> str:
+def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progressed | None = None) -> str:
     """Runs a job and stores its outcome, whatever it is; gives its status.
 
     A method that fails or declines leaves a run that says so, with the reason. `n_processes` is how
@@ -62,19 +56,12 @@ def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progr
 
 
 def _run(
-    job: Job, n_processes: int, checkpoint: Path, progress: Progress | None
+    job: Job, n_processes: int, checkpoint: Path, progress: Progressed | None
 ) -> tuple[Run, dict[str, Circuit]]:
-    data = task_data(job)
-    model, measure = data.model, _measure(job)
-    reference, discovery_reference = (
-        partial(make_reference, model, ablation, one_length=data.one_length)
-        for ablation in (job.ablation, job.discovery_ablation)
-    )
-    plain = plain_forward_seconds(model, data.discovery)
-    problem = BenchProblem(
-        model, data.discovery, measure, discovery_reference, job.sizes, job.seed,
-        memory_budget=memory_budget(model.device), progress=progress, checkpoint=checkpoint,
-    )  # fmt: skip
+    study = job.study()
+    model = study.model
+    plain = plain_forward_seconds(model, study.data.discovery)
+    problem = study.problem(job.sizes, method_seed=job.seed, progress=progress, checkpoint=checkpoint)
     found, seconds = discover(get_method(job.method.text), problem)
 
     wanted = cut(model.graph, found, job.sizes)
@@ -85,18 +72,11 @@ def _run(
     named |= {f"size {size:g}": (size, circuit) for size, circuit in curve.items() if size not in wanted}
     runs = {name: circuit for name, (_, circuit) in named.items()}
     complements = {f"complement {size:g}": circuit.complement() for size, circuit in wanted.items()}
-    evaluation_reference = reference(problem.batches)
-    raw = run_circuits(
-        model,
-        data.evaluation,
-        data.template,
-        {**runs, **complements},
-        evaluation_reference,
-        progress,
-    )
+    reference = study.reference(job.ablation)
+    raw = study.outputs({**runs, **complements}, reference=reference, progress=progress)
     record = {
         **_record(job, "ok", ""),
-        "ablation_policy": evaluation_reference.policy,
+        "ablation_policy": reference.policy,
         "graph": model.graph.description,
         "n_edges": model.graph.n_edges,
         "objective": found.objective,

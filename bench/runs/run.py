@@ -50,9 +50,9 @@ def run_experiment(
 
 
 def _run(jobs: Sequence[Job], total: int, out: Path, n: int, threads: int) -> list[str]:
+    from bench.progress import ProgressDisplay
     from bench.runs.executors import run_here, run_in_processes
     from bench.runs.job import execute
-    from bench.runs.progress import ProgressDisplay
 
     statuses = []
     try:
@@ -77,11 +77,10 @@ def _try_model(jobs: Sequence[Job], refuse_unfit: bool) -> None:
     """Loads the model, and refuses what it cannot do, before anything is written."""
     from bench.models.load import load_model, program_of
     from bench.names import get_task
-    from bench.runs.task_data import task_data
     from tasks.base import Split, TaskError
 
     if program_of(jobs[0].model) is not None:
-        task_data(jobs[0])
+        jobs[0].study()
         return
     model = load_model(jobs[0].model, jobs[0].dtype, jobs[0].device)
     splits: list[tuple[Split, int]] = [

@@ -5,27 +5,26 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.discovery.data import program_data
 from bench.discovery.discover import Declined, discover
-from bench.discovery.problem import BenchProblem
-from bench.engine.ablation import AblationName, make_reference
+from bench.engine.ablation import AblationName
 from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
 from bench.files import save_tensors
 from bench.models.tracr import ProgramModel
 from bench.names import MethodSpec, get_method
-from bench.scoring.measures import OUTPUT_DIFF
 from bench.scoring.metrics import circuit_recovery, ranking_recovery
 from bench.store.keys import code_of, engine, key_of, program_code
 from bench.store.provenance import cpu_kernels, provenance
 from bench.store.recoveries import Row, recovery_path, stored_recovery
 from bench.store.results import now
+from bench.study import Study
 from tracr_ground_truth.truth import Truth
 
 DISCOVERY_PAIRS = 256
@@ -101,13 +100,10 @@ def _shaken(model: ProgramModel, seed: int) -> ProgramModel:
 def _discover(
     model: ProgramModel, ablation: AblationName, method: MethodSpec, seed: int
 ) -> tuple[Row, dict[str, Tensor]]:
-    batches = model.batches(DISCOVERY_PAIRS, PAIRS_SEED)
-    one_length = len(model.compiled.lengths.unique()) == 1
-    reference = partial(make_reference, model.masked, ablation, one_length=one_length)
-    problem = BenchProblem(model.masked, batches, OUTPUT_DIFF, reference, (), seed)
+    study = Study.on(program_data(model, DISCOVERY_PAIRS, PAIRS_SEED), ablation)
     about: Row = {"status": "ok", "status_reason": "", "objective": "", "seconds": None}
     try:
-        found, about["seconds"] = discover(get_method(method.text), problem)
+        found, about["seconds"] = discover(get_method(method.text), study.problem(method_seed=seed))
         circuits = {"scores": found.scores, "unaided": found.unaided}
         tensors = {name: tensor for name, tensor in circuits.items() if tensor is not None}
         about["objective"] = found.objective

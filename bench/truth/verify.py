@@ -75,8 +75,8 @@ def verify(
     Raises:
         UserError: a program cannot be compiled, a file or folder cannot be used, or the user stops it.
     """
+    from bench.progress import ProgressDisplay
     from bench.runs.executors import run_here, run_in_processes
-    from bench.runs.progress import ProgressDisplay
     from bench.store.results import sole_user
 
     expected = read_expectations() if expected is None else expected

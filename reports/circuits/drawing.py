@@ -18,7 +18,7 @@ from reports.parts.circuit import Edge, Node
 from reports.parts.numbers import plural
 from reports.parts.style import GRID, INK, PAPER, styled
 
-Kind = Literal["truth", "hit", "miss", "false"]
+Kind = Literal["kept", "truth", "hit", "miss", "false"]
 
 COLUMNS = 4
 """Panels side by side; more go below."""
@@ -37,6 +37,7 @@ class _Stroke:
 
 
 STROKES: dict[Kind, _Stroke] = {
+    "kept": _Stroke("edge kept", "#0072b2", "-", 1.3),
     "truth": _Stroke("true edge", INK, "-", 1.3),
     "hit": _Stroke("hit: true and found", "#0072b2", "-", 2.1),
     "miss": _Stroke("miss: true, not found", INK, (0, (1.2, 2.2)), 1.1),
@@ -73,6 +74,13 @@ def draw_circuits(truth: Collection[Edge], found: Mapping[str, Collection[Edge]]
     panels += [(name, counts(truth, edges), compare(truth, edges)) for name, edges in found.items()]
     with styled():
         return _arrange(layout, panels, title)
+
+
+def draw_circuit(edges: Collection[Edge], title: str) -> Figure:
+    """One circuit, its nodes in order of computation from the bottom up."""
+    panel = ("", plural(len(set(edges)), "edge"), dict[Edge, Kind](dict.fromkeys(_by_name(edges), "kept")))
+    with styled():
+        return _arrange(lay_out(set(edges)), [panel], title)
 
 
 def _by_name(edges: Collection[Edge]) -> list[Edge]:

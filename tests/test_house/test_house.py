@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import subprocess
 import sys
 from collections import Counter
@@ -13,8 +12,9 @@ import pytest
 
 import circuitmark
 from checkout import ROOT
+from circuitmark.rooms import ROOMS
 
-SOURCES = [file for room in circuitmark.ROOMS for file in (ROOT / room).rglob("*.py")]
+SOURCES = [file for room in ("circuitmark", *ROOMS) for file in (ROOT / room).rglob("*.py")]
 
 
 def test_imports_run_one_way() -> None:
@@ -36,7 +36,7 @@ def test_engine_imports_torch_alone() -> None:
 
 
 def test_nothing_unpickles() -> None:
-    for file in [*SOURCES, ROOT / "circuitmark.py"]:
+    for file in SOURCES:
         text = file.read_text()
         for word in ("import pickle", "torch.load(", "allow_pickle=True", "joblib", "trust_remote_code=True"):
             assert word not in text, f"{file.relative_to(ROOT)} has {word}"
@@ -44,7 +44,7 @@ def test_nothing_unpickles() -> None:
 
 def test_tests_shadow_no_room() -> None:
     folders = {path.name for path in (ROOT / "tests").rglob("*") if path.is_dir()}
-    assert not folders & set(circuitmark.ROOMS)
+    assert not folders & {"circuitmark", *ROOMS}
     assert not list((ROOT / "tests").rglob("__init__.py"))
 
 
@@ -86,15 +86,3 @@ def test_plugins_find_the_contract() -> None:
     assert (circuitmark.Method, circuitmark.Problem, circuitmark.Discovery) == (Method, Problem, Discovery)
     with pytest.raises(AttributeError, match="no attribute 'Methods'"):
         circuitmark.Methods  # noqa: B018
-
-
-def test_strangers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A foreign package that bears a room's name is noticed before anything runs."""
-    assert circuitmark.strangers(ROOT) == []
-    (tmp_path / "tasks.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "tasks", raising=False)
-    importlib.invalidate_caches()
-    named = circuitmark.strangers(ROOT)
-    assert len(named) == 1
-    assert named[0].startswith("tasks (")

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from bench.discovery.data import program_data
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName, make_reference
 from bench.engine.masked_model import MaskedModel
 from bench.models.bridge import masked_model
 from bench.models.tracr import load_program
 from bench.names import get_program
-from bench.runs.experiment import Experiment
-from bench.runs.task_data import task_data
-from bench.scoring.measures import LOGIT_DIFF, OUTPUT_DIFF
+from bench.scoring.measures import LOGIT_DIFF
+from bench.study import Study
 from decoders import GROUPED, decoder
 from methods.thresholds.pruning import Pruning
 from problems import problem, pruning, ragged_examples
@@ -76,25 +76,16 @@ def test_options_are_those_of_sequential(gpt2: MaskedModel, options: dict[str, A
 )
 @pytest.mark.parametrize("ablation", ["zero", "resample"])
 def test_identical_on_programs(name: str, ablation: AblationName) -> None:
-    compiled = load_program(get_program(name))
-    one_length = len(compiled.compiled.lengths.unique()) == 1
-    make = partial(
-        BenchProblem, compiled.masked, compiled.batches(32, 1), OUTPUT_DIFF,
-        partial(make_reference, compiled.masked, ablation, one_length=one_length), (0.1,), 1,
-    )  # fmt: skip
+    study = Study.on(program_data(load_program(get_program(name)), 32, 1), ablation)
+    make = partial(study.problem, (0.1,), method_seed=1)
     fast = pruning(make())
     fast.run(1e-3)
     assert fast.kept(1e-3).equal(Sequential(make()).run(1e-3))
 
 
 def embedded(task: str, n: int, dtype: str, ablation: AblationName = "resample") -> BenchProblem:
-    (job,) = Experiment(
-        tasks=(task,), methods=("random_edges",), ablation=ablation, n_discovery=(n,), n_evaluation=2,
-        dtype=dtype, random_draws=1,
-    ).jobs()  # fmt: skip
-    data = task_data(job)
-    reference = partial(make_reference, data.model, ablation, one_length=data.one_length)
-    return BenchProblem(data.model, data.discovery, LOGIT_DIFF, reference, (0.02, 0.1), 0)
+    study = Study("embedded", task, ablation=ablation, n_discovery=n, n_evaluation=2, dtype=dtype)
+    return study.problem((0.02, 0.1))
 
 
 @pytest.mark.slow

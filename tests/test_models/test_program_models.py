@@ -11,7 +11,6 @@ from bench.models.tracr import load_program
 from bench.names import get_program
 from bench.runs.experiment import Experiment
 from bench.runs.job import execute
-from bench.runs.task_data import task_data
 from bench.scoring.leaderboard import leaderboard
 from bench.store.results import Store
 
@@ -49,9 +48,9 @@ def test_numbers_are_scored_by_their_squared_error(tmp_path: Path) -> None:
 
 def test_discovery_and_evaluation_share_no_input() -> None:
     (job, *_) = SMALL.jobs()
-    data = task_data(job)
+    data = job.study().data
     seen = {tuple(row.tolist()) for batch in data.discovery for row in (*batch.clean, *batch.corrupted)}
-    asked = {tuple(row.tolist()) for batch in data.evaluation for row in batch.clean}
+    asked = {tuple(row.tolist()) for batch in data.evaluation.batches for row in batch.clean}
     assert asked
     assert not seen & asked
     every = load_program(get_program("reverse")).compiled.inputs

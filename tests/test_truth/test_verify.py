@@ -286,7 +286,9 @@ def test_one_ablation_alone(command: CommandLine, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("words", "code"), [("verify-tracr", 2), ("list programs", 0)])
 def test_without_tracr_the_command_says_how_to_install_it(words: str, code: int, tmp_path: Path) -> None:
-    absent = "import sys; sys.modules.update(tracr=None, jax=None); import circuitmark; circuitmark.main()"
+    absent = (
+        "import sys; sys.modules.update(tracr=None, jax=None); import circuitmark.__main__ as c; c.main()"
+    )
     words_typed = [sys.executable, "-c", absent, *words.split()]
     done = subprocess.run(words_typed, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == code, done.stderr

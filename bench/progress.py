@@ -1,12 +1,34 @@
-"""How far a run is: bars with time left on a terminal, a line per finished job everywhere."""
+"""How far a run is: bars with time left where somebody watches, a line per finished job everywhere."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Progressed = Callable[[int, int, str], None]
+"""Told what is done, of how much, and what it is."""
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+@contextmanager
+def watched(progress: Progressed | None) -> Iterator[Progressed | None]:
+    """What to tell progress to: the one given, else a bar where somebody watches, else nobody."""
+    console = Console(stderr=True)
+    if progress or not (console.is_terminal or console.is_jupyter):
+        yield progress
+        return
+    with Progress(*_COLUMNS, console=console, transient=True) as bar:
+        step = bar.add_task("discovering", total=None)
+
+        def told(done: int, total: int, note: str) -> None:
+            bar.update(step, completed=done, total=total, description=note or "discovering")
+
+        yield told
 
 
 class ProgressDisplay:
@@ -14,8 +36,7 @@ class ProgressDisplay:
 
     def __init__(self, total: int, finished: int, unit: str = "jobs") -> None:
         console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True)
+        self._progress = Progress(*_COLUMNS, console=console, transient=True)
         self._total, self._done, self._unit = total, finished, unit
         self._jobs = self._progress.add_task(unit, total=total, completed=finished)
         self._step = self._progress.add_task("", total=None, visible=False)

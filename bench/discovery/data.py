@@ -1,0 +1,117 @@
+"""What a study is made on: a model, its two sets of prompt pairs, and what is measured on them.
+
+Of a task, or of a compiled program, which brings its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from bench.discovery.batches import make_batches
+from bench.engine.masked_model import MaskedModel
+from bench.models.load import load_model, program_of
+from bench.names import get_program, get_task
+from bench.scoring.measures import MEASURES, OUTPUT_DIFF, Measure
+from methods.base import Batch
+
+if TYPE_CHECKING:
+    from bench.models.tracr import ProgramModel
+
+PROGRAM_TASK = "tracr"
+"""The task that a compiled program brings along: to say at every position what the program says."""
+EvaluatedSplit = Literal["evaluation", "validation"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Prompt pairs on which circuits are scored."""
+
+    batches: Sequence[Batch]
+    template: Int[Tensor, " answer"]
+    """Of each answer: its wording; of a compiled program, its input."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A model, the pairs that methods see, and those on which circuits are scored."""
+
+    model: MaskedModel
+    measure: Measure
+    discovery: Sequence[Batch]
+    evaluation: Asked
+    one_length: bool
+    """Whether all prompts, of both sets, are as long."""
+
+
+def load_data(
+    model: str,
+    task: str,
+    *,
+    n_discovery: int,
+    n_evaluation: int,
+    split: EvaluatedSplit,
+    data_seed: int,
+    dtype: str,
+    split_embed: bool,
+    device: str,
+) -> Data:
+    """The data of a model's name and a task's; `data_seed` draws the discovery set.
+
+    Args:
+        model: as typed, see `models.load.find_model`.
+        task: a task's name; `PROGRAM_TASK` where the model is a program.
+        n_discovery: prompt pairs that methods see.
+        n_evaluation: prompt pairs on which circuits are scored, the same whatever the seed.
+        split: of which these are.
+        data_seed: draws the discovery set.
+        dtype: of the model's weights and activations.
+        split_embed: whether token and position embedding are two senders; of programs they always are.
+        device: where the model runs.
+
+    Raises:
+        TaskError: the model's tokenizer cannot carry the task.
+        ModelError, ProgramFailed: the model cannot be had.
+    """
+    program = program_of(model)
+    if program is not None:
+        return _of_program(program, n_discovery, n_evaluation, data_seed, dtype)
+    kind, loaded = get_task(task), load_model(model, dtype, device)
+    masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
+    discovery = kind.examples(loaded.tokenizer, "discovery", n_discovery, data_seed)
+    evaluation = kind.examples(loaded.tokenizer, split, n_evaluation, 0)
+    return Data(
+        masked,
+        MEASURES[kind.measure],
+        make_batches(masked, discovery),
+        Asked(make_batches(masked, evaluation), torch.as_tensor(evaluation.template)),
+        len({*discovery.lengths.tolist(), *evaluation.lengths.tolist()}) == 1,
+    )
+
+
+def program_data(model: ProgramModel, n: int, data_seed: int) -> Data:
+    """At most n pairs of all of a program's inputs, for a method; there is nothing to evaluate."""
+    nothing = Asked((), torch.zeros(0, dtype=torch.long))
+    return Data(model.masked, OUTPUT_DIFF, model.batches(n, data_seed), nothing, model.one_length)
+
+
+def _of_program(program: str, n_discovery: int, n_evaluation: int, data_seed: int, dtype: str) -> Data:
+    """Half of a program's inputs are for discovery, the others for evaluation."""
+    from bench.models.tracr import load_program
+
+    loaded = load_program(get_program(program), dtype)
+    evaluation = loaded.batches(n_evaluation, 0, "evaluation")
+    starts = torch.tensor([0, *(len(batch) for batch in evaluation)]).cumsum(0)
+    template = torch.cat([start + b.examples for start, b in zip(starts, evaluation, strict=False)])
+    return Data(
+        loaded.masked,
+        OUTPUT_DIFF,
+        loaded.batches(n_discovery, 1 + data_seed, "discovery"),
+        Asked(evaluation, template),
+        loaded.one_length,
+    )

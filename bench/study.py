@@ -1,0 +1,298 @@
+"""One model, one task, one ablation, both splits: how a method is run and how its circuits are scored.
+
+Notebooks use it as it stands; the jobs of an experiment and recovery on compiled programs are made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from bench.discovery.data import PROGRAM_TASK, Data, EvaluatedSplit, load_data
+from bench.discovery.discover import cut, discover
+from bench.discovery.problem import BenchProblem
+from bench.engine.ablation import ABLATIONS, AblationName, Reference, make_reference
+from bench.engine.circuit import Circuit
+from bench.engine.memory import memory_budget
+from bench.errors import UsageError
+from bench.models.load import program_of
+from bench.names import as_method, parse_sizes, unknown
+from bench.progress import Progressed, watched
+from bench.scoring.evaluate import EMPTY, FULL, RawOutputs, run_circuits, score
+from methods.base import Batch, Discovery, Method
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RANDOM = "random"
+"""The row of random connected circuits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found(Mapping[float, Circuit]):
+    """What a method found in a study: a circuit per size asked for, and what it tells beside them."""
+
+    circuits: Mapping[float, Circuit]
+    discovery: Discovery
+    """As the method returned it, its tensors on the host."""
+    seconds: float
+    """That discovery took, caches that were filled for it included."""
+    unaided: Circuit | None
+    """The circuit that the method settles on when no size is given."""
+
+    def __getitem__(self, size: float) -> Circuit:
+        return self.circuits[size]
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.circuits)
+
+    def __len__(self) -> int:
+        return len(self.circuits)
+
+    @property
+    def scores(self) -> Tensor | None:
+        """The method's ranking of edges, higher kept sooner; None where it has none."""
+        return self.discovery.scores
+
+    @property
+    def trace(self) -> Mapping[str, Sequence[float]]:
+        """Named series: losses, thresholds tried."""
+        return self.discovery.trace
+
+
+class Study:
+    """One model, one task, one ablation: discovery prompts for methods, evaluation prompts for circuits.
+
+    It works in this process and stores nothing. A method that changes the model or the prompts is not
+    kept from doing so here (`isolated` is False): scores for a paper come from `circuitmark run`.
+
+    Args:
+        model: ``embedded``, a folder, a GGUF file, a hub name, or ``tracr:PROGRAM``.
+        task: a task's name; a compiled program brings its own, and takes none.
+        ablation: what removed edges carry when circuits are scored.
+        discovery_ablation: what they carry in the method's problem; the same if left out.
+        n_discovery: prompt pairs that a method sees.
+        n_evaluation: prompt pairs on which circuits are scored, the same whatever the seeds.
+        split: of which these are: evaluation, or validation for choosing a method's options.
+        data_seed: draws the discovery prompts.
+        dtype: float32, float64 or bfloat16.
+        split_embed: whether token and position embedding count as two senders.
+        device: where the model runs.
+
+    Raises:
+        UsageError: an unknown task, ablation or the like.
+        ModelError: the model cannot be had.
+        TaskError: its tokenizer cannot carry the task.
+    """
+
+    isolated = False
+    """Whether methods run apart from what scores them."""
+
+    def __init__(
+        self,
+        model: str = "embedded",
+        task: str | None = None,
+        *,
+        ablation: AblationName = "resample",
+        discovery_ablation: AblationName | None = None,
+        n_discovery: int = 200,
+        n_evaluation: int = 200,
+        split: EvaluatedSplit = "evaluation",
+        data_seed: int = 0,
+        dtype: str = "float32",
+        split_embed: bool = False,
+        device: str = "cpu",
+    ) -> None:
+        data = load_data(
+            model, _task_of(model, task), n_discovery=n_discovery, n_evaluation=n_evaluation, split=split,
+            data_seed=data_seed, dtype=dtype, split_embed=split_embed, device=device,
+        )  # fmt: skip
+        self._set(data, ablation, discovery_ablation)
+
+    @classmethod
+    def on(
+        cls, data: Data, ablation: AblationName = "resample", discovery_ablation: AblationName | None = None
+    ) -> Study:
+        """A study of data that is at hand already.
+
+        Raises:
+            UsageError: there is no such ablation.
+        """
+        study = cls.__new__(cls)
+        study._set(data, ablation, discovery_ablation)
+        return study
+
+    def _set(self, data: Data, ablation: AblationName, discovery_ablation: AblationName | None) -> None:
+        for name in (ablation, discovery_ablation or ablation):
+            if name not in ABLATIONS:
+                raise unknown("ablation", name, ABLATIONS)
+        self.data = data
+        self.model = data.model
+        self.graph = data.model.graph
+        self.ablation: AblationName = ablation
+        self.discovery_ablation: AblationName = discovery_ablation or ablation
+
+    def reference(self, ablation: AblationName, batches: Sequence[Batch] | None = None) -> Reference:
+        """What removed edges carry; means are taken over the discovery prompts."""
+        return make_reference(self.model, ablation, batches or self.data.discovery, self.data.one_length)
+
+    def problem(
+        self,
+        sizes: Sequence[float | str] = (),
+        *,
+        method_seed: int = 0,
+        progress: Progressed | None = None,
+        checkpoint: Path | None = None,
+    ) -> BenchProblem:
+        """What a method is handed: never the evaluation prompts.
+
+        Args:
+            sizes: of the circuits wanted, as shares of edges: 0.05 or "5%"; a method may find one unaided.
+            method_seed: of whatever the method draws.
+            progress: told how far it is.
+            checkpoint: a file in which a long discovery keeps what it knows so far.
+        """
+        return BenchProblem(
+            self.model, self.data.discovery, self.data.measure,
+            lambda batches: self.reference(self.discovery_ablation, batches),
+            parse_sizes(sizes) if sizes else (), method_seed,
+            memory_budget=memory_budget(self.model.device), progress=progress, checkpoint=checkpoint,
+        )  # fmt: skip
+
+    def discover(
+        self,
+        method: str | Method | type[Method],
+        sizes: Sequence[float | str] = (0.01, 0.02, 0.05, 0.1, 0.2),
+        *,
+        method_seed: int = 0,
+        progress: Progressed | None = None,
+    ) -> Found:
+        """Runs a method on the discovery prompts.
+
+        Args:
+            method: as typed (``eap_ig:steps=10``, ``my_method.py``), or a class or an instance of `Method`,
+                which may be defined in a notebook's cell.
+            sizes: of the circuits wanted, as shares of edges: 0.05 or "5%".
+            method_seed: of whatever the method draws.
+            progress: told how far it is; a bar where none is given and somebody watches.
+
+        Raises:
+            UsageError: there is no such method or size.
+            Declined: the method declines the problem.
+            TypeError, ValueError: what it returned is no discovery.
+        """
+        wanted = parse_sizes(sizes)
+        with watched(progress) as told:
+            problem = self.problem(wanted, method_seed=method_seed, progress=told)
+            found, seconds = discover(as_method(method), problem)
+        unaided = None if found.unaided is None else Circuit(self.graph, found.unaided)
+        return Found(cut(self.graph, found, wanted), found, seconds, unaided)
+
+    def outputs(
+        self,
+        circuits: Mapping[str, Circuit],
+        *,
+        reference: Reference | None = None,
+        progress: Progressed | None = None,
+    ) -> RawOutputs:
+        """What circuits say at every answer of the evaluation prompts, beside `full` and `empty`."""
+        asked = self.data.evaluation
+        return run_circuits(self.model, asked.batches, asked.template, circuits,
+                            reference or self.reference(self.ablation), progress)  # fmt: skip
+
+    def evaluate(
+        self,
+        circuits: Circuit | Mapping[Any, Circuit],
+        *,
+        random_draws: int = 10,
+        progress: Progressed | None = None,
+    ) -> pd.DataFrame:
+        """Scores circuits on the evaluation prompts: a row each, then the full model, the empty circuit,
+        and random connected circuits as large as each.
+
+        Args:
+            circuits: one, or several by size or by name.
+            random_draws: random circuits per size; their row is their mean, and its interval Student's 95 %
+                over the draws, where the others' are bootstrapped over the prompts. 0 leaves them out.
+            progress: told how far it is; a bar where none is given and somebody watches.
+
+        Returns:
+            A table with `circuitmark list metrics` as columns; `circuit` names the row's circuit.
+
+        Raises:
+            UsageError: a circuit is of another graph.
+        """
+        import pandas as pd
+
+        named: dict[Any, Circuit] = dict(circuits) if isinstance(circuits, Mapping) else {0: circuits}
+        if len(named) == 1 and not isinstance(circuits, Mapping):
+            named = {"circuit": named[0]}
+        for name, circuit in named.items():
+            if circuit.graph != self.graph:
+                raise UsageError(
+                    f"'{name}' is a circuit of another graph ({circuit.graph.description}); "
+                    f"this study's is {self.graph.description}"
+                )
+        drawn = {n: self._random(n, random_draws) for n in dict.fromkeys(map(len, named.values()))}
+        runs: dict[str, Circuit] = {}
+        for i, circuit in enumerate(named.values()):
+            runs |= {f"{i}": circuit, f"not {i}": circuit.complement()}
+        for n, others in drawn.items():
+            for i, circuit in enumerate(others):
+                runs |= {f"{n} {i}": circuit, f"not {n} {i}": circuit.complement()}
+        with watched(progress) as told:
+            raw = self.outputs(runs, progress=told)
+
+        def row(run: str, complement: str, circuit: Circuit) -> dict[str, float]:
+            counts = {"edges_kept": len(circuit), "effective_edges": len(circuit.effective(self.ablation))}
+            return {**counts, **score(raw, run, complement, self.data.measure)}
+
+        rows = [{"circuit": name, **row(f"{i}", f"not {i}", c)} for i, (name, c) in enumerate(named.items())]
+        rows.append({"circuit": FULL, **row(FULL, EMPTY, Circuit.full(self.graph))})
+        rows.append({"circuit": EMPTY, **row(EMPTY, FULL, Circuit.empty(self.graph))})
+        for n, others in drawn.items():
+            scored = pd.DataFrame([row(f"{n} {i}", f"not {n} {i}", c) for i, c in enumerate(others)])
+            if len(scored):
+                rows.append({"circuit": RANDOM, **_over_draws(scored)})
+        return pd.DataFrame(rows).assign(isolated=self.isolated)
+
+    def _random(self, n_edges: int, draws: int) -> list[Circuit]:
+        """Random connected circuits of so many edges."""
+        share = n_edges / self.graph.n_edges
+        if not 0 < share < 1:
+            return []
+        return [self._drawn(share, seed) for seed in range(draws)]
+
+    def _drawn(self, share: float, seed: int) -> Circuit:
+        found, _ = discover(as_method("random_edges"), self.problem((share,), method_seed=seed))
+        return cut(self.graph, found, (share,))[share]
+
+
+def _task_of(model: str, task: str | None) -> str:
+    """The task meant.
+
+    Raises:
+        UsageError: a program is given one, or another model none.
+    """
+    if program_of(model) is None:
+        if task is None:
+            raise UsageError(f"the model '{model}' needs a task: see circuitmark list tasks")
+        return task
+    if task not in (None, PROGRAM_TASK):
+        raise UsageError(f"the model '{model}' brings its own task: leave '{task}' out")
+    return PROGRAM_TASK
+
+
+def _over_draws(scored: pd.DataFrame) -> dict[str, float]:
+    """Means over random circuits; where a score has an interval, Student's over them takes its place."""
+    from scipy.stats import t
+
+    row = {str(name): float(mean) for name, mean in scored.mean().items()}
+    reach = scored.sem() * (float(t.ppf(0.975, len(scored) - 1)) if len(scored) > 1 else float("nan"))
+    for name in [name for name in row if f"{name}_low" in row]:
+        row |= {f"{name}_low": row[name] - reach[name], f"{name}_high": row[name] + reach[name]}
+    return row
