@@ -34,6 +34,10 @@ class OlderResults(UsageError):
     """A results folder of a version whose results this one does not read."""
 
 
+class NewerResults(UsageError):
+    """A results folder of a version that is newer than this one."""
+
+
 class DamagedFile(UserError):
     """A file that cannot be read as what it should be."""
 

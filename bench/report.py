@@ -141,7 +141,7 @@ def _drawings(recovery: pd.DataFrame, programs: set[str]) -> list[Any]:
     from reports.parts.methods import label_of
 
     chosen = recovery[recovery["program"].isin(programs) & recovery["found_edges"].notna()]
-    runs = [name for name in ("seed", "kernels") if name in recovery.columns]
+    runs = [name for name in ("method_seed", "kernels") if name in recovery.columns]
     if runs:
         chosen = chosen.sort_values(runs, kind="stable")
     chosen = chosen.drop_duplicates(["program", "ablation", "method", "params"]).sort_index()
@@ -197,12 +197,12 @@ def _trainings(store: Store) -> list[Any]:
     """The traces that go over steps, in order of method and task."""
     import reports
 
-    records = [run.record for run in store.runs() if "step" in run.record.get("trace", {})]
-    several = [name for name in ("model", "ablation") if len({record[name] for record in records}) > 1]
+    records = [run.record for run in store.runs() if "step" in run.record.trace]
+    several = [name for name in ("model", "ablation") if len({getattr(r, name) for r in records}) > 1]
     found = []
     for record in records:
-        place = " · ".join([record["task"], *(record[name] for name in several)])
-        found.append(reports.Training(record["method"], record["params"], place, record["trace"]))
+        place = " · ".join([record.task, *(getattr(record, name) for name in several)])
+        found.append(reports.Training(record.method, record.params, place, record.trace))
     return sorted(found, key=lambda training: (training.method, training.params, training.place))
 
 

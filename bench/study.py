@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from bench.discovery.data import PROGRAM_TASK, Data, EvaluatedSplit, load_data
+from bench.discovery.data import PROGRAM_TASK, Data, load_data
 from bench.discovery.discover import cut, discover
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName, Reference, make_reference
@@ -23,6 +23,7 @@ from bench.models.load import program_of
 from bench.names import as_method, parse_sizes, unknown
 from bench.progress import Progressed, watched
 from bench.scoring.evaluate import EMPTY, FULL, RawOutputs, run_circuits, score
+from bench.store.record import EvaluatedSplit
 from methods.base import Batch, Discovery, Method
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ METRICS = [
     {"name": "kl", "label": "KL", "description": "KL(full ‖ circuit)", "unit": "nats", "better": "lower"},
     {"name": "exact_match", "label": "exact match", "better": "higher"},
     {"name": "faithfulness", "label": "faithfulness", "better": "nearer 1"},
-    {"name": "completeness", "label": "completeness", "better": "nearer 1"},
+    {"name": "complement_loss", "label": "complement_loss", "better": "nearer 1"},
     {"name": "seconds", "label": "time", "unit": "s", "better": "lower"},
 ]
 
@@ -35,13 +35,15 @@ def leaderboard(ablation: str = "resample") -> pd.DataFrame:
     for task, methods in KL.items():
         base = {"model": "tiny/lm", "task": task, "ablation": ablation, "graph": "edges", "status": "ok"}
         rows.append(
-            {**base, "method": "full", "seed": 0, "size_requested": 1.0, "edges_kept": 400, "kl": 0.0}
+            {**base, "method": "full", "data_seed": 0, "size_requested": 1.0, "edges_kept": 400, "kl": 0.0}
         )
-        rows.append({**base, "method": "empty", "seed": 0, "size_requested": 0.0, "edges_kept": 0, "kl": 6.0})
+        rows.append(
+            {**base, "method": "empty", "data_seed": 0, "size_requested": 0.0, "edges_kept": 0, "kl": 6.0}
+        )
         for method, values in methods.items():
             for seed, shift in enumerate((-0.1, 0.1)):
                 for size, kl in zip((0.01, 0.1), values, strict=True):
-                    record = {"method": method, "seed": seed, "size_requested": size, "seconds": 2.5}
+                    record = {"method": method, "data_seed": seed, "size_requested": size, "seconds": 2.5}
                     score = {
                         "kl": kl + shift,
                         "kl_low": kl - 0.2,
@@ -53,8 +55,8 @@ def leaderboard(ablation: str = "resample") -> pd.DataFrame:
                         "edge_sparsity": 1 - size,
                         "faithfulness": 1 - kl / 6,
                     }
-                    rows.append({**base, **record, **score, **kept, "completeness": 0.9})
-    trouble = {"model": "tiny/lm", "task": "gt", "ablation": ablation, "seed": 0, "params": EVIL}
+                    rows.append({**base, **record, **score, **kept, "complement_loss": 0.9})
+    trouble = {"model": "tiny/lm", "task": "gt", "ablation": ablation, "data_seed": 0, "params": EVIL}
     rows.append({**trouble, "method": "bad", "status": "failed", "status_reason": f"boom {EVIL}"})
     rows.append({**trouble, "method": "shy", "status": "declined", "status_reason": "no gradient"})
     return pd.DataFrame(rows)
@@ -80,7 +82,7 @@ def rows(method: str, task: str = "ioi", **columns: Any) -> list[dict[str, objec
             "params": "", "measure": "logit_diff", "kl_candidates": 0.1, "kl": 0.1, "seconds": 1.0,
             "effective_edges": 9, "edges_kept": 9, "n_edges": 1000, "unaided_edges": 9,
             "seed_overlap": 0.5, "n_discovery": 200,
-            "seed": seed, "size_requested": size,
+            "data_seed": seed, "size_requested": size,
             **{name: value[seed] if isinstance(value, list) else value for name, value in columns.items()},
         }
         for size in (0.02, 0.05)
@@ -110,7 +112,7 @@ def fine_sizes(eap_needs: int) -> pd.DataFrame:
     place = {"model": "m", "graph": "g", "ablation": "resample", "task": "ioi", "status": "ok", "params": ""}
     needs = {"edge_pruning": 40, "eap": eap_needs, "random_edges": 10, "full": 10}
     return pd.concat(
-        circuits({n: 0.1 * need / n for n in range(5, 300)}, **place, method=method, seed=seed)
+        circuits({n: 0.1 * need / n for n in range(5, 300)}, **place, method=method, data_seed=seed)
         for method, need in needs.items()
         for seed in (0, 1)
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int
@@ -18,6 +18,7 @@ from bench.engine.masked_model import MaskedModel
 from bench.models.load import load_model, program_of
 from bench.names import get_program, get_task
 from bench.scoring.measures import MEASURES, OUTPUT_DIFF, Measure
+from bench.store.record import EvaluatedSplit
 from methods.base import Batch
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 PROGRAM_TASK = "tracr"
 """The task that a compiled program brings along: to say at every position what the program says."""
-EvaluatedSplit = Literal["evaluation", "validation"]
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bench.discovery.data import PROGRAM_TASK, EvaluatedSplit
+from bench.discovery.data import PROGRAM_TASK
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.errors import UsageError
 from bench.models.load import model_hash, program_of
 from bench.names import MethodSpec, choose_method, get_task, parse_sizes, unknown
 from bench.scoring.leaderboard import BASELINE
-from bench.store.dimensions import Dimensions, Evaluation
 from bench.store.keys import code_of, engine, key_of
+from bench.store.record import Dimensions, EvaluatedSplit, Evaluation
 from bench.study import Study
 
 DTYPES = ("float32", "float64", "bfloat16")
@@ -125,13 +125,17 @@ class Experiment:
         }
         codes = {method.text: code_of(method.file) for method in methods}
         identity = model_hash(self.model)
+        evaluation = Evaluation(n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype)
         return [
             Job(
-                model=self.model, model_hash=identity, task=task, task_code=tasks[task],
-                method=method, method_code=codes[method.text], seed=seed, sizes=sizes,
-                ablation=self.ablation, discovery_ablation=self.discovery_ablation or self.ablation,
-                n_discovery=n_discovery, n_evaluation=self.n_evaluation, split=self.split,
-                dtype=self.dtype, split_embed=self.split_embed, device=self.device,
+                model=self.model, model_hash=identity, task_code=tasks[task], method=method,
+                method_code=codes[method.text], sizes=sizes, evaluation=evaluation, device=self.device,
+                dimensions=Dimensions(
+                    model=model_name(self.model), task=task, split_embed=self.split_embed,
+                    ablation=self.ablation, discovery_ablation=self.discovery_ablation or self.ablation,
+                    method=method.name, params=method.params, n_discovery=n_discovery,
+                    data_seed=seed, method_seed=seed,
+                ),
             )
             for task in tasks
             for i, n_discovery in enumerate(dict.fromkeys(self.n_discovery))
@@ -157,45 +161,21 @@ class Job:
     """One method on one task of one model with one seed."""
 
     model: str
+    """As it was typed."""
     model_hash: str
-    task: str
     task_code: str
     """A hash of its code, as `model_hash` is of the model's files; a program's is the model's."""
     method: MethodSpec
     method_code: str
-    seed: int
     sizes: tuple[float, ...]
-    ablation: AblationName
-    discovery_ablation: AblationName
-    n_discovery: int
-    n_evaluation: int
-    split: EvaluatedSplit
-    dtype: str
-    split_embed: bool
+    dimensions: Dimensions
+    """What tells its run apart from others."""
+    evaluation: Evaluation
+    """What it shares with the other runs of its folder."""
     device: str = "cpu"
 
     def __str__(self) -> str:
         return self.stem
-
-    @property
-    def dimensions(self) -> Dimensions:
-        """What tells its run apart from others."""
-        return Dimensions(
-            model=self.model_name,
-            task=self.task,
-            ablation=self.ablation,
-            split_embed=self.split_embed,
-            discovery_ablation=self.discovery_ablation,
-            method=self.method.name,
-            params=self.method.params,
-            n_discovery=self.n_discovery,
-            seed=self.seed,
-        )
-
-    @property
-    def evaluation(self) -> Evaluation:
-        """What it shares with the other runs of its folder."""
-        return Evaluation(n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype)
 
     def study(self) -> Study:
         """What it is run on.
@@ -203,10 +183,11 @@ class Job:
         Raises:
             TaskError, ModelError, ProgramFailed: as `Study`.
         """
+        told = self.dimensions
         return Study(
-            self.model, self.task, ablation=self.ablation, discovery_ablation=self.discovery_ablation,
-            n_discovery=self.n_discovery, n_evaluation=self.n_evaluation, split=self.split,
-            data_seed=self.seed, dtype=self.dtype, split_embed=self.split_embed, device=self.device,
+            self.model, told.task, ablation=told.ablation, discovery_ablation=told.discovery_ablation,
+            n_discovery=told.n_discovery, data_seed=told.data_seed, split_embed=told.split_embed,
+            **asdict(self.evaluation), device=self.device,
         )  # fmt: skip
 
     @cached_property
@@ -224,15 +205,16 @@ class Job:
     @cached_property
     def stem(self) -> str:
         """The name of its files: readable, and unique by the key."""
-        words = [self.model_name, self.task, self.method.name, self.method.params, f"seed{self.seed}"]
+        told = self.dimensions
+        words = [told.model, told.task, told.method, told.params, f"seed{told.method_seed}"]
         readable = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
         return f"{readable}-{self.key}"
 
-    @property
-    def model_name(self) -> str:
-        """How tables name the model: a folder by its last part."""
-        path = Path(self.model)
-        return path.resolve().name if path.is_dir() else self.model
+
+def model_name(model: str) -> str:
+    """How tables name a model: a folder by its last part."""
+    path = Path(model)
+    return path.resolve().name if path.is_dir() else model
 
 
 def _entries(value: Any, kind: type, name: str) -> tuple[Any, ...]:

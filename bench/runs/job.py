@@ -5,9 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,6 +23,7 @@ from bench.scoring.measures import MEASURES, OUTPUT_DIFF, Measure
 from bench.scoring.metrics import CURVE_SHARES
 from bench.store.keys import engine
 from bench.store.provenance import provenance
+from bench.store.record import Record
 from bench.store.results import Run, Store, now
 from tasks.base import TaskError
 
@@ -45,14 +45,14 @@ def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progr
     except (Exception, SystemExit) as error:  # a method's own failure must not stop the others
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         record = _record(job, "failed", reason)
-        run, circuits = Run({**record, "traceback": traceback.format_exc()}), {}
+        run, circuits = Run(replace(record, traceback=traceback.format_exc())), {}
     for name, circuit in circuits.items():
         circuit.save(out / "circuits" / job.stem / f"{name}.safetensors")
-    run = Run({**run.record, "jobs": n_processes}, run.tensors)
+    run = Run(replace(run.record, jobs=n_processes), run.tensors)
     Store(out).save(job.stem, run)
-    if run.record["status"] != "failed":
+    if run.record.status != "failed":
         forget(checkpoint)
-    return str(run.record["status"])
+    return run.record.status
 
 
 def _run(
@@ -61,7 +61,9 @@ def _run(
     study = job.study()
     model = study.model
     plain = plain_forward_seconds(model, study.data.discovery)
-    problem = study.problem(job.sizes, method_seed=job.seed, progress=progress, checkpoint=checkpoint)
+    problem = study.problem(
+        job.sizes, method_seed=job.dimensions.method_seed, progress=progress, checkpoint=checkpoint
+    )
     found, seconds = discover(get_method(job.method.text), problem)
 
     wanted = cut(model.graph, found, job.sizes)
@@ -72,30 +74,30 @@ def _run(
     named |= {f"size {size:g}": (size, circuit) for size, circuit in curve.items() if size not in wanted}
     runs = {name: circuit for name, (_, circuit) in named.items()}
     complements = {f"complement {size:g}": circuit.complement() for size, circuit in wanted.items()}
-    reference = study.reference(job.ablation)
+    reference = study.reference(study.ablation)
     raw = study.outputs({**runs, **complements}, reference=reference, progress=progress)
-    record = {
-        **_record(job, "ok", ""),
-        "ablation_policy": reference.policy,
-        "graph": model.graph.description,
-        "n_edges": model.graph.n_edges,
-        "objective": found.objective,
-        "selection": found.selection if found.scores is not None else "",
-        "seconds": seconds,
-        "forward_equivalents": seconds / plain,
+    record = replace(
+        _record(job, "ok", ""),
+        ablation_policy=reference.policy,
+        graph=model.graph.description,
+        n_edges=model.graph.n_edges,
+        objective=found.objective,
+        selection=found.selection if found.scores is not None else "",
+        seconds=seconds,
+        forward_equivalents=seconds / plain,
         **asdict(problem.counter),
-        "unaided_edges": None if found.unaided is None else int(found.unaided.sum()),
-        "peak_memory_mb": _peak_memory_mb() if n_processes > 1 else None,
-        "trace": {name: [float(v) for v in series] for name, series in found.trace.items()},
-        "circuits": {
+        unaided_edges=None if found.unaided is None else int(found.unaided.sum()),
+        peak_memory_mb=_peak_memory_mb() if n_processes > 1 else None,
+        trace={name: [float(v) for v in series] for name, series in found.trace.items()},
+        circuits={
             name: {
                 "size_requested": size,
                 "complement": f"complement {size:g}" if size in wanted else None,
-                **_sizes(circuit, job.ablation, model),
+                **_sizes(circuit, study.ablation, model),
             }
             for name, (size, circuit) in named.items()
         },
-    }
+    )
     scores = {} if found.scores is None else {"discovery.scores": found.scores}
     saved = {f"{size:g}": circuit for size, circuit in wanted.items()}
     if found.unaided is not None:
@@ -105,7 +107,8 @@ def _run(
 
 def _measure(job: Job) -> Measure:
     """The task's difference metric."""
-    return OUTPUT_DIFF if job.task == PROGRAM_TASK else MEASURES[get_task(job.task).measure]
+    task = job.dimensions.task
+    return OUTPUT_DIFF if task == PROGRAM_TASK else MEASURES[get_task(task).measure]
 
 
 def _sizes(circuit: Circuit, ablation: AblationName, model: MaskedModel) -> dict[str, int | float]:
@@ -125,26 +128,24 @@ def _peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def _record(job: Job, status: str, reason: str) -> dict[str, Any]:
+def _record(job: Job, status: str, reason: str) -> Record:
     """What every run says of itself, whatever became of it."""
-    program = job.task == PROGRAM_TASK
-    return {
+    program = job.dimensions.task == PROGRAM_TASK
+    return Record(
         **asdict(job.dimensions),
         **asdict(job.evaluation),
-        "model_hash": job.model_hash,
-        "task_version": 1 if program else get_task(job.task).version,
-        "measure": _measure(job).name,
-        "settings": job.method.settings,
-        "sizes": list(job.sizes),
-        "direction": "clean prompt, removed edges ablated",
-        "position_policy": "every token but BOS" if program else "last token of the prompt",
-        "graph": "",
-        "device": job.device,
-        "lineage": job.lineage,
-        "threads": torch.get_num_threads(),
-        "status": status,
-        "status_reason": reason,
-        "engine": engine(),
-        "created": now(),
-        **provenance(),
-    }
+        model_hash=job.model_hash,
+        lineage=job.lineage,
+        task_version=1 if program else get_task(job.dimensions.task).version,
+        measure=_measure(job).name,
+        settings=job.method.settings,
+        sizes=job.sizes,
+        position_policy="every token but BOS" if program else "last token of the prompt",
+        device=job.device,
+        threads=torch.get_num_threads(),
+        engine=engine(),
+        created=now(),
+        provenance=provenance(),
+        status=status,
+        status_reason=reason,
+    )

@@ -31,7 +31,7 @@ def run_experiment(
     """
     jobs = experiment.jobs()
     store = Store(out)
-    store.check_setting(jobs[0].evaluation, jobs[0].model_name, jobs[0].model_hash)
+    store.check_setting(jobs[0].evaluation, jobs[0].dimensions.model, jobs[0].model_hash)
     open_jobs = [job for job in jobs if not store.finished(job.stem)]
     superseded = store.superseded(job.stem for job in jobs if job not in open_jobs)
     statuses: list[str] = []
@@ -65,7 +65,9 @@ def _run(jobs: Sequence[Job], total: int, out: Path, n: int, threads: int) -> li
             )
             for job, status in ended:
                 statuses.append(status)
-                display.ended(f"{job.task} {job.method.text} seed {job.seed}: {status}")
+                display.ended(
+                    f"{job.dimensions.task} {job.method.text} seed {job.dimensions.method_seed}: {status}"
+                )
     except KeyboardInterrupt as error:
         raise Interrupted(
             "stopped; what was finished is kept: the same command goes on from there"
@@ -82,11 +84,13 @@ def _try_model(jobs: Sequence[Job], refuse_unfit: bool) -> None:
     if program_of(jobs[0].model) is not None:
         jobs[0].study()
         return
-    model = load_model(jobs[0].model, jobs[0].dtype, jobs[0].device)
+    evaluation = jobs[0].evaluation
+    model = load_model(jobs[0].model, evaluation.dtype, jobs[0].device)
     splits: list[tuple[Split, int]] = [
-        ("discovery", max(job.n_discovery for job in jobs)), (jobs[0].split, jobs[0].n_evaluation)
-    ]  # fmt: skip
-    for task in dict.fromkeys(job.task for job in jobs) if refuse_unfit else ():
+        ("discovery", max(job.dimensions.n_discovery for job in jobs)),
+        (evaluation.split, evaluation.n_evaluation),
+    ]
+    for task in dict.fromkeys(job.dimensions.task for job in jobs) if refuse_unfit else ():
         for split, count in splits:
             try:
                 get_task(task).examples(model.tokenizer, split, count, 0)

@@ -64,10 +64,18 @@ def run_circuits(
     reference: Reference,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> RawOutputs:
-    """Runs the full model, the empty circuit and the given ones; `template` is one per answer.
+    """Runs the full model, the empty circuit and the given ones.
 
     Each batch's full run and reference are computed once for all circuits, and only the effective
     part of a circuit is run.
+
+    Args:
+        model: of which they are circuits.
+        batches: the evaluation prompts.
+        template: one per answer of all batches, in order.
+        circuits: by name; `full` and `empty` are taken.
+        reference: what removed edges carry.
+        progress: told after each batch.
     """
     runs = {EMPTY: Circuit.empty(model.graph), **circuits}
     masks = {name: circuit.effective(reference.ablation.name).kept.to(model.dtype).to(model.device)
@@ -99,7 +107,17 @@ def _joined(parts: Sequence[Outputs]) -> Outputs:
 
 
 def score(raw: RawOutputs, run: str, complement: str | None, measure: Measure) -> dict[str, float]:
-    """Every metric of one run, and of its complement when there is one. What is unscored is left out."""
+    """Every metric of one run, and of its complement when there is one. What is unscored is left out.
+
+    Args:
+        raw: outputs of all runs.
+        run: the circuit's name among them.
+        complement: its complement's name; None where it was not run.
+        measure: the task's difference metric; not read where the output is one number, but for its m.
+
+    Raises:
+        KeyError: there is no run of that name.
+    """
     full, outputs = raw.runs[FULL], raw.runs[run]
     answers = raw.answers
     m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, run, complement) if name is not None}
@@ -126,7 +144,7 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: Measure) -
             "complement_accuracy": _mean(metrics.accuracy(rest, answers)),
             "complement_choice_accuracy": _mean(metrics.choice_accuracy(rest, answers)),
             "complement_choice_probability": _mean(metrics.choice_probability(rest, answers)),
-            "completeness": metrics.removed_share(m[complement], m[FULL], m[EMPTY]),
+            "complement_loss": metrics.removed_share(m[complement], m[FULL], m[EMPTY]),
         }
     return scores | _intervals(raw, scores, outputs.kl, m, run, complement)
 
@@ -146,7 +164,7 @@ def _number_scores(
         "templates": len(raw.answers.template.unique()),
     }
     if complement is not None:
-        scores["completeness"] = metrics.removed_share(m[complement], m[FULL], m[EMPTY])
+        scores["complement_loss"] = metrics.removed_share(m[complement], m[FULL], m[EMPTY])
     return scores
 
 
@@ -158,7 +176,7 @@ def _intervals(
     run: str,
     complement: str | None,
 ) -> dict[str, float]:
-    """Bootstrap intervals of kl, faithfulness and completeness over the same resampled answers."""
+    """Bootstrap intervals of kl, faithfulness and complement loss over the same resampled answers."""
     columns = [kl, m[run], m[FULL], m[EMPTY], m[complement or run]]
     values = torch.stack([column.double() for column in columns], 1).numpy()
     resampled = metrics.bootstrap_means(values, raw.answers.template.numpy())
@@ -168,7 +186,7 @@ def _intervals(
         if not math.isnan(scores["faithfulness"]):
             statistics["faithfulness"] = (own - empty) / (full - empty)
             if complement is not None:
-                statistics["completeness"] = (full - rest) / (full - empty)
+                statistics["complement_loss"] = (full - rest) / (full - empty)
     ends = {name: metrics.interval(values) for name, values in statistics.items()}
     return {
         f"{name}_{end}": value
@@ -178,7 +196,13 @@ def _intervals(
 
 
 def curve(raw: RawOutputs, runs: Mapping[float, str], measure: Measure) -> dict[str, float]:
-    """The areas under the curve of `metrics.CURVE_SHARES`; empty where a share was not run."""
+    """The areas under the curve of `metrics.CURVE_SHARES`; empty where a share was not run.
+
+    Args:
+        raw: outputs of all runs.
+        runs: names of the circuits by their share of edges.
+        measure: the task's difference metric.
+    """
     if any(share not in runs for share in metrics.CURVE_SHARES):
         return {}
     m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, *runs.values())}

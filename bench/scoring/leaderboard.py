@@ -12,7 +12,7 @@ from bench.scoring.evaluate import EMPTY, FULL, RawOutputs, curve, score
 from bench.scoring.measures import MEASURES
 from bench.scoring.metrics import METRICS
 from bench.scoring.overlap import with_overlap
-from bench.store.dimensions import Dimensions, Setting, names_of
+from bench.store.record import Dimensions, Setting, names_of, told_apart_by
 from bench.store.results import Run, Store
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ COLUMNS = (
     "task",
     "method",
     "params",
-    "seed",
+    "data_seed",
+    "method_seed",
     "ablation",
+    "discovery_ablation",
     "size_requested",
     "edges_kept",
     "edge_sparsity",
@@ -39,7 +41,7 @@ COLUMNS = (
     "faithfulness",
     "complement_kl",
     "complement_accuracy",
-    "completeness",
+    "complement_loss",
     "choice_accuracy",
     "complement_choice_accuracy",
     "complement_choice_probability",
@@ -56,7 +58,7 @@ COLUMNS = (
 )
 """Columns of leaderboard.csv that other programs may rely on, first and in this order."""
 BASELINE = {"method": "random_edges", "params": ""}
-"""The random connected circuits, beside whose complement completeness is read."""
+"""The random connected circuits, beside whose complements a complement loss is read."""
 
 
 def leaderboard(store: Store) -> pd.DataFrame:
@@ -70,17 +72,14 @@ def leaderboard(store: Store) -> pd.DataFrame:
     bounds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for run in store.runs():
-        setting = tuple(run.record[name] for name in names_of(Setting))
+        setting = told_apart_by(Setting, run.record)
         try:
             if run.tensors and setting not in bounds:
                 bounds[setting] = _bounds(run)
             for row in _rows(run):  # the same size from a later run takes the earlier one's place
                 rows[(*(row[name] for name in names_of(Dimensions)), row.get("size_requested"))] = row
         except KeyError as error:
-            name = "-".join(str(run.record[part]) for part in ("model", "task", "method", "seed"))
-            raise DamagedFile(
-                f"a run of {name} under {store.folder / 'runs'} lacks {error}: move it away and run again"
-            ) from error
+            raise DamagedFile(f"{store.path(run.stem)} lacks {error}: move it away and run again") from error
     table = pd.DataFrame([*(row for pair in bounds.values() for row in pair), *rows.values()])
     names = [*COLUMNS, *(metric.name for metric in METRICS if metric.name not in COLUMNS)]
     table = table.reindex(columns=[*names, *sorted(set(table.columns) - set(names))])
@@ -97,16 +96,12 @@ def write_tables(folder: Path, table: pd.DataFrame) -> None:
 
 def _rows(run: Run) -> list[dict[str, Any]]:
     """A row per size; one without a size for a job that did not come to an end."""
-    shared = {
-        name: value
-        for name, value in run.record.items()
-        if not isinstance(value, dict | list) and name != "traceback"
-    }
+    shared = {**run.record.row(), "stem": run.stem}
     if not run.tensors:
         return [shared]
     raw = RawOutputs.from_tensors(run.tensors)
-    measure = MEASURES[run.record["measure"]]
-    circuits = run.record["circuits"]
+    measure = MEASURES[run.record.measure]
+    circuits = run.record.circuits
     areas = curve(raw, {c["size_requested"]: name for name, c in circuits.items()}, measure)
     rows = []
     for name, circuit in circuits.items():
@@ -120,7 +115,8 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
     """The rows of the full and of the empty circuit, each the other's complement."""
     about = (
         *names_of(Setting),
-        "seed",
+        "data_seed",
+        "method_seed",
         "graph",
         "n_edges",
         "n_evaluation",
@@ -130,11 +126,11 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
         "direction",
         "position_policy",
     )
-    shared = {name: run.record[name] for name in about}
+    shared = {name: getattr(run.record, name) for name in about}
     raw = RawOutputs.from_tensors(run.tensors)
     rows = []
     for name, complement, share in ((FULL, EMPTY, 1.0), (EMPTY, FULL, 0.0)):
-        edges = round(share * run.record["n_edges"])
+        edges = round(share * run.record.n_edges)
         rows.append(
             {
                 **shared,
@@ -147,14 +143,14 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
                 "weight_density": 1.0,
                 "status": "ok",
                 "status_reason": "",
-                **score(raw, name, complement, MEASURES[run.record["measure"]]),
+                **score(raw, name, complement, MEASURES[run.record.measure]),
             }
         )
     return rows
 
 
 def _with_margin(table: pd.DataFrame) -> pd.DataFrame:
-    """Adds how much nearer to 1 completeness is than that of random connected circuits.
+    """Adds how much nearer to 1 complement loss is than that of random connected circuits.
 
     Circuits of as many edges are compared; where none was drawn the margin is unscored. Its interval is
     Student's, over the random circuits drawn; it is the same noise for every method of a size.
@@ -162,7 +158,7 @@ def _with_margin(table: pd.DataFrame) -> pd.DataFrame:
     from scipy.stats import t
 
     at = ["model", "task", "ablation", "graph", "edges_kept"]
-    short = (1 - table["completeness"]).abs()
+    short = (1 - table["complement_loss"]).abs()
     is_baseline = (table["method"] == BASELINE["method"]) & (table["params"] == BASELINE["params"])
     drawn = table.assign(short=short)[is_baseline].groupby(at)["short"]
     beside = table[at].join(drawn.agg(["mean", "sem", "count"]), on=at)
@@ -170,7 +166,7 @@ def _with_margin(table: pd.DataFrame) -> pd.DataFrame:
     margin = (beside["mean"] - short).where(rated)
     reach = t.ppf(0.975, beside["count"] - 1) * beside["sem"]
     return table.assign(
-        completeness_margin=margin,
-        completeness_margin_low=margin - reach,
-        completeness_margin_high=margin + reach,
+        complement_loss_margin=margin,
+        complement_loss_margin_low=margin - reach,
+        complement_loss_margin_high=margin + reach,
     )

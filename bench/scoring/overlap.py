@@ -8,13 +8,16 @@ import torch
 
 from bench.engine.circuit import Circuit
 from bench.scoring.metrics import jaccard
-from bench.store.dimensions import Dimensions, names_of
+from bench.store.record import Dimensions, names_of
 from bench.store.results import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SAME = (*(name for name in names_of(Dimensions) if name != "seed"), "size_requested")
+SAME = (
+    *(name for name in names_of(Dimensions) if name not in ("data_seed", "method_seed")),
+    "size_requested",
+)
 """What runs have in common that differ by their seed alone."""
 
 

@@ -9,17 +9,17 @@ stands in its record. One folder holds one `Evaluation`; what else tells its row
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from bench.errors import BusyFolder, DamagedFile, MixedSettings, OlderResults, UnwritableFolder
+from bench.errors import BusyFolder, DamagedFile, MixedSettings, NewerResults, OlderResults, UnwritableFolder
 from bench.files import load_header, load_tensors, save_tensors
-from bench.store.dimensions import Dimensions, Evaluation, names_of
+from bench.store.record import FORMAT, Dimensions, Evaluation, Record, names_of, told_apart_by
 
 REPORTED = ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html")
 """What a report leaves in a results folder."""
@@ -57,19 +57,23 @@ def sole_user(folder: Path) -> Iterator[None]:
 class Run:
     """One job's outcome."""
 
-    record: Mapping[str, Any]
-    """Everything but tensors: identity, status, costs, provenance, `sizes` and `circuits`."""
+    record: Record
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Raw outputs (`evaluate.RawOutputs`), and the method's own scores."""
+    stem: str = ""
+    """Under which it is stored; it names the circuits' folder as well."""
 
 
 def refuse_older(record: Mapping[str, Any], folder: Path) -> None:
-    """Refuses what was stored before results said which engine made them.
+    """Refuses what was stored before records had a format, or has one that is not known yet.
 
     Raises:
         OlderResults: it was.
+        NewerResults: it has.
     """
-    if "engine" not in record:
+    if record.get("format", FORMAT) > FORMAT:
+        raise NewerResults(f"{folder} holds results of a newer circuitmark: update this one to read them")
+    if "format" not in record:
         version, commit = (str(record.get(name) or "unknown") for name in ("version", "commit"))
         raise OlderResults(
             f"{folder} holds results of an older circuitmark (version {version}, commit {commit}), which are "
@@ -103,11 +107,11 @@ class Store:
             DamagedFile: its file is there but cannot be read.
         """
         path = self.path(stem)
-        return path.exists() and self._record(path)["status"] != "failed"
+        return path.exists() and self._record(path).status != "failed"
 
     def save(self, stem: str, run: Run) -> None:
         """Writes a run, whole or not at all."""
-        save_tensors(self.path(stem), run.tensors, {"record": dict(run.record)})
+        save_tensors(self.path(stem), run.tensors, {"record": asdict(run.record)})
 
     def check_setting(self, wanted: Evaluation, model: str, model_hash: str) -> None:
         """Refuses runs that would not compare with those of the folder.
@@ -119,12 +123,13 @@ class Store:
         for path in self._files():
             record = self._record(path)
             for name in names_of(Evaluation):
-                if record[name] != getattr(wanted, name):
+                held, asked = getattr(record, name), getattr(wanted, name)
+                if held != asked:
                     raise MixedSettings(
-                        f"{self.folder} holds runs with {name}={record[name]}, not {getattr(wanted, name)}: "
+                        f"{self.folder} holds runs with {name}={held}, not {asked}: "
                         "choose another folder with --out"
                     )
-            if record["model"] == model and record["model_hash"] != model_hash:
+            if record.model == model and record.model_hash != model_hash:
                 raise MixedSettings(
                     f"{self.folder} holds runs of another model named '{model}' (its files differ): "
                     "choose another folder with --out"
@@ -137,20 +142,20 @@ class Store:
 
     def confirm(self, stem: str) -> None:
         """Makes a finished run the latest again, so that the table shows it."""
-        tensors, header = load_tensors(self.path(stem))
-        self.save(stem, Run({**header["record"], "created": now()}, tensors))
+        path = self.path(stem)
+        self.save(stem, Run(replace(self._record(path), created=now()), load_tensors(path)[0]))
 
     def runs(self) -> Iterator[Run]:
         """The runs that tables show, oldest first.
 
         Runs whose `Dimensions` do not tell them apart compete: the latest is shown, with those that differ
-        from it in their sizes alone. A record gets its run's `stem`, which names the circuits' folder.
+        from it in their sizes alone.
 
         Raises:
             DamagedFile: one of the files cannot be read.
         """
         for record, path in self._shown():
-            yield Run({**record, "stem": path.stem}, load_tensors(path)[0])
+            yield Run(record, load_tensors(path)[0], path.stem)
 
     def is_reported(self) -> bool:
         """Whether the tables and pages are all there and younger than every run."""
@@ -163,22 +168,21 @@ class Store:
     def _files(self) -> list[Path]:
         return sorted((self.folder / "runs").glob("[!.]*.safetensors"))
 
-    def _shown(self) -> list[tuple[dict[str, Any], Path]]:
-        rivals: dict[tuple[Any, ...], list[tuple[dict[str, Any], Path]]] = {}
+    def _shown(self) -> list[tuple[Record, Path]]:
+        rivals: dict[tuple[Any, ...], list[tuple[Record, Path]]] = {}
         for path in self._files():
             record = self._record(path)
-            rivals.setdefault(tuple(record[name] for name in names_of(Dimensions)), []).append((record, path))
+            rivals.setdefault(told_apart_by(Dimensions, record), []).append((record, path))
         shown = []
         for entries in rivals.values():
-            latest, _ = max(entries, key=lambda entry: entry[0]["created"])
-            shown += [entry for entry in entries if entry[0]["lineage"] == latest["lineage"]]
-        return sorted(shown, key=lambda entry: (entry[0]["created"], entry[1]))
+            latest, _ = max(entries, key=lambda entry: entry[0].created)
+            shown += [entry for entry in entries if entry[0].lineage == latest.lineage]
+        return sorted(shown, key=lambda entry: (entry[0].created, entry[1]))
 
-    def _record(self, path: Path) -> dict[str, Any]:
-        record = load_header(path).get("record")
-        if isinstance(record, dict):
-            refuse_older(record, self.folder)
-        needed = (*names_of(Dimensions), *names_of(Evaluation), "model_hash", "lineage", "created", "status")
-        if not isinstance(record, dict) or any(name not in record for name in needed):
-            raise DamagedFile(f"{path} is no run of this circuitmark: move it away")
-        return record
+    def _record(self, path: Path) -> Record:
+        stored = load_header(path).get("record")
+        if isinstance(stored, dict):
+            refuse_older(stored, self.folder)
+            with suppress(KeyError, TypeError):
+                return Record.read(stored)
+        raise DamagedFile(f"{path} is no run of this circuitmark: move it away")

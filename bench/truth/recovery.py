@@ -22,6 +22,7 @@ from bench.names import MethodSpec, get_method
 from bench.scoring.metrics import circuit_recovery, ranking_recovery
 from bench.store.keys import code_of, engine, key_of, program_code
 from bench.store.provenance import cpu_kernels, provenance
+from bench.store.record import FORMAT
 from bench.store.recoveries import Row, recovery_path, stored_recovery
 from bench.store.results import now
 from bench.study import Study
@@ -74,11 +75,12 @@ def recover(
         **_scores(model, truth, tensors),
         "graph": model.masked.graph.description,
         "data": model.compiled.data_hash,
-        "seed": seed,
+        "method_seed": seed,
         "stochastic": method.stochastic,
         "kernels": kernels,
         "engine": engine(),
         "key": key,
+        "format": FORMAT,
         "created": now(),
         **provenance(),
     }

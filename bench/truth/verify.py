@@ -48,7 +48,7 @@ class Verification:
 
     def to_json(self) -> str:
         """As design and README promise it to other programs; unscored is null."""
-        names = ("method", "params", "program", "ablation", "seed", "kernels", "status", "auroc",
+        names = ("method", "params", "program", "ablation", "method_seed", "kernels", "status", "auroc",
                  "average_precision", "tpr", "fpr", "f1", "unaided_exact", "exact_at_true_size",
                  "published_exact")  # fmt: skip
         recovery = [{name: row[name] for name in names} for row in self.recovery]

@@ -33,7 +33,7 @@ def over_data(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
     all_of_them = ok.groupby(key)["n_discovery"].transform(
         "nunique"
     )  # seeds that ran on some only would mislead
-    return ok[ok.groupby([*key, "seed"])["n_discovery"].transform("nunique") == all_of_them]
+    return ok[ok.groupby([*key, "data_seed"])["n_discovery"].transform("nunique") == all_of_them]
 
 
 def growth(rows: pd.DataFrame) -> float:

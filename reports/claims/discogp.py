@@ -27,7 +27,7 @@ PATCHING = (*RIVALS, "eap_ig")
 
 def discogp_claims(table: pd.DataFrame) -> list[Claim | None]:
     """C7, C8 and C9, those that the runs can tell of."""
-    needed = {"choice_accuracy", "complement_choice_accuracy", "chance", "weight_density", "seed"}
+    needed = {"choice_accuracy", "complement_choice_accuracy", "chance", "weight_density", "data_seed"}
     if not needed <= set(table.columns):
         return []
     zero = table[(table["status"] == "ok") & table["ablation"].isin(ZERO)]

@@ -81,9 +81,15 @@ def edges_needed(circuits: pd.DataFrame, level: float) -> float:
 
 def needs(table: pd.DataFrame, methods: Methods) -> list[Need]:
     """All methods, task by task and level by level, those that need least first."""
-    if not {"size_requested", "n_edges", "effective_edges", "kl", "kl_candidates", "measure", "seed"} <= set(
-        table.columns
-    ):
+    if not {
+        "size_requested",
+        "n_edges",
+        "effective_edges",
+        "kl",
+        "kl_candidates",
+        "measure",
+        "data_seed",
+    } <= set(table.columns):
         return []
     ok = contenders(table, methods)
     ok = ok[at_home(ok)]
@@ -117,7 +123,7 @@ def edges_needed_section(table: pd.DataFrame, methods: Methods) -> Section | Non
 def _needs(task: str, group: pd.DataFrame, level: float) -> list[Need]:
     """The methods of a task at one level."""
     edges = {
-        (str(method), str(params)): circuits.groupby("seed")[list(circuits.columns)].apply(
+        (str(method), str(params)): circuits.groupby("data_seed")[list(circuits.columns)].apply(
             edges_needed, level
         )
         for (method, params), circuits in group.groupby(["method", "params"], sort=False)

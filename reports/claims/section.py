@@ -84,7 +84,7 @@ def _fewer_edges(table: pd.DataFrame, methods: Methods) -> Claim | None:
 
 def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
     """KL at the sparse sizes that both ran with: the mean over sizes of its log, seed by seed."""
-    if not {"kl", "seed", "own_params"} <= set(table.columns):
+    if not {"kl", "data_seed", "own_params"} <= set(table.columns):
         return None
     ok = table[(table["status"] == "ok") & (table["size_requested"] <= SPARSE) & table["kl"].notna()]
     ok = ok[at_home(ok) & ok["method"].isin((CLAIMANT, *RIVALS))]
@@ -122,7 +122,9 @@ def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
 def _logs(rows: pd.DataFrame) -> pd.DataFrame:
     """Log KL, from 1e-9 nats up, by seed and size."""
     return (
-        rows.pivot_table(index="seed", columns="size_requested", values="kl").clip(lower=1e-9).map(math.log)
+        rows.pivot_table(index="data_seed", columns="size_requested", values="kl")
+        .clip(lower=1e-9)
+        .map(math.log)
     )
 
 
@@ -186,13 +188,13 @@ def _seeds(table: pd.DataFrame, methods: Methods) -> Claim | None:
     rows = rows[rows["method"] == CLAIMANT]
     parts, verdicts = [], []
     for place, group in rows.groupby(PLACE):
-        runs = group.drop_duplicates(["params", "seed"])
+        runs = group.drop_duplicates(["params", "data_seed"])
         edges, sparsity = runs["unaided_edges"].astype(float), 1 - runs["unaided_edges"] / runs["n_edges"]
         spread = float(sparsity.std(skipna=False))
         verdicts.append(judged(spread < LITTLE, spread))
         parts.append(
             f"{place[-1]} sparsity {sparsity.mean():.1%} ± {spread:.1%} ({number(edges.min(), whole=True)} "
-            f"to {number(edges.max(), whole=True)} edges), {runs['seed'].nunique()} seeds, overlap of "
+            f"to {number(edges.max(), whole=True)} edges), {runs['data_seed'].nunique()} seeds, overlap of "
             f"circuits of one size {number(group['seed_overlap'].mean())}"
         )
     if not parts:

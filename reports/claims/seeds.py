@@ -29,11 +29,11 @@ MEANING = (
 
 def spread_over_seeds(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
     """Rows of the methods that ran with `SEEDS` seeds or more, for the sizes of which they did."""
-    if not {*SHOWN, "effective_edges", "n_edges", "seed"} <= set(table.columns):
+    if not {*SHOWN, "effective_edges", "n_edges", "data_seed"} <= set(table.columns):
         return table.iloc[:0]
     ok = contenders(table, methods)
     key = ["model", "graph", "ablation", "task", "method", "params", "size_requested"]
-    return ok[ok.groupby(key)["seed"].transform("nunique") >= SEEDS]
+    return ok[ok.groupby(key)["data_seed"].transform("nunique") >= SEEDS]
 
 
 def seeds_section(
@@ -68,7 +68,7 @@ def _grid(rows: pd.DataFrame) -> Grid:
     )
     found: list[Row] = []
     for (place, label), group in rows.groupby(["place", "label"]):
-        unaided = group.drop_duplicates("seed")["unaided_edges"]
+        unaided = group.drop_duplicates("data_seed")["unaided_edges"]
         for i, (size, circuits) in enumerate(group.groupby("size_requested")):
             values = [
                 _spread(circuits["effective_edges"]),
@@ -77,7 +77,7 @@ def _grid(rows: pd.DataFrame) -> Grid:
                 number(variation(unaided)) if i == 0 else "",
             ]
             extremes = f"{number(circuits['kl'].min())} to {number(circuits['kl'].max())}"
-            cells = [str(place), str(label), share(float(str(size))), str(circuits["seed"].nunique())]
+            cells = [str(place), str(label), share(float(str(size))), str(circuits["data_seed"].nunique())]
             found.append(
                 Row(tuple(map(Cell, [*cells, _spread(circuits["kl"]), extremes, *values])), starts=i == 0)
             )

@@ -95,7 +95,7 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
             table[name] = pd.to_numeric(table[name]).astype(float)
         except (TypeError, ValueError):
             raise ValueError(f"the leaderboard's column {name!r} holds something that is no number") from None
-    for name in ("n_discovery", "seed"):
+    for name in ("n_discovery", "data_seed", "method_seed"):
         if name in table.columns:
             table[name] = pd.to_numeric(table[name])
     table["size_requested"] = pd.to_numeric(table["size_requested"]).astype(float).round(9)
@@ -127,9 +127,8 @@ def contenders(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
 def fold_seeds(table: pd.DataFrame) -> list[Entry]:
     """Entries of the rows that ended ok, smallest size first, in a tidy table's order otherwise."""
     table = table[table["status"] == "ok"]
-    numeric = [
-        name for name in table.select_dtypes("number").columns if name not in ("seed", "size_requested")
-    ]
+    told = ("data_seed", "method_seed", "size_requested")
+    numeric = [name for name in table.select_dtypes("number").columns if name not in told]
     entries = []
     for key, group in table.groupby([*_TEXT, "size_requested"], dropna=False, sort=False):
         model, graph, ablation, task, method, params = map(str, key[:-1])

@@ -12,12 +12,12 @@ _SHOWN = {
     "model": "Model",
     "ablation": "ablation",
     "graph": "graph",
-    "seed": "seed",
+    "data_seed": "seed",
     "objective": "objective",
 }
 _PROVENANCE = ("version", "versions", "commit", "dirty", "dtype", "hardware", "threads", "jobs")
 _MACHINE = ("hardware", "threads", "jobs")
-_JOB = ("model", "task", "method", "params", "seed", "ablation", "status", "status_reason")
+_JOB = ("model", "task", "method", "params", "data_seed", "ablation", "status", "status_reason")
 
 
 def distinct(table: pd.DataFrame, name: str) -> list[str]:
@@ -51,7 +51,7 @@ def describe(table: pd.DataFrame) -> str:
         f"{_count(methods, 'method')} on {_count(table, 'task')}.",
         "Brackets hold the bootstrap interval over examples; bold is the best value of a size.",
     ]
-    if len(distinct(methods, "seed")) > 1:
+    if len(distinct(methods, "data_seed")) > 1:
         parts.append("Values are means over seeds, ± their sample standard deviation where seeds differ.")
     return " ".join(parts)
 
@@ -66,7 +66,7 @@ def warnings(table: pd.DataFrame) -> list[str]:
     mixed = [name for name in _MACHINE if len(distinct(table, name)) > 1]
     if mixed:
         found.append(f"Seconds are not comparable throughout: runs differ in {' and '.join(mixed)}.")
-    key = ["model", "graph", "ablation", "task", "method", "params", "seed", "size_requested"]
+    key = ["model", "graph", "ablation", "task", "method", "params", "data_seed", "size_requested"]
     ok = table[table["status"] == "ok"]
     if repeated := int(ok.duplicated([name for name in key if name in ok.columns]).sum()):
         found.append(

@@ -34,8 +34,8 @@ COLUMNS = (
     Column("chance", judged=False, optional=True),
     Column("faithfulness"),
     Column("complement_kl"),
-    Column("completeness", judged=False),  # any large circuit reaches 1; its margin is what tells
-    Column("completeness_margin"),
+    Column("complement_loss", judged=False),  # any large circuit reaches 1; its margin is what tells
+    Column("complement_loss_margin"),
     Column("edges_kept"),
     Column("effective_edges"),
     Column("weight_density", judged=False, optional=True),

@@ -75,7 +75,7 @@ class Recoveries:
     def by_run(self, label: str, ablation: str, name: str) -> list[tuple[float, int]]:
         """A method's sum of a column over the programs that a run scored, and how many those are, by run."""
         rows = self.table[(self.table["label"] == label) & (self.table["ablation"] == ablation)]
-        runs = rows[rows["status"] == "ok"].groupby(["seed", "kernels"])[name]
+        runs = rows[rows["status"] == "ok"].groupby(["method_seed", "kernels"])[name]
         return [(float(values.sum()), int(values.count())) for _, values in runs]
 
     def of_program(self, program: str, ablation: str, name: str) -> float:
@@ -113,7 +113,7 @@ def runs_in_words(rows: pd.DataFrame) -> str:
     """`8 seeds, kernels AVX512 and DEFAULT`: of rows of a folded table."""
     kernels = sorted(set(rows["kernels"]) - {""})
     named = f", kernels {' and '.join(kernels)}" if kernels else ""
-    return plural(rows["seed"].nunique(), "seed") + named
+    return plural(rows["method_seed"].nunique(), "seed") + named
 
 
 def _names(values: Iterable[str]) -> tuple[str, ...]:
@@ -131,7 +131,8 @@ def _tidy(table: pd.DataFrame) -> pd.DataFrame:
         column = table[name] if name in table.columns else pd.Series("", index=table.index, dtype=object)
         table[name] = column.astype(object).where(column.notna(), "").astype(str)
     table["status"] = table["status"].replace("", "ok")
-    table["seed"] = pd.to_numeric(table["seed"]).fillna(0).astype(int) if "seed" in table.columns else 0
+    seeds = table["method_seed"] if "method_seed" in table.columns else pd.Series(0, table.index)
+    table["method_seed"] = pd.to_numeric(seeds).fillna(0).astype(int)
     for name in _VALUES:
         column = table[name].astype(object) if name in table.columns else pd.Series(math.nan, table.index)
         try:

@@ -83,7 +83,7 @@ def test_published_circuits_decide_on_c3() -> None:
     )
     assert judged([True, True]) == "holds"
     assert "C3" not in claims(ours, recovery=recovery[:1])
-    runs = pd.concat(recovery.assign(seed=s, kernels=k) for s in (1, 2) for k in ("DEFAULT", "AVX512"))
+    runs = pd.concat(recovery.assign(method_seed=s, kernels=k) for s in (1, 2) for k in ("DEFAULT", "AVX512"))
     variant = recovery.assign(params="target=0.5", published_exact=True)
     once_not = runs.assign(unaided_exact=[True] * 7 + [False])
     figures = claims(ours, recovery=pd.concat([once_not, variant]))["C3"][1]

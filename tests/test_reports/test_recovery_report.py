@@ -165,7 +165,7 @@ def over_runs() -> pd.DataFrame:
     runs = [(seed, kernels) for seed in (1, 2) for kernels in ("AVX512", "DEFAULT")]
     for program, values in f1s.items():
         for (seed, kernels), f1 in zip(runs, values, strict=True):
-            found.append(row("eap", program, f1, f1, seed=seed, kernels=kernels))
+            found.append(row("eap", program, f1, f1, method_seed=seed, kernels=kernels))
     return pd.DataFrame(found)
 
 
@@ -191,14 +191,14 @@ def test_exact_is_a_share_of_runs() -> None:
 
 def test_what_was_never_scored_has_no_range() -> None:
     nan = math.nan
-    blind = [row("ranker", p, nan, nan, seed=seed) for p in ("hist", "max") for seed in (1, 2)]
+    blind = [row("ranker", p, nan, nan, method_seed=seed) for p in ("hist", "max") for seed in (1, 2)]
     unaided = table(recovery_grids(pd.DataFrame(blind), METRICS, METHODS).unaided)
     assert unaided["ranker"][0] == f"{DASH} (2 unscored)"
 
 
 def test_methods_that_ran_once_need_no_words_for_it() -> None:
     grids = recovery_grids(recoveries(), METRICS, METHODS)
-    one_run = recovery_grids(recoveries().assign(seed=1, kernels="AVX512"), METRICS, METHODS)
+    one_run = recovery_grids(recoveries().assign(method_seed=1, kernels="AVX512"), METRICS, METHODS)
     assert table(one_run.unaided) == table(grids.unaided)
     assert one_run.unaided_by_program.notes == grids.unaided_by_program.notes
     assert "On a program" not in " ".join(grids.unaided.notes + grids.unaided_by_program.notes)
@@ -222,7 +222,7 @@ def test_a_run_that_failed_is_no_exact_one() -> None:
 
 def test_nearly_always_is_not_always() -> None:
     runs = [(i, seed) for i in range(3) for seed in range(60)]
-    rows = pd.DataFrame([row("eap", f"p{i}", float(i + seed > 0), 1.0, seed=seed) for i, seed in runs])
+    rows = pd.DataFrame([row("eap", f"p{i}", float(i + seed > 0), 1.0, method_seed=seed) for i, seed in runs])
     grid = recovery_grids(rows, METRICS, METHODS).unaided
     assert table(grid)["eap"][0] == ">2.9 / 3 (2 to 3)"
 
@@ -254,11 +254,15 @@ def test_one_circuit_a_method_is_drawn() -> None:
     names = {(2, "DEFAULT"): "tok->m0", (1, "DEFAULT"): "pos->m0", (1, "AVX512"): "m0->logits"}
     shared = {"program": "reverse", "ablation": "zero", "method": "eap", "params": ""}
     shared["true_edges"] = "tok->m0"
-    runs = [{**shared, "seed": s, "kernels": k, "found_edges": edges} for (s, k), edges in names.items()]
-    stored = pd.DataFrame([*runs, {**runs[0], "method": "acdc"}, {**runs[0], "seed": 0, "found_edges": None}])
+    runs = [
+        {**shared, "method_seed": s, "kernels": k, "found_edges": edges} for (s, k), edges in names.items()
+    ]
+    stored = pd.DataFrame(
+        [*runs, {**runs[0], "method": "acdc"}, {**runs[0], "method_seed": 0, "found_edges": None}]
+    )
     drawn = {pair.method: pair.found[0].name for pair in _drawings(stored, {"reverse"})}
     assert drawn == {"eap": "m0->logits", "acdc": "tok->m0"}
-    (old,) = _drawings(stored.query("method == 'acdc'").drop(columns=["seed", "kernels"]), {"reverse"})
+    (old,) = _drawings(stored.query("method == 'acdc'").drop(columns=["method_seed", "kernels"]), {"reverse"})
     assert old.found[0].name == "tok->m0"
 
 

@@ -95,7 +95,9 @@ def test_unscored_is_counted_and_never_zero() -> None:
 
 def test_part_of_the_seeds_is_said() -> None:
     table = leaderboard()
-    table.loc[(table["method"] == "good") & (table["seed"] == 0) & (table["task"] == "ioi"), "kl"] = math.nan
+    table.loc[(table["method"] == "good") & (table["data_seed"] == 0) & (table["task"] == "ioi"), "kl"] = (
+        math.nan
+    )
     text = markdown(table)
     assert "1 of 2 seeds" in text
     assert "2 cells scored on some seeds only." in text
@@ -115,7 +117,7 @@ def test_direction_comes_from_data(better: str, best: str, arrow: str) -> None:
 
 def test_completeness_ranks_nobody() -> None:
     unjudged = {column.metric for column in COLUMNS if not column.judged}
-    assert unjudged == {"completeness", "complement_choice_accuracy", "chance", "weight_density"}
+    assert unjudged == {"complement_loss", "complement_choice_accuracy", "chance", "weight_density"}
 
 
 def test_page_is_offline_and_escaped(out: Path) -> None:
@@ -183,7 +185,7 @@ def test_an_order_that_turns_over_is_flagged() -> None:
 
 def test_objectives_do_not_mix() -> None:
     table = leaderboard().assign(objective="kl")
-    table.loc[(table["method"] == "good") & (table["seed"] == 1), "objective"] = "logit_diff"
+    table.loc[(table["method"] == "good") & (table["data_seed"] == 1), "objective"] = "logit_diff"
     labels = {entry.label for entry in entries(table) if entry.method == "good"}
     assert labels == {"good (objective=kl)", "good (objective=logit_diff)"}
 

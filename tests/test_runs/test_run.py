@@ -72,10 +72,10 @@ def test_table_has_the_stable_columns(results: Path) -> None:
     assert eap["objective"].unique().tolist() == ["difference"]
     assert table["peak_memory_mb"].isna().all()  # jobs shared a process
     random = table[table["method"] == "random_edges"]
-    short = (1 - eap["completeness"]).abs().to_numpy()
-    expected = (1 - random["completeness"]).abs().to_numpy() - short
-    assert eap["completeness_margin"].tolist() == pytest.approx(expected.tolist())
-    assert random["completeness_margin"].isna().all()
+    short = (1 - eap["complement_loss"]).abs().to_numpy()
+    expected = (1 - random["complement_loss"]).abs().to_numpy() - short
+    assert eap["complement_loss_margin"].tolist() == pytest.approx(expected.tolist())
+    assert random["complement_loss_margin"].isna().all()
     assert (eap["faithfulness_low"] < eap["faithfulness"]).all()
     assert random["cpr"].isna().all()
     assert (eap["kl"].to_numpy() < random["kl"].to_numpy()).all()
@@ -235,7 +235,7 @@ def test_sizes_add_up_and_settings_do_not_mix(tmp_path: Path) -> None:
     assert table[table["method"] == "random_edges"]["size_requested"].tolist() == [0.05, 0.1, 0.2]
     job = one.jobs()[0]
     store = Store(tmp_path)
-    store.check_setting(job.evaluation, job.model_name, job.model_hash)
+    store.check_setting(job.evaluation, job.dimensions.model, job.model_hash)
     with pytest.raises(MixedSettings, match="n_evaluation=24, not 25"):
         store.check_setting(dataclasses.replace(job.evaluation, n_evaluation=25), "other", "x")
     with pytest.raises(MixedSettings, match="another model named 'embedded'"):
@@ -283,11 +283,9 @@ def test_record_knows_where_it_comes_from(results: Path) -> None:
         "graph",
         "position_policy",
         "sizes",
-        "seed",
-        "versions",
-        "commit",
-        "dirty",
-        "hardware",
+        "data_seed",
+        "method_seed",
+        "format",
         "threads",
         "dtype",
         "objective",
@@ -296,6 +294,8 @@ def test_record_knows_where_it_comes_from(results: Path) -> None:
         "tokens",
     ):
         assert name in record
+    for name in ("versions", "commit", "dirty", "hardware"):
+        assert name in record["provenance"]
     assert record["forwards"] == 2
     assert json.dumps(record)
 
@@ -349,7 +349,7 @@ def test_configuration(tmp_path: Path) -> None:
     default = Experiment.from_file(path)
     assert set(yaml.safe_load(path.read_text())) <= {f.name for f in dataclasses.fields(Experiment)}
     assert default.sizes == Experiment().sizes
-    assert {job.task for job in default.jobs()} == {"ioi_t1", "ioi", "gt", "gp"}
+    assert {job.dimensions.task for job in default.jobs()} == {"ioi_t1", "ioi", "gt", "gp"}
     for text, message in [
         ("tesks: [gp]", "did you mean 'tasks'"),
         ("[1", "no YAML"),
@@ -365,7 +365,7 @@ def test_configuration(tmp_path: Path) -> None:
 
 def test_random_circuits_are_always_run_and_drawn_often() -> None:
     jobs = dataclasses.replace(SMALL, methods=("eap",), random_draws=3).jobs()
-    assert [(job.method.text, job.seed) for job in jobs] == [
+    assert [(job.method.text, job.dimensions.method_seed) for job in jobs] == [
         ("random_edges", 0),
         ("random_edges", 1),
         ("random_edges", 2),

@@ -159,9 +159,9 @@ def test_score_of_full_and_empty() -> None:
     raw = raw_outputs(("empty", "c"))
     full = score(raw, "full", "empty", LOGIT_DIFF)
     assert full["kl"] == full["kl_low"] == full["kl_high"] == 0
-    assert full["exact_match"] == full["faithfulness"] == full["completeness"] == 1
+    assert full["exact_match"] == full["faithfulness"] == full["complement_loss"] == 1
     empty = score(raw, "empty", "full", LOGIT_DIFF)
-    assert empty["faithfulness"] == empty["completeness"] == 0
+    assert empty["faithfulness"] == empty["complement_loss"] == 0
     assert empty["complement_kl"] == 0
     c = score(raw, "c", None, PROB_DIFF)
     for name in ("kl", "faithfulness"):

@@ -23,11 +23,11 @@ EXPERIMENT = Experiment(
 
 
 def age(folder: Path, record: str) -> dict[Path, bytes]:
-    """Makes the files of a folder older than records with an engine; gives their content."""
+    """Makes the files of a folder older than records with a format; gives their content."""
     for file in folder.glob("*.safetensors"):
         tensors, header = load_tensors(file)
-        older = {name: value for name, value in header[record].items() if name != "engine"}
-        save_tensors(file, tensors, {record: {**older, "numerics": 1, "version": "0.1.0", "commit": "abc"}})
+        older = {name: value for name, value in header[record].items() if name != "format"}
+        save_tensors(file, tensors, {record: {**older, "version": "0.1.0", "commit": "abc"}})
     return {file: file.read_bytes() for file in folder.glob("*.safetensors")}
 
 

@@ -142,9 +142,9 @@ def test_only_what_draws_is_run_with_several_seeds(tmp_path: Path) -> None:
         out, method = tmp_path / str(stochastic), choose_method(str(file))
         outcome = verify([method], ["x_proportion"], ["zero"], out, method_seeds=3)
         found[stochastic] = outcome.recovery
-    assert [r["seed"] for r in found[True]] == [1, 2, 3]
+    assert [r["method_seed"] for r in found[True]] == [1, 2, 3]
     assert len({r["found_edges"] for r in found[True]}) == 3
-    assert [r["seed"] for r in found[False]] == [1]
+    assert [r["method_seed"] for r in found[False]] == [1]
     assert rows(tmp_path / "True") == found[True]
 
 
