@@ -41,7 +41,7 @@ class RawOutputs:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> RawOutputs:
-        """What `tensors` gave; other names are passed over.
+        """What `tensors` returned; other names are passed over.
 
         Raises:
             KeyError: a part is missing.
@@ -64,10 +64,18 @@ def run_circuits(
     reference: Reference,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> RawOutputs:
-    """Runs the full model, the empty circuit and the given ones; `template` is one per answer.
+    """Runs the full model, the empty circuit and the given ones.
 
     Each batch's full run and reference are computed once for all circuits, and only the effective
     part of a circuit is run.
+
+    Args:
+        model: of which they are circuits.
+        batches: the evaluation prompts.
+        template: one per answer of all batches, in order.
+        circuits: by name, other than `full` and `empty`.
+        reference: what removed edges carry.
+        progress: told after each batch.
     """
     runs = {EMPTY: Circuit.empty(model.graph), **circuits}
     masks = {name: circuit.effective(reference.ablation.name).kept.to(model.dtype).to(model.device)
@@ -99,7 +107,17 @@ def _joined(parts: Sequence[Outputs]) -> Outputs:
 
 
 def score(raw: RawOutputs, run: str, complement: str | None, measure: Measure) -> dict[str, float]:
-    """Every metric of one run, and of its complement when there is one. What is unscored is left out."""
+    """Every metric of one run, and of its complement when there is one. What is unscored is left out.
+
+    Args:
+        raw: outputs of all runs.
+        run: the circuit's name among them.
+        complement: its complement's name; None where it was not run.
+        measure: the task's difference metric m.
+
+    Raises:
+        KeyError: there is no run of that name.
+    """
     full, outputs = raw.runs[FULL], raw.runs[run]
     answers = raw.answers
     m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, run, complement) if name is not None}
@@ -178,7 +196,13 @@ def _intervals(
 
 
 def curve(raw: RawOutputs, runs: Mapping[float, str], measure: Measure) -> dict[str, float]:
-    """The areas under the curve of `metrics.CURVE_SHARES`; empty where a share was not run."""
+    """The areas under the curve of `metrics.CURVE_SHARES`; empty where a share was not run.
+
+    Args:
+        raw: outputs of all runs.
+        runs: names of the circuits by their share of edges.
+        measure: the task's difference metric.
+    """
     if any(share not in runs for share in metrics.CURVE_SHARES):
         return {}
     m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, *runs.values())}

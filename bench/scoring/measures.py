@@ -19,7 +19,13 @@ def logit_diff(
     log_z: Float[Tensor, "*any answer"],
     correct: Bool[Tensor, "answer candidate"],
 ) -> Float[Tensor, "*any answer"]:
-    """Mean logit of the correct candidates minus the mean of the wrong ones."""
+    """Mean logit of the correct candidates minus the mean of the wrong ones, in logits; higher is better.
+
+    Args:
+        candidate_logits: of each candidate at each answer.
+        log_z: not used: it is there for `prob_diff`.
+        correct: which candidates are right, at least one and not all; NaN otherwise.
+    """
     right = correct.to(candidate_logits.dtype)
     wrong = 1 - right
     return (candidate_logits * (right / right.sum(1, True) - wrong / wrong.sum(1, True))).sum(-1)
@@ -30,7 +36,13 @@ def prob_diff(
     log_z: Float[Tensor, "*any answer"],
     correct: Bool[Tensor, "answer candidate"],
 ) -> Float[Tensor, "*any answer"]:
-    """Probability of the correct candidates minus that of the wrong ones, over the whole vocabulary."""
+    """Probability of the correct candidates minus that of the wrong ones, from -1 to 1; higher is better.
+
+    Args:
+        candidate_logits: of each candidate at each answer.
+        log_z: logsumexp of the logits over the whole vocabulary: the two need not sum to 1.
+        correct: which candidates are right.
+    """
     signs = torch.where(correct, 1.0, -1.0).to(candidate_logits.dtype)
     return ((candidate_logits - log_z[..., None]).exp() * signs).sum(-1)
 
@@ -45,7 +57,14 @@ class Measure(ABC):
 
     @abstractmethod
     def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
-        """m of a run at every answer; `full` and `empty` are the two circuits that it lies between."""
+        """m of a run at every answer; higher is better.
+
+        Args:
+            run: what is measured.
+            full: the full model's outputs, at the same answers.
+            empty: the empty circuit's; a run's m lies mostly between those of these two.
+            answers: what was asked.
+        """
 
     @abstractmethod
     def summed(
@@ -55,7 +74,14 @@ class Measure(ABC):
         full: Callable[[], Tensor],
         empty: Callable[[], Tensor],
     ) -> Float[Tensor, "*any"]:
-        """m over a batch, differentiable; `full` and `empty` give those circuits' logits, when asked."""
+        """m over a batch, the sum and not the mean over its answers; differentiable.
+
+        Args:
+            logits: of one run or several, over the whole vocabulary.
+            batch: what was asked.
+            full: returns the full model's logits; called only where m takes them.
+            empty: returns the empty circuit's, likewise.
+        """
 
 
 @dataclass(frozen=True)

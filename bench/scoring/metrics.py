@@ -42,7 +42,13 @@ def outputs_of(
     full: Float[Tensor, "answer vocab"],
     candidates: Int[Tensor, "answer candidate"],
 ) -> Outputs:
-    """The raw outputs of a run beside the full model's logits, summed in float64."""
+    """The raw outputs of a run beside the full model's logits, summed in float64.
+
+    Args:
+        logits: of the run, at every answer.
+        full: the full model's at the same answers; KL is taken from them.
+        candidates: token ids, not places among the candidates.
+    """
     logits, full = logits.double(), full.double()
     log_full = full.log_softmax(-1)
     kl = (log_full.exp() * (log_full - logits.log_softmax(-1))).sum(-1)
@@ -50,27 +56,32 @@ def outputs_of(
 
 
 def accuracy(outputs: Outputs, answers: Answers) -> Bool[Tensor, " answer"]:
-    """The most likely token of the whole vocabulary is a correct answer."""
+    """Whether the most likely token of the whole vocabulary is a correct answer; higher is better."""
     hit = answers.candidates == outputs.argmax[:, None]
     return (hit & answers.correct).any(1)
 
 
 def choice_accuracy(outputs: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
-    """The most likely candidate is a correct answer; of candidates that tie, the share that is correct."""
+    """Whether the most likely candidate is a correct answer; of several that tie, the share that is correct.
+
+    From 0 to 1, higher is better; NaN where a candidate's logit is.
+    """
     logits = outputs.candidate_logits
     top = (logits == logits.amax(1, keepdim=True)).double()  # all False, hence NaN, where logits are NaN
     return (top * answers.correct).sum(1) / top.sum(1)
 
 
 def choice_probability(outputs: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
-    """Of the correct candidates, among the candidates. Where none is preferred the most likely one is an
-    accident, and this is not.
+    """Probability of the correct candidates among the candidates, not in the vocabulary.
+
+    From 0 to 1, higher is better, of a complement nearer chance; NaN where a candidate's logit is. Where no
+    candidate is preferred the most likely one is an accident, and this is not.
     """
     return (outputs.candidate_logits.softmax(1) * answers.correct).sum(1)
 
 
 def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
-    """KL(full || run) in nats among the candidates, renormalised."""
+    """KL(full || run) in nats among the candidates, renormalised. Lower is better; NaN where a logit is."""
     log_full = full.candidate_logits.log_softmax(-1)
     return (log_full.exp() * (log_full - run.candidate_logits.log_softmax(-1))).sum(-1)
 
@@ -78,7 +89,8 @@ def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
 def kendall_tau(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
     """Kendall's tau-b between the full model's and the run's order of the candidates.
 
-    All answers at once; scipy's, which a test holds it to, takes a second for a thousand.
+    From -1 to 1, higher is better; NaN where all candidates tie in either. All answers at once; scipy's,
+    which a test holds it to, takes a second for a thousand.
     """
 
     def order(outputs: Outputs) -> Tensor:
@@ -91,17 +103,28 @@ def kendall_tau(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
 
 
 def squared_error(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
-    """Squared difference of the candidates' logits, summed: for outputs that are numbers."""
+    """Squared difference of the candidates' logits, summed, not averaged: for outputs that are numbers.
+
+    From 0, in squares of the output's unit, lower is better; NaN where a logit is.
+    """
     return (full.candidate_logits - run.candidate_logits).square().sum(1)
 
 
 def recovered_share(
     run: Float[Tensor, " answer"], full: Float[Tensor, " answer"], empty: Float[Tensor, " answer"]
 ) -> float:
-    """(m(run) - m(empty)) / (m(full) - m(empty)), each m a mean; never clipped.
+    """(m(run) - m(empty)) / (m(full) - m(empty)), each m a mean over answers: faithfulness of a circuit.
 
-    This is faithfulness of a circuit. NaN where full and empty differ by less than two standard
-    errors of their paired difference, for then the denominator is noise.
+    A share, nearer 1 is better; never clipped, so it may be below 0 and above 1.
+
+    Args:
+        run: the difference metric m of the circuit, per answer.
+        full: of the full model, at the same answers.
+        empty: of the empty circuit.
+
+    Returns:
+        NaN where full and empty differ by no more than two standard errors of their paired difference, for
+        then the denominator is noise.
     """
     gap = (full - empty).double()
     n = len(gap)
@@ -114,7 +137,15 @@ def recovered_share(
 def removed_share(
     run: Float[Tensor, " answer"], full: Float[Tensor, " answer"], empty: Float[Tensor, " answer"]
 ) -> float:
-    """(m(full) - m(complement)) / (m(full) - m(empty)): completeness. NaN as `recovered_share`."""
+    """(m(full) - m(complement)) / (m(full) - m(empty)): completeness.
+
+    A share, nearer 1 is better; not clipped; NaN as `recovered_share`.
+
+    Args:
+        run: the difference metric m of the complement, not of the circuit, per answer.
+        full: of the full model, at the same answers.
+        empty: of the empty circuit.
+    """
     return 1 - recovered_share(run, full, empty)
 
 
@@ -123,10 +154,15 @@ CURVE_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def areas(shares: Sequence[float], faithfulness: Sequence[float]) -> dict[str, float]:
-    """Areas under faithfulness (`cpr`) and under |1 - faithfulness| (`cmd`), by trapezoids.
+    """Areas under faithfulness (`cpr`, higher is better) and |1 - faithfulness| (`cmd`, lower is better).
 
-    Linear in the share of edges as in MIB; and over log share, divided by its range, under the names
-    `cpr_log` and `cmd_log`, since half of the linear area lies above 50 %. NaN if a point is.
+    By trapezoids, linear in the share of edges as in MIB; and over log share, divided by its range, under the
+    names `cpr_log` and `cmd_log`, since half of the linear area lies above 50 %. Faithfulness of 1 everywhere
+    has a `cpr` of 0.999, the range of shares. Not clipped; NaN if a point is.
+
+    Args:
+        shares: of edges, above 0, ascending.
+        faithfulness: of the circuit of each share.
     """
     x, y = np.asarray(shares, float), np.asarray(faithfulness, float)
     gap = np.abs(1 - y)
@@ -152,6 +188,12 @@ def bootstrap_means(
     each other; `scipy.stats.bootstrap` has one stage only. With one template it speaks of that
     template alone, and with fewer than about eight its intervals are too narrow (with 3, as gt has,
     a nominal 95 % covered 79 % in a simulation), so every row says how many there were.
+
+    Args:
+        values: what is averaged; a NaN makes its column's means NaN wherever it is drawn.
+        template: of each answer.
+        resamples: how many.
+        seed: of the drawing.
     """
     rng = np.random.default_rng(seed)
     groups = [values[template == t] for t in np.unique(template)]
@@ -168,7 +210,12 @@ def bootstrap_means(
 
 
 def interval(resampled: Float[np.ndarray, " resample"], level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of a resampled statistic."""
+    """The percentile interval of a resampled statistic, in its unit; NaN at both ends if one value is.
+
+    Args:
+        resampled: the statistic, once per resample.
+        level: the share of resamples within.
+    """
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -180,8 +227,13 @@ def circuit_recovery(
 ) -> dict[str, float | bool]:
     """A circuit beside the true one: `tpr`, `fpr`, `f1` over the graph's edges, and `exact`.
 
-    Of several true circuits (redundant paths) the one with the best f1 counts. A share of nothing is
-    NaN: the true circuit is empty under resample where all inputs of a length give one output.
+    Shares from 0 to 1; of `fpr` lower is better, of the others higher. A share of nothing is NaN: the true
+    circuit is empty under resample where all inputs of a length give one output.
+
+    Args:
+        kept: the circuit's edges.
+        true: true circuits, several where paths are redundant: the one with the best f1 counts.
+        exists: the graph's edges.
     """
 
     def share(part: int, whole: int) -> float:
@@ -206,10 +258,17 @@ def ranking_recovery(
 ) -> dict[str, float | bool]:
     """Scores beside the true edges: `auroc`, `average_precision`, `exact_at_true_size`, and its `margin`.
 
-    Exact means that every true edge scores above every other one, so a tie is no hit; the margin is by how
-    much, over the largest score (below 1e-6 or so it hangs on the arithmetic of the machine). Constant
-    scores (a bare diagonal) have an auroc of 0.5. Of several true circuits the best counts. All are NaN
-    where every edge or none is true.
+    Higher is better. The first two are from 0 to 1; constant scores (a bare diagonal) have an auroc of 0.5.
+    Exact means that every true edge scores above every other one, so a tie is no hit; the margin, from -2 to
+    2, is by how much, over the largest score (below 1e-6 or so it hangs on the arithmetic of the machine).
+
+    Args:
+        scores: higher is kept sooner; read where edges exist.
+        true: true circuits; the one with the best auroc counts.
+        exists: the graph's edges.
+
+    Returns:
+        All NaN where every edge or none is true.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -232,7 +291,10 @@ def ranking_recovery(
 
 
 def jaccard(circuits: Bool[Tensor, "circuit edge"]) -> Float[Tensor, "circuit circuit"]:
-    """Of each pair of circuits: edges in both over edges in either; 1 where neither has any."""
+    """Of each pair of circuits: edges in both over edges in either, a share from 0 to 1, never NaN.
+
+    Two circuits without any edge have 1. Neither way is better by itself.
+    """
     held = circuits.double()
     both = held @ held.T
     either = held.sum(1)[:, None] + held.sum(1) - both
