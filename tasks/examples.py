@@ -85,12 +85,22 @@ class Examples:
         correct: Bool[np.ndarray, "example candidate"],
         template: Int[np.ndarray, " example"],
     ) -> Examples:
-        """Tokenise whole prompts, all in one call; the answer follows each prompt's last token.
+        """Tokenises whole prompts, all in one call; the answer follows each prompt's last token.
 
         Whole prompts, because a tokenizer may merge across any seam between pieces. Special tokens
-        are added as the tokenizer does by default: a model used to a beginning-of-text token gets
-        it. Raises `TaskError` when a pair differs in length, quoting it, or when the tokenizer
-        ends its texts with a special token.
+        are added as the tokenizer does by default: a model used to a beginning-of-text token gets it.
+
+        Args:
+            tokenizer: the model's.
+            clean: one prompt per example.
+            corrupted: each as many tokens long as its clean one.
+            candidates: token ids, not texts.
+            correct: which of them answer the clean prompt.
+            template: which wording each example has.
+
+        Raises:
+            TaskError: a pair differs in length (the message quotes it), the tokenizer ends its texts with a
+                special token, or as `Examples`.
         """
         if not len(clean):
             raise TaskError("no examples")

@@ -40,7 +40,7 @@ class Recovery:
 
     @property
     def is_told(self) -> bool:
-        """Whether the values say it all; else how it ended does."""
+        """Whether the values say it all; otherwise how it ended does."""
         return self.status in ("ok", "missing")
 
     def value(self, name: str) -> float:
