@@ -35,9 +35,10 @@ class Tokenizer(Protocol):
 class Examples:
     """Prompt pairs as arrays, padded on the right. Not batched and not on a device: that is the bench's.
 
-    Raises `TaskError`, naming the first bad example, when the arrays contradict each other, an
-    answer position lies outside its prompt, a pair is identical, padding differs within a pair
-    (lengths that differ), or the answers are none or all of the candidates.
+    Raises:
+        TaskError: the arrays contradict each other, an answer position lies outside its prompt, a pair is
+            identical, padding differs within a pair (lengths that differ), or the answers are none or all of
+            the candidates; the message names the first bad example.
     """
 
     clean: Int[np.ndarray, "example pos"]
