@@ -39,7 +39,8 @@ def render_report(
         trainings: drawn beside the leaderboard, those of one method and place in one figure.
 
     Raises:
-        ValueError: nothing to report, `drawings` without `recovery`, no rows, a missing column, a bad direction.
+        ValueError: nothing to report, `drawings` without `recovery`, no rows, a missing column, a bad
+            direction.
     """
     if table is None and recovery is None:
         raise ValueError("nothing to report: neither a leaderboard nor a table of recoveries")
