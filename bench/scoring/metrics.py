@@ -56,7 +56,7 @@ def outputs_of(
 
 
 def accuracy(outputs: Outputs, answers: Answers) -> Bool[Tensor, " answer"]:
-    """Whether the most likely token of the whole vocabulary is a correct answer; higher is better."""
+    """Whether the most likely token of the vocabulary is a correct answer; higher is better, never NaN."""
     hit = answers.candidates == outputs.argmax[:, None]
     return (hit & answers.correct).any(1)
 
