@@ -19,7 +19,7 @@ class UsageError(UserError):
 
 
 class ModelError(UsageError):
-    """A model that cannot be had, is damaged, or is not carried."""
+    """A model that cannot be had, is damaged, or is not supported."""
 
 
 class ProgramFailed(UsageError):

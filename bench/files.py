@@ -47,7 +47,16 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Writes tensors and a JSON header as one safetensors file."""
+    """Writes tensors and a JSON header as one safetensors file.
+
+    Args:
+        path: of the file; its folder is made.
+        tensors: by name.
+        header: what JSON can hold.
+
+    Raises:
+        UnwritableFolder: as `write_atomically`.
+    """
     from safetensors.torch import save
 
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}

@@ -28,7 +28,13 @@ MANY = 24
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not known, with the nearest one that is."""
+    """The error for a name that is not known, with the nearest one that is; it is returned, not raised.
+
+    Args:
+        kind: of what the name is, in the singular.
+        name: as typed.
+        known: names that there are.
+    """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""

@@ -17,7 +17,7 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
 
 @contextmanager
 def watched(progress: Progressed | None) -> Iterator[Progressed | None]:
-    """What to tell progress to: the one given, else a bar where somebody watches, else nobody."""
+    """What to tell progress to: the one given, otherwise a bar where somebody watches, otherwise nobody."""
     console = Console(stderr=True)
     if progress or not (console.is_terminal or console.is_jupyter):
         yield progress
@@ -54,7 +54,13 @@ class ProgressDisplay:
         self._progress.stop()
 
     def within(self, done: int, total: int, note: str) -> None:
-        """A method's own progress."""
+        """A method's own progress.
+
+        Args:
+            done: in whatever unit the method counts.
+            total: of the same.
+            note: what it is at.
+        """
         self._progress.update(
             self._step, completed=done, total=total, visible=True, description=note or "discovering"
         )

@@ -72,8 +72,12 @@ def existing(results: Path) -> Store:
 def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     """Writes all that there is of a results folder: leaderboard, plots, recoveries, drawings, the page.
 
-    All is rendered before the first file is replaced. Of compiled programs it draws `DRAWN`, and
-    those in `drawn`.
+    All is rendered before the first file is replaced.
+
+    Args:
+        results: the folder that is read.
+        out: the folder that is written; it may be the same.
+        drawn: compiled programs whose circuits are drawn besides `DRAWN`.
 
     Raises:
         UsageError: the folder holds neither runs nor recoveries.

@@ -87,7 +87,7 @@ class Study:
     Raises:
         UsageError: an unknown task, ablation or the like.
         ModelError: the model cannot be had.
-        TaskError: its tokenizer cannot carry the task.
+        TaskError: its tokenizer does not support the task.
     """
 
     isolated = False
@@ -119,6 +119,11 @@ class Study:
         cls, data: Data, ablation: AblationName = "resample", discovery_ablation: AblationName | None = None
     ) -> Study:
         """A study of data that is at hand already.
+
+        Args:
+            data: a model and its prompts, as `load_data` returns them.
+            ablation: what removed edges carry when circuits are scored.
+            discovery_ablation: what they carry in the method's problem; the same if left out.
 
         Raises:
             UsageError: there is no such ablation.
@@ -200,7 +205,13 @@ class Study:
         reference: Reference | None = None,
         progress: Progressed | None = None,
     ) -> RawOutputs:
-        """What circuits say at every answer of the evaluation prompts, beside `full` and `empty`."""
+        """What circuits say at every answer of the evaluation prompts, beside `full` and `empty`.
+
+        Args:
+            circuits: by name, other than `full` and `empty`.
+            reference: what removed edges carry; that of the study's ablation if left out.
+            progress: told after each batch; no bar is shown where none is given.
+        """
         asked = self.data.evaluation
         return run_circuits(self.model, asked.batches, asked.template, circuits,
                             reference or self.reference(self.ablation), progress)  # fmt: skip

@@ -117,7 +117,7 @@ class Checkpoint(Protocol):
         """What was saved last; empty at the start."""
 
     def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Keeps what `tensors` gives. May be called often: it asks and writes every few seconds at most."""
+        """Keeps what `tensors` returns. May be called often: it asks and writes every few seconds at most."""
 
 
 @runtime_checkable
@@ -166,7 +166,13 @@ class Problem(Protocol):
         edges: Float[Tensor, "receivers senders"] | None = None,
         weights: Mapping[str, Tensor] | None = None,
     ) -> Float[Tensor, "answer vocab"]:
-        """Logits under an edge mask in [0, 1] and weight masks, differentiable in both."""
+        """Logits under an edge mask and weight masks, differentiable in both.
+
+        Args:
+            batch: one of `batches`, or a part of one.
+            edges: what is kept of each edge, from 0 to 1; None keeps all of every one.
+            weights: factors of weights by name, from 0 to 1; what is not named is whole.
+        """
 
     def clean(self, batch: Batch) -> Float[Tensor, "answer vocab"]:
         """The full model's logits, cached."""
@@ -180,7 +186,14 @@ class Problem(Protocol):
     def loss(
         self, objective: Objective, logits: Float[Tensor, "*any answer vocab"], batch: Batch
     ) -> Float[Tensor, "*any"]:
-        """The objective, summed over the batch's examples; lower is better."""
+        """The objective, summed over the batch's examples, not averaged; lower is better.
+
+        Args:
+            objective: what is computed.
+            logits: as `run` returns them, or several runs' at once, stacked in front.
+            batch: that was run; full model and empty circuit are run as well, where the objective compares
+                with them and they are not cached.
+        """
 
     def losses_without(
         self,
@@ -190,11 +203,21 @@ class Problem(Protocol):
         row: int,
         columns: Sequence[int],
     ) -> Float[Tensor, " chain"]:
-        """The objective without columns[:1], without columns[:2], ... of what a receiver reads, where
-        `edges` are kept; summed over the batch's examples.
+        """The objective without columns[:1], without columns[:2], ... of what a receiver reads.
 
-        Only what the removals reach by kept edges is computed anew, all of them at once. Cheap where `edges`
-        are those of the call before, less what it tried; each removal counts as a forward.
+        Summed over the batch's examples. Only what the removals reach by kept edges is computed anew, all
+        of them at once. Cheap where `edges` are those of the call before, less what it tried; each removal
+        counts as a forward.
+
+        Args:
+            objective: what is computed.
+            batch: one of `batches`, or a part of one.
+            edges: True where an edge is kept before any removal.
+            row: the receiver's.
+            columns: senders of kept edges, in the order in which these are removed.
+
+        Returns:
+            One loss for each of `columns`; that of `edges` themselves is not among them.
         """
 
     def edge_gradients(
@@ -204,11 +227,17 @@ class Problem(Protocol):
         direction: Float[Tensor, "senders #batch #pos d_model"] | None = None,
         inputs: Float[Tensor, "n_embed batch pos d_model"] | None = None,
     ) -> Float[Tensor, "receivers senders"]:
-        """direction_s . d(objective)/d(input of r) at the full model, for every edge s -> r, in one
-        backward pass; summed over examples, positions and width.
+        """direction_s . d(objective)/d(input of r) at the full model, for every edge s -> r.
 
-        `direction` is by default reference minus sender output of this run (the way in which removing
-        an edge moves its receiver's input); `inputs` replaces the embeddings' outputs.
+        In one backward pass; summed over examples, positions and width.
+
+        Args:
+            batch: one of `batches`, or a part of one.
+            objective: what is differentiated.
+            direction: by default reference minus sender output of this run, the way in which removing an edge
+                moves its receiver's input.
+            inputs: take the place of the embeddings' outputs, so that the gradient is taken elsewhere than at
+                the prompt; what every sender writes in this run follows from them.
         """
 
     @property
@@ -216,7 +245,13 @@ class Problem(Protocol):
         """Where a long discovery keeps what it knows so far."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Tells the user how far a method is."""
+        """Tells the user how far a method is.
+
+        Args:
+            done: in whatever unit the method counts.
+            total: of the same.
+            note: what it is at.
+        """
 
 
 @dataclass(frozen=True)
@@ -256,7 +291,7 @@ class Method(ABC):
     """Whether the seed decides what it finds, as in a training: then one run says little."""
 
     def skip(self, problem: Problem) -> str | None:
-        """A reason for which the method declines this problem, else None."""
+        """A reason for which the method declines this problem, otherwise None."""
         return None
 
     @abstractmethod

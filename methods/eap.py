@@ -30,7 +30,7 @@ class EAP(Method):
 }"""
 
     absolute: bool = True
-    """Rank by absolute value; else by the signed score, edges that hurt the task last."""
+    """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
     selection: Literal["top", "greedy"] = "top"
     threshold: float = 0.01
     """Unaided, edges are kept whose score is above this share of the largest."""

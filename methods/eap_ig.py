@@ -34,7 +34,7 @@ class EAPIG(Method):
     """Points on the path; `clean_corrupted` does not use it."""
     points: Literal["inputs", "clean_corrupted"] = "inputs"
     absolute: bool = True
-    """Rank by absolute value; else by the signed score, edges that hurt the task last."""
+    """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
     selection: Literal["top", "greedy"] = "top"
     objective: Objective = "kl"
     """KL did better than the difference metric in trials on validation data, and on compiled programs."""

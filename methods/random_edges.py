@@ -53,6 +53,11 @@ def connected(graph: Graph, n: int, generator: Generator) -> Bool[Tensor, "recei
     and from its receiver to the logits, as far as these are not connected yet, when all of it fits.
     Near the end only edges between connected nodes fit, so the size is met exactly, unless it is but a
     few edges.
+
+    Args:
+        graph: the model's.
+        n: edges, at most.
+        generator: draws all of it.
     """
     exists, owners = graph.exists, graph.owners.bool()
     kept = torch.zeros_like(exists)

@@ -14,10 +14,16 @@ from reports.recovery import section
 def render_page(
     title: str, report: Report | None, recovery: RecoverySection | None, figures: Mapping[str, str]
 ) -> str:
-    """Fill `page.html.j2` with the leaderboard, the section on true circuits, or both.
+    """The page: the leaderboard, the section on true circuits, or both.
 
-    `figures` are inline SVG by a drawing's stem. Every text of the report is escaped. Only the
-    figures are taken as markup: matplotlib has escaped the texts in them.
+    Every text of the report is escaped. Only the figures are taken as markup: matplotlib has escaped the
+    texts in them.
+
+    Args:
+        title: of the page.
+        report: the leaderboard's content; None where there is none.
+        recovery: the section's content; likewise.
+        figures: inline SVG by a drawing's stem.
     """
     environment = Environment(
         loader=FunctionLoader(_source),

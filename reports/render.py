@@ -25,14 +25,22 @@ def render_report(
 ) -> dict[str, bytes]:
     """`index.html`, `leaderboard.md` and what lies under `plots/`, by relative path; nothing is written.
 
-    `table` is the long leaderboard, one row per model, task, method, params, seed, ablation and
-    size; `metrics` describes its metrics (name, label, description, unit, better), `methods` says which
-    methods there are; `trainings` are drawn, those of one method and place in one figure. With `recovery`,
-    one row per method, params, program, ablation and run, page and Markdown get a section on true
-    circuits that holds `drawings`, and there are `tracr.md` and `tracr/<program>-<ablation>-<method>.svg`
-    and `.png`. Without a leaderboard (`table` is None) there is that section alone, and no
-    `leaderboard.md`. The same tables give the same bytes.
-    ValueError: nothing to report, no rows, a missing column, a bad direction.
+    With `recovery`, page and Markdown get a section on true circuits, and there are `tracr.md` and
+    `tracr/<program>-<ablation>-<method>.svg` and `.png`. The same tables give the same bytes.
+
+    Args:
+        table: the long leaderboard, one row per model, task, method, params, seed, ablation and size; None
+            for the section on true circuits alone, without `leaderboard.md`.
+        metrics: describe the columns of both tables (name, label, description, unit, better).
+        methods: which methods there are.
+        title: of the page.
+        recovery: one row per method, params, program, ablation and run.
+        drawings: circuits for the section on true circuits.
+        trainings: drawn beside the leaderboard, those of one method and place in one figure.
+
+    Raises:
+        ValueError: nothing to report, `drawings` without `recovery`, no rows, a missing column, a bad
+            direction.
     """
     if table is None and recovery is None:
         raise ValueError("nothing to report: neither a leaderboard nor a table of recoveries")

@@ -31,7 +31,19 @@ def build(
     trainings: Sequence[Training] = (),
     recovery: pd.DataFrame | None = None,
 ) -> Report:
-    """The content of a report; ValueError as `render_report`."""
+    """The content of a report.
+
+    Args:
+        table: the long leaderboard, as `render_report` takes it.
+        described: what its columns mean.
+        methods: which methods there are.
+        title: of the page.
+        trainings: drawn in a section of their own.
+        recovery: the long table of recoveries, on which some claims are judged.
+
+    Raises:
+        ValueError: as `render_report`.
+    """
     metrics = read_metrics(described)
     table = tidy(table, metrics)
     entries = fold_seeds(table)

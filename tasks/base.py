@@ -22,7 +22,7 @@ Measure = Literal["logit_diff", "prob_diff"]
 
 
 class Task(ABC):
-    """A source of clean and corrupted prompt pairs, for any tokenizer that can carry it.
+    """A source of clean and corrupted prompt pairs, for any tokenizer that supports it.
 
     A subclass with a `name` of its own is found by looking into the folder; one without a name is
     a base for others.
@@ -39,8 +39,17 @@ class Task(ABC):
 
     @abstractmethod
     def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
-        """`n` examples of a split, the same for the same arguments. The seed redraws within the split.
+        """Some examples of a split, the same for the same arguments.
 
         No clean prompt comes twice while the split has enough of them, and the clean prompts of
-        two splits are disjoint. Raises `TaskError` when the tokenizer cannot carry the task.
+        two splits are disjoint.
+
+        Args:
+            tokenizer: the model's.
+            split: of which they are.
+            n: how many.
+            seed: redraws within the split.
+
+        Raises:
+            TaskError: the tokenizer does not support the task.
         """

@@ -35,9 +35,10 @@ class Tokenizer(Protocol):
 class Examples:
     """Prompt pairs as arrays, padded on the right. Not batched and not on a device: that is the bench's.
 
-    Raises `TaskError`, naming the first bad example, when the arrays contradict each other, an
-    answer position lies outside its prompt, a pair is identical, padding differs within a pair
-    (lengths that differ), or the answers are none or all of the candidates.
+    Raises:
+        TaskError: the arrays contradict each other, an answer position lies outside its prompt, a pair is
+            identical, padding differs within a pair (lengths that differ), or the answers are none or all of
+            the candidates; the message names the first bad example.
     """
 
     clean: Int[np.ndarray, "example pos"]
@@ -85,12 +86,22 @@ class Examples:
         correct: Bool[np.ndarray, "example candidate"],
         template: Int[np.ndarray, " example"],
     ) -> Examples:
-        """Tokenise whole prompts, all in one call; the answer follows each prompt's last token.
+        """Tokenises whole prompts, all in one call; the answer follows each prompt's last token.
 
         Whole prompts, because a tokenizer may merge across any seam between pieces. Special tokens
-        are added as the tokenizer does by default: a model used to a beginning-of-text token gets
-        it. Raises `TaskError` when a pair differs in length, quoting it, or when the tokenizer
-        ends its texts with a special token.
+        are added as the tokenizer does by default: a model used to a beginning-of-text token gets it.
+
+        Args:
+            tokenizer: the model's.
+            clean: one prompt per example.
+            corrupted: each as many tokens long as its clean one.
+            candidates: token ids, not texts.
+            correct: which of them answer the clean prompt.
+            template: which wording each example has.
+
+        Raises:
+            TaskError: a pair differs in length (the message quotes it), the tokenizer ends its texts with a
+                special token, or as `Examples`.
         """
         if not len(clean):
             raise TaskError("no examples")

@@ -50,11 +50,19 @@ def generator(split: Split, seed: int) -> np.random.Generator:
 def draw(
     slots: Sequence[Slot], split: Split, n: int, rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " example"], ...]:
-    """`n` random points of one split: for each slot, the indices into its full list.
+    """Random points of one split: for each slot, the indices into its full list.
 
     No point comes twice while the split has as many points as asked for. Beyond that every point
     comes equally often, give or take one. Time grows with `n`, not with the size of the space.
-    Returns empty arrays when the split has no point at all.
+
+    Args:
+        slots: the factors of the space.
+        split: of which the points are.
+        n: how many.
+        rng: as `generator` makes it.
+
+    Returns:
+        An array per slot, empty when the split has no point at all.
     """
     size = int(np.prod([len(slot.allowed) for slot in slots], dtype=object))
     if size <= _FEW or size * SHARES[split] < 4 * n:

@@ -37,7 +37,7 @@ def tiny() -> MaskedModel:
 
 @pytest.fixture(scope="session")
 def gpt2() -> MaskedModel:
-    """The GPT-2 among the carried architectures, in float64."""
+    """The GPT-2 among the supported architectures, in float64."""
     return masked_model(decoder("GPT2"))
 
 
@@ -83,7 +83,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=FAMILIES)
 def carried(request: pytest.FixtureRequest, exact: None) -> Case:
-    """Each carried architecture in turn."""
+    """Each supported architecture in turn."""
     return case_of(request.param)
 
 

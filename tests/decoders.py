@@ -1,4 +1,4 @@
-"""Tiny random decoders of every carried architecture; nothing is downloaded."""
+"""Tiny random decoders of every supported architecture; nothing is downloaded."""
 
 from __future__ import annotations
 

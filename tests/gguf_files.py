@@ -38,7 +38,7 @@ def write_gguf(
     without: str = "",
     more: dict[str, Any] | None = None,
 ) -> LlamaForCausalLM:
-    """Writes a model as llama.cpp does, and gives it with the weights as they were rounded."""
+    """Writes a model as llama.cpp does, and returns it with the weights as they were rounded."""
     gguf = pytest.importorskip("gguf")
     config: Any = model.config
     writer = gguf.GGUFWriter(file, "llama")

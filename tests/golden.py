@@ -82,7 +82,7 @@ def architectures() -> Part:
 
 
 def found(p: BenchProblem, method: Method) -> Numbers:
-    """What a method gives: scores, circuits of every size, the unaided one, and its trace."""
+    """What a method returns: scores, circuits of every size, the unaided one, and its trace."""
     discovery: Discovery = method.discover(p)
     tensors: dict[str, Any] = {}
     for size, circuit in cut(p.graph, discovery, SIZES).items():
@@ -138,7 +138,7 @@ def double() -> Iterator[None]:
 def trainings() -> Part:
     """Edge Pruning and DiscoGP, far too short to find anything."""
     pruning: Any = {"halving": 4, "hold": 3, "settling": 10, "examples": 3, "rate": 0.3}
-    # always priced: else gates follow the rounding of gradients that are 0, on each kernel elsewhere
+    # always priced: otherwise gates follow the rounding of gradients that are 0, on each kernel elsewhere
     disco: Any = {"start_price": 30.0, "tolerance": 100.0, "density": 0.3}
     disco |= {"hold": 2, "settling": 10, "examples": 3, "rate": 0.5}
     cases: dict[str, tuple[str, Method]] = {

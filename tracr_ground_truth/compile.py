@@ -32,7 +32,7 @@ class Compiled:
     tokens: tuple[Value, ...]
     """Every token in order of its id, BOS and padding too."""
     categorical: bool
-    """Whether each output column stands for a value; else the only column is the output, a number."""
+    """Whether each output column stands for a value; otherwise the only column is the output, a number."""
     inputs: Int[Tensor, "inputs pos"]
     """The data set as token ids, BOS first, padded on the right."""
     lengths: Int[Tensor, " inputs"]
@@ -82,7 +82,7 @@ def compile_program(program: Program) -> Compiled:
 
     Raises:
         ProgramError: Tracr or JAX is not installed, the program's function fails, or Tracr cannot
-            compile what it gives.
+            compile what it returns.
     """
     try:
         from tracr.compiler import compiling

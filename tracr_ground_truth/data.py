@@ -1,4 +1,4 @@
-"""What a program runs on: all its inputs where they are few, else a seeded sample; and pairs of them."""
+"""What a program runs on: all its inputs where they are few, otherwise a seeded sample; and pairs of them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,11 @@ def pairs(
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
     """Indices of (clean, corrupted) inputs of one length, never an input with itself.
 
-    All ordered pairs when they are at most `limit`, else so many drawn, every input clean as often
-    as any other (to within one).
+    Args:
+        lengths: of each input.
+        limit: all ordered pairs when they are at most so many; otherwise so many drawn, every input clean as
+            often as any other (to within one).
+        seed: draws them.
 
     Raises:
         ProgramError: no two inputs have one length.

@@ -26,7 +26,7 @@ class Program:
 
     name: str
     build: Callable[[], Any]
-    """Gives the RASP expression (an ``rasp.SOp``) anew."""
+    """Returns the RASP expression (an ``rasp.SOp``) anew."""
     description: str
     """One line: what it computes."""
     vocabulary: tuple[Value, ...]
@@ -50,11 +50,17 @@ def program(
     redundant: bool = False,
     published: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[[], Any]], Program]:
-    """Makes a program of a function that takes nothing and gives a RASP expression.
+    """Makes a program of a function that takes nothing and returns a RASP expression.
 
-    Its name is the function's, its description the first line of the docstring. `vocabulary` is a
-    string of one-letter tokens or a sequence of values; `lengths` are those of the data set's inputs,
-    the full `length` alone by default.
+    Its name is the function's, its description the first line of the docstring.
+
+    Args:
+        vocabulary: a string of one-letter tokens or a sequence of values.
+        length: tokens of the longest input that the model takes, BOS apart.
+        lengths: of the data set's inputs; the full `length` alone by default.
+        causal: whether attention is.
+        redundant: whether two paths do the same on purpose, so that no single set of edges is the true one.
+        published: edges that others hold to be the circuit, by where they say so; told, never taken for true.
 
     Raises:
         ProgramError: no vocabulary, a token twice or of another kind, a length outside 1..length, or

@@ -82,9 +82,13 @@ def structural(
 ) -> Bool[Tensor, "receivers senders"]:
     """Edges whose sender's write directions meet their receiver's read matrix.
 
-    `weights` are named as `Compiled.weights`; `used` are the tokens that occur in inputs. What a head
-    computes but cannot pass on (a query that meets a zero key, a hidden unit that writes nothing)
-    is read by nobody.
+    What a head computes but cannot pass on (a query that meets a zero key, a hidden unit that writes
+    nothing) is read by nobody.
+
+    Args:
+        weights: named as `Compiled.weights`.
+        graph: the compiled model's.
+        used: the tokens that occur in inputs.
     """
     writes = [_writes(weights, node, used) for node in graph.senders]
     reads = [_reads(weights, node) for node in graph.receivers]
@@ -99,12 +103,18 @@ def prove(
     tolerance: float,
     fresh: Run | None = None,
 ) -> Truth:
-    """The true circuit under the ablation and on the data set that `run` stands for.
-
-    The proof is made there and on other data, when `fresh` stands for some.
+    """The true circuit under the ablation and on the data set that `run` stands for, proved there.
 
     Structural edges are removed one at a time (from the structural ones: the others carry nothing, or
-    the proof fails); then everything outside the necessary ones together.
+    the proof fails); then everything outside the necessary ones together. That the proof fails is no
+    error here: see `Truth.proved`.
+
+    Args:
+        run: computes the outputs where some edges are kept.
+        graph: the compiled model's.
+        structural: as `structural` finds them.
+        tolerance: largest change of an output that does not count.
+        fresh: the same on other data, on which the proof is made as well.
     """
     full = run(graph.exists)
 

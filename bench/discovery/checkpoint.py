@@ -48,7 +48,7 @@ class Checkpoint:
         return tensors
 
     def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Keeps what `tensors` gives, unless it did so a short while ago.
+        """Keeps what `tensors` returns, unless it did so a short while ago.
 
         Where nothing can be written the run goes on without: a checkpoint is a convenience.
         """

@@ -75,7 +75,7 @@ def load_data(
         device: where the model runs.
 
     Raises:
-        TaskError: the model's tokenizer cannot carry the task.
+        TaskError: the model's tokenizer does not support the task.
         ModelError, ProgramFailed: the model cannot be had.
     """
     program = program_of(model)
@@ -95,7 +95,16 @@ def load_data(
 
 
 def program_data(model: ProgramModel, n: int, data_seed: int) -> Data:
-    """At most n pairs of all of a program's inputs, for a method; there is nothing to evaluate."""
+    """A program's data for a method alone: pairs of all of its inputs, and nothing to evaluate.
+
+    Args:
+        model: the compiled program.
+        n: pairs, at most.
+        data_seed: draws them, where there are more.
+
+    Raises:
+        ProgramError: no two inputs have one length.
+    """
     nothing = Asked((), torch.zeros(0, dtype=torch.long))
     return Data(model.masked, OUTPUT_DIFF, model.batches(n, data_seed), nothing, model.one_length)
 

@@ -93,7 +93,12 @@ def _checked_weights(masks: Mapping[str, Tensor], shapes: Mapping[str, torch.Siz
 
 
 def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[float, Circuit]:
-    """A circuit per size: the edges that the method named, else the best by its scores.
+    """A circuit per size: the edges that the method named, otherwise the best by its scores.
+
+    Args:
+        graph: the model's.
+        found: what a method returned, checked by `discover`.
+        sizes: shares of edges; those asked for, or, where there are scores, any.
 
     Raises:
         ValueError: there are neither edges nor scores for a size, or the edges are no circuit.

@@ -23,7 +23,13 @@ def edges_of_share(graph: EdgeGraph, share: float) -> int:
 def top(
     graph: EdgeGraph, scores: Float[Tensor, "receivers senders"], n: int
 ) -> Bool[Tensor, "receivers senders"]:
-    """The n edges of highest score; ties go to the edge computed first."""
+    """The n edges of highest score; ties go to the edge computed first.
+
+    Args:
+        graph: the model's.
+        scores: read where edges exist; -inf keeps an edge out.
+        n: edges, as `edges_of_share` counts them.
+    """
     return n_best(torch.where(graph.exists, scores, -torch.inf), n)
 
 
@@ -34,6 +40,11 @@ def greedy(
 
     Every edge then leads to the logits, but a small circuit may not reach back to the embedding
     (Hanna et al. 2024, arXiv:2403.17806, section 3.2).
+
+    Args:
+        graph: the model's.
+        scores: higher is kept sooner; read where edges exist.
+        n: edges, as `edges_of_share` counts them.
     """
     kept = torch.zeros_like(graph.exists)
     owners = graph.owners.bool()

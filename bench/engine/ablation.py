@@ -5,7 +5,7 @@
 - ``zero_with_bias``: nothing, and of a head's edge its share of that bias goes as well: every head is taken
   to write b_O / n_heads, as DiscoGP's code has it;
 - ``mean``: the sender's mean output over the discovery set's clean prompts, padding left out; per
-  position where all prompts have one length, else over positions.
+  position where all prompts have one length, otherwise over positions.
 """
 
 from __future__ import annotations
@@ -60,7 +60,13 @@ class Reference:
         corrupted: Int[Tensor, "batch pos"],
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " senders #batch #pos d_model"] | None:
-        """The reference activations of a batch; None stands for zero."""
+        """The reference activations of a batch; None stands for zero.
+
+        Args:
+            model: run on the corrupted prompts under resample, otherwise unused.
+            corrupted: the batch's corrupted prompts.
+            lengths: tokens of each prompt, padding left out; matters to bidirectional models alone.
+        """
         return model.senders(corrupted, lengths) if self.ablation.from_corrupted else self.constant
 
     @property
@@ -90,9 +96,15 @@ def mean_activations(
     batches: Iterable[tuple[Int[Tensor, "batch pos"], Int[Tensor, " batch"]]],
     per_position: bool,
 ) -> Float[Tensor, "senders 1 #pos d_model"]:
-    """Mean sender outputs over (tokens, lengths) batches, padding left out.
+    """Mean sender outputs over batches, padding left out.
 
-    `per_position` asks for one mean per position and wants all prompts to have one length.
+    Args:
+        model: run in full, on every batch.
+        batches: pairs of tokens and lengths.
+        per_position: one mean per position, for prompts of one length; otherwise one over all positions.
+
+    Raises:
+        ValueError: there is no batch.
     """
     total: Tensor | None = None
     count = 0
@@ -124,6 +136,16 @@ ABLATIONS: dict[AblationName, Ablation] = {ablation.name: ablation for ablation 
 def make_reference(
     model: MaskedModel, ablation: AblationName, discovery: Sequence[Prompts], one_length: bool
 ) -> Reference:
-    """The ablation's reference; `one_length` says whether all prompts, evaluated ones too, are as long."""
+    """What an ablation puts in the place of removed edges' senders.
+
+    Args:
+        model: whose edges are removed.
+        ablation: a key of `ABLATIONS`.
+        discovery: prompts over which means are taken; read by the mean ablation alone.
+        one_length: whether all prompts, evaluated ones too, are as long, so that means can be per position.
+
+    Raises:
+        ValueError: a mean is to be taken over no prompt.
+    """
     kind = ABLATIONS[ablation]
     return Reference(kind, kind.constant(model, discovery, one_length))

@@ -27,6 +27,12 @@ def norm(
 
     An RMSNorm's weight is folded into the projections (`models/bridge.py`), and its factor is applied after
     them, where there is less to multiply.
+
+    Args:
+        arch: says which norm it is.
+        weights: as `MaskedModel` names them.
+        name: of the norm, such as ``a3.norm``; weights are read for a LayerNorm alone.
+        x: the receivers' inputs.
     """
     if arch.norm == "none":
         return x, None
@@ -71,10 +77,16 @@ def attention(
     heads: Int[Tensor, " heads"] | None,
     bias: Tensor | None,
 ) -> Float[Tensor, "heads batch pos d_model"]:
-    """Outputs of some heads of a layer (None for all), from the inputs of their q, k and v receivers.
+    """Outputs of some heads of a layer, from the inputs of their q, k and v receivers; without b_O.
 
-    The rows of `x` are those receivers' in order (q, k, v), or one row for all of them. Under a post-norm
-    the heads share its scale, so there all are wanted.
+    Args:
+        arch: the model's shape and formulas.
+        weights: as `MaskedModel` names them.
+        name: of the layer's attention, such as ``a3``.
+        x: those receivers' inputs in order (q, k, v), or one row for all of them.
+        heads: numbers within the layer, ascending; None for all, which a post-norm wants, for the heads
+            share its scale.
+        bias: as `MaskedModel.attention_bias`.
     """
     rows = None if heads is None else torch.cat(ports(arch, heads))
     return attend(arch, weights, name, *project(arch, weights, name, x, rows), heads, bias)
@@ -96,8 +108,13 @@ def project(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values, ``[q rows, batch, pos, d_head]`` and so on, of some of a layer's receivers.
 
-    `rows` counts within the layer, in order; None means all. With `at`, `x` holds one position of each
-    example, namely that one.
+    Args:
+        arch: the model's shape and formulas.
+        weights: as `MaskedModel` names them.
+        name: of the layer's attention, such as ``a3``.
+        x: the receivers' inputs, or one row for all of them.
+        rows: which receivers, counted within the layer, ascending; None for all.
+        at: where `x` holds but one position of each example, which one that is.
     """
     W_QKV, b_QKV = weights[f"{name}.W_QKV"], weights[f"{name}.b_QKV"]
     counts = [arch.n_heads, arch.n_kv_heads, arch.n_kv_heads]
@@ -135,9 +152,18 @@ def attend(
     bias: Tensor | None,
     at: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, "heads batch queries d_model"]:
-    """Outputs of some heads (None for all) from their queries, and the keys and values that they use.
+    """Outputs of some heads from their queries, and the keys and values that they use; without b_O.
 
-    With `at`, each example has one query, at that position.
+    Args:
+        arch: the model's shape and formulas.
+        weights: as `MaskedModel` names them.
+        name: of the layer's attention, such as ``a3``.
+        q: one row per head.
+        k: one row per KV head that these heads use.
+        v: likewise.
+        heads: numbers within the layer, ascending; None for all.
+        bias: as `MaskedModel.attention_bias`.
+        at: where each example has but one query, its position.
     """
     W_O = weights[f"{name}.W_O"]
     kv_of_head = torch.arange(arch.n_heads) // (arch.n_heads // arch.n_kv_heads)
@@ -159,7 +185,14 @@ def attend(
 def mlp(
     arch: Architecture, weights: Weights, name: str, x: Float[Tensor, "1 batch pos d_model"]
 ) -> Float[Tensor, "1 batch pos d_model"]:
-    """The MLP's output, biases included."""
+    """The MLP's output, biases included.
+
+    Args:
+        arch: the model's shape and formulas.
+        weights: as `MaskedModel` names them.
+        name: of the MLP, such as ``m3``.
+        x: what it reads, before its norm.
+    """
     x, factor = norm(arch, weights, f"{name}.norm", x)
     hidden = _project(x, factor, weights[f"{name}.W_in"], weights[f"{name}.b_in"])
     activated = (
@@ -172,7 +205,13 @@ def mlp(
 
 
 def logits(arch: Architecture, weights: Weights, x: Float[Tensor, "*where d_model"]) -> Tensor:
-    """Logits over the vocabulary, from the input of the ``logits`` receiver."""
+    """Logits over the vocabulary.
+
+    Args:
+        arch: the model's shape and formulas.
+        weights: as `MaskedModel` names them.
+        x: the input of the ``logits`` receiver, before the last norm.
+    """
     x, factor = norm(arch, weights, "logits.norm", x)
     return cap(_project(x, factor, weights["logits.W_U"], weights["logits.b_U"]), arch.logit_cap)
 
@@ -185,7 +224,13 @@ def cap(x: Tensor, limit: float | None) -> Tensor:
 def rotation(
     arch: Architecture, weights: Weights, pos: int
 ) -> tuple[Float[Tensor, "pos rotary"], Float[Tensor, "pos rotary"]]:
-    """Cosine and sine of every position's rotation, computed in float32 as Hugging Face does."""
+    """Cosine and sine of every position's rotation, computed in float32 as Hugging Face does.
+
+    Args:
+        arch: has the scale of both.
+        weights: has the frequencies, and the dtype wanted.
+        pos: how many positions, from the first.
+    """
     frequencies = weights["rotary.inv_freq"].float()
     angles = torch.arange(pos, device=frequencies.device).float()[:, None] * frequencies
     angles = torch.cat([angles, angles], -1)
@@ -194,7 +239,13 @@ def rotation(
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding (Su et al. 2021) of the first dimensions, halves paired as in NeoX."""
+    """Rotary position embedding (Su et al. 2021) of the first dimensions, halves paired as in NeoX.
+
+    Args:
+        x: queries or keys; dimensions beyond those of `cos` stay as they are.
+        cos: as `rotation` returns it.
+        sin: likewise.
+    """
     turned, kept = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
     first, second = turned.chunk(2, -1)
     turned = turned * cos + torch.cat([-second, first], -1) * sin

@@ -26,7 +26,7 @@ def check_device(name: str) -> None:
 
 
 def batch_bytes(device: torch.device) -> int:
-    """What one batch may take: on a GPU a quarter of what is free, else `HOST_BATCH`."""
+    """What one batch may take: on a GPU a quarter of what is free, otherwise `HOST_BATCH`."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free) // 4

@@ -48,7 +48,7 @@ class Node:
 
     @property
     def block(self) -> str:
-        """The name of what it is part of: of the head, for its q, k and v receivers; else its own."""
+        """The name of what it is part of: of the head, for its q, k and v receivers; otherwise its own."""
         return _head_name(self.layer, self.head) if self.kind == "head" else self.name
 
 

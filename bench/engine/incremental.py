@@ -68,7 +68,15 @@ class IncrementalRun:
     def without(
         self, row: int, columns: Sequence[int], start: int = 0
     ) -> Float[Tensor, "chain answer vocab"]:
-        """Logits without columns[: start + 1], without columns[: start + 2], ... of what a receiver reads."""
+        """Logits without columns[: start + 1], without columns[: start + 2], ... of what a receiver reads.
+
+        The run stays where it is; `shrink` moves it.
+
+        Args:
+            row: the receiver's.
+            columns: senders of kept edges, in the order in which these are removed.
+            start: how many of them are gone from all variants; there is one for each of the others.
+        """
         plan = self._planned(row)
         x, delta = self._touched(plan), self._delta if plan.touched_everywhere else self._delta_at
         if start:

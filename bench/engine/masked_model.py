@@ -97,15 +97,22 @@ class MaskedModel:
         answers: tuple[Int[Tensor, " answer"], Int[Tensor, " answer"]] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "*where vocab"]:
-        """Logits under an edge mask in [0, 1] and weight masks; both optional, both differentiable.
+        """Logits under an edge mask and weight masks, differentiable in both.
 
-        `reference` is what a removed edge carries instead (`ablation.py`); None means zero. With
-        `answers` (examples, positions) the logits come as ``[answer, vocab]``, else as ``[batch,
-        pos, vocab]``. `lengths` matters to bidirectional models alone: under causal attention,
-        padding on the right is never read.
+        Args:
+            tokens: prompts, padded on the right.
+            edges: what is kept of each edge, from 0 to 1; None keeps all of every one.
+            reference: what a removed edge carries instead (`ablation.py`); None means zero.
+            weights: factors of weights by name, from 0 to 1; what is not named is whole.
+            answers: examples and positions of which logits are wanted; None for all positions.
+            lengths: tokens of each prompt; matters to bidirectional models alone: under causal attention,
+                padding on the right is never read.
+
+        Returns:
+            ``[answer, vocab]`` with `answers`, otherwise ``[batch, pos, vocab]``.
 
         Raises:
-            ValueError: the mask or the tokens do not fit this model.
+            ValueError: a mask, the reference or the tokens do not fit this model.
         """
         self._check(tokens)
         masked_weights = self._masked_weights(weights)
@@ -123,7 +130,17 @@ class MaskedModel:
         reference: Float[Tensor, "senders #batch #pos d_model"] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "senders batch pos d_model"]:
-        """What each sender writes under an edge mask, less its reference; 0 where nothing kept reads it."""
+        """What each sender writes under an edge mask, less its reference; 0 where nothing kept reads it.
+
+        Args:
+            tokens: prompts, padded on the right.
+            edges: True where an edge is kept.
+            reference: what a removed edge carries instead; None means zero.
+            lengths: as in `run`.
+
+        Raises:
+            ValueError: the mask or the reference does not fit this model.
+        """
         stream = self._masked_stream(tokens, edges.to(self.device, self.dtype), reference, None)
         self._layers(self.embed(tokens), stream, self.weights, lengths)
         deltas = self._recorder(tokens).zero_()
@@ -151,10 +168,20 @@ class MaskedModel:
     ) -> Float[Tensor, "receivers senders"]:
         """direction_s . dL/dx_r for every edge, at the full model, from one backward pass.
 
-        Summed over examples, positions and width. `loss` maps logits to a scalar L. `direction`
-        maps the senders' outputs of this very run, ``[senders, batch, pos, d_model]``, to what each
-        sender's outputs would move along. `inputs` replaces the embedding senders' outputs, so
-        that the gradient is taken elsewhere than at the prompt.
+        Summed over examples, positions and width.
+
+        Args:
+            tokens: prompts, padded on the right.
+            loss: from logits, as `run` returns them, to a scalar L.
+            direction: from the senders' outputs of this very run, ``[senders, batch, pos, d_model]``, to what
+                each sender's outputs would move along.
+            inputs: take the place of the embedding senders' outputs, so that the gradient is taken elsewhere
+                than at the prompt.
+            answers: as in `run`.
+            lengths: as in `run`.
+
+        Raises:
+            ValueError: the tokens do not fit this model.
         """
         self._check(tokens)
         with torch.enable_grad():

@@ -81,7 +81,14 @@ class MaskedStream:
         return self.mix(picked)
 
     def block(self, rows: slice, columns: slice, width: int, compute: Callable[[Tensor], Tensor]) -> None:
-        """Read, compute, write in one step that the backward pass does again; every sender is live."""
+        """Read, compute, write in one step that the backward pass does again; every sender is live.
+
+        Args:
+            rows: the receivers that are read.
+            columns: the senders that are written.
+            width: how many of the first senders the receivers read.
+            compute: from what is read to what is written; called again in the backward pass.
+        """
         picked, slots = self.mask[rows][:, : 1 + width], slice(1 + columns.start, 1 + columns.stop)
         self.token = _Block.apply(self.token, picked, self, columns, slots, compute)  # type: ignore[no-untyped-call]
 
@@ -112,7 +119,13 @@ class MaskedStream:
         return self.add(partial, picked, slots)
 
     def add(self, partial: Tensor, mask: Tensor, slots: slice) -> Tensor:
-        """What was begun, completed in place: base, and the senders of some slots."""
+        """What was begun, completed in place: base, and the senders of some slots.
+
+        Args:
+            partial: what `begin` read, overwritten.
+            mask: of the receiver, for those senders alone.
+            slots: their rows of the buffer.
+        """
         partial = partial.data
         partial += self.buffer[0]
         partial.flatten(1).addmm_(mask.detach(), self.buffer[slots].flatten(1))
@@ -123,7 +136,13 @@ class MaskedStream:
         return mixed.view(len(mask), *self.buffer.shape[1:]).data
 
     def unmix(self, mask: Tensor, grad: Tensor, wanted: bool) -> Tensor | None:
-        """From the gradient of what was read: adds the senders', and gives the mask's where it is wanted."""
+        """From the gradient of what was read: adds the senders', and returns the mask's where it is wanted.
+
+        Args:
+            mask: as it was mixed with, base's column first.
+            grad: of what was read, ``[rows, batch * pos * d_model]``.
+            wanted: whether the mask wants a gradient.
+        """
         width = mask.shape[1]
         assert self.buffer_grad is not None
         # The last read (the logits', of all senders) is the first to come back: it starts the sums.
@@ -146,6 +165,13 @@ class MaskedStream:
             self.store(out, columns, slots)
 
     def store(self, out: Tensor, columns: slice, slots: slice) -> None:
+        """Puts outputs, less their references, into the buffer, and the references of all columns into base.
+
+        Args:
+            out: of the live senders among `columns`.
+            columns: whose references are added, live or not.
+            slots: rows of the buffer that the live ones have.
+        """
         if self.reference is None:
             self.buffer[slots] = out
             return

@@ -27,7 +27,7 @@ def parameters(arch: Architecture) -> dict[str, int]:
 def step_bytes(
     arch: Architecture, examples: int, pos: int, itemsize: int, keep_bytes: int = KEEP_BYTES
 ) -> dict[str, int]:
-    """Bytes of a step by what they are for; `itemsize` is 4 for float32, 2 for bfloat16.
+    """Bytes of a step by what they are for.
 
     - weights: all parameters;
     - senders: the references, the buffer and its gradient, S * T * d_model each;
@@ -36,6 +36,13 @@ def step_bytes(
     - block: what the largest block computes and its gradients, where it is not kept;
     - masks: edges, as a mask, with constants, and their gradients, R * S * 4 bytes each;
     - logits: of the answers, their softmax and gradients.
+
+    Args:
+        arch: the model's shape.
+        examples: prompts in a batch, with one answer each.
+        pos: tokens of a prompt.
+        itemsize: bytes of a number: 4 for float32, 2 for bfloat16.
+        keep_bytes: as `MaskedModel.keep_bytes`.
     """
     graph, tokens = arch.graph(), examples * pos
     width = tokens * arch.d_model * itemsize
@@ -68,8 +75,15 @@ def memory_budget(device: torch.device) -> int:
 
 
 def refuse_too_large(name: str, n_parameters: int, dtype: torch.dtype, device: str) -> None:
-    """Refuses a model whose weights do not fit, before they are read: twice in main memory (as read, and
-    as laid out for us), once on the device.
+    """Refuses a model whose weights do not fit, before they are read.
+
+    They are needed twice in main memory (as read, and as laid out for us), once on the device.
+
+    Args:
+        name: of the model, for the message.
+        n_parameters: numbers that it has.
+        dtype: in which they are read.
+        device: where it is to run.
 
     Raises:
         ModelError: it says what is needed and what is free.

@@ -73,8 +73,13 @@ def where_wanted(
 ) -> Int[Tensor, " senders"]:
     """Where each sender's output is wanted: `NOWHERE`, at the `ANSWERS` or `EVERYWHERE`.
 
-    Keys and values are read at all positions, queries and MLPs where their node's output is wanted, logits at
-    the answers (or `everywhere`). The heads of a layer that are wanted at all are treated alike.
+    Keys and values are read at all positions, queries and MLPs where their node's output is wanted. The heads
+    of a layer that are wanted at all are treated alike.
+
+    Args:
+        graph: the model's.
+        kept: the edges that are kept.
+        everywhere: whether logits are read at all positions, not at the answers alone.
     """
     senders = kept[-1] * (EVERYWHERE if everywhere else ANSWERS)
     for layer in reversed(range(graph.n_layers)):

@@ -35,7 +35,13 @@ class BufferPool:
         self._idle: list[Tensor] = []
 
     def borrow(self, owner: object, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """An uninitialised tensor, the owner's until the owner is gone."""
+        """An uninitialised tensor, the owner's until the owner is gone.
+
+        Args:
+            owner: when it is collected, the memory is free for another run.
+            shape: of the tensor.
+            like: has its dtype and device.
+        """
         size = torch.Size(shape).numel()
         for i, idle in enumerate(self._idle):
             alike = idle.dtype == like.dtype and idle.device == like.device

@@ -50,7 +50,7 @@ def masked_model(model: PreTrainedModel, copied: bool = True) -> MaskedModel:
     Without a copy of it less memory is needed, but `model` itself is of no use afterwards.
 
     Raises:
-        ValueError: the architecture is not carried; the message names it, or what of it is missing.
+        ValueError: the architecture is not supported; the message names it, or what of it is missing.
     """
     name = type(model).__name__
     if name not in SUPPORTED:

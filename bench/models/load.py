@@ -136,10 +136,15 @@ def fingerprint(folder: Path) -> str:
 
 @lru_cache(maxsize=1)
 def load_model(name: str, dtype: str = "float32", device: str = "cpu") -> LoadedModel:
-    """Loads a model by name or folder; the last one is kept.
+    """Loads a model; the last one is kept, and handed out again for the same arguments.
+
+    Args:
+        name: ``embedded``, a folder, a GGUF file or a hub name, as `find_model` reads it; no program.
+        dtype: of weights and activations: float32, float64 or bfloat16.
+        device: where it runs, as torch spells it.
 
     Raises:
-        ModelError: it cannot be had, its files are damaged, or its architecture is not carried.
+        ModelError: it cannot be had, its files are damaged, or its architecture is not supported.
     """
     folder = find_model(name)
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer

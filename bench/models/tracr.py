@@ -51,10 +51,15 @@ class ProgramModel:
     def batches(
         self, n: int, seed: int = 0, part: Literal["all", "discovery", "evaluation"] = "all"
     ) -> list[Batch]:
-        """At most n clean and corrupted inputs of one length.
+        """Clean and corrupted inputs of one length.
 
         Answers are all positions but BOS and those where the program says None; each output column is a
-        candidate, the correct one is what the program says. The two parts are two halves of the inputs.
+        candidate, the correct one is what the program says.
+
+        Args:
+            n: pairs, at most.
+            seed: draws them, where there are more.
+            part: of which inputs: all, or one of two halves that share none.
 
         Raises:
             ProgramError: no two inputs have one length.
@@ -73,7 +78,13 @@ class ProgramModel:
     def run(
         self, batches: Sequence[Batch], kept: Tensor, references: Sequence[Tensor | None]
     ) -> Float[Tensor, "answer output"]:
-        """Outputs at every answer with some edges kept."""
+        """Outputs at every answer with some edges kept.
+
+        Args:
+            batches: inputs, of which the clean ones are run.
+            kept: the edges kept, True or 1.
+            references: of each batch, what removed edges carry; None means zero.
+        """
         mask = kept.to(self.masked.dtype)
         outputs = []
         for batch, reference in zip(batches, references, strict=True):
@@ -149,7 +160,7 @@ class ProgramModel:
 
 
 def load_program(program: Program, dtype: str = "float32") -> ProgramModel:
-    """A program's model: from the cache on disk when it was compiled before, else compiled and kept.
+    """A program's model: from the cache on disk when it was compiled before, otherwise compiled and kept.
 
     Raises:
         ProgramFailed: it cannot be compiled, or what was compiled does not compute it.

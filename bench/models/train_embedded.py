@@ -113,7 +113,16 @@ def with_answer(
     width: int,
     rng: np.random.Generator,
 ) -> Sequences:
-    """Each prompt with one of its admitted candidates, drawn uniformly, right behind it."""
+    """Each prompt with one of its admitted candidates, drawn uniformly, right behind it.
+
+    Args:
+        prompts: padded on the right.
+        lengths: tokens of each prompt.
+        candidates: token ids.
+        admitted: which of them may follow, one at least.
+        width: tokens of the sequences returned, more than the longest prompt has.
+        rng: draws the candidates.
+    """
     rows = np.arange(len(prompts))
     chosen = (rng.random(admitted.shape, np.float32) * admitted).argmax(axis=1)
     tokens = np.zeros((len(prompts), width), np.int64)
@@ -148,7 +157,13 @@ def train(model: GPT2LMHeadModel, data: Sequences) -> None:
 def weighted_loss(
     logits: Float[Tensor, "batch pos vocab"], target: Int[Tensor, "batch pos"], answer: Int[Tensor, " batch"]
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the tokens up to the answer, which counts `ANSWER_WEIGHT` times."""
+    """Mean cross-entropy of the tokens up to the answer, which counts `ANSWER_WEIGHT` times.
+
+    Args:
+        logits: at each position, for the next token.
+        target: the next token at each position.
+        answer: at which of these positions the answer is the target.
+    """
     position = torch.arange(target.shape[1])
     weight = (position < answer[:, None]) + ANSWER_WEIGHT * (position == answer[:, None])
     loss = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
@@ -167,7 +182,13 @@ def measure(model: GPT2LMHeadModel, examples: Examples) -> tuple[float, float]:
 
 
 def model_card(measured: dict[str, tuple[float, float]], parameters: int, minutes: float) -> str:
-    """The README of the model directory; every number in it was measured in this run."""
+    """The README of the model directory; every number in it was measured in this run.
+
+    Args:
+        measured: accuracy and probability difference by task.
+        parameters: how many the model has.
+        minutes: that training took.
+    """
     rows = "\n".join(f"| {name} | {acc:.2%} | {diff:.3f} |" for name, (acc, diff) in measured.items())
     return f"""---
 license: apache-2.0

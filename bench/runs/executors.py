@@ -27,9 +27,13 @@ def run_here(jobs: Sequence[J], work: Callable[[J], R]) -> Iterator[tuple[J, R]]
 def run_in_processes(
     jobs: Sequence[J], work: Callable[[J], R], n: int, fresh: bool = True
 ) -> Iterator[tuple[J, R]]:
-    """Works on n jobs at a time, each in a fresh process; yields each with its outcome as it ends.
+    """Works on jobs in other processes; yields each with its outcome as it ends, in no order.
 
-    Where peak memory is of no interest processes need not be `fresh`: starting one takes seconds.
+    Args:
+        jobs: what can be pickled.
+        work: a function that can be, such as one of a module.
+        n: jobs at a time.
+        fresh: a new process for each job, which takes seconds, so that its peak memory is its own.
 
     Raises:
         WorkerDied: a process was killed (out of memory, say); what was finished is stored, so the

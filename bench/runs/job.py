@@ -29,10 +29,22 @@ from tasks.base import TaskError
 
 
 def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progressed | None = None) -> str:
-    """Runs a job and stores its outcome, whatever it is; gives its status.
+    """Runs a job and stores its outcome, whatever it is; returns its status.
 
-    A method that fails or declines leaves a run that says so, with the reason. `n_processes` is how
-    many jobs run at a time; above 1, this one has a process of its own.
+    A method that fails or declines leaves a run that says so, with the reason.
+
+    Args:
+        job: what is run.
+        out: the results folder.
+        threads: of torch.
+        n_processes: how many jobs run at a time; above 1, this one has a process of its own.
+        progress: told how far it is.
+
+    Returns:
+        ``ok``, ``declined``, ``skipped`` (the tokenizer does not support the task) or ``failed``.
+
+    Raises:
+        UnwritableFolder: `out` takes no file.
     """
     torch.set_num_threads(threads)
     checkpoint = out / "unfinished" / f"{job.stem}.safetensors"

@@ -21,13 +21,22 @@ def run_experiment(
     refuse_unfit: bool = False,
     report: Callable[[Path], None],
 ) -> bool:
-    """Runs n jobs at a time, then calls `report` unless its files are current; False when a job failed.
+    """Runs what is open of an experiment, then writes the report unless its files are current.
 
-    `refuse_unfit` makes a task that the model cannot carry an error, else it is skipped.
+    Args:
+        experiment: what is run.
+        out: the results folder; what is finished there is not run again.
+        n: jobs at a time; 1 stays in this process.
+        threads: of each job.
+        refuse_unfit: makes a task that the model does not support an error; otherwise it is skipped.
+        report: writes the report of the folder that it is handed.
+
+    Returns:
+        False when a job failed.
 
     Raises:
         UserError: a name is wrong, a file is damaged, a folder cannot be used; before any job runs,
-            except where a folder fills up.
+            except where a folder fills up, a process is killed or the user stops it.
     """
     jobs = experiment.jobs()
     store = Store(out)

@@ -41,7 +41,7 @@ class RawOutputs:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> RawOutputs:
-        """What `tensors` gave; other names are passed over.
+        """What `tensors` returned; other names are passed over.
 
         Raises:
             KeyError: a part is missing.
@@ -73,7 +73,7 @@ def run_circuits(
         model: of which they are circuits.
         batches: the evaluation prompts.
         template: one per answer of all batches, in order.
-        circuits: by name; `full` and `empty` are taken.
+        circuits: by name, other than `full` and `empty`.
         reference: what removed edges carry.
         progress: told after each batch.
     """
@@ -113,7 +113,7 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: Measure) -
         raw: outputs of all runs.
         run: the circuit's name among them.
         complement: its complement's name; None where it was not run.
-        measure: the task's difference metric; not read where the output is one number, but for its m.
+        measure: the task's difference metric m.
 
     Raises:
         KeyError: there is no run of that name.

@@ -57,6 +57,9 @@ COLUMNS = (
     "status_reason",
 )
 """Columns of leaderboard.csv that other programs may rely on, first and in this order."""
+ORDER = ("model", "task", "method", "params", "n_discovery", "data_seed", "method_seed", "ablation",
+         "discovery_ablation", "size_requested")  # fmt: skip
+"""Of the rows."""
 BASELINE = {"method": "random_edges", "params": ""}
 """The random connected circuits, beside whose complements a complement loss is read."""
 
@@ -83,7 +86,11 @@ def leaderboard(store: Store) -> pd.DataFrame:
     table = pd.DataFrame([*(row for pair in bounds.values() for row in pair), *rows.values()])
     names = [*COLUMNS, *(metric.name for metric in METRICS if metric.name not in COLUMNS)]
     table = table.reindex(columns=[*names, *sorted(set(table.columns) - set(names))])
-    return with_overlap(_with_margin(table), store) if len(table) else table
+    if table.empty:
+        return table
+    # whatever order jobs ended in, rows stand in one, and sums over them are the same to the bit
+    table = table.sort_values(list(ORDER), kind="stable", ignore_index=True)
+    return with_overlap(_with_margin(table), store)
 
 
 def write_tables(folder: Path, table: pd.DataFrame) -> None:

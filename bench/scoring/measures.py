@@ -40,7 +40,7 @@ def prob_diff(
 
     Args:
         candidate_logits: of each candidate at each answer.
-        log_z: logsumexp over the whole vocabulary, so that the two do not sum to 1.
+        log_z: logsumexp of the logits over the whole vocabulary: the two need not sum to 1.
         correct: which candidates are right.
     """
     signs = torch.where(correct, 1.0, -1.0).to(candidate_logits.dtype)
@@ -57,7 +57,7 @@ class Measure(ABC):
 
     @abstractmethod
     def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
-        """m of a run at every answer, without gradients; higher is nearer the task.
+        """m of a run at every answer; higher is better.
 
         Args:
             run: what is measured.

@@ -56,13 +56,13 @@ def outputs_of(
 
 
 def accuracy(outputs: Outputs, answers: Answers) -> Bool[Tensor, " answer"]:
-    """Whether the most likely token of the whole vocabulary is a correct answer; higher is better, never NaN."""
+    """Whether the most likely token of the vocabulary is a correct answer; higher is better, never NaN."""
     hit = answers.candidates == outputs.argmax[:, None]
     return (hit & answers.correct).any(1)
 
 
 def choice_accuracy(outputs: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
-    """Whether the most likely candidate is a correct answer; of candidates that tie, the share that is correct.
+    """Whether the most likely candidate is a correct answer; of several that tie, the share that is correct.
 
     From 0 to 1, higher is better; NaN where a candidate's logit is.
     """
@@ -81,7 +81,7 @@ def choice_probability(outputs: Outputs, answers: Answers) -> Float[Tensor, " an
 
 
 def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
-    """KL(full || run) among the candidates, renormalised: nats, from 0, lower is better; NaN where a logit is."""
+    """KL(full || run) in nats among the candidates, renormalised. Lower is better; NaN where a logit is."""
     log_full = full.candidate_logits.log_softmax(-1)
     return (log_full.exp() * (log_full - run.candidate_logits.log_softmax(-1))).sum(-1)
 
@@ -89,8 +89,8 @@ def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
 def kendall_tau(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
     """Kendall's tau-b between the full model's and the run's order of the candidates.
 
-    From -1 to 1, higher is better; NaN where all candidates tie in either. All answers at once; scipy's, which
-    a test holds it to, takes a second for a thousand.
+    From -1 to 1, higher is better; NaN where all candidates tie in either. All answers at once; scipy's,
+    which a test holds it to, takes a second for a thousand.
     """
 
     def order(outputs: Outputs) -> Tensor:
@@ -137,15 +137,14 @@ def recovered_share(
 def removed_share(
     run: Float[Tensor, " answer"], full: Float[Tensor, " answer"], empty: Float[Tensor, " answer"]
 ) -> float:
-    """(m(full) - m(complement)) / (m(full) - m(empty)): completeness. A share, nearer 1 is better, not clipped.
+    """(m(full) - m(complement)) / (m(full) - m(empty)): complement loss.
+
+    A share, nearer 1 is better; not clipped; NaN as `recovered_share`.
 
     Args:
-        run: m of the complement, not of the circuit, per answer.
+        run: the difference metric m of the complement, not of the circuit, per answer.
         full: of the full model, at the same answers.
         empty: of the empty circuit.
-
-    Returns:
-        NaN as `recovered_share`.
     """
     return 1 - recovered_share(run, full, empty)
 
@@ -155,11 +154,11 @@ CURVE_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def areas(shares: Sequence[float], faithfulness: Sequence[float]) -> dict[str, float]:
-    """Areas under faithfulness (`cpr`, higher is better) and |1 - faithfulness| (`cmd`, lower), by trapezoids.
+    """Areas under faithfulness (`cpr`, higher is better) and |1 - faithfulness| (`cmd`, lower is better).
 
-    Linear in the share of edges as in MIB, so that a `cpr` of all 1 is the range of the shares, 0.999; and over
-    log share, divided by its range, under the names `cpr_log` and `cmd_log`, since half of the linear area lies
-    above 50 %. Without bounds, as faithfulness is, but `cmd` is at least 0. NaN if a point is.
+    By trapezoids, linear in the share of edges as in MIB; and over log share, divided by its range, under the
+    names `cpr_log` and `cmd_log`, since half of the linear area lies above 50 %. Faithfulness of 1 everywhere
+    has a `cpr` of 0.999, the range of shares. Not clipped; NaN if a point is.
 
     Args:
         shares: of edges, above 0, ascending.
@@ -259,9 +258,9 @@ def ranking_recovery(
 ) -> dict[str, float | bool]:
     """Scores beside the true edges: `auroc`, `average_precision`, `exact_at_true_size`, and its `margin`.
 
-    Of all of them higher is better; the first two are from 0 to 1, and constant scores (a bare diagonal) have an
-    auroc of 0.5. Exact means that every true edge scores above every other one, so a tie is no hit; the margin,
-    from -2 to 2, is by how much, over the largest score (below 1e-6 or so it hangs on the machine's arithmetic).
+    Higher is better. The first two are from 0 to 1; constant scores (a bare diagonal) have an auroc of 0.5.
+    Exact means that every true edge scores above every other one, so a tie is no hit; the margin, from -2 to
+    2, is by how much, over the largest score (below 1e-6 or so it hangs on the arithmetic of the machine).
 
     Args:
         scores: higher is kept sooner; read where edges exist.
@@ -356,7 +355,7 @@ METRICS = (
     Metric("complement_loss_low", "Complement loss 2.5 %", "Lower end of its 95 % bootstrap interval"),
     Metric("complement_loss_high", "Complement loss 97.5 %", "Upper end of that interval"),
     Metric("complement_loss_margin", "Margin over random", "How much nearer to 1 complement loss is than "
-           "that of random connected circuits of as many edges: mean |1 - theirs| - |1 - ours|", "", "higher"),
+           "that of random connected circuits as large: mean |1 - theirs| - |1 - ours|", "", "higher"),
     Metric("complement_loss_margin_low", "Margin 2.5 %", "Lower end of its 95 % interval over the random "
            "circuits drawn, the same noise for every method of a size"),
     Metric("complement_loss_margin_high", "Margin 97.5 %", "Upper end of that interval"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """``$CIRCUITMARK_CACHE``, else the user's cache folder; it need not exist."""
+    """``$CIRCUITMARK_CACHE``, otherwise the user's cache folder; it need not exist."""
     from platformdirs import user_cache_path
 
     chosen = os.environ.get("CIRCUITMARK_CACHE")

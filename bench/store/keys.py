@@ -1,7 +1,7 @@
 """When a stored result is stale: the one place that says what determines a result.
 
 Code counts by its syntax trees, without comments, docstrings and layout: a method, a task or a program with
-all that it imports from the leaves or from beside it. The engine counts by the numbers that it gives
+all that it imports from the leaves or from beside it. The engine counts by the numbers that it returns
 (`golden.json`, which a test holds it to), so that to write it anew makes nothing stale and a number that
 moves makes everything stale. Data and models count by their content.
 """
@@ -33,7 +33,7 @@ def key_of(parts: Any) -> str:
 
 
 def golden_file() -> Path:
-    """The numbers that the engine gives on small problems."""
+    """The numbers that the engine returns on small problems."""
     return Path(str(resources.files("bench.store") / "golden.json"))
 
 

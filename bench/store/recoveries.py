@@ -40,7 +40,13 @@ def rows(out: Path, shaken: bool = False) -> list[Row]:
 
 
 def recovery_path(out: Path, words: Iterable[str], shaken: bool) -> Path:
-    """The file of a recovery, of which `words` say whose it is."""
+    """The file of a recovery.
+
+    Args:
+        out: the results folder.
+        words: say whose it is; empty ones are left out.
+        shaken: whether it was found on shaken weights, which stand apart.
+    """
     folder = out / "tracr" / SHAKEN if shaken else out / "tracr"
     stem = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
     return folder / f"{stem}.safetensors"

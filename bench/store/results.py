@@ -116,9 +116,15 @@ class Store:
     def check_setting(self, wanted: Evaluation, model: str, model_hash: str) -> None:
         """Refuses runs that would not compare with those of the folder.
 
+        Args:
+            wanted: what they would share.
+            model: its name as tables have it, not as typed.
+            model_hash: what that name stands for now.
+
         Raises:
             MixedSettings: they differ in their `Evaluation`, or in what the model's name stands for.
             DamagedFile: a file of the folder cannot be read.
+            OlderResults: a file is of an older version.
         """
         for path in self._files():
             record = self._record(path)

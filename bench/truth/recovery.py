@@ -50,9 +50,23 @@ def recover(
 ) -> Row:
     """Runs a method on a program, or takes what it found before with the same code; scores and stores it.
 
-    The method sees neither the truth nor its size: no sizes are asked for, so it gives its unaided circuit
-    and its ranking. `seed` is the method's; `shaken` runs it on weights that are moved a little, by that
-    seed, and stores what it finds apart.
+    The method sees neither the truth nor its size: no sizes are asked for, so it returns its unaided circuit
+    and its ranking. One that fails or declines leaves a row that says so.
+
+    Args:
+        model: the compiled program.
+        truth: its true circuit under `ablation`.
+        ablation: what removed edges carry.
+        method: with its options.
+        out: the results folder.
+        seed: the method's, not the pairs'.
+        shaken: runs it on weights that are moved a little, by that seed, and stores what it finds apart.
+
+    Returns:
+        A row, of which recovery.csv has what fits into a cell; what is unscored is None.
+
+    Raises:
+        UnwritableFolder: `out` takes no file.
     """
     kernels = cpu_kernels()
     words = (model.program.name, ablation, method.name, method.params, f"seed{seed}", kernels.lower())

@@ -66,11 +66,20 @@ def verify(
     shakes: int = 0,
     expected: Expectations | None = None,
 ) -> Verification:
-    """Proves the truth of programs and runs methods on them, n programs at a time.
+    """Proves the truth of programs and runs methods on them.
 
-    A stochastic method runs with so many seeds; any other runs `shakes` times more, on shaken weights.
     Truth is computed and proved anew each time; what a method found before with the same code is
-    taken from `out`. What is `expected` is the shipped file's if left out.
+    taken from `out`.
+
+    Args:
+        methods: each with its options.
+        programs: as `get_program` reads them, of different names.
+        ablations: `zero`, `resample` or both.
+        out: the results folder.
+        n: programs at a time; 1 stays in this process.
+        method_seeds: runs of a stochastic method on a program, with as many seeds.
+        shakes: further runs of any other method, on shaken weights.
+        expected: recoveries that must not be lost; those of the shipped file if left out.
 
     Raises:
         UserError: a program cannot be compiled, a file or folder cannot be used, or the user stops it.
@@ -114,7 +123,22 @@ def verify_program(
     method_seeds: int,
     shakes: int,
 ) -> tuple[Row, list[Row]]:
-    """One program: its truth under each ablation, and each method's recoveries of it."""
+    """One program: its truth under each ablation, and each method's recoveries of it.
+
+    Args:
+        spec: the program, as `get_program` reads it.
+        methods: each with its options.
+        ablations: what removed edges carry.
+        out: the results folder.
+        method_seeds: seeds of a stochastic method.
+        shakes: further runs of any other, on shaken weights.
+
+    Returns:
+        What is told of the program, and a row per recovery; those on shaken weights are stored alone.
+
+    Raises:
+        UserError: as `verify`.
+    """
     import torch
 
     from bench.engine.circuit import Circuit
@@ -173,9 +197,17 @@ def verify_named(
     method_seeds: int = 1,
     expect: bool = False,
 ) -> Verification:
-    """`verify` for names as typed, None for all there are.
+    """`verify` for names as typed.
 
-    With `expect`, all that is stored in `out`, found on whatever machine, becomes the expectation.
+    Args:
+        methods: as `get_method` reads them; None for all of ours.
+        programs: as `get_program` reads them; None for all of ours.
+        ablation: `zero` or `resample`; None for both.
+        out: the results folder.
+        n: programs at a time.
+        method_seeds: runs of a stochastic method on a program.
+        expect: makes all that is stored in `out`, found on whatever machine, the expectation, unless a proof
+            fails; nothing counts as lost.
 
     Raises:
         UserError: a name is wrong, a file in `out` is damaged or of an older version, or as `verify`.

@@ -32,7 +32,7 @@ class ThresholdSearch:
         self._most = math.inf
 
     def find(self, sizes: Sequence[int]) -> list[float]:
-        """Searches for all sizes, small ones first; gives the thresholds tried."""
+        """Searches for all sizes, small ones first; returns the thresholds tried."""
         self._try(self.threshold)
         self._most = 1.25 * max(sizes, default=0)
         for n in sorted(set(sizes)):

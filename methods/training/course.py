@@ -27,7 +27,17 @@ class Course:
         self.curves.restore(under("curve", self._saved))
 
     def run(self, training: GumbelTraining, name: str, shares: Mapping[str, float], steps: int = 0) -> None:
-        """Trains until every size has been met, or for `steps`; `shares` are open where nothing trains."""
+        """Trains until every size has been met, or for some steps; goes on where a killed run stopped.
+
+        Args:
+            training: moved on, or handed what it found before a kill.
+            name: of this training, in the checkpoint and to the user; of its own within the course.
+            shares: of gates open in groups that do not train here, for the curves.
+            steps: how many; 0 until every size has been met.
+
+        Raises:
+            ValueError: as `GumbelTraining.step`.
+        """
         saved = under(name, self._saved)
         self._saved = {key: tensor for key, tensor in self._saved.items() if key not in flat({name: saved})}
         if "done" in saved:

@@ -45,7 +45,7 @@ class Descent:
         return above * math.exp(share * math.log(n / above))
 
     def advance(self, n_open: float) -> int | None:
-        """Takes note of a step after which so many edges were open; gives the size that it ended.
+        """Takes note of a step after which so many edges were open; returns the size that it ended.
 
         Raises:
             ValueError: a size is not reached.

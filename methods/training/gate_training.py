@@ -25,8 +25,8 @@ class GateTraining:
 
     A step draws one sample of all gates for a part of the examples, and moves the gates down the gradient of
     the mean loss per example plus a pressure. What the full model and the reference are there is computed
-    once per part, as long as `Problem` has room to keep it, else in every step. Gates and moments are kept in
-    float64: they are few, and what rounding does to them grows with every step.
+    once per part, as long as `Problem` has room to keep it, otherwise in every step. Gates and moments are
+    kept in float64: they are few, and what rounding does to them grows with every step.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class GateTraining:
         self.steps = 0
 
     def step(self, pressure: Pressure) -> tuple[float, float]:
-        """One step; gives the part's mean loss before it, and the edges expected to be open after it.
+        """One step; returns the part's mean loss before it, and the edges expected to be open after it.
 
         Raises:
             ValueError: the loss is not finite.

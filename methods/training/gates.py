@@ -42,9 +42,15 @@ def straight_through(
 ) -> Float[Tensor, "*any"]:
     """Samples of gates, 0 or 1, open with probability sigmoid(logits), with the gradient of a soft gate.
 
-    `noise` is logistic. The soft gate is sigmoid((logits + noise) / temperature), the binary Gumbel-softmax
-    (Jang et al. 2017, arXiv:1611.01144); taking its derivative for that of a step is biased by design.
-    The backward pass adds the gradient of price() * sigmoid(logits).sum(), since it has all at hand.
+    The soft gate is sigmoid((logits + noise) / temperature), the binary Gumbel-softmax (Jang et al. 2017,
+    arXiv:1611.01144); taking its derivative for that of a step is biased by design.
+
+    Args:
+        logits: one per gate.
+        noise: logistic, not uniform as in `hard_concrete`.
+        temperature: of the soft gate, above 0; the sample does not depend on it.
+        price: asked in the backward pass, which adds the gradient of price() * sigmoid(logits).sum(), since
+            it has all at hand; 0 by default.
     """
     return _StraightThrough.apply(logits, noise, temperature, price)  # type: ignore[no-untyped-call, no-any-return]
 

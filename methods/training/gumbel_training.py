@@ -49,7 +49,7 @@ class GumbelTraining:
         return self.prices[self._lead].ended
 
     def step(self) -> float:
-        """One sample of all gates, one step down; gives the loss of the sample.
+        """One sample of all gates, one step down; returns the loss of the sample.
 
         Raises:
             ValueError: the loss is not finite, or a size is not met.
@@ -86,7 +86,7 @@ class GumbelTraining:
         return self._found
 
     def take(self, found: Mapping[str, Tensor]) -> None:
-        """Knows what `found` gave, without the training that led there."""
+        """Knows what `found` returned, without the training that led there."""
         self._found = dict(found)
 
     def state(self) -> dict[str, Tensor]:

@@ -40,7 +40,7 @@ class Price:
         return self.stage == len(self.sizes)
 
     def advance(self, n_open: int, ready: bool = True) -> int | None:
-        """Takes note of a step after which so many gates were open; gives the size that it ended.
+        """Takes note of a step after which so many gates were open; returns the size that it ended.
 
         Only when `ready` may a size end: others may have to be met first.
 

@@ -61,11 +61,16 @@ def counts(truth: Collection[Edge], found: Collection[Edge]) -> str:
 
 
 def draw_circuits(truth: Collection[Edge], found: Mapping[str, Collection[Edge]], title: str) -> Figure:
-    """The true circuit, then each circuit of `found` (by method) with its hits, misses and false edges.
+    """The true circuit, then each found one with its hits, misses and false edges.
 
     Every panel has the same nodes at the same places,
     in order of computation from the bottom up; those without an edge in a panel are faint there.
     Each edge's artist is labelled with its kind and name (`hit tok->m0`).
+
+    Args:
+        truth: edges of the true circuit.
+        found: edges of each circuit, by method.
+        title: of the whole figure.
     """
     layout = lay_out({edge for edges in (truth, *found.values()) for edge in edges})
     panels: list[tuple[str, str, dict[Edge, Kind]]] = [

@@ -48,7 +48,14 @@ def growth(rows: pd.DataFrame) -> float:
 def data_section(
     table: pd.DataFrame, metrics: Metrics, methods: Methods, looks: Mapping[str, Line]
 ) -> Section | None:
-    """A table and a figure; None where no method ran on several numbers of examples."""
+    """What more data costs and gives, as a table and a figure; None where no method ran on several numbers.
+
+    Args:
+        table: the long leaderboard, tidy.
+        metrics: by name.
+        methods: which methods compete.
+        looks: of lines, by a method's label.
+    """
     rows = over_data(table, methods)
     if rows.empty:
         return None

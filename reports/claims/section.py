@@ -41,7 +41,13 @@ MEANING = (
 
 
 def claims_section(table: pd.DataFrame, methods: Methods, recovery: pd.DataFrame | None) -> Section | None:
-    """The claims that the runs can tell of; None where there are none."""
+    """The claims that the runs can tell of; None where there are none.
+
+    Args:
+        table: the long leaderboard, tidy.
+        methods: which methods compete.
+        recovery: the long table of recoveries, as it came; None where there is none.
+    """
     found = [
         _fewer_edges(table, methods),
         _ahead_when_sparse(table),

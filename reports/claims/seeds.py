@@ -39,7 +39,14 @@ def spread_over_seeds(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
 def seeds_section(
     table: pd.DataFrame, metrics: Metrics, methods: Methods, looks: Mapping[str, Line]
 ) -> Section | None:
-    """A table and a figure; None where no method ran with enough seeds."""
+    """How results vary over seeds, as a table and a figure; None where no method ran with enough seeds.
+
+    Args:
+        table: the long leaderboard, tidy.
+        metrics: by name.
+        methods: which methods compete.
+        looks: of lines, by a method's label.
+    """
     rows = spread_over_seeds(table, methods)
     if rows.empty:
         return None

@@ -29,7 +29,15 @@ def kept(entry: Entry) -> float:
 def draw(
     axes: Axes, entries: Sequence[Entry], metric: Metric, looks: Mapping[str, Line], log: bool
 ) -> list[str]:
-    """Draw every method and the reference lines; return what a reader has to be told."""
+    """Draws every method and the reference lines; returns what a reader has to be told.
+
+    Args:
+        axes: drawn into, and scaled.
+        entries: of one task under one setting.
+        metric: on the value axis.
+        looks: of lines, by a method's label.
+        log: makes the value axis logarithmic; the axis of edges always is.
+    """
     methods = [entry for entry in entries if not entry.is_reference]
     drawn = [entry for entry in methods if kept(entry) > 0 and math.isfinite(entry.value(metric.name))]
     floor = _floor(drawn, metric.name) if log else -math.inf

@@ -78,7 +78,8 @@ class Entry:
 def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
     """A checked copy: missing texts are empty, metrics are floats, sizes are rounded to 1e-9.
 
-    ValueError: no rows, a required column is missing, or a metric holds something that is no number.
+    Raises:
+        ValueError: no rows, a required column is missing, or a metric holds something that is no number.
     """
     if table.empty:
         raise ValueError("the leaderboard has no rows: nothing to report")

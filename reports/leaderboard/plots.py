@@ -21,7 +21,12 @@ def plot_metric(
 ) -> Figure:
     """One task's figure: a line per method, its interval as a band, the empty circuit dashed.
 
-    `log` makes the value axis logarithmic; the axis of edges always is.
+    Args:
+        entries: of one task under one setting.
+        metric: on the value axis.
+        looks: of lines, by a method's label.
+        title: of the axes.
+        log: makes the value axis logarithmic; the axis of edges always is.
     """
     with styled():
         figure = Figure(figsize=(4.9, 4.2), layout="constrained")
@@ -35,7 +40,14 @@ def plot_metric(
 def plot_panel(
     tasks: Mapping[str, Sequence[Entry]], metric: Metric, looks: Mapping[str, Line], log: bool = False
 ) -> Figure:
-    """All tasks side by side under one legend; `tasks` maps a panel's title to its entries."""
+    """All tasks side by side under one legend.
+
+    Args:
+        tasks: entries by the title of their axes; one at least.
+        metric: on the value axes.
+        looks: of lines, by a method's label.
+        log: as in `plot_metric`.
+    """
     columns = min(len(tasks), 2 if len(tasks) in (2, 4) else 3)
     rows = math.ceil(len(tasks) / columns)
     with styled():

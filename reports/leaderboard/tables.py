@@ -49,6 +49,11 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
 
     The best value of a size is marked where at least two methods were scored and they differ; nobody
     competes with a random circuit.
+
+    Args:
+        entries: of one task under one setting.
+        metrics: by name; they say which way is better.
+        methods: which method is the random one.
     """
     columns = [column for column in COLUMNS if _is_shown(column, entries)]
     ranked = sorted(

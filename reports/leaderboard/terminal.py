@@ -17,7 +17,10 @@ from reports.parts.numbers import DASH, number, share
 def terminal_table(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]]) -> Table:
     """kl by method and size for each task, and the seconds of discovery; the best of a size is bold.
 
-    The full and the empty circuit's values stand under the task's name. ValueError: an empty table.
+    The full and the empty circuit's values stand under the task's name.
+
+    Raises:
+        ValueError: an empty table.
     """
     known = read_metrics(metrics)
     entries = fold_seeds(tidy(table, known))

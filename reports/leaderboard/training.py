@@ -15,7 +15,13 @@ WIDE = 30.0
 
 
 def plot_training(title: str, runs: Sequence[Training], look: Line) -> Figure:
-    """One method on one task: every quantity against the step, a line per seed, in the method's colour."""
+    """One method on one task: every quantity against the step, a line per seed, in the method's colour.
+
+    Args:
+        title: of the figure.
+        runs: one per seed.
+        look: of the method; its marker and dash are not used.
+    """
     names = list(dict.fromkeys(name for run in runs for name in run.series if name != "step"))
     rows = math.ceil(len(names) / COLUMNS)
     with styled():

@@ -27,7 +27,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """An edge of a circuit. ValueError: its receiver is not computed after its sender."""
+    """An edge of a circuit.
+
+    Raises:
+        ValueError: its receiver is not computed after its sender.
+    """
 
     name: str
     """As users spell it; the same edge always has the same name."""

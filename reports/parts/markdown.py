@@ -24,7 +24,13 @@ Part = str | Grid | Picture | Subheading
 
 
 def page(title: str, paragraphs: Sequence[str], sections: Sequence[tuple[str, Sequence[Part]]]) -> str:
-    """A page: title, paragraphs, then sections of a heading and its texts and tables."""
+    """A page as Markdown; all texts are escaped.
+
+    Args:
+        title: its first heading.
+        paragraphs: what stands before the sections.
+        sections: each a heading, and its texts, tables and pictures in order.
+    """
     blocks = [f"# {escape(title)}", *map(escape, paragraphs)]
     for heading, parts in sections:
         blocks.append(f"## {escape(heading)}")

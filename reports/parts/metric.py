@@ -67,7 +67,8 @@ class Metrics(dict[str, Metric]):
 def read_metrics(described: Sequence[Mapping[str, str]]) -> Metrics:
     """Metrics from mappings with `name` and, optionally, label, description, unit, better.
 
-    ValueError: a mapping has no name, or a direction is unknown.
+    Raises:
+        ValueError: a mapping has no name, or a direction is unknown.
     """
     metrics = Metrics()
     for entry in described:

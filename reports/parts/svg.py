@@ -24,9 +24,14 @@ def render(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
 def inline(svg: bytes, prefix: str, description: str, grows: bool = True) -> str:
     """An SVG file's content as an element of an HTML page.
 
-    Ink, grid, paper and font become the page's own, so that the figure follows light and dark;
-    ids get `prefix`, since several figures share one page; namespaces and metadata, which HTML
-    does not need, are dropped. Unless it `grows`, it gets no wider than the file says.
+    Ink, grid, paper and font become the page's own, so that the figure follows light and dark; namespaces
+    and metadata, which HTML does not need, are dropped.
+
+    Args:
+        svg: as `render` returns it.
+        prefix: of all ids, since several figures share one page.
+        description: what a reader who does not see it is told; escaped here.
+        grows: whether it may get wider than the file says.
     """
     text = svg.decode("utf-8")
     text = text[text.index("<svg") :]

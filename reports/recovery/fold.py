@@ -40,7 +40,7 @@ class Recovery:
 
     @property
     def is_told(self) -> bool:
-        """Whether the values say it all; else how it ended does."""
+        """Whether the values say it all; otherwise how it ended does."""
         return self.status in ("ok", "missing")
 
     def value(self, name: str) -> float:
@@ -65,7 +65,13 @@ class Recoveries:
     cells: dict[tuple[str, str, str], Recovery]
 
     def cell(self, label: str, program: str, ablation: str) -> Recovery:
-        """A method on a program; `missing` where the table has none."""
+        """A method on a program; `missing` where the table has none.
+
+        Args:
+            label: the method's, with its parameters.
+            program: its name.
+            ablation: its name.
+        """
         return self.cells.get((label, program, ablation), Recovery())
 
     def column(self, label: str, ablation: str) -> list[Recovery]:
@@ -73,13 +79,25 @@ class Recoveries:
         return [self.cell(label, program, ablation) for program in self.programs]
 
     def by_run(self, label: str, ablation: str, name: str) -> list[tuple[float, int]]:
-        """A method's sum of a column over the programs that a run scored, and how many those are, by run."""
+        """A method's sum of a column over the programs that a run scored, and how many those are, by run.
+
+        Args:
+            label: the method's, with its parameters.
+            ablation: its name.
+            name: of the column.
+        """
         rows = self.table[(self.table["label"] == label) & (self.table["ablation"] == ablation)]
         runs = rows[rows["status"] == "ok"].groupby(["method_seed", "kernels"])[name]
         return [(float(values.sum()), int(values.count())) for _, values in runs]
 
     def of_program(self, program: str, ablation: str, name: str) -> float:
-        """What the table says of a program itself (`n_true`, `n_edges`), whoever ran on it."""
+        """What the table says of a program itself, whoever ran on it; NaN where it says nothing.
+
+        Args:
+            program: its name.
+            ablation: its name.
+            name: of the column: `n_true` or `n_edges`.
+        """
         rows = self.table[(self.table["program"] == program) & (self.table["ablation"] == ablation)]
         return float(rows[name].max())
 
@@ -89,7 +107,9 @@ def fold(table: pd.DataFrame) -> Recoveries:
 
     Rows that repeat a method on a program are its runs: values are averaged over those scored.
     A row without a method tells that a program could not be run at all.
-    ValueError: no rows, a column is missing, or a value is no number.
+
+    Raises:
+        ValueError: no rows, a column is missing, or a value is no number.
     """
     table = _tidy(table)
     cells = {}

@@ -29,10 +29,15 @@ class RecoveryGrids:
 def recovery_grids(
     table: pd.DataFrame, metrics: Sequence[Mapping[str, str]], methods: Methods
 ) -> RecoveryGrids:
-    """The tables on `table`, which has a row per method, params, program, ablation and run (seed, kernels).
+    """The tables on recoveries.
 
-    `metrics` describes its columns (name, label, description, unit, better).
-    ValueError: no rows, a missing column, a value that is no number, a bad direction.
+    Args:
+        table: a row per method, params, program, ablation and run (seed, kernels).
+        metrics: describe its columns (name, label, description, unit, better).
+        methods: which method is the random one.
+
+    Raises:
+        ValueError: no rows, a missing column, a value that is no number, a bad direction.
     """
     known, folded = read_metrics(metrics), fold(table)
     return RecoveryGrids(

@@ -30,7 +30,14 @@ class Summary:
 
 
 def summarise(folded: Recoveries, label: str, ablation: str, name: str) -> Summary:
-    """A method in a column under an ablation."""
+    """A method over all programs in one column under an ablation.
+
+    Args:
+        folded: the table.
+        label: the method's, with its parameters.
+        ablation: its name.
+        name: of the column.
+    """
     column = folded.column(label, ablation)
     runs = max(recovery.runs for recovery in column)
     scored = sum(not math.isnan(recovery.value(name)) for recovery in column)
@@ -97,7 +104,13 @@ def heading_text(metric: Metric) -> str:
 
 
 def ordered(folded: Recoveries, names: Sequence[str], metrics: Metrics) -> list[str]:
-    """Methods, the best in the first of `names` over all programs and ablations first, then by the second."""
+    """Labels of the methods, the best over all programs and ablations first.
+
+    Args:
+        folded: the table.
+        names: columns; the first decides, then the second, the others do not.
+        metrics: by name; they say which way is better.
+    """
 
     def key(label: str) -> tuple[float, float, str]:
         everywhere = [r for ablation in folded.ablations for r in folded.column(label, ablation)]
@@ -112,6 +125,12 @@ def method_grid(folded: Recoveries, names: Sequence[str], metrics: Metrics, meth
     """Methods by ablation and column. The best mean is marked among the methods scored on most programs.
 
     Nobody competes with a random circuit.
+
+    Args:
+        folded: the table.
+        names: columns shown.
+        metrics: by name; they say which way is better.
+        methods: which method is the random one.
     """
     rivals = {name for name, method in folded.labels.items() if method != methods.baseline}
     labels = ordered(folded, names, metrics)

@@ -38,7 +38,13 @@ def _digits(value: float) -> str:
 
 
 def program_grid(folded: Recoveries, names: Sequence[str], metrics: Metrics) -> Grid:
-    """Programs by ablation and method: the values of `names`, and by the one of `EXACT` a tick or a share."""
+    """Programs by ablation and method: values, and a tick or a share where runs are exact.
+
+    Args:
+        folded: the table.
+        names: columns: values shown, and one of `EXACT` for the tick.
+        metrics: by name; they say which way is better.
+    """
     values = [name for name in names if name not in EXACT]
     columns = [(a, label) for a in folded.ablations for label in ordered(folded, names, metrics)]
     rows, unscored, some = [], 0, False

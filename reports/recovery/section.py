@@ -36,7 +36,17 @@ def build_recovery(
     methods: Methods,
     pairs: Sequence[CircuitPair],
 ) -> RecoverySection:
-    """The section's content; ValueError as `recovery_grids`."""
+    """The section's content.
+
+    Args:
+        table: the long table of recoveries, as `recovery_grids` takes it.
+        described: what its columns mean.
+        methods: which method is the random one.
+        pairs: the circuits drawn.
+
+    Raises:
+        ValueError: as `recovery_grids`.
+    """
     grids, metrics = recovery_grids(table, described, methods), read_metrics(described)
     used = Metrics({name: metric for name, metric in metrics.items() if name in table.columns})
     return RecoverySection(

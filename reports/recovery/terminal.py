@@ -30,7 +30,10 @@ _FOOT = (*UNAIDED, *RANKED)
 def recovery_terminal(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]]) -> Group:
     """Each method's unaided f1 on each program, ticked where exact in every run; means below; what failed.
 
-    Made for 120 columns. ValueError: as `recovery_grids`.
+    Made for 120 columns.
+
+    Raises:
+        ValueError: as `recovery_grids`.
     """
     known, folded = read_metrics(metrics), fold(table)
     tables = [_table(folded, ablation, known) for ablation in folded.ablations]

@@ -47,7 +47,7 @@ def problem(setting: Setting, ablation: AblationName = "resample") -> BenchProbl
 
 
 def whole(setting: Setting) -> Tensor:
-    """A pass over all edges; gives what it keeps."""
+    """A pass over all edges; returns what it keeps."""
     pruning = Pruning(problem(setting), setting.graph.exists.clone(), "kl")
     pruning.run(TAUS[setting.shape])
     return pruning.kept(TAUS[setting.shape])

@@ -1,4 +1,4 @@
-"""Masks, circuits and gradients of every carried architecture, held to two slow references.
+"""Masks, circuits and gradients of every supported architecture, held to two slow references.
 
 `naive_decoder.py` masks all of them, `bridge_oracle.py` those whose edges bridge has hooks for.
 """

@@ -1,4 +1,4 @@
-"""Options of a config are carried as Hugging Face has them, or refused by name; models from folders."""
+"""Options of a config are supported as Hugging Face has them, or refused by name; models from folders."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
     ids=str,
 )
 def test_what_is_missing_is_named(kind: str, options: dict[str, Any], missing: str) -> None:
-    """The architecture and what of it is not carried, in one line."""
+    """The architecture and what of it is not supported, in one line."""
     hf = decoder(kind, **options)
     with pytest.raises(ValueError, match=rf"^this {type(hf).__name__} [^\n]*{missing}[^\n]* not carried$"):
         masked_model(hf)
@@ -90,7 +90,7 @@ def bloom() -> PreTrainedModel:
 
 @pytest.mark.parametrize("make", [opt, bloom])
 def test_other_architectures_are_named(make: Callable[[], PreTrainedModel]) -> None:
-    """With those that are carried."""
+    """With those that are supported."""
     hf = make()
     name = type(hf).__name__
     with pytest.raises(ValueError, match=f"^the architecture {name} is not carried yet; carried: GPT2LM"):

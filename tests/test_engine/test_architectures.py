@@ -1,4 +1,4 @@
-"""The full model of every carried architecture, tiny and random, held to Hugging Face."""
+"""The full model of every supported architecture, tiny and random, held to Hugging Face."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_other_precisions(family: str) -> None:
 
 
 def test_frequencies_keep_their_precision() -> None:
-    """Hugging Face rotates in float32 whatever the model's dtype; else far positions turn wrongly."""
+    """Hugging Face rotates in float32 whatever the model's dtype; otherwise far positions turn wrongly."""
     model = masked_model(decoder("Llama", head_dim=64, max_position_embeddings=2048))
     half = model.to(dtype=torch.bfloat16)
     for part, whole in zip(

@@ -135,7 +135,7 @@ def test_weights_that_are_missing_or_broken(
 
 
 def test_a_task_beyond_the_tokenizer_is_refused(command: CommandLine, tmp_path: Path) -> None:
-    """Without the names in its vocabulary the model cannot carry the task, and the line says so."""
+    """Without the names in its vocabulary the model does not support the task, and the line says so."""
     shutil.copytree(EMBEDDED, tmp_path / "mute")
     file = tmp_path / "mute" / "tokenizer.json"
     tokenizer = json.loads(file.read_text())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import circuitmark
 from checkout import ROOT
 from circuitmark.rooms import ROOMS
 
+SEE = re.compile(r"[Ss]ee `[a-z_.]*([A-Z]\w+)")
 SOURCES = [file for room in ("circuitmark", *ROOMS) for file in (ROOT / room).rglob("*.py")]
 
 
@@ -78,6 +81,41 @@ def test_everything_public_has_a_docstring() -> None:
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{file.relative_to(ROOT)}: {node.name}"
+
+
+def test_arguments_are_described() -> None:
+    """Public functions of three parameters or more say under `Args:` what these are; D417 wants all of them.
+
+    Typer's commands have help texts instead. A method may point to the contract that describes it, or,
+    without a docstring, its class may: "See `Task.examples`", "see `methods.base.Problem`".
+    """
+    found = [(file, *each) for file in SOURCES for each in _public_functions(ast.parse(file.read_text()))]
+    described = {name for _, name, function, _ in found if "\nArgs:\n" in (ast.get_docstring(function) or "")}
+    for file, name, function, about_class in found:
+        is_command = any(".command(" in ast.unparse(each) for each in function.decorator_list)
+        if _parameters(function) >= 3 and not is_command:
+            told = ast.get_docstring(function)
+            contract = SEE.search(told or about_class)
+            pointed = contract is not None and f"{contract[1]}.{function.name}" in described
+            assert pointed or "\nArgs:\n" in (told or ""), f"{file.relative_to(ROOT)}: {name}"
+
+
+def _public_functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef, str]]:
+    """Functions and methods of classes, with their class's docstring; none with a leading underscore."""
+    for node in tree.body:
+        members, prefix, about = [node], "", ""
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            members, prefix, about = node.body, f"{node.name}.", ast.get_docstring(node) or ""
+        for member in members:
+            if isinstance(member, ast.FunctionDef) and not member.name.startswith("_"):
+                yield prefix + member.name, member, about
+
+
+def _parameters(function: ast.FunctionDef) -> int:
+    """How many there are besides self and cls."""
+    given = function.args
+    named = [part.arg for part in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return len({*named} - {"self", "cls"}) + (given.vararg is not None) + (given.kwarg is not None)
 
 
 def test_plugins_find_the_contract() -> None:

@@ -133,7 +133,7 @@ def test_chains_and_memory_change_nothing(gpt2: MaskedModel, chain: int) -> None
 
 
 def test_passes_share_what_they_agree_on(gpt2: MaskedModel) -> None:
-    """A pass after others gives what it gives alone, and takes fewer forwards."""
+    """A pass after others returns what it returns alone, and takes fewer forwards."""
     shared = pruning(problem(gpt2))
     for tau in (0.03, 0.031, 0.3, 0.0299, 0.031):
         before = shared.problem.counter.forwards  # type: ignore[attr-defined]

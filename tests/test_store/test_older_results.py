@@ -23,7 +23,7 @@ EXPERIMENT = Experiment(
 
 
 def age(folder: Path, record: str) -> dict[Path, bytes]:
-    """Makes the files of a folder older than records with a format; gives their content."""
+    """Makes the files of a folder older than records with a format; returns their content."""
     for file in folder.glob("*.safetensors"):
         tensors, header = load_tensors(file)
         older = {name: value for name, value in header[record].items() if name != "format"}

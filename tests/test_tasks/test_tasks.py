@@ -202,7 +202,7 @@ def test_gp_corrupted_prompts_stay_in_their_split(plain: Any) -> None:
 def test_names_of_several_tokens_are_left_out() -> None:
     tokenizer = gpt2_style()
     broken = {n for n in ioi.NAMES if len(tokenizer([f"and {n}"])["input_ids"][0]) != 2}
-    assert broken  # else this test shows nothing
+    assert broken  # otherwise this test shows nothing
     text = " ".join(prompts(tokenizer, ioi.IOI().examples(tokenizer, "discovery", 2000, 0), "clean"))
     assert not broken & set(re.findall(r"\w+", text))
 

@@ -128,7 +128,7 @@ def test_check_sees_a_single_wrong_weight() -> None:
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4, unique=True),
 )
 def test_data_sets(size: int, lengths: list[int]) -> None:
-    """All inputs where they are few, else a sample; never one twice, and the same each time."""
+    """All inputs where they are few, otherwise a sample; never one twice, and the same each time."""
     each = Program("p", lambda: None, "", tuple(range(size)), max(lengths), tuple(lengths))
     found = inputs(each)
     assert found == inputs(each)
@@ -155,7 +155,7 @@ def test_a_length_named_twice_gives_no_input_twice() -> None:
     seed=st.integers(0, 3),
 )
 def test_pairs(lengths: list[int], limit: int, seed: int) -> None:
-    """All ordered pairs of one length when few, else inputs that have a partner evenly clean."""
+    """All ordered pairs of one length when few, otherwise inputs that have a partner evenly clean."""
     rows = np.array(lengths)
     possible = {(i, j) for i in range(len(rows)) for j in range(len(rows)) if i != j and rows[i] == rows[j]}
     if not possible:

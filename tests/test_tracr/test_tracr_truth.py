@@ -225,7 +225,7 @@ def mask_of(edges: set[tuple[int, int]] | frozenset[tuple[int, int]]) -> Tensor:
 
 
 def proved_for(sufficient: Callable[[Edges], bool], structural: Edges) -> Truth:
-    """`prove` on a made-up model whose one output is 1 where the kept edges suffice, else 0."""
+    """`prove` on a made-up model whose one output is 1 where the kept edges suffice, otherwise 0."""
     return prove(
         lambda kept: torch.tensor([[float(sufficient(as_edges(kept)))]]), GRAPH, mask_of(structural), 0.5
     )
