@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results")
     assert run(SMALL, out) == ["ok", "ok"]
     return out
+
+
+def test_the_table_is_the_same_whatever_order_jobs_end_in(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results, tmp_path / "other")
+    first = min(
+        (results / "runs").glob("*.safetensors"), key=lambda file: load_header(file)["record"]["created"]
+    )
+    Store(tmp_path / "other").confirm(first.stem)  # now it is the latest
+    tables = [leaderboard(Store(folder)).drop(columns="created") for folder in (results, tmp_path / "other")]
+    bounds = tables[0]["method"].isin(("full", "empty"))
+    assert tables[0][~bounds].equals(tables[1][~bounds])
+    assert tables[0]["kl"].equals(tables[1]["kl"])
 
 
 def test_table_has_the_stable_columns(results: Path) -> None:
