@@ -17,7 +17,7 @@ from bench.discovery.batches import make_batches
 from bench.engine.masked_model import MaskedModel
 from bench.models.load import load_model, program_of
 from bench.names import get_program, get_task
-from bench.scoring.measures import MEASURES, OUTPUT_DIFF, Measure
+from bench.scoring.measures import MEASURES, NUMBER_DIFF, OUTPUT_DIFF, Measure
 from bench.store.record import EvaluatedSplit
 from methods.base import Batch
 
@@ -94,6 +94,11 @@ def load_data(
     )
 
 
+def measure_of(model: ProgramModel) -> Measure:
+    """The difference metric of a program's outputs."""
+    return OUTPUT_DIFF if model.compiled.categorical else NUMBER_DIFF
+
+
 def program_data(model: ProgramModel, n: int, data_seed: int) -> Data:
     """A program's data for a method alone: pairs of all of its inputs, and nothing to evaluate.
 
@@ -106,7 +111,7 @@ def program_data(model: ProgramModel, n: int, data_seed: int) -> Data:
         ProgramError: no two inputs have one length.
     """
     nothing = Asked((), torch.zeros(0, dtype=torch.long))
-    return Data(model.masked, OUTPUT_DIFF, model.batches(n, data_seed), nothing, model.one_length)
+    return Data(model.masked, measure_of(model), model.batches(n, data_seed), nothing, model.one_length)
 
 
 def _of_program(program: str, n_discovery: int, n_evaluation: int, data_seed: int, dtype: str) -> Data:
@@ -119,7 +124,7 @@ def _of_program(program: str, n_discovery: int, n_evaluation: int, data_seed: in
     template = torch.cat([start + b.examples for start, b in zip(starts, evaluation, strict=False)])
     return Data(
         loaded.masked,
-        OUTPUT_DIFF,
+        measure_of(loaded),
         loaded.batches(n_discovery, 1 + data_seed, "discovery"),
         Asked(evaluation, template),
         loaded.one_length,

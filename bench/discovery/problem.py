@@ -122,7 +122,7 @@ class BenchProblem:
         logits = logits.to(wide)
         if objective == "kl":
             full = self.clean(batch).to(wide)
-            if logits.shape[-1] == 1:
+            if self._measure.of_numbers:
                 return (logits - full).square().sum((-2, -1))
             return _kl(full.log_softmax(-1), logits.log_softmax(-1)).sum((-2, -1))
         return -self._measure.summed(logits, batch, lambda: self.clean(batch), lambda: self._empty(batch))

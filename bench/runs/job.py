@@ -19,7 +19,6 @@ from bench.engine.masked_model import MaskedModel
 from bench.names import get_method, get_task
 from bench.progress import Progressed
 from bench.runs.experiment import Job
-from bench.scoring.measures import MEASURES, OUTPUT_DIFF, Measure
 from bench.scoring.metrics import CURVE_SHARES
 from bench.store.keys import engine
 from bench.store.provenance import provenance
@@ -91,6 +90,7 @@ def _run(
     record = replace(
         _record(job, "ok", ""),
         ablation_policy=reference.policy,
+        measure=study.data.measure.name,
         graph=model.graph.description,
         n_edges=model.graph.n_edges,
         objective=found.objective,
@@ -115,12 +115,6 @@ def _run(
     if found.unaided is not None:
         saved["unaided"] = Circuit(model.graph, found.unaided)
     return Run(record, {**raw.tensors(), **scores}), saved
-
-
-def _measure(job: Job) -> Measure:
-    """The task's difference metric."""
-    task = job.dimensions.task
-    return OUTPUT_DIFF if task == PROGRAM_TASK else MEASURES[get_task(task).measure]
 
 
 def _sizes(circuit: Circuit, ablation: AblationName, model: MaskedModel) -> dict[str, int | float]:
@@ -149,7 +143,6 @@ def _record(job: Job, status: str, reason: str) -> Record:
         model_hash=job.model_hash,
         lineage=job.lineage,
         task_version=1 if program else get_task(job.dimensions.task).version,
-        measure=_measure(job).name,
         settings=job.method.settings,
         sizes=job.sizes,
         position_policy="every token but BOS" if program else "last token of the prompt",

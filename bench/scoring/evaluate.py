@@ -121,7 +121,7 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: Measure) -
     full, outputs = raw.runs[FULL], raw.runs[run]
     answers = raw.answers
     m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, run, complement) if name is not None}
-    if answers.candidates.shape[1] == 1:
+    if measure.of_numbers:
         return _number_scores(raw, run, complement, m)
     scores = {
         "kl": _mean(outputs.kl),

@@ -54,6 +54,8 @@ class Measure(ABC):
     """As records have it."""
     orders: bool
     """Whether the order of all candidates matters, so that Kendall's tau tells something."""
+    of_numbers: bool = False
+    """Whether an output is one number: then there is nothing to choose among, and no distribution."""
 
     @abstractmethod
     def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
@@ -106,7 +108,8 @@ class _Candidates(Measure):
 class _OutputDiff(Measure):
     """<out, out_full - out_empty> over all outputs of a compiled program, the bracket held fixed."""
 
-    name: str = "output_diff"
+    name: str
+    of_numbers: bool
     orders: bool = False
 
     def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Tensor:
@@ -120,6 +123,7 @@ class _OutputDiff(Measure):
 
 LOGIT_DIFF = _Candidates("logit_diff", False, logit_diff)
 PROB_DIFF = _Candidates("prob_diff", True, prob_diff)
-OUTPUT_DIFF = _OutputDiff()
-MEASURES: dict[str, Measure] = {each.name: each for each in (LOGIT_DIFF, PROB_DIFF, OUTPUT_DIFF)}
+OUTPUT_DIFF = _OutputDiff("output_diff", False)
+NUMBER_DIFF = _OutputDiff("number_diff", True)
+MEASURES: dict[str, Measure] = {each.name: each for each in (LOGIT_DIFF, PROB_DIFF, OUTPUT_DIFF, NUMBER_DIFF)}
 """By name, as a task and a record name them."""

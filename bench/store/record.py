@@ -60,8 +60,6 @@ class Record(Dimensions, Evaluation):
     lineage: str
     """The same for runs that differ in their sizes alone."""
     task_version: int
-    measure: str
-    """The task's difference metric."""
     settings: Mapping[str, Any]
     """All options of the method."""
     sizes: Sequence[float]
@@ -79,6 +77,8 @@ class Record(Dimensions, Evaluation):
     traceback: str = ""
     direction: str = "clean prompt, removed edges ablated"
 
+    measure: str = ""
+    """The difference metric of the task."""
     graph: str = ""
     n_edges: int = 0
     ablation_policy: str = ""

@@ -19,13 +19,13 @@ from scipy.special import rel_entr, softmax
 from torch import Tensor
 
 import bench.truth.recovery
+from bench.discovery.data import measure_of
 from bench.discovery.discover import discover
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.models.tracr import ProgramModel, load_program
 from bench.names import choose_method
-from bench.scoring.measures import OUTPUT_DIFF
 from bench.scoring.metrics import CURVE_SHARES, circuit_recovery, ranking_recovery
 from bench.store.recoveries import rows
 from bench.truth.expectations import HELD
@@ -96,7 +96,7 @@ def problem_of(model: ProgramModel, ablation: AblationName) -> BenchProblem:
     """What a method is handed for 40 pairs, in float64."""
     masked = model.masked.to(dtype=torch.float64)
     reference = partial(make_reference, masked, ablation, one_length=False)
-    return BenchProblem(masked, model.batches(40, 1), OUTPUT_DIFF, reference, CURVE_SHARES, 0)
+    return BenchProblem(masked, model.batches(40, 1), measure_of(model), reference, CURVE_SHARES, 0)
 
 
 @torch.no_grad()
