@@ -48,9 +48,10 @@ def test_wheel_holds_rooms_and_data_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
-    """Installed without the checkout, started in a folder with decoys of the rooms' names."""
-    environment = tmp_path / "venv"
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with the wheel, and without the checkout."""
+    environment = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     site = next(environment.glob("lib/python*/site-packages"))
     # the dependencies, without the .pth that leads to the checkout
@@ -58,11 +59,15 @@ def test_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
     install = ["install", "--quiet", "--no-deps", "--no-index", "--force-reinstall", str(wheel)]
     subprocess.run([*pip, *install], check=True, capture_output=True)
+    return environment
 
+
+def test_wheel_works_elsewhere(installed: Path, tmp_path: Path) -> None:
+    """Started in a folder with decoys of the rooms' names."""
     decoys = tmp_path / "decoys"
     (decoys / "reports").mkdir(parents=True)
     (decoys / "tasks.py").write_text("raise SystemExit('a decoy was imported')")
-    command = str(environment / "bin" / "circuitmark")
+    command = str(installed / "bin" / "circuitmark")
 
     def run(*words: str, **extra: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -80,3 +85,34 @@ def test_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
     assert shadowed.returncode == 0, shadowed.stderr
     assert "ioi_t1" in shadowed.stdout
     assert f"instead of tasks ({decoys / 'tasks.py'})" in shadowed.stderr
+
+
+USE = """import circuitmark as cm
+
+study = cm.Study("embedded", "gp", ablation="zero")
+reveal_type(study.discover("eap", [0.01]).unaided)
+reveal_type(study.evaluate)
+reveal_type(cm.__version__)
+cm.Study("embedded", "gp", ablation="zer0")
+"""
+
+
+@pytest.mark.slow
+def test_a_users_project_sees_the_types(installed: Path, tmp_path: Path) -> None:
+    """What a type checker says of a file that uses the wheel."""
+    (tmp_path / "mine.py").write_text(USE)
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--python-executable",
+        str(installed / "bin" / "python"),
+        "mine.py",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("mine.py")]
+    assert 'Revealed type is "bench.engine.circuit.Circuit | None"' in lines[0], done.stdout
+    assert "pandas.core.frame.DataFrame" in lines[1]
+    assert 'Revealed type is "str"' in lines[2]
+    assert "incompatible type \"Literal['zer0']\"" in lines[3]
+    assert len(lines) == 4
