@@ -1,0 +1,228 @@
+"""What README and docs say works: commands exist, links lead somewhere, examples run, lists are complete."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.models.load import load_model
+from bench.names import choose_method, options_of
+from bench.runs.experiment import Experiment
+from bench.runs.job import execute
+from bench.scoring.leaderboard import leaderboard
+from bench.scoring.metrics import METRICS, RECOVERY_METRICS
+from bench.store.results import Store
+from bench.study import Study
+from bench.truth.verify import ABLATIONS, verify
+from checkout import ROOT
+from methods.base import find_methods
+from tasks import Task, find_tasks
+
+README = ROOT / "README.md"
+PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+FILES = {"README.md": {"my_method.py": "Method", "my_program.py": "@program"}, "tasks.md": {"task": "Task)"}}
+"""Examples that are files of their own, by page, each with a word that tells it from the others. They have
+tests of their own; every other example is run as a notebook."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    language: str
+    text: str
+
+
+def _blocks(page: Path) -> list[Block]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.S | re.M)
+    return [Block(page, language, text) for language, text in found]
+
+
+def _example(page: Path, name: str) -> str:
+    """The one example of a page that is this file."""
+    (text,) = [block.text for block in _blocks(page) if _file_of(block) == name]
+    return text
+
+
+def _file_of(block: Block) -> str | None:
+    """The name of the file that a Python block shows; None where it is a notebook's cell."""
+    named = FILES.get(block.page.name, {})
+    found = [name for name, word in named.items() if block.language == "python" and word in block.text]
+    return found[0] if found else None
+
+
+def _commands() -> Iterator[tuple[str, list[str]]]:
+    """Every call of `circuitmark` in a fenced block or between backticks: where it stands, its words."""
+    for page in PAGES:
+        shell = "".join(block.text for block in _blocks(page) if not block.language).replace("\\\n", " ")
+        for line in [*shell.splitlines(), *re.findall(r"`(circuitmark [^`]+)`", page.read_text())]:
+            called = re.search(r"(?:^|[\s/])circuitmark (.*)", line.partition(" #")[0])
+            if called:
+                yield f"{page.name}: {line}", shlex.split(called[1])
+
+
+def _read(words: list[str]) -> None:
+    """Reads a command line as the program does, and runs nothing; an error where it is not spelled right, or
+    names a method, a task or a configuration that is not there.
+    """
+    import typer
+
+    from bench.cli import app
+
+    command: Any = typer.main.get_command(app)
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        command = command.commands[words.pop(0)]
+    if hasattr(command, "commands"):  # only an option of the group itself is left
+        assert {*words} <= {"--help", *(option for parameter in command.params for option in parameter.opts)}
+        return
+    read = command.make_context("circuitmark", words).params
+    for method in read.get("method") or ():
+        assert method.partition(":")[0].endswith(".py") or choose_method(method)
+    assert {*(read.get("task") or ())} <= {*find_tasks()}
+    assert not read.get("config") or (ROOT / read["config"]).exists()
+
+
+def test_commands_are_spelled_as_the_program_knows_them() -> None:
+    """Commands, sub-commands, options and arguments."""
+    found = list(_commands())
+    assert {"run", "list", "report", "verify-tracr", "rescore", "cite", "models"} <= {w[0] for _, w in found}
+    for where, words in found:
+        try:
+            _read(words)
+        except Exception as error:
+            pytest.fail(f"{where}: {error!r}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "runn",
+        "run --size 5%",
+        "models get x",
+        "list metric",
+        "cite",
+        "--versions",
+        "run -m eap:step=1",
+        "run -t io",
+    ],
+)
+def test_a_misspelled_command_is_noticed(words: str) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        _read(words.split())
+
+
+def _anchors(page: Path) -> set[str]:
+    """What the headings of a page can be linked by."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in _anchors(target), f"{page.name}: {link}"
+
+
+def test_readme_is_short_and_leads_to_every_page() -> None:
+    text = README.read_text()
+    assert len(text.splitlines()) <= 200
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{page.name})" in text
+
+
+def test_the_method_of_the_readme_runs(tmp_path: Path) -> None:
+    """Copied as it stands, it beats random circuits."""
+    (tmp_path / "my_method.py").write_text(_example(README, "my_method.py"))
+    spec = f"{tmp_path / 'my_method.py'}:damping=0.3"
+    experiment = Experiment(
+        tasks=("gp",), methods=("random_edges", spec), sizes=("5%",), random_draws=1,
+        n_discovery=(20,), n_evaluation=20,
+    )  # fmt: skip
+    for job in experiment.jobs():
+        assert execute(job, tmp_path / "out", threads=1, n_processes=1) == "ok"
+    kl = leaderboard(Store(tmp_path / "out")).set_index("method")["kl"]
+    assert kl["my_method"] < kl["random_edges"] / 10
+
+
+def test_the_program_of_the_readme_is_verified(tmp_path: Path) -> None:
+    """Copied as it stands, it compiles, its circuit is proved, and a method is held to it."""
+    (tmp_path / "my_program.py").write_text(_example(README, "my_program.py"))
+    spec = f"{tmp_path / 'my_program.py'}:previous"
+    outcome = verify([choose_method("eap_ig")], [spec], ABLATIONS, tmp_path / "out")
+    (program,) = outcome.programs
+    assert not outcome.unproved
+    assert {"tok->a0.h0.v", "a0.h0->logits"} <= set(program["resample"]) < set(program["zero"])
+    assert [row["status"] for row in outcome.recovery] == ["ok", "ok"]
+
+
+def test_the_task_of_the_docs_makes_examples() -> None:
+    """Copied as it stands, for the embedded model's tokenizer; its splits share no prompt."""
+    namespace: dict[str, Any] = {}
+    exec(_example(ROOT / "docs" / "tasks.md", "task"), namespace)
+    task: Task = namespace["SecondName"]()
+    tokenizer = load_model("embedded").tokenizer
+    made = {split: task.examples(tokenizer, split, 50, 0) for split in ("discovery", "evaluation")}
+    assert [len(examples) for examples in made.values()] == [50, 50]
+    prompts = [{tuple(row) for row in examples.clean.tolist()} for examples in made.values()]
+    assert not prompts[0] & prompts[1]
+
+
+NOTEBOOKS = [page for page in PAGES if any(b.language == "python" and not _file_of(b) for b in _blocks(page))]
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.name)
+def test_notebooks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cell after cell, as they stand, with fewer prompts and random circuits by default."""
+    monkeypatch.chdir(tmp_path)
+    few = {"n_discovery": 20, "n_evaluation": 20}
+    for function, fewer in ((Study.__init__, few), (Study.evaluate, {"random_draws": 2})):
+        monkeypatch.setattr(function, "__kwdefaults__", (function.__kwdefaults__ or {}) | fewer)
+    fewer_runs = few | {"n_discovery": (20,), "random_draws": 1}
+    defaults = [fewer_runs.get(name, value) for name, value in vars(Experiment()).items()]
+    monkeypatch.setattr(Experiment.__init__, "__defaults__", tuple(defaults))
+    namespace: dict[str, Any] = {"__name__": "notebook"}
+    for block in _blocks(page):
+        if block.language == "python" and not _file_of(block):
+            exec(block.text, namespace)
+    assert len(namespace["found"]) == 2
+
+
+def test_every_column_is_described() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    rows = "".join(re.findall(r"^\| (`[^|]*)\|", text, re.M))
+    described = re.findall(r"`(\w+)`", rows)
+    assert sorted(described) == sorted(metric.name for metric in (*METRICS, *RECOVERY_METRICS))
+
+
+def test_every_method_option_and_task_is_described() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text()
+    sections = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", text, re.S | re.M))
+    methods, missing = find_methods()
+    assert not missing
+    assert set(sections) == set(methods)
+    for name, method in methods.items():
+        for option in options_of(method):
+            assert re.search(rf"`{option}(=\w+)?`", sections[name]), f"{name}: {option}"
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "tasks.md").read_text(), re.M)
+    assert sorted(rows) == sorted(find_tasks())
+
+
+def test_architecture_names_every_layer_in_order() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(c["layers"] for c in contracts if c.get("containers") == ["bench"])
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = re.search(r"^\| in `bench/` \| holds \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.M)
+    assert table
+    names = "".join(row.split("|")[1] for row in table[1].splitlines())
+    assert re.findall(r"`(\w+)(?:/|\.py)`", names) == [n for layer in layers for n in layer.split(" : ")]
