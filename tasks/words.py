@@ -2,7 +2,7 @@
 
 An example is identified by indices into these lists, and its split follows from them. So adding,
 removing or reordering a word changes which prompts are in which split: bump the `version` of the
-tasks that use the list. A word that a tokenizer cannot carry is skipped, never removed from here.
+tasks that use the list. A word that is not one token is skipped, never removed from here.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=FAMILIES)
-def carried(request: pytest.FixtureRequest, exact: None) -> Case:
+def supported(request: pytest.FixtureRequest, exact: None) -> Case:
     """Each supported architecture in turn."""
     return case_of(request.param)
 

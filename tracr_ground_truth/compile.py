@@ -91,7 +91,9 @@ def compile_program(program: Program) -> Compiled:
         raise ProgramError(f"Tracr is {not_installed(error)}") from error
     expression = _built(program)
     if not isinstance(expression, rasp.SOp):
-        raise ProgramError(f"'{program.name}' gives a {type(expression).__name__}: let it return a rasp.SOp")
+        raise ProgramError(
+            f"'{program.name}' returns a {type(expression).__name__}: let it return a rasp.SOp"
+        )
     try:
         model = compiling.compile_rasp_to_model(
             expression, set(program.vocabulary), program.length, program.causal, BOS, PAD

@@ -54,10 +54,10 @@ def masked_model(model: PreTrainedModel, copied: bool = True) -> MaskedModel:
     """
     name = type(model).__name__
     if name not in SUPPORTED:
-        raise ValueError(f"the architecture {name} is not carried yet; carried: {', '.join(SUPPORTED)}")
-    missing = _not_carried(model.config)
+        raise ValueError(f"the architecture {name} is not supported yet; supported: {', '.join(SUPPORTED)}")
+    missing = _unsupported(model.config)
     if missing:
-        raise ValueError(f"this {name} {missing}, which is not carried")
+        raise ValueError(f"this {name} {missing}, which is not supported")
     rotary = getattr(model.base_model, "rotary_emb", None)
     bridge = bridge_of(model, copied)
     with torch.no_grad():
@@ -97,7 +97,7 @@ def _architecture(config: Any, bridge: Any, rotary: Any) -> Architecture:
     )
 
 
-def _not_carried(config: Any) -> str | None:
+def _unsupported(config: Any) -> str | None:
     """What a model of this configuration does that the masked forward, or the bridge, does not; in words."""
     kind = config.model_type
     activation = getattr(config, "activation_function", None) or getattr(

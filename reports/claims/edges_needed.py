@@ -30,8 +30,8 @@ MEANING = (
     "Effective edges of the smallest circuit within a KL of the model (gt: KL among its candidates), "
     "beside Edge Pruning's share of them: it claims less than half the edges of ACDC's and EAP's circuits"
     " (Bhaskar et al. 2024). The claim holds on this model where the whole 95 % interval over seeds lies "
-    "below 0.5, fails where it lies above, and is open else, as it is where a seed is unscored or without"
-    " any circuit within that KL. A number is given only where the next smaller size asked for is at "
+    "below 0.5, fails where it lies above, and is open otherwise, as it is where a seed is unscored or "
+    "without any circuit within that KL. A number is given only where the next smaller size asked for is at "
     "most 6 % below; \N{INFINITY}: no circuit that was run is within that KL."
 )
 PLACE = ["model", "graph", "ablation", "task"]

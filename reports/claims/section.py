@@ -32,7 +32,7 @@ PROGRAMS = ("x_proportion", "reverse")
 MEANING = (
     "Claims of the papers and what becomes of them on what was run here: other and smaller models than "
     "theirs, which can fail to show a claim and cannot refute it. C1 and C2 compare seed by seed: a "
-    "comparison holds or fails where its whole 95 % interval over seeds does, and is open else. The "
+    "comparison holds or fails where its whole 95 % interval over seeds does, and is open otherwise. The "
     "others hold by a bound: growth below 0.1 and above 0.5 (C4), a standard deviation of sparsity below "
     "1 % (C5), 93 % of the accuracy (C7), accuracies within 0.1 of chance (C8, C9); C3 holds where every run "
     "found exactly the edges of both published lists, and fails where none did of one. A claim holds where "

@@ -16,37 +16,40 @@ from decoders import FAMILIES, REFERENCES, Case, case_of, mask_gradient
 from tiny_models import close, less, loss
 
 
-def test_all_ones_equals_the_full_model(carried: Case) -> None:
+def test_all_ones_equals_the_full_model(supported: Case) -> None:
     for kind in REFERENCES:
         for differentiable in (False, True):
-            logits = carried.run(carried.ones(), carried.reference(kind), differentiable)
-            close(logits, carried.hf(carried.clean).logits)
+            logits = supported.run(supported.ones(), supported.reference(kind), differentiable)
+            close(logits, supported.hf(supported.clean).logits)
 
 
-def test_all_zeros_equals_the_corrupted_run_under_resample(carried: Case) -> None:
+def test_all_zeros_equals_the_corrupted_run_under_resample(supported: Case) -> None:
     for differentiable in (False, True):
-        logits = carried.run(carried.ones() * 0, carried.reference("resample"), differentiable)
-        close(logits, carried.hf(carried.corrupted).logits)
+        logits = supported.run(supported.ones() * 0, supported.reference("resample"), differentiable)
+        close(logits, supported.hf(supported.corrupted).logits)
 
 
 @pytest.mark.parametrize("kind", REFERENCES)
-def test_soft_masks_and_their_gradients(carried: Case, kind: str) -> None:
+def test_soft_masks_and_their_gradients(supported: Case, kind: str) -> None:
     """Values and gradients are the slow loop's."""
-    mask, reference = carried.mask(), carried.reference(kind)
-    expected = carried.naive.masked(carried.clean, mask, reference)
-    close(carried.run(mask, reference), expected)
-    close(carried.run(mask, reference, differentiable=True), expected)
-    close(mask_gradient(carried.model.run, carried.clean, mask, reference),
-          mask_gradient(carried.naive.masked, carried.clean, mask, reference))  # fmt: skip
+    mask, reference = supported.mask(), supported.reference(kind)
+    expected = supported.naive.masked(supported.clean, mask, reference)
+    close(supported.run(mask, reference), expected)
+    close(supported.run(mask, reference, differentiable=True), expected)
+    close(mask_gradient(supported.model.run, supported.clean, mask, reference),
+          mask_gradient(supported.naive.masked, supported.clean, mask, reference))  # fmt: skip
 
 
-def test_blocks_computed_anew_give_the_same(carried: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_computed_anew_give_the_same(supported: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where what the receivers read is not kept for the backward pass."""
-    mask, reference = carried.mask(), carried.reference("resample")
-    kept = carried.run(mask, reference), mask_gradient(carried.model.run, carried.clean, mask, reference)
-    monkeypatch.setattr(carried.model, "keep_bytes", 0)
-    close(carried.run(mask, reference, differentiable=True), kept[0])
-    close(mask_gradient(carried.model.run, carried.clean, mask, reference), kept[1])
+    mask, reference = supported.mask(), supported.reference("resample")
+    kept = (
+        supported.run(mask, reference),
+        mask_gradient(supported.model.run, supported.clean, mask, reference),
+    )
+    monkeypatch.setattr(supported.model, "keep_bytes", 0)
+    close(supported.run(mask, reference, differentiable=True), kept[0])
+    close(mask_gradient(supported.model.run, supported.clean, mask, reference), kept[1])
 
 
 HOOKED = [name for name in FAMILIES if not name.startswith(("gemma2", "phi"))]
@@ -75,54 +78,54 @@ def test_bridge_has_no_hook_for_phis_mlp(family: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["resample", "zero"])
-def test_sparse_masks(carried: Case, kind: str) -> None:
+def test_sparse_masks(supported: Case, kind: str) -> None:
     """A sender whose column is empty is skipped without a gradient; logits stay the slow loop's."""
-    reference = carried.reference(kind)
+    reference = supported.reference(kind)
     for seed, density in enumerate((0.05, 0.15, 0.3, 0.6, 1.0)):
-        mask = carried.mask(density, seed)
-        expected = carried.naive.masked(carried.clean, mask, reference)
-        close(carried.run(mask, reference), expected)
-        close(carried.run(mask, reference, differentiable=True), expected)
+        mask = supported.mask(density, seed)
+        expected = supported.naive.masked(supported.clean, mask, reference)
+        close(supported.run(mask, reference), expected)
+        close(supported.run(mask, reference, differentiable=True), expected)
 
 
-def test_every_single_edge(carried: Case) -> None:
+def test_every_single_edge(supported: Case) -> None:
     """Each mask of one edge, and of all but one sender's: skipping changes nothing."""
-    reference = carried.reference("resample")
-    for row, column in carried.model.graph.exists.nonzero()[::5].tolist():
-        mask = carried.ones() * 0
+    reference = supported.reference("resample")
+    for row, column in supported.model.graph.exists.nonzero()[::5].tolist():
+        mask = supported.ones() * 0
         mask[row, column] = 1.0
-        close(carried.run(mask, reference), carried.run(mask, reference, differentiable=True))
-    for column in range(len(carried.model.graph.senders)):
-        mask = carried.ones()
+        close(supported.run(mask, reference), supported.run(mask, reference, differentiable=True))
+    for column in range(len(supported.model.graph.senders)):
+        mask = supported.ones()
         mask[:, column] = 0.0
-        close(carried.run(mask, reference), carried.run(mask, reference, differentiable=True))
+        close(supported.run(mask, reference), supported.run(mask, reference, differentiable=True))
 
 
-def test_edge_gradients_are_those_of_the_mask_at_all_ones(carried: Case) -> None:
+def test_edge_gradients_are_those_of_the_mask_at_all_ones(supported: Case) -> None:
     """Towards z - ref, for each ablation."""
     for kind in REFERENCES:
-        reference = carried.reference(kind)
-        gradients = carried.model.edge_gradients(carried.clean, loss, less(reference))
-        close(gradients, mask_gradient(carried.naive.masked, carried.clean, carried.ones(), reference))
+        reference = supported.reference(kind)
+        gradients = supported.model.edge_gradients(supported.clean, loss, less(reference))
+        close(gradients, mask_gradient(supported.naive.masked, supported.clean, supported.ones(), reference))
 
 
-def test_edge_gradients_elsewhere(carried: Case) -> None:
+def test_edge_gradients_elsewhere(supported: Case) -> None:
     """At other embeddings than the prompt's, the full gradient is a run's from there."""
-    model = carried.model
-    inputs = 0.3 * model.embed(carried.clean) + 0.7 * model.embed(carried.corrupted)
-    at_prompt = model.edge_gradients(carried.clean, loss, lambda z: z, model.embed(carried.clean))
-    close(at_prompt, model.edge_gradients(carried.clean, loss, lambda z: z))
+    model = supported.model
+    inputs = 0.3 * model.embed(supported.clean) + 0.7 * model.embed(supported.corrupted)
+    at_prompt = model.edge_gradients(supported.clean, loss, lambda z: z, model.embed(supported.clean))
+    close(at_prompt, model.edge_gradients(supported.clean, loss, lambda z: z))
     seen: list[Tensor] = []
 
     def towards(senders: Tensor) -> Tensor:
         seen.append(senders.clone())
         return senders
 
-    assert not torch.allclose(model.edge_gradients(carried.clean, loss, towards, inputs), at_prompt)
+    assert not torch.allclose(model.edge_gradients(supported.clean, loss, towards, inputs), at_prompt)
     close(seen[0][:1], inputs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(carried.naive, "_embed", lambda tokens: inputs[0])
-        close(seen[0], carried.naive.senders(carried.clean))
+        patch.setattr(supported.naive, "_embed", lambda tokens: inputs[0])
+        close(seen[0], supported.naive.senders(supported.clean))
 
 
 @pytest.mark.parametrize("family", ["gemma2", "llama_bias", "qwen3", "neox", "phi"])
@@ -163,19 +166,19 @@ def test_the_effective_circuit_computes_the_same(family: str, exact: None) -> No
     assert removed > 50
 
 
-def test_what_an_edge_is_fed_by_and_leads_to(carried: Case) -> None:
+def test_what_an_edge_is_fed_by_and_leads_to(supported: Case) -> None:
     """`owners` says which receivers a sender's output depends on: no fewer, no more."""
-    graph, corrupted = carried.model.graph, carried.reference("resample")
+    graph, corrupted = supported.model.graph, supported.reference("resample")
     heads = graph.head_columns(0)
     rows = graph.attention_rows(0)
     for column in range(heads.start, heads.stop):
-        base = carried.ones() * 0
+        base = supported.ones() * 0
         base[-1, column] = 1.0  # this head alone is heard, by the logits
-        silent = carried.run(base, corrupted)
+        silent = supported.run(base, corrupted)
         for row in range(rows.start, rows.stop):
             fed = base.clone()
             fed[row, 0] = 1.0
-            matters = not torch.allclose(carried.run(fed, corrupted), silent, rtol=0, atol=1e-9)
+            matters = not torch.allclose(supported.run(fed, corrupted), silent, rtol=0, atol=1e-9)
             assert matters == bool(graph.owners[row, column]), graph.edge_name(row, 0)
 
 

@@ -42,7 +42,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=str)
-def test_options_are_carried_or_refused(kind: str, options: dict[str, Any], exact: None) -> None:
+def test_options_are_supported_or_refused(kind: str, options: dict[str, Any], exact: None) -> None:
     """Either logits are Hugging Face's, or a ValueError says what is missing."""
     hf = decoder(kind, **({"head_dim": 8} if kind == "Gemma2" else {}), **options)
     tokens = torch.randint(0, 50, (2, 7), generator=torch.Generator().manual_seed(5))
@@ -53,7 +53,7 @@ def test_options_are_carried_or_refused(kind: str, options: dict[str, Any], exac
         refusal = str(error)
     if refusal:
         assert type(hf).__name__ in refusal
-        assert "not carried" in refusal
+        assert "not supported" in refusal
     else:
         close(logits, hf(tokens).logits)
 
@@ -74,7 +74,7 @@ DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
 def test_what_is_missing_is_named(kind: str, options: dict[str, Any], missing: str) -> None:
     """The architecture and what of it is not supported, in one line."""
     hf = decoder(kind, **options)
-    with pytest.raises(ValueError, match=rf"^this {type(hf).__name__} [^\n]*{missing}[^\n]* not carried$"):
+    with pytest.raises(ValueError, match=rf"^this {type(hf).__name__} [^\n]*{missing}[^\n]* not supported$"):
         masked_model(hf)
 
 
@@ -93,7 +93,7 @@ def test_other_architectures_are_named(make: Callable[[], PreTrainedModel]) -> N
     """With those that are supported."""
     hf = make()
     name = type(hf).__name__
-    with pytest.raises(ValueError, match=f"^the architecture {name} is not carried yet; carried: GPT2LM"):
+    with pytest.raises(ValueError, match=f"^the architecture {name} is not supported yet; supported: GPT2LM"):
         masked_model(hf)
 
 
@@ -120,13 +120,13 @@ def test_a_folder_is_loaded(family: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (opt, "the architecture OPTForCausalLM is not carried yet; carried: GPT2LMHeadModel, "),
+        (opt, "the architecture OPTForCausalLM is not supported yet; supported: GPT2LMHeadModel, "),
         (partial(decoder, "Llama", rope_parameters=DYNAMIC), "rotary embeddings of the kind 'dynamic'"),
         (partial(decoder, "Llama", hidden_act="gelu_fast"), "the activation 'gelu_fast', which is not"),
     ],
     ids=["architecture", "rope", "activation"],
 )
-def test_a_folder_that_cannot_be_carried(
+def test_a_folder_that_cannot_be_supported(
     make: Callable[[], PreTrainedModel], named: str, tmp_path: Path
 ) -> None:
     """One line for the user, which names what is missing."""

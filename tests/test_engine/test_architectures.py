@@ -22,45 +22,45 @@ def test_logits_are_hugging_faces(family: str) -> None:
     close(case.model.run(case.clean), case.hf(case.clean).logits, 1e-5)
 
 
-def test_logits_are_hugging_faces_in_float64(carried: Case) -> None:
+def test_logits_are_hugging_faces_in_float64(supported: Case) -> None:
     """All through, and at the longest prompt too."""
-    for tokens in (carried.clean, torch.arange(carried.model.architecture.n_ctx)[None]):
-        close(carried.model.run(tokens), carried.hf(tokens).logits)
+    for tokens in (supported.clean, torch.arange(supported.model.architecture.n_ctx)[None]):
+        close(supported.model.run(tokens), supported.hf(tokens).logits)
 
 
-def test_padding_on_the_right_is_never_read(carried: Case) -> None:
+def test_padding_on_the_right_is_never_read(supported: Case) -> None:
     """Hugging Face, told of the padding, says the same of what comes before."""
     lengths = torch.tensor([7, 4, 6])
     inside = torch.arange(7) < lengths[:, None]
-    padded = torch.where(inside, carried.clean, 0)
-    expected = carried.hf(padded, attention_mask=inside.long()).logits[inside]
-    for tokens in (padded, carried.clean):
-        close(carried.model.run(tokens, lengths=lengths)[inside], expected)
-    soft, reference = carried.mask(), carried.reference("resample")
-    close(carried.model.run(padded, soft, reference)[inside], carried.run(soft, reference)[inside])
+    padded = torch.where(inside, supported.clean, 0)
+    expected = supported.hf(padded, attention_mask=inside.long()).logits[inside]
+    for tokens in (padded, supported.clean):
+        close(supported.model.run(tokens, lengths=lengths)[inside], expected)
+    soft, reference = supported.mask(), supported.reference("resample")
+    close(supported.model.run(padded, soft, reference)[inside], supported.run(soft, reference)[inside])
 
 
-def test_every_matrix_is_counted(carried: Case) -> None:
+def test_every_matrix_is_counted(supported: Case) -> None:
     """`matrices` has as many entries as the layers' linear maps."""
     linear = (nn.Linear, Conv1D)
-    unembed = carried.hf.get_output_embeddings()
-    maps = [m for m in carried.hf.modules() if isinstance(m, linear) and m is not unembed]
-    assert sum(shape.numel() for shape in carried.model.matrices.values()) == sum(
+    unembed = supported.hf.get_output_embeddings()
+    maps = [m for m in supported.hf.modules() if isinstance(m, linear) and m is not unembed]
+    assert sum(shape.numel() for shape in supported.model.matrices.values()) == sum(
         m.weight.numel() for m in maps
     )
 
 
-def test_senders_are_the_slow_references(carried: Case) -> None:
+def test_senders_are_the_slow_references(supported: Case) -> None:
     """Node by node; together with the biases of attention they are what the final norm reads."""
-    senders = carried.model.senders(carried.clean)
-    close(senders, carried.naive.senders(carried.clean))
-    biases = sum(carried.model.weights[f"a{i}.b_O"] for i in range(carried.model.architecture.n_layers))
-    states = carried.hf(carried.clean, output_hidden_states=True).hidden_states
+    senders = supported.model.senders(supported.clean)
+    close(senders, supported.naive.senders(supported.clean))
+    biases = sum(supported.model.weights[f"a{i}.b_O"] for i in range(supported.model.architecture.n_layers))
+    states = supported.hf(supported.clean, output_hidden_states=True).hidden_states
     close(senders[0], states[0])
-    first = senders[: 1 + carried.model.graph.n_heads + 1].sum(0) + carried.model.weights["a0.b_O"]
+    first = senders[: 1 + supported.model.graph.n_heads + 1].sum(0) + supported.model.weights["a0.b_O"]
     close(first, states[1])
-    close(blocks.logits(carried.model.architecture, carried.model.weights, senders.sum(0) + biases),
-          carried.hf(carried.clean).logits)  # fmt: skip
+    close(blocks.logits(supported.model.architecture, supported.model.weights, senders.sum(0) + biases),
+          supported.hf(supported.clean).logits)  # fmt: skip
 
 
 # ---- contexts, precisions, senders
@@ -124,13 +124,13 @@ def test_frequencies_keep_their_precision() -> None:
         close(part.double(), whole, 0.01)
 
 
-def test_only_position_embeddings_can_be_split_off(carried: Case) -> None:
+def test_only_position_embeddings_can_be_split_off(supported: Case) -> None:
     """Rotary models have none, and say so; GPT-2 has."""
-    if not carried.model.architecture.rotary:
+    if not supported.model.architecture.rotary:
         close(
-            carried.model.with_split_embed().senders(carried.clean)[:2].sum(0),
-            carried.naive.senders(carried.clean)[0],
+            supported.model.with_split_embed().senders(supported.clean)[:2].sum(0),
+            supported.naive.senders(supported.clean)[0],
         )
         return
     with pytest.raises(ValueError, match="no position embedding to split off"):
-        carried.model.with_split_embed()
+        supported.model.with_split_embed()

@@ -42,7 +42,7 @@ def test_other_configurations_of_gpt2(case: Tiny) -> None:
 @pytest.mark.parametrize(
     "option", [{"scale_attn_by_inverse_layer_idx": True}, {"scale_attn_weights": False}], ids=str
 )
-def test_scalings_that_are_not_carried_are_refused(option: dict[str, Any]) -> None:
+def test_scalings_that_are_not_supported_are_refused(option: dict[str, Any]) -> None:
     """Better an error than other logits than Hugging Face's."""
     with pytest.raises(ValueError, match="scale"):
         masked_model(tiny_gpt2(**option))

@@ -184,8 +184,11 @@ BAD = {
     "keys": (numerical_keys, "Tracr cannot compile 'keys'.*categorical"),
     "no_tokens": (lambda: rasp.Map(lambda i: i + 1, rasp.indices), "compile 'no_tokens'.*rasp.tokens"),
     "failing": (lambda: dict[str, Any]()["gone"], "the program 'failing' fails: KeyError: 'gone'"),
-    "number": (lambda: 3, "'number' gives a int: let it return a rasp.SOp"),
-    "selector": (lambda: rasp.Select(rasp.tokens, rasp.tokens, rasp.Comparison.EQ), "'selector' gives a Sel"),
+    "number": (lambda: 3, "'number' returns a int: let it return a rasp.SOp"),
+    "selector": (
+        lambda: rasp.Select(rasp.tokens, rasp.tokens, rasp.Comparison.EQ),
+        "'selector' returns a Sel",
+    ),
     "constant": (lambda: rasp.Map(lambda token: 1, rasp.tokens), "says the same everywhere"),
 }
 
