@@ -35,6 +35,8 @@ class Asked:
     batches: Sequence[Batch]
     template: Int[Tensor, " answer"]
     """Of each answer: its wording; of a compiled program, its input."""
+    positions: str = "last token of the prompt"
+    """Where answers stand, in words."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,6 @@ def _of_program(program: str, n_discovery: int, n_evaluation: int, data_seed: in
         loaded.masked,
         measure_of(loaded),
         loaded.batches(n_discovery, 1 + data_seed, "discovery"),
-        Asked(evaluation, template),
+        Asked(evaluation, template, "every token but BOS"),
         loaded.one_length,
     )

@@ -90,6 +90,7 @@ def _run(
     record = replace(
         _record(job, "ok", ""),
         ablation_policy=reference.policy,
+        position_policy=study.data.evaluation.positions,
         measure=study.data.measure.name,
         graph=model.graph.description,
         n_edges=model.graph.n_edges,
@@ -136,16 +137,15 @@ def _peak_memory_mb() -> float:
 
 def _record(job: Job, status: str, reason: str) -> Record:
     """What every run says of itself, whatever became of it."""
-    program = job.dimensions.task == PROGRAM_TASK
+    task = job.dimensions.task
     return Record(
         **asdict(job.dimensions),
         **asdict(job.evaluation),
         model_hash=job.model_hash,
         lineage=job.lineage,
-        task_version=1 if program else get_task(job.dimensions.task).version,
+        task_version=1 if task == PROGRAM_TASK else get_task(task).version,
         settings=job.method.settings,
         sizes=job.sizes,
-        position_policy="every token but BOS" if program else "last token of the prompt",
         device=job.device,
         threads=torch.get_num_threads(),
         engine=engine(),

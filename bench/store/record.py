@@ -63,7 +63,6 @@ class Record(Dimensions, Evaluation):
     settings: Mapping[str, Any]
     """All options of the method."""
     sizes: Sequence[float]
-    position_policy: str
     device: str
     threads: int
     engine: str
@@ -77,6 +76,8 @@ class Record(Dimensions, Evaluation):
     traceback: str = ""
     direction: str = "clean prompt, removed edges ablated"
 
+    position_policy: str = ""
+    """Where answers stand."""
     measure: str = ""
     """The difference metric of the task."""
     graph: str = ""
