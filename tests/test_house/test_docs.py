@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,51 +19,9 @@ from bench.store.results import Store
 from bench.study import Study
 from bench.truth.verify import ABLATIONS, verify
 from checkout import ROOT
+from doc_pages import PAGES, README, blocks, commands, example, file_of
 from methods.base import find_methods
 from tasks import Task, find_tasks
-
-README = ROOT / "README.md"
-PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-FILES = {"README.md": {"my_method.py": "Method", "my_program.py": "@program"}, "tasks.md": {"task": "Task)"}}
-"""Examples that are files of their own, by page, each with a word that tells it from the others. They have
-tests of their own; every other example is run as a notebook."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page."""
-
-    page: Path
-    language: str
-    text: str
-
-
-def _blocks(page: Path) -> list[Block]:
-    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.S | re.M)
-    return [Block(page, language, text) for language, text in found]
-
-
-def _example(page: Path, name: str) -> str:
-    """The one example of a page that is this file."""
-    (text,) = [block.text for block in _blocks(page) if _file_of(block) == name]
-    return text
-
-
-def _file_of(block: Block) -> str | None:
-    """The name of the file that a Python block shows; None where it is a notebook's cell."""
-    named = FILES.get(block.page.name, {})
-    found = [name for name, word in named.items() if block.language == "python" and word in block.text]
-    return found[0] if found else None
-
-
-def _commands() -> Iterator[tuple[str, list[str]]]:
-    """Every call of `circuitmark` in a fenced block or between backticks: where it stands, its words."""
-    for page in PAGES:
-        shell = "".join(block.text for block in _blocks(page) if not block.language).replace("\\\n", " ")
-        for line in [*shell.splitlines(), *re.findall(r"`(circuitmark [^`]+)`", page.read_text())]:
-            called = re.search(r"(?:^|[\s/])circuitmark (.*)", line.partition(" #")[0])
-            if called:
-                yield f"{page.name}: {line}", shlex.split(called[1])
 
 
 def _read(words: list[str]) -> None:
@@ -92,7 +47,7 @@ def _read(words: list[str]) -> None:
 
 def test_commands_are_spelled_as_the_program_knows_them() -> None:
     """Commands, sub-commands, options and arguments."""
-    found = list(_commands())
+    found = list(commands())
     assert {"run", "list", "report", "verify-tracr", "rescore", "cite", "models"} <= {w[0] for _, w in found}
     for where, words in found:
         try:
@@ -143,7 +98,7 @@ def test_readme_is_short_and_leads_to_every_page() -> None:
 
 def test_the_method_of_the_readme_runs(tmp_path: Path) -> None:
     """Copied as it stands, it beats random circuits."""
-    (tmp_path / "my_method.py").write_text(_example(README, "my_method.py"))
+    (tmp_path / "my_method.py").write_text(example(README, "my_method.py"))
     spec = f"{tmp_path / 'my_method.py'}:damping=0.3"
     experiment = Experiment(
         tasks=("gp",), methods=("random_edges", spec), sizes=("5%",), random_draws=1,
@@ -157,7 +112,7 @@ def test_the_method_of_the_readme_runs(tmp_path: Path) -> None:
 
 def test_the_program_of_the_readme_is_verified(tmp_path: Path) -> None:
     """Copied as it stands, it compiles, its circuit is proved, and a method is held to it."""
-    (tmp_path / "my_program.py").write_text(_example(README, "my_program.py"))
+    (tmp_path / "my_program.py").write_text(example(README, "my_program.py"))
     spec = f"{tmp_path / 'my_program.py'}:previous"
     outcome = verify([choose_method("eap_ig")], [spec], ABLATIONS, tmp_path / "out")
     (program,) = outcome.programs
@@ -169,7 +124,7 @@ def test_the_program_of_the_readme_is_verified(tmp_path: Path) -> None:
 def test_the_task_of_the_docs_makes_examples() -> None:
     """Copied as it stands, for the embedded model's tokenizer; its splits share no prompt."""
     namespace: dict[str, Any] = {}
-    exec(_example(ROOT / "docs" / "tasks.md", "task"), namespace)
+    exec(example(ROOT / "docs" / "tasks.md", "task"), namespace)
     task: Task = namespace["SecondName"]()
     tokenizer = load_model("embedded").tokenizer
     made = {split: task.examples(tokenizer, split, 50, 0) for split in ("discovery", "evaluation")}
@@ -178,7 +133,7 @@ def test_the_task_of_the_docs_makes_examples() -> None:
     assert not prompts[0] & prompts[1]
 
 
-NOTEBOOKS = [page for page in PAGES if any(b.language == "python" and not _file_of(b) for b in _blocks(page))]
+NOTEBOOKS = [page for page in PAGES if any(b.language == "python" and not file_of(b) for b in blocks(page))]
 
 
 @pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.name)
@@ -192,8 +147,8 @@ def test_notebooks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     defaults = [fewer_runs.get(name, value) for name, value in vars(Experiment()).items()]
     monkeypatch.setattr(Experiment.__init__, "__defaults__", tuple(defaults))
     namespace: dict[str, Any] = {"__name__": "notebook"}
-    for block in _blocks(page):
-        if block.language == "python" and not _file_of(block):
+    for block in blocks(page):
+        if block.language == "python" and not file_of(block):
             exec(block.text, namespace)
     assert len(namespace["found"]) == 2
 
