@@ -222,6 +222,29 @@ def verify_tracr(
 
 
 @app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="NAME or FILE.py, with options, as for run.")],
+    problem: Annotated[list[str] | None, typer.Option(help="May be repeated; all if left out.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--check", help="May be repeated; all if left out.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Holds a method to the contract, on tiny problems. Exit code 1 when a check fails."""
+    from bench.conformance.check import Verdict, parts
+
+    made = []
+    for part in parts(method, problem or (), only or (), device):
+        made.append(part.make())
+        if made[-1].outcome == "failed":
+            print(f"to see it again: {part.command}", file=sys.stderr)
+    verdict = Verdict(method, made)
+    print(verdict.to_json() if as_json else verdict)
+    sys.exit(not verdict.passed)
+
+
+@app.command()
 def report(
     results: Folder,
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,

@@ -149,7 +149,7 @@ def params_of(method: Method) -> str:
     if not dataclasses.is_dataclass(method):
         return ""
     return ",".join(
-        f"{f.name}={_text(getattr(method, f.name))}"
+        f"{f.name}={option_text(getattr(method, f.name))}"
         for f in dataclasses.fields(method)
         if getattr(method, f.name) != f.default
     )
@@ -275,5 +275,6 @@ def _parse(method: str, option: str, text: str, hint: Any) -> Any:
     raise UsageError(f"the option {option} of {method} takes a {wanted}, not '{text}'")
 
 
-def _text(value: Any) -> str:
+def option_text(value: Any) -> str:
+    """A value as it is typed."""
     return str(value).lower() if isinstance(value, bool) else str(value)
