@@ -156,6 +156,6 @@ def _nothing_ran(trials: Sequence[Trial]) -> str:
 def _advice(adapter: str, device: str) -> str:
     try:
         amiss = beside_random(adapter, device)
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise Skipped(str(error)) from error
     return f"no better than chance on a planted circuit: {amiss}" if amiss else ""
