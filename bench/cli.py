@@ -123,62 +123,22 @@ def run(
 @app.command("list")
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    name: Annotated[str | None, typer.Argument(help="Of one alone; a method's options are told.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects with a name.")] = False,
 ) -> None:
     """Lists methods, tasks, models, metrics or Tracr programs."""
-    rows = _listed(kind)
+    from bench.listing import listed, options_told
+
+    rows = listed(kind.value, name)
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(rows, indent=2, default=str))  # a default may be anything
+        return
+    if kind is Kind.methods and name is not None:
+        print(options_told(rows[0]))
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         print(f"{row['name']:{width}}  {row['description']}")
-
-
-def _listed(kind: Kind) -> list[dict[str, Any]]:
-    if kind is Kind.tasks:
-        from tasks import find_tasks
-
-        return [
-            {"name": n, "description": t.description, "version": t.version, "measure": t.measure}
-            for n, t in find_tasks().items()
-        ]
-    if kind is Kind.models:
-        from bench.models.load import FORMS, KNOWN
-
-        return [{"name": name, "description": description} for name, description in (KNOWN | FORMS).items()]
-    if kind is Kind.metrics:
-        from dataclasses import asdict
-
-        from bench.scoring.metrics import METRICS, RECOVERY_METRICS
-
-        return [asdict(metric) for metric in (*METRICS, *RECOVERY_METRICS)]
-    if kind is Kind.programs:
-        from tracr_ground_truth import find_programs
-
-        programs, absent = find_programs()
-        listed = [
-            {
-                "name": program.name,
-                "description": program.description,
-                "vocabulary": list(program.vocabulary),
-                "length": program.length,
-                "lengths": list(program.lengths),
-                "causal": program.causal,
-                "redundant": program.redundant,
-            }
-            for program in programs.values()
-        ]
-        return listed + [{"name": name, "description": reason} for name, reason in absent.items()]
-    from bench.names import options_of
-    from methods.base import find_methods
-
-    found, missing = find_methods()
-    rows: list[dict[str, Any]] = [
-        {"name": name, "description": cls.description, "options": options_of(cls)}
-        for name, cls in found.items()
-    ]
-    return rows + [{"name": name, "description": reason, "options": {}} for name, reason in missing.items()]
 
 
 @app.command("verify-tracr")
@@ -222,6 +182,38 @@ def verify_tracr(
 
 
 @app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="NAME or FILE.py, with options, as for run.")],
+    problem: Annotated[list[str] | None, typer.Option(help="May be repeated; all if left out.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--check", help="May be repeated; all if left out.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Holds a method to the contract, on tiny problems. Exit code 1 when a check fails."""
+    from bench.conformance.check import Verdict, parts
+
+    made = []
+    for part in parts(method, problem or (), only or (), device):
+        made.append(part.make())
+        if made[-1].outcome == "failed":
+            print(f"to see it again: {part.command}", file=sys.stderr)
+    verdict = Verdict(method, made)
+    print(verdict.to_json() if as_json else verdict)
+    sys.exit(not verdict.passed)
+
+
+@app.command("new-method")
+def new_method(name: Annotated[str, typer.Argument(help="As users will type it: my_method.")]) -> None:
+    """Writes NAME.py, an adapter that runs as it is, and test_NAME.py, its test, into this folder."""
+    from bench.conformance.new_method import new_method
+
+    for file in new_method(name, Path()):
+        print(file)
+
+
+@app.command()
 def report(
     results: Folder,
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
@@ -255,7 +247,7 @@ app.add_typer(models_app, name="models")
 @models_app.command("list")
 def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Lists them, as `list models` does."""
-    list_(Kind.models, as_json)
+    list_(Kind.models, as_json=as_json)
 
 
 @models_app.command("fetch")

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bench.errors import UsageError
+from bench.plugins import Shelf
 from methods.base import Method, find_methods, methods_in
 from tasks import find_tasks
 from tasks.base import Task
@@ -25,6 +26,17 @@ DIVIDED = ("bench", "methods", "reports")
 """Packages whose modules moved into rooms of theirs."""
 MANY = 24
 """More names than that are counted, not told."""
+TAKEN = "as circuitmark does, or a package beside it"
+
+
+METHODS: Shelf[type[Method]] = Shelf(
+    "method", find_methods, lambda thing: inspect.isclass(thing) and issubclass(thing, Method)
+)
+TASKS: Shelf[type[Task]] = Shelf(
+    "task", lambda: (find_tasks(), {}), lambda thing: inspect.isclass(thing) and issubclass(thing, Task)
+)
+PROGRAMS: Shelf[Program] = Shelf("program", find_programs, lambda thing: isinstance(thing, Program))
+"""Ours, and those of other packages."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
@@ -89,12 +101,12 @@ def get_task(name: str) -> Task:
     """The task of a name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it cannot be used.
     """
-    tasks = find_tasks()
-    if name not in tasks:
-        raise unknown("task", name, tasks)
-    return tasks[name]()
+    task = TASKS.get(name)
+    if task is None:
+        raise unknown("task", name, TASKS.names())
+    return task()
 
 
 def get_method(spec: str) -> Method:
@@ -127,14 +139,14 @@ def get_program(spec: str) -> Program:
     Raises:
         UsageError: there is none, Tracr is not installed, or it bears the name of one of ours.
     """
-    programs, missing = find_programs()
     file, _, function = spec.partition(":")
     if not file.endswith(".py"):
-        if spec in programs:
-            return programs[spec]
-        if missing:
+        program = PROGRAMS.get(spec)
+        if program is not None:
+            return program
+        if missing := find_programs()[1]:
             raise UsageError(f"the program '{spec}' cannot be used: {next(iter(missing.values()))}")
-        raise unknown("program", spec, programs)
+        raise unknown("program", spec, PROGRAMS.names())
     path = Path(file).expanduser()
     found = {n: p for n, p in vars(_imported(path, "a program")).items() if isinstance(p, Program)}
     if not function and len(found) == 1:
@@ -145,8 +157,8 @@ def get_program(spec: str) -> Program:
             f"{path} has no program '{function}' (it has: {known}): "
             "write @program(vocabulary, length) above its function and name it as FILE.py:FUNCTION"
         )
-    if found[function].name in programs:
-        raise UsageError(f"{path} defines a program named '{function}', as circuitmark does: rename it")
+    if found[function].name in PROGRAMS.names():
+        raise UsageError(f"{path} defines a program named '{function}', {TAKEN}: rename it")
     return found[function]
 
 
@@ -155,7 +167,7 @@ def params_of(method: Method) -> str:
     if not dataclasses.is_dataclass(method):
         return ""
     return ",".join(
-        f"{f.name}={_text(getattr(method, f.name))}"
+        f"{f.name}={option_text(getattr(method, f.name))}"
         for f in dataclasses.fields(method)
         if getattr(method, f.name) != f.default
     )
@@ -198,12 +210,10 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
 def _method_class(name: str) -> type[Method]:
     if name.endswith(".py"):
         return _method_in_file(Path(name).expanduser())
-    methods, missing = find_methods()
-    if name in methods:
-        return methods[name]
-    if name in missing:
-        raise UsageError(f"the method '{name}' cannot be used: {missing[name]}")
-    raise unknown("method", name, methods)
+    method = METHODS.get(name)
+    if method is None:
+        raise unknown("method", name, METHODS.names())
+    return method
 
 
 def _method_in_file(path: Path) -> type[Method]:
@@ -217,8 +227,8 @@ def _method_in_file(path: Path) -> type[Method]:
     for attribute in ("description", "citation"):
         if not isinstance(getattr(cls, attribute, None), str):
             raise UsageError(f"{cls.__name__} in {path} has no {attribute}: give it one, a text")
-    if cls.name in find_methods()[0]:
-        raise UsageError(f"{path} defines a method named '{cls.name}', as circuitmark does: rename it")
+    if cls.name in METHODS.names():
+        raise UsageError(f"{path} defines a method named '{cls.name}', {TAKEN}: rename it")
     return cls
 
 
@@ -281,5 +291,6 @@ def _parse(method: str, option: str, text: str, hint: Any) -> Any:
     raise UsageError(f"the option {option} of {method} takes a {wanted}, not '{text}'")
 
 
-def _text(value: Any) -> str:
+def option_text(value: Any) -> str:
+    """A value as it is typed."""
     return str(value).lower() if isinstance(value, bool) else str(value)

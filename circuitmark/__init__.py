@@ -9,6 +9,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bench.conformance.check import check
     from bench.engine.circuit import Circuit
     from bench.models.load import load_model
     from bench.names import get_task as load_task
@@ -30,6 +31,7 @@ __all__ = [
     "Problem",
     "Study",
     "__version__",
+    "check",
     "leaderboard",
     "load_model",
     "load_task",
@@ -45,6 +47,7 @@ _HOMES = {
     "Method": "methods.base:Method",
     "Problem": "methods.base:Problem",
     "Study": "bench.study:Study",
+    "check": "bench.conformance.check:check",
     "leaderboard": "bench.report:read_leaderboard",
     "load_model": "bench.models.load:load_model",
     "load_task": "bench.names:get_task",

@@ -45,6 +45,7 @@ class ACDC(Method):
     threshold: float = 0.001
     """Tau of the unaided circuit."""
     objective: Objective = "kl"
+    """The loss: KL to the full model, or minus the task's difference metric."""
     absolute: bool = False
     """Compare the change of the loss by its absolute value, so that edges which hurt are kept too."""
     order: Literal["latest", "earliest"] = "latest"

@@ -72,8 +72,11 @@ class DiscoGP(Method):
     examples: int = 8
     """Examples of a step, at most; they come from one batch of the bench's."""
     rate: float = 0.1
+    """Learning rate of gates."""
     edge_temperature: float = 1.0
+    """Of the soft gate of an edge, whose slope stands for that of the whole one: the lower, the steeper."""
     weight_temperature: float = 1.0
+    """The same of weights' gates."""
     hold: int = 50
     """Steps at a size, at least."""
     start_price: float = 0.1

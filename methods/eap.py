@@ -32,6 +32,7 @@ class EAP(Method):
     absolute: bool = True
     """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
     selection: Literal["top", "greedy"] = "top"
+    """How circuits are cut from the scores: the best edges, or grown from the logits."""
     threshold: float = 0.01
     """Unaided, edges are kept whose score is above this share of the largest."""
 

@@ -33,9 +33,11 @@ class EAPIG(Method):
     steps: int = 5
     """Points on the path; `clean_corrupted` does not use it."""
     points: Literal["inputs", "clean_corrupted"] = "inputs"
+    """Where gradients are taken: on the path, its ablated end left out, or at its two ends."""
     absolute: bool = True
     """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
     selection: Literal["top", "greedy"] = "top"
+    """How circuits are cut from the scores: the best edges, or grown from the logits."""
     objective: Objective = "kl"
     """KL did better than the difference metric in trials on validation data, and on compiled programs."""
     threshold: float = 0.01

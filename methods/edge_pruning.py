@@ -76,6 +76,7 @@ class EdgePruning(Method):
     node_gates: bool = False
     """Another gate per sender, which closes all of its edges at once."""
     objective: Objective = "kl"
+    """What is minimised: KL to the full model, or minus the task's difference metric."""
     price: float = 0.001
     """Of an edge, in units of the objective, for the unaided circuit."""
     tolerance: float = 0.1

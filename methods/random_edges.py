@@ -31,6 +31,7 @@ class RandomEdges(Method):
     stochastic = True
 
     kind: Literal["connected", "uniform"] = "connected"
+    """Whether every edge lies on a path from the input to the logits, or all edges are alike."""
 
     def discover(self, problem: Problem) -> Discovery:
         """Uses no example and runs no model."""

@@ -20,9 +20,10 @@ import tiny_models  # noqa: E402
 from bench.engine.masked_model import MaskedModel  # noqa: E402
 from bench.models.bridge import masked_model  # noqa: E402
 from bench.models.load import load_model  # noqa: E402
+from bench.models.tiny import decoder  # noqa: E402
 from bridge_oracle import tiny_gpt2  # noqa: E402
 from command_line import CommandLine  # noqa: E402
-from decoders import FAMILIES, Case, case_of, decoder  # noqa: E402
+from decoders import FAMILIES, Case, case_of  # noqa: E402
 from gguf_files import tiny_llama, write_gguf  # noqa: E402
 from naive_decoder import in_float64  # noqa: E402
 

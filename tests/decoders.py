@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from bench.engine.masked_model import MaskedModel
 from bench.models.bridge import masked_model
+from bench.models.tiny import decoder
 from naive_decoder import NaiveDecoder
 from tiny_models import loss
 
@@ -23,45 +22,6 @@ LLAMA3 = {
 }  # fmt: skip
 YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 8}
 GROUPED = {"num_key_value_heads": 2}
-
-
-def decoder(kind: str, /, **options: Any) -> PreTrainedModel:
-    """A random decoder in float64: two layers, four heads, width 32, 50 tokens.
-
-    `kind` names the Hugging Face classes (``Llama``); `options` are its config's. Attention is "eager",
-    which alone knows Gemma-2's soft cap.
-    """
-    shape = {
-        "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "intermediate_size": 48, "max_position_embeddings": 16,
-    }  # fmt: skip
-    if kind != "GPTNeoX":
-        shape["num_key_value_heads"] = 4
-    if kind == "GPT2":
-        shape = {"vocab_size": 50, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 16}
-    silent = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-    config = getattr(transformers, f"{kind}Config")(**(shape | silent | options))
-    head = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
-    model: Any = getattr(transformers, kind + head)(config)
-    model.set_attn_implementation("eager")
-    model = model.to(torch.float64).eval()
-    for module in model.modules():
-        if hasattr(module, "scalar_embed_scale"):  # Gemma-2's root of d_model, kept in float32
-            module.embed_scale.fill_(module.scalar_embed_scale)
-    return randomised(model)
-
-
-def randomised(model: PreTrainedModel) -> PreTrainedModel:
-    """Every weight drawn anew, norms' around what stands for 1, so that none of them is special."""
-    generator = torch.Generator().manual_seed(0)
-    added_to_one = type(model).__name__.startswith("Gemma")
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            norm = ("norm" in name or "ln_" in name) and name.endswith("weight")
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.copy_(float(norm and not added_to_one) + 0.25 * noise)
-    return model
-
 
 FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     "gpt2": partial(decoder, "GPT2"),

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from bench.models.load import load_model
-from decoders import decoder
+from bench.models.tiny import decoder
 
 TEXT = "the other, then theirs"
 VOCABULARY = ["<|endoftext|>", *map(chr, range(33, 127)), "\u0120", "th", "the", "\u0120the"]

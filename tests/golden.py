@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from bench.conformance.prompts import batches_of, ragged_examples
 from bench.discovery.data import program_data
 from bench.discovery.discover import cut
 from bench.discovery.problem import BenchProblem
@@ -35,7 +36,7 @@ from methods.eap import EAP
 from methods.eap_ig import EAPIG
 from methods.edge_pruning import EdgePruning
 from methods.random_edges import RandomEdges
-from problems import batches_of, ragged_examples, random_examples
+from problems import random_examples
 from tiny_models import seeded
 
 Part = dict[str, Numbers]

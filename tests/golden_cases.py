@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.conformance.prompts import ragged_examples
 from bench.discovery.problem import BenchProblem
 from bench.engine.masked_model import MaskedModel
 from bench.models.bridge import masked_model
+from bench.models.tiny import decoder
 from bridge_oracle import tiny_gpt2
-from decoders import GROUPED, decoder
-from problems import problem, ragged_examples, random_examples
+from decoders import GROUPED
+from problems import problem, random_examples
 from tiny_models import TRACR, random_model, seeded
 
 SIZES = (0.05, 0.2)

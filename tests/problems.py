@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from bench.discovery.batches import make_batches
+from bench.conformance.prompts import batches_of
 from bench.discovery.checkpoint import Checkpoint
 from bench.discovery.data import program_data
 from bench.discovery.problem import BenchProblem
@@ -21,7 +21,7 @@ from bench.runs.experiment import Experiment
 from bench.scoring.measures import MEASURES
 from bench.scoring.metrics import circuit_recovery
 from bench.study import Study
-from methods.base import Batch, Discovery, Method
+from methods.base import Discovery, Method
 from methods.thresholds.pruning import Pruning
 from tasks.base import Examples
 
@@ -34,6 +34,12 @@ SMALL = Experiment(
     n_evaluation=24,
 )
 """A run on the embedded model that takes seconds."""
+BRIEF = {
+    "acdc": "acdc:attempts=3",
+    "edge_pruning": "edge_pruning:halving=4,hold=4,settling=4,rate=0.5",
+    "discogp": "discogp:hold=1,settling=4,rate=0.5,density=0.3,start_price=10",
+}
+"""Long searches and trainings, cut short: what they find is no matter here."""
 
 
 def random_examples(n: int = 6, pos: int = 7, vocab: int = 50, seed: int = 0) -> Examples:
@@ -49,30 +55,6 @@ def random_examples(n: int = 6, pos: int = 7, vocab: int = 50, seed: int = 0) ->
         correct=np.tile(np.array([True, False]), (n, 1)),
         template=np.arange(n) % 2,
     )
-
-
-def ragged_examples(n: int, vocab: int, candidates: int = 2, seed: int = 0) -> Examples:
-    """Random prompts of 3 to 7 tokens, padded on the right with tokens that differ from prompt to prompt."""
-    rng = np.random.default_rng(seed)
-    lengths = 3 + np.arange(n) * 3 % 5
-    clean, corrupted = rng.integers(vocab, size=(2, n, 7))
-    padding = np.arange(7) >= lengths[:, None]
-    correct = np.arange(candidates) <= np.arange(n)[:, None] % (candidates - 1)
-    return Examples(
-        clean=clean,
-        corrupted=np.where(padding, clean, corrupted),
-        lengths=lengths,
-        positions=lengths - 1,
-        candidates=np.stack([rng.permutation(vocab)[:candidates] for _ in range(n)]),
-        correct=correct,
-        template=np.arange(n) % 3,
-    )
-
-
-def batches_of(model: MaskedModel, examples: Examples, size: int) -> list[Batch]:
-    """Batches of so many examples; the last one of what is left."""
-    cuts = range(0, len(examples), size)
-    return [b for start in cuts for b in make_batches(model, examples.take(slice(start, start + size)))]
 
 
 def one_length(examples: Examples) -> bool:

@@ -35,23 +35,35 @@ def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
         Declined: the method declines the problem.
         TypeError, ValueError: what it returned is no discovery.
     """
-    random.seed(problem.seed)
-    np.random.seed(problem.seed)
-    torch.manual_seed(problem.seed)
+    seed_generators(problem.seed)
     problem.started = time.perf_counter()
     reason = method.skip(problem)
     if reason:
         raise Declined(reason)
     found = method.discover(problem)
     seconds = time.perf_counter() - problem.started
-    return _checked(found, problem.graph, problem.weights), seconds
+    checked = as_discovery(found, problem.graph, problem.weights)
+    refuse_infinite(checked, problem.graph)
+    return checked, seconds
 
 
-def _checked(found: Discovery, graph: EdgeGraph, shapes: Mapping[str, torch.Size]) -> Discovery:
+def seed_generators(seed: int) -> None:
+    """Seeds the global generators, as a method may expect."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def as_discovery(found: object, graph: EdgeGraph, shapes: Mapping[str, torch.Size]) -> Discovery:
     """A discovery whose tensors are on the host and free of gradients; `cut` looks at the sets of edges.
 
+    Args:
+        found: what a method returned.
+        graph: of the problem.
+        shapes: of the weights that may be masked, by name.
+
     Raises:
-        TypeError, ValueError: what the method returned is no discovery.
+        TypeError, ValueError: it is no discovery.
     """
     if not isinstance(found, Discovery):
         raise TypeError(f"discover returned {type(found).__name__}, not a Discovery")
@@ -64,16 +76,23 @@ def _checked(found: Discovery, graph: EdgeGraph, shapes: Mapping[str, torch.Size
     if not all(mask is None or isinstance(mask, Tensor) for mask in masks):
         raise TypeError("scores, edges and unaided must be torch tensors")
     scores, unaided = (None if t is None else t.detach().cpu() for t in (found.scores, found.unaided))
-    if scores is not None:
-        if scores.shape != graph.exists.shape:
-            raise ValueError(
-                f"the method's scores are {tuple(scores.shape)}, the graph {tuple(graph.exists.shape)}"
-            )
-        if not scores[graph.exists].isfinite().all():
-            raise ValueError("the method's scores are not all finite")
+    if scores is not None and scores.shape != graph.exists.shape:
+        raise ValueError(
+            f"the method's scores are {tuple(scores.shape)}, the graph {tuple(graph.exists.shape)}"
+        )
     if unaided is not None:
         Circuit(graph, unaided)  # refuses a mask that is none
     return replace(found, scores=scores, unaided=unaided, weights=weights)
+
+
+def refuse_infinite(found: Discovery, graph: EdgeGraph) -> None:
+    """Holds the scores of edges to being numbers.
+
+    Raises:
+        ValueError: one is infinite or NaN.
+    """
+    if found.scores is not None and not found.scores[graph.exists].isfinite().all():
+        raise ValueError("the method's scores are not all finite")
 
 
 def _checked_weights(masks: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:

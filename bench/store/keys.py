@@ -100,7 +100,8 @@ def _is_idle(part: object, within: ast.AST) -> bool:
 
 
 def _imported(file: Path, tree: ast.AST) -> list[Path]:
-    """The files that a file imports: of our leaves, and, where it lies elsewhere, of its own folder."""
+    """The files that a file imports: of our leaves; if it lies elsewhere, of its own folder and package."""
+    package = _package(file.parent)
     ours = any(file.is_relative_to(_root(leaf)) for leaf in LEAVES)
     found: list[Path] = []
     for node in ast.walk(tree):
@@ -121,7 +122,16 @@ def _imported(file: Path, tree: ast.AST) -> list[Path]:
                 ]
             elif not ours:
                 found += _modules(folder, name.split("."))
+                if leaf == package.name:
+                    found += _modules(package.parent, name.split("."))
     return [path.resolve() for path in found]
+
+
+def _package(folder: Path) -> Path:
+    """The outermost package that a folder belongs to; the folder itself where it is none."""
+    while (folder.parent / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
 
 
 def _modules(folder: Path, parts: list[str]) -> list[Path]:

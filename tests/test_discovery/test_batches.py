@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from bench.conformance.prompts import ragged_examples
 from bench.discovery.batches import make_batches
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.masked_model import MaskedModel
-from problems import problem, ragged_examples
+from problems import problem
 from tiny_models import TRACR, close, random_model, seeded
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.conformance.prompts import batches_of, ragged_examples
 from bench.discovery.batches import make_batches
 from bench.engine import blocks
 from bench.engine.ablation import ABLATIONS, Reference, make_reference, without_bias
 from bench.engine.masked_model import MaskedModel
-from problems import batches_of, ragged_examples, random_examples
+from problems import random_examples
 from tiny_models import TRACR, close, random_model
 
 

@@ -14,7 +14,7 @@ from decoders import Case, case_of
 from methods.base import find_methods
 from methods.eap import EAP
 from methods.eap_ig import EAPIG
-from problems import problem
+from problems import BRIEF, problem
 from tiny_models import close
 
 
@@ -40,14 +40,6 @@ def test_eap_is_minus_the_slow_mask_gradient(subject: Case, ablation: Any) -> No
     one_step = EAPIG(steps=1, absolute=False, objective="difference").discover(p).scores
     assert one_step is not None
     close(one_step, found)
-
-
-BRIEF = {
-    "acdc": "acdc:attempts=3",
-    "edge_pruning": "edge_pruning:halving=4,hold=4,settling=4,rate=0.5",
-    "discogp": "discogp:hold=1,settling=4,rate=0.5,density=0.3,start_price=10",
-}
-"""Long searches and trainings, cut short: what they find is no matter here."""
 
 
 @pytest.mark.parametrize("method", find_methods()[0])

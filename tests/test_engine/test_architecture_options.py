@@ -16,7 +16,8 @@ import bench.models
 from bench.errors import ModelError
 from bench.models.bridge import masked_model
 from bench.models.load import load_model
-from decoders import case_of, decoder
+from bench.models.tiny import decoder
+from decoders import case_of
 from tiny_models import close
 
 LINEAR = {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}

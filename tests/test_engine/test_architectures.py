@@ -11,7 +11,8 @@ from transformers import Conv1D
 
 from bench.engine import blocks
 from bench.models.bridge import masked_model
-from decoders import FAMILIES, GROUPED, Case, case_of, decoder, mask_gradient
+from bench.models.tiny import decoder
+from decoders import FAMILIES, GROUPED, Case, case_of, mask_gradient
 from tiny_models import close, loss
 
 

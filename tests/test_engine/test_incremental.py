@@ -14,7 +14,8 @@ from bench.engine.incremental import IncrementalRun
 from bench.engine.masked_model import MaskedModel
 from bench.engine.plan import ANSWERS, EVERYWHERE, where_wanted
 from bench.models.bridge import masked_model
-from decoders import GROUPED, decoder
+from bench.models.tiny import decoder
+from decoders import GROUPED
 from tiny_models import TRACR, close, random_model, seeded
 
 SHAPES = ("GPT2", "Llama", "GPTNeoX", "Gemma2", "Qwen3", "compiled")

@@ -11,7 +11,7 @@ import torch
 from bench.engine.memory import parameters, refuse_too_large, step_bytes
 from bench.errors import ModelError
 from bench.models.bridge import masked_model
-from decoders import decoder
+from bench.models.tiny import decoder
 
 
 @pytest.mark.parametrize("kind", ["Llama", "GPTNeoX", "Qwen3"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -34,6 +35,7 @@ def test_wheel_holds_rooms_and_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in ("circuitmark/__main__.py", "bench/models/embedded/model.safetensors", "methods/eap.py",
                    "bench/models/embedded/tokenizer.json", "bench/store/golden.json",
+                   "bench/conformance/templates/method.py.txt",
                    "reports/page.html.j2", "reports/page.css",
                    "reports/page.js", "tasks/words.py", "tracr_ground_truth/__init__.py",
                    "reports/recovery/section.html.j2", "reports/recovery/section.css",
@@ -48,26 +50,25 @@ def test_wheel_holds_rooms_and_data_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment with the wheel, and without the checkout."""
-    environment = tmp_path_factory.mktemp("venv")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
-    site = next(environment.glob("lib/python*/site-packages"))
+def environment(folder: Path, *wheels: Path) -> Path:
+    """A fresh environment with wheels and our dependencies, without the checkout; where its commands are."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    site = next(folder.glob("lib/python*/site-packages"))
     # the dependencies, without the .pth that leads to the checkout
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
-    install = ["install", "--quiet", "--no-deps", "--no-index", "--force-reinstall", str(wheel)]
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--force-reinstall", *map(str, wheels)]
     subprocess.run([*pip, *install], check=True, capture_output=True)
-    return environment
+    return folder / "bin"
 
 
-def test_wheel_works_elsewhere(installed: Path, tmp_path: Path) -> None:
-    """Started in a folder with decoys of the rooms' names."""
+def test_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
+    """Installed without the checkout, started in a folder with decoys of the rooms' names."""
+    binaries = environment(tmp_path / "venv", wheel)
     decoys = tmp_path / "decoys"
     (decoys / "reports").mkdir(parents=True)
     (decoys / "tasks.py").write_text("raise SystemExit('a decoy was imported')")
-    command = str(installed / "bin" / "circuitmark")
+    command = str(binaries / "circuitmark")
 
     def run(*words: str, **extra: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -98,17 +99,11 @@ cm.Study("embedded", "gp", ablation="zer0")
 
 
 @pytest.mark.slow
-def test_a_users_project_sees_the_types(installed: Path, tmp_path: Path) -> None:
+def test_a_users_project_sees_the_types(wheel: Path, tmp_path: Path) -> None:
     """What a type checker says of a file that uses the wheel."""
     (tmp_path / "mine.py").write_text(USE)
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--python-executable",
-        str(installed / "bin" / "python"),
-        "mine.py",
-    ]
+    python = str(environment(tmp_path / "venv", wheel) / "python")
+    command = [sys.executable, "-m", "mypy", "--python-executable", python, "mine.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("mine.py")]
     assert 'Revealed type is "bench.engine.circuit.Circuit | None"' in lines[0], done.stdout
@@ -116,3 +111,39 @@ def test_a_users_project_sees_the_types(installed: Path, tmp_path: Path) -> None
     assert 'Revealed type is "str"' in lines[2]
     assert "incompatible type \"Literal['zer0']\"" in lines[3]
     assert len(lines) == 4
+
+
+@pytest.mark.slow
+def test_a_method_of_another_package(wheel: Path, tmp_path: Path) -> None:
+    """Installed beside ours: listed, checked, run; and its own pytest holds it to a compiled program."""
+    source = tmp_path / "plugin_package"
+    shutil.copytree(ROOT / "tests" / "plugin_package", source, ignore=shutil.ignore_patterns("__pycache__"))
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(source),
+    ]
+    subprocess.run(build, check=True, capture_output=True)
+    binaries = environment(tmp_path / "venv", wheel, next(tmp_path.glob("circuitmark_knockout-*.whl")))
+
+    def run(*words: str, cwd: Path = tmp_path) -> str:
+        done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    command = str(binaries / "circuitmark")
+    assert "knockout" in run(command, "list", "methods")
+    assert "Discovery examples used of each batch" in run(command, "list", "methods", "knockout")
+    assert "failed" not in run(command, "check", "knockout")
+    run(command, "run", "-m", "knockout:examples=2", "-t", "gp", "--sizes", "1%", "--quick")
+    assert "knockout" in (tmp_path / "results" / "leaderboard.csv").read_text()
+    tested = run(str(binaries / "python"), "-m", "pytest", "-rA", cwd=source)
+    assert "PASSED circuitmark knockout::recovers[reverse-zero]" in tested
+    assert "PASSED circuitmark knockout::recovers[reverse-resample]" in tested
+    assert "PASSED test_knockout.py::test_it_is_used_by_name" in tested
+    assert "skipped" not in tested

@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 import torch
 
+from bench.conformance.prompts import ragged_examples
 from bench.discovery.data import program_data
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName, make_reference
 from bench.engine.masked_model import MaskedModel
 from bench.models.bridge import masked_model
+from bench.models.tiny import decoder
 from bench.models.tracr import load_program
 from bench.names import get_program
 from bench.scoring.measures import LOGIT_DIFF
 from bench.study import Study
-from decoders import GROUPED, decoder
+from decoders import GROUPED
 from methods.thresholds.pruning import Pruning
-from problems import problem, pruning, ragged_examples
+from problems import problem, pruning
 from sequential_acdc import Sequential
 
 SHAPES: Mapping[str, dict[str, Any]] = {

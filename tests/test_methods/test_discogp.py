@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.conformance.prompts import ragged_examples
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import AblationName
 from bench.engine.masked_model import MaskedModel
@@ -17,7 +18,7 @@ from methods.base import Batch, Discovery
 from methods.discogp import EDGES, WEIGHTS, DiscoGP
 from methods.training.gumbel_gates import START, GumbelGates
 from methods.training.price import GROWTH, PATIENCE, RETURN, Price
-from problems import Killer, alike, assert_alike, exact_of, problem, ragged_examples, random_examples
+from problems import Killer, alike, assert_alike, exact_of, problem, random_examples
 
 QUICK = {"hold": 2, "settling": 15, "examples": 3, "rate": 0.5, "density": 0.3, "start_price": 10.0}
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.conformance.prompts import ragged_examples
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.masked_model import MaskedModel
@@ -20,7 +21,7 @@ from methods.training.gate_training import GateTraining
 from methods.training.gates import hard_concrete, log_open
 from methods.training.parts import parts_of
 from methods.training.training_curves import TrainingCurves
-from problems import Killer, alike, assert_alike, exact_of, problem, ragged_examples, random_examples
+from problems import Killer, alike, assert_alike, exact_of, problem, random_examples
 
 QUICK = EdgePruning(halving=8, hold=6, settling=5, examples=3, rate=0.3)
 """Far too short to find anything."""

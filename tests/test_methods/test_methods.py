@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bench.conformance.prompts import ragged_examples
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.architecture import Architecture
@@ -21,7 +22,7 @@ from methods.base import Method, find_methods
 from methods.eap import EAP
 from methods.eap_ig import EAPIG
 from methods.random_edges import RandomEdges, connected
-from problems import problem, ragged_examples, random_examples
+from problems import problem, random_examples
 
 
 def loss_at(p: BenchProblem, edges: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bench.errors import ModelError, UnwritableFolder
 from bench.models import gguf as conversion
 from bench.models.load import EMBEDDED, find_model, fingerprint, load_model
-from decoders import LLAMA3, decoder
+from bench.models.tiny import decoder
+from decoders import LLAMA3
 from gguf_files import TEXT, TOKENS, VOCABULARY, left_in, logits, no_reading, tiny_llama, write_gguf
 
 pytestmark = pytest.mark.usefixtures("cache")

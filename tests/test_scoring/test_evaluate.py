@@ -7,12 +7,12 @@ from dataclasses import fields
 import pytest
 import torch
 
+from bench.conformance.prompts import batches_of, ragged_examples
 from bench.engine.ablation import ABLATIONS, AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
 from bench.scoring.evaluate import RawOutputs, run_circuits
 from bench.scoring.metrics import Outputs
-from problems import batches_of, ragged_examples
 from tiny_models import TRACR, close, random_model, seeded
 
 

@@ -1,0 +1,234 @@
+"""What an adapter is held to on each problem. A check tells what is amiss, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from bench.conformance.attempt import Attempt, attempt
+from bench.conformance.problems import SIZES, TinyProblem
+from bench.discovery.discover import as_discovery, cut, refuse_infinite
+from bench.engine.circuit import Circuit
+from bench.names import get_method
+from methods.base import Discovery
+
+SEEDS = (1, 2)
+"""Of a run and its repetition, and of another."""
+LONG = 2.0
+"""Seconds after which a user wants to be told how far a method is."""
+
+
+class Skipped(Exception):
+    """There is nothing to check; the message is the reason."""
+
+
+@dataclass
+class Trial:
+    """An adapter on a problem, run as often as the checks take."""
+
+    method: str
+    """As typed."""
+    problem: TinyProblem
+    device: str
+
+    @cached_property
+    def first(self) -> Attempt:
+        """The run that all checks look at."""
+        return self._attempt(SEEDS[0])
+
+    @cached_property
+    def again(self) -> Attempt:
+        """The same once more."""
+        return self._attempt(SEEDS[0])
+
+    @cached_property
+    def other(self) -> Attempt:
+        """By another seed."""
+        return self._attempt(SEEDS[1])
+
+    def _attempt(self, seed: int) -> Attempt:
+        return attempt(self.method, self.problem, seed=seed, device=self.device)
+
+    @property
+    def ran(self) -> Attempt:
+        """The first run.
+
+        Raises:
+            Skipped: it did not come to its end.
+        """
+        if self.first.error:
+            raise Skipped("it did not run to its end")
+        if self.first.skipped:
+            raise Skipped(f"declined: {self.first.skipped}")
+        return self.first
+
+    @property
+    def found(self) -> Discovery:
+        """What it found.
+
+        Raises:
+            Skipped: that is no discovery, or its scores are no numbers.
+        """
+        ran = self.ran
+        if amiss := discovery(self) or finite(self):
+            raise Skipped(f"what it returned cannot be used: {amiss}")
+        return _discovery_of(ran)
+
+
+def declines(trial: Trial) -> str:
+    """`skip` gives None or a reason."""
+    reason = trial.first.skipped
+    if reason is None or (isinstance(reason, str) and reason.strip()):
+        return ""
+    return f"skip returned {reason!r}: return None, or a reason for the user to read"
+
+
+def runs(trial: Trial) -> str:
+    """It runs to its end."""
+    if trial.first.skipped:
+        raise Skipped(f"declined: {trial.first.skipped}")
+    return trial.first.error
+
+
+def device(trial: Trial) -> str:
+    """Tensors are on the problem's device or on the host."""
+    returned = trial.ran.returned
+    if not isinstance(returned, Discovery):
+        raise Skipped("it returned no discovery")
+    masks = [returned.scores, returned.unaided, *returned.edges.values()]
+    masks += [mask for named in returned.weights.values() for mask in named.values()]
+    known = {"cpu", torch.device(trial.device).type}
+    strange = {mask.device.type for mask in masks if isinstance(mask, Tensor)} - known
+    return f"a tensor is on {', '.join(sorted(strange))}, not on the problem's device" if strange else ""
+
+
+def discovery(trial: Trial) -> str:
+    """It returns a Discovery whose tensors have the shapes and dtypes of the contract."""
+    ran = trial.ran
+    if isinstance(ran.returned, Discovery) and device(trial):
+        raise Skipped("its tensors cannot be read here")
+    try:
+        found = _discovery_of(ran)
+        assert ran.graph is not None
+        for kept in found.edges.values():
+            Circuit(ran.graph, kept.cpu())
+    except (TypeError, ValueError) as error:
+        return str(error)
+    if found.scores is None and not found.edges and not found.weights:
+        return "it holds neither scores nor edges: give scores, or edges for every size asked for"
+    return ""
+
+
+def finite(trial: Trial) -> str:
+    """Scores of edges are numbers."""
+    ran = trial.ran
+    if discovery(trial):
+        raise Skipped("it returned no discovery")
+    assert ran.graph is not None
+    try:
+        refuse_infinite(_discovery_of(ran), ran.graph)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def sizes(trial: Trial) -> str:
+    """Circuits have as many edges as are asked for.
+
+    A method that searches thresholds, and says in ``trace["threshold"]`` which it tried, may stay below: its
+    circuits jump from threshold to threshold.
+    """
+    found, jumps = trial.found, "threshold" in trial.found.trace
+    try:
+        circuits = _circuits(trial.first, found)
+    except ValueError as error:
+        return str(error)
+    for size, wanted in trial.first.n_edges.items():
+        kept = len(circuits[size])
+        if kept > wanted or (kept < wanted and not jumps):
+            return f"{kept} edges at the size {size:g}, not {wanted} of {_n_edges(trial.first)}"
+    return ""
+
+
+def seed(trial: Trial) -> str:
+    """The same seed gives the same circuits, and so does any other unless the method is stochastic."""
+    found, stochastic = trial.found, get_method(trial.method).stochastic
+    if sizes(trial):
+        raise Skipped("its circuits have other sizes than asked for")
+    others = {"the same seed": trial.again} | ({} if stochastic else {"another seed": trial.other})
+    for how, other in others.items():
+        if other.error:
+            return f"run again with {how}, it failed: {other.error}"
+        if not _alike(_masks(trial.first, found), _masks(other, _discovery_of(other)), stochastic):
+            hint = "" if how == "the same seed" else " (where the seed decides, say stochastic = True)"
+            return f"{how} gave other circuits{hint}: draw from a generator seeded with problem.seed alone"
+    return ""
+
+
+def untouched(trial: Trial) -> str:
+    """The model, the prompts and torch's settings are what they were."""
+    if changed := trial.ran.changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        return f"{changed[0]}{more} was changed: work on a clone"
+    return ""
+
+
+def progress(trial: Trial) -> str:
+    """A discovery of some seconds tells how far it is."""
+    if trial.ran.told or trial.ran.seconds < LONG:
+        return ""
+    return f"{trial.ran.seconds:.1f} s without a word: call problem.progress(done, total)"
+
+
+def memory(trial: Trial) -> str:
+    """Nothing of a problem is kept when its discovery is over."""
+    if alive := trial.ran.alive:
+        return f"{', '.join(alive)} is kept after discovery, by the method or by its module: let go of it"
+    return ""
+
+
+CHECKS: Mapping[str, Callable[[Trial], str]] = {
+    check.__name__: check
+    for check in (declines, runs, device, discovery, finite, sizes, seed, untouched, progress, memory)
+}
+
+
+def _discovery_of(seen: Attempt) -> Discovery:
+    assert seen.graph is not None
+    return as_discovery(seen.returned, seen.graph, seen.shapes)
+
+
+def _circuits(seen: Attempt, found: Discovery) -> dict[float, Circuit]:
+    assert seen.graph is not None
+    return cut(seen.graph, found, SIZES)
+
+
+def _n_edges(seen: Attempt) -> int:
+    assert seen.graph is not None
+    return seen.graph.n_edges
+
+
+def _masks(seen: Attempt, found: Discovery) -> dict[str, Tensor]:
+    """All that a discovery decides, by what it is."""
+    circuits = _circuits(seen, found)
+    masks = {f"{size:g}": circuit.kept for size, circuit in circuits.items()}
+    masks |= {f"{size:g} {n}": m for size, circuit in circuits.items() for n, m in circuit.weights.items()}
+    return masks if found.unaided is None else masks | {"unaided": found.unaided}
+
+
+def _alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor], trained: bool) -> bool:
+    """Whether two runs found the same; of a training, but for one entry in a hundred, or for two.
+
+    Sums are rounded as places in memory have it, and training amplifies what is rounded.
+    """
+    if one.keys() != other.keys():
+        return False
+    for name, mask in one.items():
+        apart = int((mask != other[name]).sum())
+        if apart > (max(2, mask.numel() // 100) if trained else 0):
+            return False
+    return True

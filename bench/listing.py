@@ -1,0 +1,128 @@
+"""What `circuitmark list` tells: methods, tasks, models, metrics, programs; and a method's options."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from bench.names import METHODS, PROGRAMS, TASKS, get_method, option_text, options_of, unknown
+from methods.base import Method
+
+Row = dict[str, Any]
+
+
+def listed(kind: str, name: str | None = None) -> list[Row]:
+    """All of a kind, or the one of a name; of a method, its options then say what they do.
+
+    Args:
+        kind: methods, tasks, models, metrics or programs.
+        name: of one; for a method, a file as well.
+
+    Raises:
+        UsageError: there is none of that name, or it cannot be used.
+    """
+    if name is not None and kind == "methods":
+        method = type(get_method(name))
+        return [{"name": method.name, "description": method.description, "options": options(method)}]
+    rows = _LISTS[kind]()
+    if name is None:
+        return rows
+    found = [row for row in rows if row["name"] == name]
+    if not found:
+        raise unknown(kind.removesuffix("s"), name, (row["name"] for row in rows))
+    return found
+
+
+def options(method: type[Method]) -> list[Row]:
+    """A method's options: name, type and default as they are typed, and what each does."""
+    hints, meanings = get_type_hints(method), dict[str, str]()
+    for cls in reversed(method.__mro__):
+        if cls is not Method and issubclass(cls, Method):
+            meanings |= _meanings(cls)
+    return [
+        {"name": name, "type": _type(hints[name]), "default": default, "description": meanings.get(name, "")}
+        for name, default in options_of(method).items()
+    ]
+
+
+def options_told(row: Row) -> str:
+    """A method and its options as text."""
+    lines = [f"{row['name']}: {row['description']}"]
+    for option in row["options"]:
+        lines.append(f"\n  {option['name']}={option_text(option['default'])}  ({option['type']})")
+        lines += textwrap.wrap(option["description"], 100, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines if row["options"] else [*lines, "\n  It has no options."])
+
+
+def _type(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    return getattr(hint, "__name__", str(hint))
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """The texts below a class's annotated fields, which Python itself forgets."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
+    return {
+        node.target.id: " ".join(str(below.value.value).split())
+        for node, below in pairwise(body)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
+
+
+def _methods() -> list[Row]:
+    found, missing = METHODS.all()
+    rows = [
+        {"name": name, "description": cls.description, "options": options_of(cls)}
+        for name, cls in found.items()
+    ]
+    return rows + [{"name": name, "description": reason, "options": {}} for name, reason in missing.items()]
+
+
+def _tasks() -> list[Row]:
+    found, missing = TASKS.all()
+    rows = [
+        {"name": name, "description": cls.description, "version": cls.version, "measure": cls.measure}
+        for name, cls in found.items()
+    ]
+    return rows + [{"name": name, "description": reason} for name, reason in missing.items()]
+
+
+def _models() -> list[Row]:
+    from bench.models.load import FORMS, KNOWN
+
+    return [{"name": name, "description": description} for name, description in (KNOWN | FORMS).items()]
+
+
+def _metrics() -> list[Row]:
+    from bench.scoring.metrics import METRICS, RECOVERY_METRICS
+
+    return [asdict(metric) for metric in (*METRICS, *RECOVERY_METRICS)]
+
+
+def _programs() -> list[Row]:
+    programs, missing = PROGRAMS.all()
+    rows: list[Row] = [
+        {
+            "name": program.name,
+            "description": program.description,
+            "vocabulary": list(program.vocabulary),
+            "length": program.length,
+            "lengths": list(program.lengths),
+            "causal": program.causal,
+            "redundant": program.redundant,
+        }
+        for program in programs.values()
+    ]
+    return rows + [{"name": name, "description": reason} for name, reason in missing.items()]
+
+
+_LISTS = {
+    "methods": _methods, "tasks": _tasks, "models": _models, "metrics": _metrics, "programs": _programs,
+}  # fmt: skip

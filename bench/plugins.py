@@ -1,0 +1,104 @@
+"""What other packages offer by entry points: ``circuitmark.methods``, ``circuitmark.tasks``, ``.programs``.
+
+An entry point bears the name of what it leads to. A package is imported when that is used, or listed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import Any, Generic, TypeVar
+
+from bench.errors import UsageError
+
+Thing = TypeVar("Thing")
+OURS = "circuitmark"
+
+
+@dataclass(frozen=True)
+class Shelf(Generic[Thing]):
+    """All things of a kind, by name."""
+
+    word: str
+    """What one is called: method, task, program."""
+    ours: Callable[[], tuple[Mapping[str, Thing], Mapping[str, str]]]
+    """Those of our folders, and what of these cannot be imported with the reason."""
+    is_one: Callable[[Any], bool]
+
+    def get(self, name: str) -> Thing | None:
+        """What a name stands for; None where it stands for nothing.
+
+        Raises:
+            UsageError: two packages offer it, or it cannot be imported.
+        """
+        ours, missing = self.ours()
+        entries = self._offered().get(name, ())
+        reason = _disputed(name in ours or name in missing, entries) or missing.get(name)
+        if not reason and entries:
+            thing, reason = self._loaded(entries[0])
+            if thing is not None:
+                return thing
+        if reason:
+            raise UsageError(f"the {self.word} '{name}' cannot be used: {reason}")
+        return ours.get(name)
+
+    def all(self) -> tuple[dict[str, Thing], dict[str, str]]:
+        """All that can be used, and what cannot with the reason; ours first."""
+        ours, missing = self.ours()
+        found, unusable = dict(ours), dict(missing)
+        for name, entries in self._offered().items():
+            reason = _disputed(name in ours or name in missing, entries)
+            thing = None
+            if not reason:
+                thing, reason = self._loaded(entries[0])
+            if thing is not None:
+                found[name] = thing
+            else:
+                found.pop(name, None)
+                unusable[name] = reason
+        return found, unusable
+
+    def names(self) -> set[str]:
+        """Every name that stands for something, usable or not; nothing is imported for it but ours."""
+        ours, missing = self.ours()
+        return {*ours, *missing, *self._offered()}
+
+    def _offered(self) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
+        return _entry_points(f"{OURS}.{self.word}s", tuple(sys.path))
+
+    def _loaded(self, entry: metadata.EntryPoint) -> tuple[Thing | None, str]:
+        """What an entry point leads to, or why it leads to nothing."""
+        try:
+            thing: Any = entry.load()
+        except (Exception, SystemExit) as error:  # whatever a package does on import, the others work
+            said = " ".join(str(error).split())
+            return None, f"{_owner(entry)} cannot be imported: {type(error).__name__}: {said}"
+        if not self.is_one(thing):
+            return None, f"{_owner(entry)} offers {entry.value} under that name, which is no {self.word}"
+        if thing.name != entry.name:
+            return None, f"{_owner(entry)} offers the {self.word} '{thing.name}' under that name: call it so"
+        return thing, ""
+
+
+@cache
+def _entry_points(group: str, path: tuple[str, ...]) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
+    """By name, in the order of the packages' names; what is installed may change with the search path."""
+    found: dict[str, tuple[metadata.EntryPoint, ...]] = {}
+    for entry in sorted(metadata.entry_points(group=group), key=lambda e: (e.name, _owner(e))):
+        found[entry.name] = (*found.get(entry.name, ()), entry)
+    return found
+
+
+def _disputed(ours: bool, entries: tuple[metadata.EntryPoint, ...]) -> str:
+    """That a name is offered twice; nothing where it is not."""
+    owners = [OURS] * ours + [_owner(entry) for entry in entries]
+    if len(owners) < 2:
+        return ""
+    return f"{' and '.join(owners)} both offer one of that name: uninstall one of them, or have it renamed"
+
+
+def _owner(entry: metadata.EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.module

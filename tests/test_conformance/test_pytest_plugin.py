@@ -1,0 +1,81 @@
+"""The pytest plugin: a test per check and program with the option; nothing at all without it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from careless import CARELESS, SOUND
+
+
+def pytest_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs pytest with this plugin alone, installed or not."""
+    command = [sys.executable, "-m", "pytest", "-p", "circuitmark.pytest_plugin", "-p", "no:cacheprovider"]
+    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(
+        [*command, *words], cwd=folder, env=alone, capture_output=True, text=True, check=False
+    )
+
+
+def test_it_leaves_other_projects_alone(tmp_path: Path) -> None:
+    """Their `tasks` stays theirs, and nothing is imported for them."""
+    (tmp_path / "tasks.py").write_text("mine = True\n")
+    (tmp_path / "test_theirs.py").write_text(
+        "import sys\nimport tasks\n\ndef test_theirs():\n    assert tasks.mine\n"
+        "    assert not {'torch', 'bench', 'methods'} & sys.modules.keys()\n"
+    )
+    done = pytest_in(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+def test_checks_are_tests(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SOUND)
+    (tmp_path / "test_mine.py").write_text("def test_mine():\n    pass\n")
+    listed = pytest_in(tmp_path, "--circuitmark", "mine.py", "--collect-only", "-q").stdout
+    for test in ("test_mine.py::test_mine", "circuitmark mine.py::sizes[llama]",
+                 "circuitmark mine.py::citation[all]"):  # fmt: skip
+        assert test in listed
+    assert "recovers" not in listed
+    done = pytest_in(tmp_path, "--circuitmark", "mine.py", "-k", "neox or test_mine")
+    assert done.returncode == 0, done.stdout
+    assert "11 passed" in done.stdout
+
+    (tmp_path / "mine.py").write_text(CARELESS["NaN"][1])
+    done = pytest_in(tmp_path, "--circuitmark", "mine.py", "-k", "neox")
+    assert done.returncode == 1
+    assert "FAILED circuitmark mine.py::finite[neox]" in done.stdout
+    assert "see it again: circuitmark check mine.py --problem neox --check finite" in done.stdout
+    assert done.stdout.count("FAILED") == 1
+    assert "Traceback" not in done.stdout
+
+
+def test_recoveries_are_tests(tmp_path: Path) -> None:
+    """A method that recovers passes, one that does not is told what it missed."""
+    pytest.importorskip("tracr")
+    words = ("--circuitmark-programs", "x_proportion", "-k", "recovers")
+    done = pytest_in(tmp_path, "--circuitmark", "acdc", *words)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+    done = pytest_in(tmp_path, "--circuitmark", "random_edges", "--circuitmark", "eap:threshold=0.99", *words)
+    assert done.returncode == 1
+    assert "it gives no unaided circuit" in done.stdout
+    assert "not recovered in its run: it finds" in done.stdout
+    assert "4 failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("eapp",), "unknown method 'eapp'; did you mean 'eap'?"),
+        (("eap", "--circuitmark-programs", "revers"), "unknown program 'revers'; did you mean 'reverse'?"),
+    ],
+)
+def test_a_wrong_name_is_one_line(words: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    done = pytest_in(tmp_path, "--circuitmark", *words)
+    assert done.returncode == 4
+    assert f"ERROR: --circuitmark: {told}" in done.stderr
