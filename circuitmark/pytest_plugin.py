@@ -41,7 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Adds a test for every check and program."""
+    """Adds a test for every check and program.
+
+    Args:
+        session: under which they stand.
+        config: says for which methods and programs.
+        items: the tests found so far.
+    """
     for method in config.getoption("--circuitmark"):
         called = f"circuitmark {method}"
         adapter = Adapter.from_parent(session, name=called, nodeid=called, method=method)
@@ -139,7 +145,7 @@ def _recover(method: Any, name: str, ablation: Any) -> None:
         if row["status"] != "ok":
             raise Amiss(f"{row['status']}: {row['status_reason']}")
         if row["unaided_exact"] is None:
-            raise Amiss("it gives no unaided circuit, so that there is nothing to compare with the true one")
+            raise Amiss("it returns no unaided circuit, so that there is nothing to compare with the true one")
     exact = sum(row["unaided_exact"] for row in rows)
     if exact == 0:
         row = rows[0]
