@@ -161,8 +161,8 @@ def seed(trial: Trial) -> str:
         raise Skipped("its circuits have other sizes than asked for")
     others = {"the same seed": trial.again} | ({} if stochastic else {"another seed": trial.other})
     for how, other in others.items():
-        if other.error:
-            return f"run again with {how}, it failed: {other.error}"
+        if other.error or other.skipped:
+            return f"with {how} it did not run: {other.error or other.skipped}"
         if not _alike(_masks(trial.first, found), _masks(other, _discovery_of(other)), stochastic):
             hint = "" if how == "the same seed" else " (where the seed decides, say stochastic = True)"
             return f"{how} gave other circuits{hint}: draw from a generator seeded with problem.seed alone"

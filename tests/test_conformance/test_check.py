@@ -72,6 +72,13 @@ def test_a_long_discovery_says_how_far_it_is(mine: Path, monkeypatch: pytest.Mon
     assert check(str(mine), ["llama"]).passed
 
 
+def test_what_cannot_be_read_is_told(mine: Path) -> None:
+    mine.write_text(adapter("return Discovery(edges=3)"))
+    verdict = check(str(mine), ["gpt2"])
+    assert {name for name, _ in failed(verdict)} >= {"discovery"}
+    assert "AttributeError" in str(verdict)
+
+
 def test_the_command(command: CommandLine, mine: Path) -> None:
     """JSON alone on stdout, whatever the adapter prints; the exit code; how to see a failure again."""
     answer = json.loads(command("check", "mine.py", "--json").stdout)
