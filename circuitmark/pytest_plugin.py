@@ -145,7 +145,9 @@ def _recover(method: Any, name: str, ablation: Any) -> None:
         if row["status"] != "ok":
             raise Amiss(f"{row['status']}: {row['status_reason']}")
         if row["unaided_exact"] is None:
-            raise Amiss("it returns no unaided circuit, so that there is nothing to compare with the true one")
+            raise Amiss(
+                "it returns no unaided circuit, so that there is nothing to compare with the true one"
+            )
     exact = sum(row["unaided_exact"] for row in rows)
     if exact == 0:
         row = rows[0]

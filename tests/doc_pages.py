@@ -44,11 +44,19 @@ def file_of(block: Block) -> str | None:
     return found[0] if found else None
 
 
-def commands() -> Iterator[tuple[str, list[str]]]:
-    """Every call of `circuitmark` in a fenced block or between backticks: where it stands, its words."""
+def commands() -> Iterator[tuple[Path, str, list[str]]]:
+    """Every call of `circuitmark` in a fenced block or between backticks: page, line, words.
+
+    Where a block has prompts the other lines are what was printed.
+    """
     for page in PAGES:
-        shell = "".join(block.text for block in blocks(page) if not block.language).replace("\\\n", " ")
-        for line in [*shell.splitlines(), *re.findall(r"`(circuitmark [^`]+)`", page.read_text())]:
+        lines = re.findall(r"`(circuitmark [^`]+)`", page.read_text())
+        for block in blocks(page):
+            if not block.language:
+                typed = block.text.replace("\\\n", " ").splitlines()
+                prompted = [line.removeprefix("$ ") for line in typed if line.startswith("$ ")]
+                lines += prompted or typed
+        for line in lines:
             called = re.search(r"(?:^|[\s/])circuitmark (.*)", line.partition(" #")[0])
             if called:
-                yield f"{page.name}: {line}", shlex.split(called[1])
+                yield page, line, shlex.split(called[1])

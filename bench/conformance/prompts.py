@@ -11,7 +11,14 @@ from tasks.base import Examples
 
 
 def ragged_examples(n: int, vocab: int, candidates: int = 2, seed: int = 0) -> Examples:
-    """Random prompts of 3 to 7 tokens, padded on the right with tokens that differ from prompt to prompt."""
+    """Random prompts of 3 to 7 tokens, padded on the right with tokens that differ from prompt to prompt.
+
+    Args:
+        n: how many.
+        vocab: tokens are drawn from so many.
+        candidates: of each prompt; some of them are correct.
+        seed: of what is drawn.
+    """
     rng = np.random.default_rng(seed)
     lengths = 3 + np.arange(n) * 3 % 5
     clean, corrupted = rng.integers(vocab, size=(2, n, 7))
@@ -29,6 +36,12 @@ def ragged_examples(n: int, vocab: int, candidates: int = 2, seed: int = 0) -> E
 
 
 def batches_of(model: MaskedModel, examples: Examples, size: int) -> list[Batch]:
-    """Batches of so many examples; the last one of what is left."""
+    """Batches of so many examples; the last one of what is left.
+
+    Args:
+        model: that will run them.
+        examples: in order.
+        size: of a batch.
+    """
     cuts = range(0, len(examples), size)
     return [b for start in cuts for b in make_batches(model, examples.take(slice(start, start + size)))]

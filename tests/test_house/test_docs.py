@@ -39,7 +39,8 @@ def _read(words: list[str]) -> None:
         assert {*words} <= {"--help", *(option for parameter in command.params for option in parameter.opts)}
         return
     read = command.make_context("circuitmark", words).params
-    for method in read.get("method") or ():
+    named = read.get("method") or ()
+    for method in [named] if isinstance(named, str) else named:
         assert method.partition(":")[0].endswith(".py") or choose_method(method)
     assert {*(read.get("task") or ())} <= {*find_tasks()}
     assert not read.get("config") or (ROOT / read["config"]).exists()
@@ -48,12 +49,14 @@ def _read(words: list[str]) -> None:
 def test_commands_are_spelled_as_the_program_knows_them() -> None:
     """Commands, sub-commands, options and arguments."""
     found = list(commands())
-    assert {"run", "list", "report", "verify-tracr", "rescore", "cite", "models"} <= {w[0] for _, w in found}
-    for where, words in found:
+    assert {"run", "list", "report", "verify-tracr", "rescore", "cite", "models"} <= {
+        words[0] for _, _, words in found
+    }
+    for page, line, words in found:
         try:
             _read(words)
         except Exception as error:
-            pytest.fail(f"{where}: {error!r}")
+            pytest.fail(f"{page.name}: {line}: {error!r}")
 
 
 @pytest.mark.parametrize(
