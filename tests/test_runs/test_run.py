@@ -207,7 +207,10 @@ def test_a_method_cannot_spoil_the_next(tmp_path: Path) -> None:
         ("def broken(:", "SyntaxError"),
         ("raise SystemExit(0)", "SystemExit"),
         ("x = 1", "defines 0 methods"),
-        (PLUGIN.format(body="pass").replace('"mine"', '"eap"'), "as circuitmark does: rename it"),
+        (
+            PLUGIN.format(body="pass").replace('"mine"', '"eap"'),
+            "as circuitmark does, or a package beside it: rename it",
+        ),
         (PLUGIN.format(body="pass").replace("citation = ", "cited = "), "has no citation"),
         (PLUGIN.format(body="pass") + "    def __init__(self, x): pass", "missing 1 required"),
     ],
