@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +25,7 @@ Constant = Float[Tensor, "senders 1 #pos d_model"] | None
 """What removed edges carry whatever the prompt; None stands for zero."""
 
 
+@runtime_checkable
 class Prompts(Protocol):
     """A batch, as far as a reference reads it."""
 

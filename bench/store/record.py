@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from bench.engine.ablation import AblationName
 
@@ -101,7 +101,7 @@ class Record(Dimensions, Evaluation):
     format: int = FORMAT
 
     @classmethod
-    def read(cls, stored: Mapping[str, Any]) -> Self:
+    def read(cls, stored: Mapping[str, Any]) -> Record:
         """What `asdict` gave, by this version or one before; what this one does not know is left out.
 
         Raises:
