@@ -39,10 +39,11 @@ def run_app() -> None:
         sys.exit(error.exit_code)
 
 
-def _say_version(wanted: bool) -> None:
+def _say_version(wanted: bool) -> bool:
     if wanted:
         print(metadata.version("circuitmark"))
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -259,7 +259,7 @@ class Study:
         with watched(progress) as told:
             raw = self.outputs(runs, progress=told)
 
-        def row(run: str, complement: str, circuit: Circuit) -> dict[str, float]:
+        def row(run: str, complement: str, circuit: Circuit) -> dict[str, int | float]:
             counts = {"edges_kept": len(circuit), "effective_edges": len(circuit.effective(self.ablation))}
             return {**counts, **score(raw, run, complement, self.data.measure)}
 
