@@ -76,7 +76,7 @@ def test_recoveries_are_tests(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout
     done = pytest_in(tmp_path, "--circuitmark", "random_edges", "--circuitmark", "eap:threshold=0.99", *words)
     assert done.returncode == 1
-    assert "it gives no unaided circuit" in done.stdout
+    assert "it returns no unaided circuit" in done.stdout
     assert "not recovered in its run: it finds" in done.stdout
     assert "4 failed" in done.stdout
     for lucky, code in ((3, 0), (9, 1)):  # one of the four seeds from 1 suffices; a fifth is not tried

@@ -14,7 +14,6 @@ NOT_RUN = {
     "new-method NAME": "stands for a name of the user's",
     "run": "is a mention, not a call",
     "check careless.py --problem llama": "stands for a careless adapter; tests have many",
-    "check careless.py --problem llama --check seed": "stands for a careless adapter",
     "run --model path/to/a/model -t gp": "stands for a user's own model",
     "rescore RESULTS": "stands for a user's own folder",
     "run --quick": "takes two minutes; with fewer tasks the wheel's test runs it",
