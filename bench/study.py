@@ -240,9 +240,7 @@ class Study:
         """
         import pandas as pd
 
-        named: dict[Any, Circuit] = dict(circuits) if isinstance(circuits, Mapping) else {0: circuits}
-        if len(named) == 1 and not isinstance(circuits, Mapping):
-            named = {"circuit": named[0]}
+        named = circuits if isinstance(circuits, Mapping) else {"circuit": circuits}
         for name, circuit in named.items():
             if circuit.graph != self.graph:
                 raise UsageError(
@@ -273,15 +271,14 @@ class Study:
         return pd.DataFrame(rows).assign(isolated=self.isolated)
 
     def _random(self, n_edges: int, draws: int) -> list[Circuit]:
-        """Random connected circuits of so many edges."""
+        """Random connected circuits of so many edges; none where there is but one circuit of that size."""
         share = n_edges / self.graph.n_edges
-        if not 0 < share < 1:
-            return []
-        return [self._drawn(share, seed) for seed in range(draws)]
-
-    def _drawn(self, share: float, seed: int) -> Circuit:
-        found, _ = discover(as_method("random_edges"), self.problem((share,), method_seed=seed))
-        return cut(self.graph, found, (share,))[share]
+        seeds = range(draws) if 0 < share < 1 else ()
+        silent = lambda *_: None  # noqa: E731  # a bar for each would flicker
+        return [
+            self.discover("random_edges", (share,), method_seed=seed, progress=silent)[share]
+            for seed in seeds
+        ]
 
 
 def _task_of(model: str, task: str | None) -> str:
