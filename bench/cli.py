@@ -80,8 +80,18 @@ def run(
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
-    jobs: Annotated[int, typer.Option("-j", min=1, help="Processes; 1 stays in this one.")] = 1,
+    jobs: Annotated[int, typer.Option("-j", min=1, help="Jobs at a time.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each job.")] = 1,
+    time_limit: Annotated[
+        float | None, typer.Option(min=0, help="Seconds that a discovery may take.")
+    ] = None,
+    memory_limit: Annotated[
+        float | None, typer.Option(min=0, help="GiB that a job's process may hold, libraries included.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")] = False,
+    even_if_unable: Annotated[
+        bool, typer.Option("--even-if-unable", help="Run tasks that the model does no better than chance.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
     quick: Annotated[bool, typer.Option("--quick", help=f"Only {', '.join(QUICK)}, drawn once.")] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file; options typed here win over it.")] = None,
@@ -111,12 +121,15 @@ def run(
     }
     experiment = replace(experiment, **typed)
     from bench.report import show_leaderboard, write_report
-    from bench.runs.run import run_experiment
+    from bench.runs.children import Limits
+    from bench.runs.run import How, run_experiment
 
-    ended_well = run_experiment(
-        experiment, out, n=jobs, threads=threads, refuse_unfit=bool(task),
-        report=lambda results: write_report(results, results),
+    memory = None if memory_limit is None else int(memory_limit * 2**30)
+    how = How(
+        n=jobs, threads=threads, limits=Limits(time_limit, memory), retry_failed=retry_failed,
+        refuse_unfit=bool(task), even_if_unable=even_if_unable,
     )  # fmt: skip
+    ended_well = run_experiment(experiment, out, how, report=lambda results: write_report(results, results))
     show_leaderboard(out)
     sys.exit(not ended_well)
 
@@ -153,7 +166,7 @@ def verify_tracr(
     ] = None,
     ablation: Annotated[str | None, typer.Option(help="zero or resample; both if left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
-    jobs: Annotated[int, typer.Option("-j", min=1, help="Processes; 1 stays in this one.")] = 1,
+    jobs: Annotated[int, typer.Option("-j", min=1, help="Programs at a time.")] = 1,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
     method_seeds: Annotated[int, typer.Option(min=1, help="Runs of each method that draws at random.")] = 1,
     expect: Annotated[
@@ -165,7 +178,7 @@ def verify_tracr(
     Exit code 1 when a proof or a method fails; 3 when none does but a recovery is lost that is expected.
     """
     from bench.report import show_recovery, write_report
-    from bench.store.results import sole_user
+    from bench.store.at_work import locked
     from bench.truth.verify import verify_named
 
     outcome = verify_named(
@@ -175,7 +188,7 @@ def verify_tracr(
         print(line, file=sys.stderr)
     if as_json:
         print(outcome.to_json())
-    with sole_user(out):
+    with locked(out, "-report", patience=600):
         write_report(out, out, [entry["program"] for entry in outcome.programs] if program else ())
     if not as_json:
         show_recovery(outcome.recovery, out)

@@ -50,8 +50,8 @@ class BusyFolder(UserError):
     """Another run is at work in the same results folder."""
 
 
-class WorkerDied(UserError):
-    """A job's process was killed."""
+class IncompleteResults(UserError):
+    """Jobs are missing that were run."""
 
 
 class Interrupted(UserError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, temporary = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -44,6 +45,18 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"cannot write {path} ({error.strerror or error}): "
             "free some space there or choose another folder with --out"
         ) from error
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Removes what killed writes have left, wherever in a folder; nobody may be writing there."""
+    for path in folder.rglob(".*.part"):
+        if re.fullmatch(r"\..+\.[a-z0-9_]{8}\.part", path.name):
+            path.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """A text file of ours."""
+    return path.read_text(encoding="utf-8")
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -65,11 +65,14 @@ class ProgressDisplay:
             self._step, completed=done, total=total, visible=True, description=note or "discovering"
         )
 
+    def say(self, text: str) -> None:
+        """Tells something beside the bars."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def ended(self, text: str) -> None:
         """One job more is finished; jobs may run side by side, so the time told is the run's."""
         minutes, seconds = divmod(round(time.perf_counter() - self._began), 60)
         self._done += 1
         self._progress.update(self._step, visible=False)
         self._progress.update(self._jobs, completed=self._done)
-        line = f"[{self._done}/{self._total}] {text}, {minutes}:{seconds:02d} since the start"
-        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.say(f"[{self._done}/{self._total}] {text}, {minutes}:{seconds:02d} since the start")

@@ -31,15 +31,15 @@ def run(experiment: Experiment, out: Path | str, *, n: int = 1, threads: int = 1
     Args:
         experiment: what is run.
         out: the results folder; what is finished there is not run again.
-        n: processes; 1 stays in this one.
+        n: jobs at a time, each in processes of its own.
         threads: of each.
 
     Raises:
         UserError: as `runs.run.run_experiment`.
     """
-    from bench.runs.run import run_experiment
+    from bench.runs.run import How, run_experiment
 
-    run_experiment(experiment, Path(out), n=n, threads=threads, report=lambda at: write_report(at, at))
+    run_experiment(experiment, Path(out), How(n=n, threads=threads), report=lambda at: write_report(at, at))
     return read_leaderboard(out)
 
 

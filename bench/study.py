@@ -83,6 +83,7 @@ class Study:
         dtype: float32, float64 or bfloat16.
         split_embed: whether token and position embedding count as two senders.
         device: where the model runs.
+        smaller: batches hold so many times fewer prompts than memory should allow.
 
     Raises:
         UsageError: an unknown task, ablation or the like.
@@ -107,10 +108,11 @@ class Study:
         dtype: str = "float32",
         split_embed: bool = False,
         device: str = "cpu",
+        smaller: int = 1,
     ) -> None:
         data = load_data(
             model, _task_of(model, task), n_discovery=n_discovery, n_evaluation=n_evaluation, split=split,
-            data_seed=data_seed, dtype=dtype, split_embed=split_embed, device=device,
+            data_seed=data_seed, dtype=dtype, split_embed=split_embed, device=device, smaller=smaller,
         )  # fmt: skip
         self._set(data, ablation, discovery_ablation)
 

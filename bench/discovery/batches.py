@@ -11,11 +11,18 @@ from methods.base import Batch
 from tasks.base import Examples
 
 
-def make_batches(model: MaskedModel, examples: Examples) -> list[Batch]:
-    """Examples as batches of tensors, in order, as many at once as `device.batch_bytes` allows."""
+def make_batches(model: MaskedModel, examples: Examples, smaller: int = 1) -> list[Batch]:
+    """Examples as batches of tensors, in order.
+
+    Args:
+        model: that will read them.
+        examples: at least one.
+        smaller: each batch holds so many times fewer examples than `device.batch_bytes` allows.
+    """
     graph, width = model.graph, model.architecture.d_model
     floats = (2 * len(graph.senders) + 2 * len(graph.receivers)) * examples.clean.shape[1] * width
-    size = max(1, min(64, batch_bytes(model.device) // (model.dtype.itemsize * floats)))
+    size = min(64, batch_bytes(model.device) // (model.dtype.itemsize * floats))
+    size = max(1, size // smaller)
     return [
         _batch(model, examples.take(slice(start, start + size))) for start in range(0, len(examples), size)
     ]

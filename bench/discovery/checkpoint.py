@@ -32,7 +32,8 @@ class Checkpoint:
         self._path = path
         self._spent, self._charge = spent, charge
         self._due = time.monotonic() + SECONDS_BETWEEN
-        self._charged = False
+        self.was_read = False
+        """Whether something was there to go on from."""
 
     def load(self) -> Mapping[str, Tensor]:
         """What was saved last, its cost charged; empty at the start, or where the file is damaged."""
@@ -42,9 +43,9 @@ class Checkpoint:
             tensors, header = load_tensors(self._path)
         except DamagedFile:
             return {}
-        if not self._charged:
+        if not self.was_read:
             self._charge(header["spent"])
-            self._charged = True
+            self.was_read = True
         return tensors
 
     def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:

@@ -62,6 +62,7 @@ def load_data(
     dtype: str,
     split_embed: bool,
     device: str,
+    smaller: int = 1,
 ) -> Data:
     """The data of a model's name and a task's; `data_seed` draws the discovery set.
 
@@ -75,6 +76,7 @@ def load_data(
         dtype: of the model's weights and activations.
         split_embed: whether token and position embedding are two senders; of programs they always are.
         device: where the model runs.
+        smaller: batches hold so many times fewer prompts than memory should allow.
 
     Raises:
         TaskError: the model's tokenizer does not support the task.
@@ -90,8 +92,8 @@ def load_data(
     return Data(
         masked,
         MEASURES[kind.measure],
-        make_batches(masked, discovery),
-        Asked(make_batches(masked, evaluation), torch.as_tensor(evaluation.template)),
+        make_batches(masked, discovery, smaller),
+        Asked(make_batches(masked, evaluation, smaller), torch.as_tensor(evaluation.template)),
         len({*discovery.lengths.tolist(), *evaluation.lengths.tolist()}) == 1,
     )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,8 +14,7 @@ from bench.discovery.problem import BenchProblem
 from bench.discovery.select import edges_of_share, greedy, top
 from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph
-from bench.engine.masked_model import MaskedModel
-from methods.base import Batch, Discovery, Method
+from methods.base import Discovery, Method
 
 SELECTIONS = {"top": top, "greedy": greedy}
 
@@ -36,12 +33,12 @@ def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
         TypeError, ValueError: what it returned is no discovery.
     """
     seed_generators(problem.seed)
-    problem.started = time.perf_counter()
+    problem.begin()
     reason = method.skip(problem)
     if reason:
         raise Declined(reason)
     found = method.discover(problem)
-    seconds = time.perf_counter() - problem.started
+    seconds = problem.spent()["seconds"]
     checked = as_discovery(found, problem.graph, problem.weights)
     refuse_infinite(checked, problem.graph)
     return checked, seconds
@@ -135,15 +132,3 @@ def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[floa
             raise ValueError(f"the method returned neither scores nor edges for the size {size:g}")
         circuits[size] = Circuit(graph, kept, weights)
     return circuits
-
-
-@torch.no_grad()
-def plain_forward_seconds(model: MaskedModel, batches: Sequence[Batch]) -> float:
-    """Median of three plain forwards of the discovery set, after a warm-up."""
-    times = []
-    for _ in range(4):
-        started = time.perf_counter()
-        for batch in batches:
-            model.run(batch.clean, answers=(batch.examples, batch.positions), lengths=batch.lengths)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])

@@ -60,9 +60,10 @@ class BenchProblem:
         self.seed = seed
         self.memory_budget = memory_budget
         self.counter = Counter()
-        self.started = time.perf_counter()
-        """When discovery began, or would have begun if a killed run's time were of this run."""
-        self.checkpoint = Checkpoint(checkpoint, self._spent, self._charge)
+        self.charged = {"seconds": 0.0, "cpu_seconds": 0.0}
+        """What a killed run took, on which this one goes on."""
+        self.begin()
+        self.checkpoint = Checkpoint(checkpoint, self.spent, self._charge)
         self._measure = measure
         self._make_reference = reference
         self._reference: Reference | None = None
@@ -210,12 +211,19 @@ class BenchProblem:
             cache[batch] = tensor
         return tensor
 
-    def _spent(self) -> dict[str, float | int]:
-        return {"seconds": time.perf_counter() - self.started, **asdict(self.counter)}
+    def begin(self) -> None:
+        """Discovery begins: its time is taken from now on."""
+        self._began = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+
+    def spent(self) -> dict[str, float | int]:
+        """What discovery has taken so far, a killed run's part included."""
+        now = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+        clocks = {name: now[name] - self._began[name] + self.charged[name] for name in now}
+        return {**clocks, **asdict(self.counter)}
 
     def _charge(self, spent: Mapping[str, float | int]) -> None:
         """Takes on the work of a killed run."""
-        self.started -= spent["seconds"]
+        self.charged = {name: float(spent[name]) for name in self.charged}
         for name in asdict(self.counter):
             setattr(self.counter, name, getattr(self.counter, name) + int(spent[name]))
 

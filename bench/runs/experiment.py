@@ -177,8 +177,8 @@ class Job:
     def __str__(self) -> str:
         return self.stem
 
-    def study(self) -> Study:
-        """What it is run on.
+    def study(self, smaller: int = 1) -> Study:
+        """What it is run on, in batches of so many times fewer prompts.
 
         Raises:
             TaskError, ModelError, ProgramFailed: as `Study`.
@@ -187,7 +187,7 @@ class Job:
         return Study(
             self.model, told.task, ablation=told.ablation, discovery_ablation=told.discovery_ablation,
             n_discovery=told.n_discovery, data_seed=told.data_seed, split_embed=told.split_embed,
-            **asdict(self.evaluation), device=self.device,
+            **asdict(self.evaluation), device=self.device, smaller=smaller,
         )  # fmt: skip
 
     @cached_property

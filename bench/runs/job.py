@@ -1,83 +1,153 @@
-"""One job from start to end: discover on the discovery split, evaluate, keep everything."""
+"""One job from start to end: a process discovers, another one evaluates, everything is kept."""
 
 from __future__ import annotations
 
-import resource
-import sys
-import traceback
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
 from bench.discovery.checkpoint import forget
 from bench.discovery.data import PROGRAM_TASK
-from bench.discovery.discover import Declined, cut, discover, plain_forward_seconds
+from bench.discovery.discover import cut
 from bench.engine.ablation import AblationName
 from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
-from bench.names import get_method, get_task
+from bench.names import get_task
 from bench.progress import Progressed
+from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimit
+from bench.runs.discovering import HALF, Errand, Unfound, discover_apart, load_found
 from bench.runs.experiment import Job
 from bench.scoring.metrics import CURVE_SHARES
+from bench.store.failures import forget_traceback, keep_traceback
 from bench.store.keys import engine
 from bench.store.provenance import provenance
 from bench.store.record import Record
-from bench.store.results import Run, Store, now
-from tasks.base import TaskError
+from bench.store.results import Run, Store, StrayOutputs, now
 
 
-def execute(job: Job, out: Path, threads: int, n_processes: int, progress: Progressed | None = None) -> str:
-    """Runs a job and stores its outcome, whatever it is; returns its status.
+@dataclass(frozen=True)
+class Ended:
+    """What became of a job."""
 
-    A method that fails or declines leaves a run that says so, with the reason.
+    status: str
+    """``ok``, ``declined``, ``skipped`` (the tokenizer does not support the task) or ``failed``."""
+    reason: str = ""
+    traceback: Path | None = None
+    """The file that holds it."""
+
+    def __str__(self) -> str:
+        where = f" (traceback: {self.traceback})" if self.traceback else ""
+        return f"{self.status}: {self.reason}{where}" if self.reason else self.status
+
+
+def carry_out(
+    job: Job,
+    out: Path,
+    *,
+    threads: int = 1,
+    at_a_time: int = 1,
+    limits: Limits | None = None,
+    progress: Progressed | None = None,
+    told: Callable[[str], None] = print,
+) -> Ended:
+    """Runs a job and stores its outcome, whatever it is.
+
+    The method runs in a process of its own, and what it found is scored in another one, where none of its
+    code was ever imported. A method that fails or declines, or whose process dies, leaves a run that says so.
 
     Args:
         job: what is run.
         out: the results folder.
-        threads: of torch.
-        n_processes: how many jobs run at a time; above 1, this one has a process of its own.
+        threads: of torch, in each process.
+        at_a_time: how many jobs run at a time; it stands in the record.
+        limits: that discovery must keep.
         progress: told how far it is.
-
-    Returns:
-        ``ok``, ``declined``, ``skipped`` (the tokenizer does not support the task) or ``failed``.
+        told: what happened that a user should know.
 
     Raises:
-        UnwritableFolder: `out` takes no file.
+        UserError: the model or a file cannot be used, or `out` takes no file.
+        Stopped: the user stopped the run.
     """
-    torch.set_num_threads(threads)
-    checkpoint = out / "unfinished" / f"{job.stem}.safetensors"
+    limits = limits or Limits()
+    record = _record(job, threads, at_a_time)
+    unfinished = out.absolute() / "unfinished"
+    errand = Errand(
+        study=job.study, method=job.method.text, sizes=job.sizes, method_seed=job.dimensions.method_seed,
+        threads=threads, key=job.key, found=unfinished / f"{job.stem}.found.safetensors",
+        checkpoint=unfinished / f"{job.stem}.safetensors",
+    )  # fmt: skip
+    outcome = discover_apart(errand, limits, progress, told)
+    if outcome is None:
+        outcome = _score_apart(job, errand, record, out.absolute(), limits, progress, told)
+    forget_traceback(out, job.stem)
+    kept = None
+    if outcome is not None:
+        Store(out).save(job.stem, Run(replace(record, status=outcome.status, status_reason=outcome.reason)))
+        kept = keep_traceback(out, job.stem, outcome.traceback)
+    assert errand.checkpoint is not None
+    if outcome is None or outcome.status != "failed":
+        forget(errand.checkpoint)
+    forget(errand.found)
+    return Ended("ok") if outcome is None else Ended(outcome.status, outcome.reason, kept)
+
+
+def leave_out(job: Job, out: Path, reason: str) -> Ended:
+    """Stores that a job is skipped, for a reason known before it began."""
+    record = replace(_record(job, 1, 1), status="skipped", status_reason=reason)
+    Store(out).save(job.stem, Run(record))
+    return Ended("skipped", reason)
+
+
+def _score_apart(
+    job: Job,
+    errand: Errand,
+    record: Record,
+    out: Path,
+    limits: Limits,
+    progress: Progressed | None,
+    told: Callable[[str], None],
+) -> Unfound | None:
+    """Scores and stores what was found; None, or why there is nothing."""
+    limits = replace(limits, seconds=None)
+
+    def attempt(smaller: int) -> Unfound | None:
+        with Child(_score, job, errand, record, out, smaller, limits=limits) as child:
+            for message in child.messages():
+                match message["said"]:
+                    case "progress" if progress:
+                        progress(message["done"], message["total"], message["note"])
+                    case "kept":
+                        return None
+                    case "unfound":
+                        return Unfound("failed", message["reason"])
+                    case "failed" if message["out_of_memory"]:
+                        raise OutOfMemory(message["reason"])
+                    case "failed":
+                        return Unfound("failed", message["reason"], message["traceback"])
+            raise Died(f"while it was scored, {child.last_words()}")
+
     try:
-        run, circuits = _run(job, n_processes, checkpoint, progress)
-    except Declined as error:
-        run, circuits = Run(_record(job, "declined", str(error))), {}
-    except TaskError as error:
-        run, circuits = Run(_record(job, "skipped", str(error))), {}
-    except (Exception, SystemExit) as error:  # a method's own failure must not stop the others
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        record = _record(job, "failed", reason)
-        run, circuits = Run(replace(record, traceback=traceback.format_exc())), {}
-    for name, circuit in circuits.items():
-        circuit.save(out / "circuits" / job.stem / f"{name}.safetensors")
-    run = Run(replace(run.record, jobs=n_processes), run.tensors)
-    Store(out).save(job.stem, run)
-    if run.record.status != "failed":
-        forget(checkpoint)
-    return run.record.status
+        try:
+            return attempt(1)
+        except OutOfMemory as error:
+            told(f"{job.method.text}, scoring: {error}: once more with half the batch")
+            return attempt(HALF)
+    except (OverLimit, Died) as error:
+        return Unfound("failed", str(error))
 
 
-def _run(
-    job: Job, n_processes: int, checkpoint: Path, progress: Progressed | None
-) -> tuple[Run, dict[str, Circuit]]:
-    study = job.study()
+def _score(line: Line, job: Job, errand: Errand, record: Record, out: Path, smaller: int) -> None:
+    """In a process of its own, where no method ever ran."""
+    torch.set_num_threads(errand.threads)
+    study = job.study(smaller)
     model = study.model
-    plain = plain_forward_seconds(model, study.data.discovery)
-    problem = study.problem(
-        job.sizes, method_seed=job.dimensions.method_seed, progress=progress, checkpoint=checkpoint
-    )
-    found, seconds = discover(get_method(job.method.text), problem)
-
-    wanted = cut(model.graph, found, job.sizes)
+    try:
+        found, cost = load_found(errand, model.graph, model.maskable)
+        wanted = cut(model.graph, found, job.sizes)
+    except (TypeError, ValueError) as error:
+        return line.say("unfound", reason=f"{type(error).__name__}: {error}")
     # only a ranking serves sizes that were not asked for
     ranked = found.scores is not None and not found.edges and not found.weights
     curve = cut(model.graph, found, CURVE_SHARES) if ranked else {}
@@ -86,9 +156,14 @@ def _run(
     runs = {name: circuit for name, (_, circuit) in named.items()}
     complements = {f"complement {size:g}": circuit.complement() for size, circuit in wanted.items()}
     reference = study.reference(study.ablation)
+
+    def progress(done: int, total: int, note: str) -> None:
+        line.say("progress", done=done, total=total, note=note)
+
     raw = study.outputs({**runs, **complements}, reference=reference, progress=progress)
     record = replace(
-        _record(job, "ok", ""),
+        record,
+        created=now(),
         ablation_policy=reference.policy,
         position_policy=study.data.evaluation.positions,
         measure=study.data.measure.name,
@@ -96,12 +171,9 @@ def _run(
         n_edges=model.graph.n_edges,
         objective=found.objective,
         selection=found.selection if found.scores is not None else "",
-        seconds=seconds,
-        forward_equivalents=seconds / plain,
-        **asdict(problem.counter),
+        **asdict(cost),
         unaided_edges=None if found.unaided is None else int(found.unaided.sum()),
-        peak_memory_mb=_peak_memory_mb() if n_processes > 1 else None,
-        trace={name: [float(v) for v in series] for name, series in found.trace.items()},
+        trace=found.trace,
         circuits={
             name: {
                 "size_requested": size,
@@ -111,11 +183,17 @@ def _run(
             for name, (size, circuit) in named.items()
         },
     )
-    scores = {} if found.scores is None else {"discovery.scores": found.scores}
     saved = {f"{size:g}": circuit for size, circuit in wanted.items()}
     if found.unaided is not None:
         saved["unaided"] = Circuit(model.graph, found.unaided)
-    return Run(record, {**raw.tensors(), **scores}), saved
+    for name, circuit in saved.items():
+        circuit.save(out / "circuits" / job.stem / f"{name}.safetensors")
+    scores = {} if found.scores is None else {"discovery.scores": found.scores}
+    try:
+        Store(out).save(job.stem, Run(record, {**raw.tensors(), **scores}))
+    except StrayOutputs as error:
+        return line.say("unfound", reason=str(error))
+    return line.say("kept")
 
 
 def _sizes(circuit: Circuit, ablation: AblationName, model: MaskedModel) -> dict[str, int | float]:
@@ -129,13 +207,7 @@ def _sizes(circuit: Circuit, ablation: AblationName, model: MaskedModel) -> dict
     }
 
 
-def _peak_memory_mb() -> float:
-    """Most memory that this process has held, its model's loading included."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def _record(job: Job, status: str, reason: str) -> Record:
+def _record(job: Job, threads: int, at_a_time: int) -> Record:
     """What every run says of itself, whatever became of it."""
     task = job.dimensions.task
     return Record(
@@ -143,14 +215,16 @@ def _record(job: Job, status: str, reason: str) -> Record:
         **asdict(job.evaluation),
         model_hash=job.model_hash,
         lineage=job.lineage,
+        task_code=job.task_code,
         task_version=1 if task == PROGRAM_TASK else get_task(task).version,
         settings=job.method.settings,
         sizes=job.sizes,
         device=job.device,
-        threads=torch.get_num_threads(),
+        threads=threads,
         engine=engine(),
         created=now(),
         provenance=provenance(),
-        status=status,
-        status_reason=reason,
+        status="ok",
+        status_reason="",
+        jobs=at_a_time,
     )

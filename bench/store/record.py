@@ -73,7 +73,6 @@ class Record(Dimensions, Evaluation):
     status: str
     """ok, failed, skipped or declined."""
     status_reason: str
-    traceback: str = ""
     direction: str = "clean prompt, removed edges ablated"
 
     position_policy: str = ""
@@ -87,6 +86,8 @@ class Record(Dimensions, Evaluation):
     objective: str = ""
     selection: str = ""
     seconds: float | None = None
+    cpu_seconds: float | None = None
+    """Of discovery, as another process read its clock."""
     forward_equivalents: float | None = None
     forwards: int | None = None
     backwards: int | None = None
@@ -96,6 +97,10 @@ class Record(Dimensions, Evaluation):
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By the name of their raw outputs: size, complement, counts."""
+    task_code: str = ""
+    """A hash of the task's code, as `model_hash` is of the model's files."""
+    smaller: int = 1
+    """Batches held so many times fewer prompts than memory should have allowed."""
     jobs: int = 1
     """That ran at a time."""
     format: int = FORMAT
@@ -116,7 +121,7 @@ class Record(Dimensions, Evaluation):
     def row(self) -> dict[str, Any]:
         """What fits into the cells of a table."""
         told = asdict(self) | dict(self.provenance)
-        return {n: v for n, v in told.items() if n != "traceback" and not isinstance(v, dict | list | tuple)}
+        return {name: value for name, value in told.items() if not isinstance(value, dict | list | tuple)}
 
 
 def names_of(record: type) -> tuple[str, ...]:

@@ -8,49 +8,34 @@ stands in its record. One folder holds one `Evaluation`; what else tells its row
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from bench.errors import BusyFolder, DamagedFile, MixedSettings, NewerResults, OlderResults, UnwritableFolder
+from bench.engine.ablation import ABLATIONS
+from bench.errors import DamagedFile, MixedSettings, NewerResults, OlderResults
 from bench.files import load_header, load_tensors, save_tensors
-from bench.store.record import FORMAT, Dimensions, Evaluation, Record, names_of, told_apart_by
+from bench.store.asked import Place, missing, place_of, read_asked
+from bench.store.keys import key_of
+from bench.store.record import FORMAT, Evaluation, Record, Setting, names_of, told_apart_by
 
 REPORTED = ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html")
 """What a report leaves in a results folder."""
+BOUNDS = ("outputs.full.", "outputs.empty.")
+"""Names of the raw outputs that all runs of a setting share."""
+NEAR = {"float64": 1e-6, "float32": 1e-2, "bfloat16": 0.5}
+"""How far these may be apart, in nats or logits, on another machine or in other batches; what a method can
+do to a model is orders of magnitude more."""
 
 
-@contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
-    """Keeps a second run out of a results folder, which it makes.
-
-    Raises:
-        BusyFolder: another run is at work there.
-        UnwritableFolder: the folder cannot be made or written.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BusyFolder(
-            f"another run is writing to {folder}: wait for it or choose another --out"
-        ) from error
-    except OSError as error:
-        raise UnwritableFolder(
-            f"cannot write to {folder} ({error.strerror or error}): choose another folder with --out"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+class StrayOutputs(Exception):
+    """The full or the empty circuit says another thing than in the setting's other runs."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +85,47 @@ class Store:
         """The file of a run's circuit of a size asked for."""
         return self.folder / "circuits" / stem / f"{size:g}.safetensors"
 
-    def finished(self, stem: str) -> bool:
-        """Whether a run is there and needs no other try; a failed one is tried again.
+    def status(self, stem: str) -> str | None:
+        """What became of a run; None where it is not there.
 
         Raises:
             DamagedFile: its file is there but cannot be read.
         """
         path = self.path(stem)
-        return path.exists() and self._record(path).status != "failed"
+        return self._record(path).status if path.exists() else None
 
     def save(self, stem: str, run: Run) -> None:
-        """Writes a run, whole or not at all."""
+        """Writes a run, whole or not at all.
+
+        Raises:
+            StrayOutputs: its full model or empty circuit is not that of its setting.
+            UnwritableFolder: the folder takes no file.
+        """
+        if run.tensors:
+            self._refuse_stray(run)
         save_tensors(self.path(stem), run.tensors, {"record": asdict(run.record)})
+
+    def _refuse_stray(self, run: Run) -> None:
+        """Holds a run to what the first one of its setting left of `full` and `empty`."""
+        record = run.record
+        same = [*told_apart_by(Setting, record), *told_apart_by(Evaluation, record), record.model_hash,
+                record.engine, record.task_code]  # fmt: skip
+        if ABLATIONS[record.ablation].from_discovery:  # a mean over the discovery prompts
+            same += [record.n_discovery, record.data_seed]
+        path = self.folder / "settings" / f"{key_of(same)}.safetensors"
+        own = {name: tensor for name, tensor in run.tensors.items() if name.startswith(BOUNDS)}
+        if not path.exists():
+            save_tensors(path, own, {"setting": record.task})
+            return
+        others = load_tensors(path)[0]
+        for name, tensor in own.items():
+            other = others.get(name)
+            if other is None or other.shape != tensor.shape or not _near(tensor, other, NEAR[record.dtype]):
+                circuit = name.split(".")[1]
+                raise StrayOutputs(
+                    f"what the {circuit} circuit says is not what it says in other runs of the setting "
+                    f"({path.name}): memory, a library or a file changed meanwhile"
+                )
 
     def check_setting(self, wanted: Evaluation, model: str, model_hash: str) -> None:
         """Refuses runs that would not compare with those of the folder.
@@ -141,21 +155,11 @@ class Store:
                     "choose another folder with --out"
                 )
 
-    def superseded(self, stems: Iterable[str]) -> list[str]:
-        """Those of the finished runs whose place in the table a later one has taken."""
-        shown = {path for _, path in self._shown()}
-        return [stem for stem in stems if self.path(stem) not in shown]
-
-    def confirm(self, stem: str) -> None:
-        """Makes a finished run the latest again, so that the table shows it."""
-        path = self.path(stem)
-        self.save(stem, Run(replace(self._record(path), created=now()), load_tensors(path)[0]))
-
     def runs(self) -> Iterator[Run]:
-        """The runs that tables show, oldest first.
+        """The runs that tables show, in one order whatever order jobs ended in.
 
-        Runs whose `Dimensions` do not tell them apart compete: the latest is shown, with those that differ
-        from it in their sizes alone.
+        Runs whose `Dimensions` do not tell them apart compete: those asked for last are shown, all of one
+        lineage.
 
         Raises:
             DamagedFile: one of the files cannot be read.
@@ -174,16 +178,24 @@ class Store:
     def _files(self) -> list[Path]:
         return sorted((self.folder / "runs").glob("[!.]*.safetensors"))
 
+    def missing(self) -> list[str]:
+        """Stems of runs that were asked for and are not there."""
+        return missing(read_asked(self.folder), (path.stem for path in self._files()))
+
     def _shown(self) -> list[tuple[Record, Path]]:
-        rivals: dict[tuple[Any, ...], list[tuple[Record, Path]]] = {}
+        asked = read_asked(self.folder)
+        rivals: dict[str, list[tuple[Record, Path]]] = {}
         for path in self._files():
             record = self._record(path)
-            rivals.setdefault(told_apart_by(Dimensions, record), []).append((record, path))
+            rivals.setdefault(place_of(record), []).append((record, path))
         shown = []
-        for entries in rivals.values():
-            latest, _ = max(entries, key=lambda entry: entry[0].created)
-            shown += [entry for entry in entries if entry[0].lineage == latest.lineage]
-        return sorted(shown, key=lambda entry: (entry[0].created, entry[1]))
+        for name in sorted(rivals):
+            latest = max(rivals[name], key=lambda entry: entry[0].created)[0].lineage
+            place = asked.get(name, Place(latest, ()))
+            order = {stem: i for i, stem in enumerate(place.stems)}
+            entries = [entry for entry in rivals[name] if entry[0].lineage == place.lineage]
+            shown += sorted(entries, key=lambda entry: (order.get(entry[1].stem, -1), entry[1].stem))
+        return shown
 
     def _record(self, path: Path) -> Record:
         stored = load_header(path).get("record")
@@ -192,3 +204,9 @@ class Store:
             with suppress(KeyError, TypeError):
                 return Record.read(stored)
         raise DamagedFile(f"{path} is no run of this circuitmark: move it away")
+
+
+def _near(one: Tensor, other: Tensor, reach: float) -> bool:
+    if not one.is_floating_point():  # which token is likeliest: a tie may go either way
+        return float((one != other).double().mean()) < 0.1
+    return torch.allclose(one.double(), other.double(), rtol=0, atol=reach, equal_nan=True)

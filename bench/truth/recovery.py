@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.discovery.checkpoint import forget
 from bench.discovery.data import program_data
-from bench.discovery.discover import Declined, discover
 from bench.engine.ablation import AblationName
 from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
 from bench.files import save_tensors
-from bench.models.tracr import ProgramModel
-from bench.names import MethodSpec, get_method
+from bench.models.tracr import ProgramModel, load_program
+from bench.names import MethodSpec, get_program
+from bench.runs.children import Limits
+from bench.runs.discovering import Errand, Unfound, discover_apart, load_found
 from bench.scoring.metrics import circuit_recovery, ranking_recovery
+from bench.store.failures import forget_traceback, keep_traceback
 from bench.store.keys import code_of, engine, key_of, program_code
 from bench.store.provenance import cpu_kernels, provenance
 from bench.store.record import FORMAT
-from bench.store.recoveries import Row, recovery_path, stored_recovery
+from bench.store.recoveries import SHAKEN, Row, recovery_path, stored_recovery
 from bench.store.results import now
 from bench.study import Study
 from tracr_ground_truth.truth import Truth
@@ -45,13 +48,16 @@ def recover(
     method: MethodSpec,
     out: Path,
     *,
+    spec: str = "",
     seed: int = FIRST_SEED,
     shaken: bool = False,
+    limits: Limits | None = None,
+    told: Callable[[str], None] = print,
 ) -> Row:
     """Runs a method on a program, or takes what it found before with the same code; scores and stores it.
 
-    The method sees neither the truth nor its size: no sizes are asked for, so it returns its unaided circuit
-    and its ranking. One that fails or declines leaves a row that says so.
+    The method runs in a process of its own. It sees neither the truth nor its size: no sizes are asked for,
+    so it returns its unaided circuit and its ranking. One that fails or declines leaves a row that says so.
 
     Args:
         model: the compiled program.
@@ -59,14 +65,18 @@ def recover(
         ablation: what removed edges carry.
         method: with its options.
         out: the results folder.
+        spec: the program as `get_program` reads it; its name if left out.
         seed: the method's, not the pairs'.
         shaken: runs it on weights that are moved a little, by that seed, and stores what it finds apart.
+        limits: that the method must keep.
+        told: what happened that a user should know.
 
     Returns:
         A row, of which recovery.csv has what fits into a cell; what is unscored is None.
 
     Raises:
         UnwritableFolder: `out` takes no file.
+        Stopped: the user stopped the run.
     """
     kernels = cpu_kernels()
     words = (model.program.name, ablation, method.name, method.params, f"seed{seed}", kernels.lower())
@@ -74,7 +84,11 @@ def recover(
     key = _key(model, ablation, method, seed, kernels, SHAKE if shaken else 0)
     stored = stored_recovery(path, key)
     if stored is None:
-        stored = _discover(_shaken(model, seed) if shaken else model, ablation, method, seed)
+        stem = f"{path.stem}-{SHAKEN}" if shaken else path.stem
+        study = partial(program_study, spec or model.program.name, ablation, seed if shaken else None)
+        found = out.absolute() / "unfinished" / f"{stem}.found.safetensors"
+        errand = Errand(study=study, method=method.text, method_seed=seed, key=key, found=found)
+        stored = _discover(errand, model, limits or Limits(), told, out, stem)
     about, tensors = stored
     row = {
         "program": model.program.name,
@@ -103,6 +117,14 @@ def recover(
     return row
 
 
+def program_study(spec: str, ablation: AblationName, shaken: int | None, smaller: int) -> Study:
+    """What a method is run on; its batches are small as they are."""
+    model = load_program(get_program(spec))
+    if shaken is not None:
+        model = _shaken(model, shaken)
+    return Study.on(program_data(model, DISCOVERY_PAIRS, PAIRS_SEED), ablation)
+
+
 def _shaken(model: ProgramModel, seed: int) -> ProgramModel:
     """The same program with every weight moved by about `SHAKE` of itself."""
     generator = torch.Generator().manual_seed(seed)
@@ -114,22 +136,30 @@ def _shaken(model: ProgramModel, seed: int) -> ProgramModel:
 
 
 def _discover(
-    model: ProgramModel, ablation: AblationName, method: MethodSpec, seed: int
+    errand: Errand,
+    model: ProgramModel,
+    limits: Limits,
+    told: Callable[[str], None],
+    out: Path,
+    stem: str,
 ) -> tuple[Row, dict[str, Tensor]]:
-    study = Study.on(program_data(model, DISCOVERY_PAIRS, PAIRS_SEED), ablation)
+    """What is told of a discovery, and its tensors."""
     about: Row = {"status": "ok", "status_reason": "", "objective": "", "seconds": None}
+    unfound = discover_apart(errand, limits, told=told)
+    forget_traceback(out, stem)
     try:
-        found, about["seconds"] = discover(get_method(method.text), study.problem(method_seed=seed))
-        circuits = {"scores": found.scores, "unaided": found.unaided}
-        tensors = {name: tensor for name, tensor in circuits.items() if tensor is not None}
-        about["objective"] = found.objective
-    except Declined as error:
-        return {**about, "status": "declined", "status_reason": str(error)}, {}
-    except (Exception, SystemExit) as error:  # a method's own failure must not stop the others
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        failed = {"status": "failed", "status_reason": reason, "traceback": traceback.format_exc()}
-        return {**about, **failed}, {}
-    return about, tensors
+        if unfound is None:
+            found, cost = load_found(errand, model.masked.graph, model.masked.maskable)
+            circuits = {"scores": found.scores, "unaided": found.unaided}
+            tensors = {name: tensor for name, tensor in circuits.items() if tensor is not None}
+            return {**about, "objective": found.objective, "seconds": cost.seconds}, tensors
+    except (TypeError, ValueError) as error:
+        unfound = Unfound("failed", f"{type(error).__name__}: {error}")
+    finally:
+        forget(errand.found)
+    if unfound.traceback:
+        keep_traceback(out, stem, unfound.traceback)
+    return {**about, "status": unfound.status, "status_reason": unfound.reason}, {}
 
 
 def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> Row:

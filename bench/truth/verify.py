@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.engine.ablation import AblationName
 from bench.errors import Interrupted, UsageError
 from bench.names import MethodSpec, choose_method, get_program, unknown
 from bench.truth.expectations import Expectations, name_of, read_expectations, write_expectations
+
+if TYPE_CHECKING:
+    from bench.runs.children import Limits
 
 Row = dict[str, Any]
 ABLATIONS: tuple[AblationName, ...] = ("zero", "resample")
@@ -65,6 +68,7 @@ def verify(
     method_seeds: int = 1,
     shakes: int = 0,
     expected: Expectations | None = None,
+    limits: Limits | None = None,
 ) -> Verification:
     """Proves the truth of programs and runs methods on them.
 
@@ -76,29 +80,33 @@ def verify(
         programs: as `get_program` reads them, of different names.
         ablations: `zero`, `resample` or both.
         out: the results folder.
-        n: programs at a time; 1 stays in this process.
+        n: programs at a time.
         method_seeds: runs of a stochastic method on a program, with as many seeds.
         shakes: further runs of any other method, on shaken weights.
         expected: recoveries that must not be lost; those of the shipped file if left out.
+        limits: that every method must keep on every program.
 
     Raises:
         UserError: a program cannot be compiled, a file or folder cannot be used, or the user stops it.
     """
     from bench.progress import ProgressDisplay
-    from bench.runs.executors import run_here, run_in_processes
-    from bench.store.results import sole_user
+    from bench.runs.children import Limits, Stopped
+    from bench.runs.executors import side_by_side
 
     expected = read_expectations() if expected is None else expected
-    work = partial(verify_program, methods=methods, ablations=ablations, out=out,
-                   method_seeds=method_seeds, shakes=shakes)  # fmt: skip
+    limits = limits or Limits()
+    waiting = iter(programs)
     outcomes: dict[str, tuple[Row, list[Row]]] = {}
     try:
-        with sole_user(out), ProgressDisplay(len(programs), 0, "programs") as display:
-            ended = run_here(programs, work) if n == 1 else run_in_processes(programs, work, n, fresh=False)
-            for program, outcome in ended:
+        with ProgressDisplay(len(programs), 0, "programs") as display:
+            work = partial(
+                verify_program, methods=methods, ablations=ablations, out=out, method_seeds=method_seeds,
+                shakes=shakes, limits=limits, told=display.say,
+            )  # fmt: skip
+            for program, outcome in side_by_side(lambda: next(waiting, None), work, n, limits.stop):
                 outcomes[program] = outcome
                 display.ended(_line(outcome[0]))
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, Stopped) as error:
         raise Interrupted(
             "stopped; what methods found is kept: the same command goes on from there"
         ) from error
@@ -122,6 +130,8 @@ def verify_program(
     out: Path,
     method_seeds: int,
     shakes: int,
+    limits: Limits,
+    told: Callable[[str], None],
 ) -> tuple[Row, list[Row]]:
     """One program: its truth under each ablation, and each method's recoveries of it.
 
@@ -132,6 +142,8 @@ def verify_program(
         out: the results folder.
         method_seeds: seeds of a stochastic method.
         shakes: further runs of any other, on shaken weights.
+        limits: that methods must keep.
+        told: what happened that a user should know.
 
     Returns:
         What is told of the program, and a row per recovery; those on shaken weights are stored alone.
@@ -139,13 +151,11 @@ def verify_program(
     Raises:
         UserError: as `verify`.
     """
-    import torch
-
     from bench.engine.circuit import Circuit
     from bench.models.tracr import load_program
+    from bench.truth.prove import prove_apart
     from bench.truth.recovery import FIRST_SEED, recover
 
-    torch.set_num_threads(1)
     program = get_program(spec)
     model = load_program(program)
     graph = model.masked.graph
@@ -162,13 +172,14 @@ def verify_program(
         "published": {where: list(edges) for where, edges in program.published.items()},
     }
     found = []
-    for ablation in ablations:
-        truth = model.truth(ablation)
+    for ablation, truth in prove_apart(model, spec, ablations, limits).items():
         entry[ablation] = list(Circuit(graph, truth.circuits[0]))
         entry["redundant"] |= truth.redundant
         entry["proof_error"][ablation] = truth.error
         for method in methods:
-            recovery = partial(recover, model, truth, ablation, method, out)
+            recovery = partial(
+                recover, model, truth, ablation, method, out, spec=spec, limits=limits, told=told
+            )
             for seed in range(FIRST_SEED, FIRST_SEED + (method_seeds if method.stochastic else 1)):
                 found.append(recovery(seed=seed))
             for seed in range(0 if method.stochastic else shakes):

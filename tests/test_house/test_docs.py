@@ -12,7 +12,7 @@ import pytest
 from bench.models.load import load_model
 from bench.names import choose_method, options_of
 from bench.runs.experiment import Experiment
-from bench.runs.job import execute
+from bench.runs.job import carry_out
 from bench.scoring.leaderboard import leaderboard
 from bench.scoring.metrics import METRICS, RECOVERY_METRICS
 from bench.store.results import Store
@@ -108,7 +108,7 @@ def test_the_method_of_the_readme_runs(tmp_path: Path) -> None:
         n_discovery=(20,), n_evaluation=20,
     )  # fmt: skip
     for job in experiment.jobs():
-        assert execute(job, tmp_path / "out", threads=1, n_processes=1) == "ok"
+        assert carry_out(job, tmp_path / "out").status == "ok"
     kl = leaderboard(Store(tmp_path / "out")).set_index("method")["kl"]
     assert kl["my_method"] < kl["random_edges"] / 10
 

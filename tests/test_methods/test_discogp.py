@@ -282,7 +282,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
 
     def run(kill_at: int, path: Path | None) -> Discovery:
         p = problem(tiny, "zero", sizes=(0.4,))
-        p.checkpoint = Killer(path, p._spent, p._charge)
+        p.checkpoint = Killer(path, p.spent, p._charge)
         p.checkpoint.left = kill_at
         return found(p, joint=joint)
 

@@ -10,7 +10,7 @@ from bench.errors import UsageError
 from bench.models.tracr import load_program
 from bench.names import get_program
 from bench.runs.experiment import Experiment
-from bench.runs.job import execute
+from bench.runs.job import carry_out
 from bench.scoring.leaderboard import leaderboard
 from bench.store.results import Store
 
@@ -21,7 +21,7 @@ SMALL = Experiment(
 
 
 def run(experiment: Experiment, out: Path) -> list[str]:
-    return [execute(job, out, threads=1, n_processes=1) for job in experiment.jobs()]
+    return [carry_out(job, out).status for job in experiment.jobs()]
 
 
 def test_a_ranking_recovers_a_program_and_random_circuits_do_not(tmp_path: Path) -> None:

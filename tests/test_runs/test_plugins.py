@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bench.errors import UsageError
 from bench.names import get_method
-from bench.runs.executors import run_in_processes
 from bench.runs.experiment import Experiment
-from bench.runs.job import execute
+from bench.runs.job import carry_out
 
 PLUGIN = """
 from circuitmark import Discovery, Method
@@ -24,7 +22,7 @@ class Mine(Method):
 
 
 def test_a_plugin_is_executed_once_a_process(tmp_path: Path) -> None:
-    """What was chosen travels as data: with two workers the parent and each child execute the file once."""
+    """What was chosen travels as data: the parent and the process of each discovery execute the file once."""
     plugin, log = tmp_path / "mine.py", tmp_path / "log"
     plugin.write_text(f"open({str(log)!r}, 'a').write('x')\n{PLUGIN}")
     experiment = Experiment(
@@ -33,10 +31,7 @@ def test_a_plugin_is_executed_once_a_process(tmp_path: Path) -> None:
     jobs = [job for job in experiment.jobs() if job.method.name == "mine"]
     assert len(jobs) == 2
     for job in jobs:
-        assert execute(job, tmp_path / "one", threads=1, n_processes=1) == "ok"
-    assert log.read_text() == "x"
-    work = partial(execute, out=tmp_path / "two", threads=1, n_processes=2)
-    assert [status for _, status in run_in_processes(jobs, work, 2)] == ["ok", "ok"]
+        assert carry_out(job, tmp_path / "one").status == "ok"
     assert log.read_text() == "xxx"
 
 

@@ -18,21 +18,19 @@ from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
 from torch import Tensor
 
-import bench.truth.recovery
 from bench.discovery.data import measure_of
 from bench.discovery.discover import discover
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.models.tracr import ProgramModel, load_program
-from bench.names import choose_method
+from bench.names import choose_method, get_method
 from bench.scoring.metrics import CURVE_SHARES, circuit_recovery, ranking_recovery
 from bench.store.recoveries import rows
 from bench.truth.expectations import HELD
-from bench.truth.recovery import DISCOVERY_PAIRS, recover
+from bench.truth.recovery import DISCOVERY_PAIRS, program_study, recover
 from bench.truth.verify import ABLATIONS, Verification, verify
 from command_line import CommandLine, in_a_process
-from methods.base import Discovery, Method
 from methods.eap import EAP
 from tracr_ground_truth import Program, find_programs
 from tracr_ground_truth.compile import Compiled
@@ -191,21 +189,17 @@ def reachable(thing: Any, seen: dict[int, Any]) -> list[Any]:
     return list(seen.values())
 
 
-def test_a_method_sees_neither_truth_nor_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    handed: list[BenchProblem] = []
-
-    def watched(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
-        handed.append(problem)
-        return discover(method, problem)
-
-    monkeypatch.setattr(bench.truth.recovery, "discover", watched)
+def test_a_method_sees_neither_truth_nor_its_size(tmp_path: Path) -> None:
     model = load_program(SHIPPED["x_proportion"])
     truth = model.truth("zero")
     row = recover(model, truth, "zero", choose_method(plugin(tmp_path)), tmp_path / "out")
     assert rows(tmp_path / "out") == [row]
     assert (tmp_path / "log").read_text() == f"{DISCOVERY_PAIRS} ()\n"
-    things = reachable(handed[0], {})
-    assert any(thing is model.masked.weights["embed.W_E"] for thing in things)  # the walk goes deep
+    study = program_study("x_proportion", "zero", None, smaller=1)  # what its process makes
+    problem = study.problem(method_seed=1)
+    discover(get_method("eap"), problem)
+    things = reachable(problem, {})
+    assert any(thing is study.model.weights["embed.W_E"] for thing in things)  # the walk goes deep
     assert not [thing for thing in things if isinstance(thing, Truth | Compiled | Program | ProgramModel)]
     masks = [thing.tolist() for thing in things if isinstance(thing, Tensor) and thing.dtype == torch.bool]
     assert model.masked.graph.exists.tolist() in masks

@@ -1,0 +1,273 @@
+"""Processes of their own that tell their parent how they are, in JSON: nothing of theirs is unpickled.
+
+They are forked from a server that has imported everything and computed nothing, so that one costs little
+and begins clean: what code of a method does to modules, weights, clocks or its folder ends with its process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import psutil
+
+from bench import errors
+from bench.errors import UserError
+
+Message = dict[str, Any]
+"""What a child tells; `said` is its kind, the rest depends on it."""
+SINGLE = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Set while the server starts: otherwise numpy and pyarrow start threads when they are imported."""
+TICK = 0.1
+"""Seconds between two looks at a child's memory, and at whether somebody stopped the run."""
+_STARTING = threading.Lock()
+"""multiprocessing's list of children is no business of two threads at once."""
+
+
+class Died(Exception):
+    """A process ended before it told what was asked of it; the message says how."""
+
+
+class OverLimit(Exception):
+    """A process took more than it may; the message says of what."""
+
+
+class OutOfMemory(OverLimit):
+    """More memory."""
+
+
+class Stopped(Exception):
+    """The user stopped the run."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a job may take."""
+
+    seconds: float | None = None
+    """Of discovery, by the clock on the wall."""
+    memory: int | None = None
+    """Bytes that its process may hold, libraries included."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when all are to end."""
+
+
+class Line:
+    """A child's end of the line to its parent."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._pid = os.getpid()
+
+    def say(self, said: str, **more: Any) -> None:
+        """Tells the parent something, as plain data."""
+        if os.getpid() != self._pid:  # a copy that a method forked, and forgot to end
+            _leave()
+        self._connection.send_bytes(json.dumps({"said": said, **more}).encode())
+
+    def say_and_wait(self, said: str, **more: Any) -> dict[str, Any]:
+        """The same; goes on when the parent has looked at its clocks, and returns what that tells."""
+        self.say(said, **more)
+        return dict(json.loads(self._connection.recv_bytes()))
+
+
+class Child:
+    """A process that does a piece of work; it and all that it started end with the context.
+
+    Args:
+        work: a function of a module, called with a `Line` and the words.
+        words: what can be pickled: they come from us.
+        limits: what it may take.
+    """
+
+    def __init__(self, work: Callable[..., None], *words: Any, limits: Limits) -> None:
+        self._work, self._words, self._limits = work, words, limits
+
+    def __enter__(self) -> Child:
+        here, there = multiprocessing.Pipe()
+        self._connection = here
+        with _STARTING:
+            self._process = _context().Process(target=_begin, args=(self._work, there, self._words))
+            with _without_threads():
+                self._process.start()
+        there.close()
+        self.peak_memory = 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _STARTING:
+            if self._process.is_alive():
+                self._process.kill()
+            _end(self._process.pid)
+            self._process.join()
+        self._connection.close()
+
+    def messages(self) -> Iterator[Message]:
+        """What the child tells, as it comes, to the end of its process.
+
+        Raises:
+            Stopped: the run was stopped.
+            OutOfMemory: it holds more than it may.
+            Died: it told something that is none of our words.
+            UserError: it told of one.
+        """
+        while True:
+            ready = wait([self._connection, self._process.sentinel], timeout=TICK)
+            if self._limits.stop.is_set():
+                raise Stopped
+            self._watch_memory()
+            if self._connection in ready or self._process.sentinel in ready:
+                try:
+                    told = self._connection.recv_bytes() if self._connection.poll() else None
+                except (EOFError, OSError):
+                    told = None
+                if told is None:
+                    return
+                yield self._read(told)
+            else:
+                yield {"said": "nothing"}
+
+    def go_on(self, **more: Any) -> None:
+        """Lets a child go on that waits, and tells it something."""
+        with contextlib.suppress(OSError):  # it died while it waited: the next message is its last
+            self._connection.send_bytes(json.dumps(more).encode())
+
+    def cpu_seconds(self) -> float:
+        """CPU time that the process has taken so far, on all of its threads."""
+        with contextlib.suppress(OSError, AttributeError):
+            return time.clock_gettime(_cpu_clock(self._process.pid or 0))
+        with contextlib.suppress(psutil.Error):
+            spent = psutil.Process(self._process.pid).cpu_times()
+            return float(spent.user + spent.system)
+        return float("nan")
+
+    def last_words(self) -> str:
+        """How the process ended that told nothing more."""
+        with _STARTING:
+            self._process.join(5)
+            code = self._process.exitcode
+        if code is None:
+            return "its process told nothing more"
+        if code >= 0:
+            return f"its process ended itself with exit code {code}"
+        name = signal.Signals(-code).name
+        hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{hint}"
+
+    def _read(self, told: bytes) -> Message:
+        try:
+            message = json.loads(told)
+            kind = message["said"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise Died("its process told what cannot be understood") from error
+        if kind == "refused":
+            raise getattr(errors, message["kind"])(message["reason"])
+        return dict(message)
+
+    def _watch_memory(self) -> None:
+        with contextlib.suppress(psutil.Error):
+            held = psutil.Process(self._process.pid).memory_info().rss
+            self.peak_memory = max(self.peak_memory, held)
+            most = self._limits.memory
+            if most is not None and held > most:
+                raise OutOfMemory(f"its process held {held / 2**30:.2f} GiB, more than {most / 2**30:g}")
+
+
+def reason_of(error: BaseException) -> str:
+    """An error in one line, which any file takes."""
+    try:
+        said = " ".join(str(error).split())
+    except Exception:  # its own `__str__` fails
+        said = ""
+    return f"{type(error).__name__}: {said}".encode(errors="replace").decode()
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, the host's or a device's."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+
+
+def _begin(work: Callable[..., None], connection: Connection, words: tuple[Any, ...]) -> None:
+    """What every child does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's to answer
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(os, "setsid"):
+        os.setsid()  # what it starts ends with it
+    os.dup2(2, 1)  # what a method prints is no result
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    line = Line(connection)
+    try:
+        work(line, *words)
+    except UserError as error:
+        line.say("refused", kind=type(error).__name__, reason=str(error))
+    except BaseException as error:
+        line.say("failed", reason=reason_of(error), traceback=traceback.format_exc(),
+                 out_of_memory=is_memory(error))  # fmt: skip
+    connection.close()
+    _leave()
+
+
+def _leave() -> None:
+    """Ends this process at once: threads that a method left running do not hold it up."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
+
+
+def _end_with(parent: int) -> None:
+    wait([parent])
+    _end(os.getpid())
+
+
+def _end(pid: int | None) -> None:
+    """Kills whatever a child has started, and itself."""
+    if pid is None:
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _cpu_clock(pid: int) -> int:
+    """The clock of another process's CPU time, as Linux numbers them (clock_getcpuclockid(3))."""
+    if not hasattr(time, "pthread_getcpuclockid") or pid <= 0:
+        raise OSError
+    return (~pid << 3) | 2
+
+
+def _context() -> Any:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["circuitmark.server"])
+    return context
+
+
+@contextlib.contextmanager
+def _without_threads() -> Iterator[None]:
+    """Sets `SINGLE` in the environment that a server would be started with."""
+    before = {name: os.environ.get(name) for name in SINGLE}
+    os.environ.update(SINGLE)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,257 @@
+"""A method's discovery in a process of its own, timed by its parent; what it found comes back in a file.
+
+Data and model are made there before any code of the method is imported, and end with it. On a device, that
+process alone holds memory: its parent never does, and scoring begins when it has ended.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bench.discovery.checkpoint import forget
+from bench.discovery.discover import Declined, as_discovery, discover
+from bench.engine.graph import EdgeGraph
+from bench.errors import DamagedFile
+from bench.files import load_tensors, save_tensors
+from bench.names import get_method
+from bench.progress import Progressed
+from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimit
+from bench.study import Study
+from methods.base import Discovery
+from tasks.base import TaskError
+
+HALF = 2
+"""Batches are made so many times smaller where memory ran out."""
+
+
+class MakesStudy(Protocol):
+    """What makes the study that a method is run on; it is pickled on its way to a process."""
+
+    def __call__(self, smaller: int) -> Study:
+        """Batches hold so many times fewer examples than memory should allow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What a method is asked to find, on what, and where it leaves it."""
+
+    study: MakesStudy
+    method: str
+    """As typed."""
+    sizes: tuple[float, ...] = ()
+    method_seed: int = 0
+    threads: int = 1
+    key: str
+    """Of all that determines what is found."""
+    found: Path
+    """The file that is left."""
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a discovery took."""
+
+    seconds: float
+    cpu_seconds: float
+    forward_equivalents: float
+    """Forwards of the discovery prompts that take as long: by CPU seconds, on a device by the clock."""
+    forwards: int
+    backwards: int
+    tokens: int
+    peak_memory_mb: float
+    """That its process held, libraries and model included."""
+    smaller: int
+    """Batches were so many times smaller than memory should have allowed."""
+
+
+@dataclass(frozen=True)
+class Unfound:
+    """Why there is no discovery."""
+
+    status: str
+    """declined, skipped or failed."""
+    reason: str
+    traceback: str = ""
+
+
+def discover_apart(
+    errand: Errand, limits: Limits, progress: Progressed | None = None, told: Callable[[str], None] = print
+) -> Unfound | None:
+    """Runs a method, and leaves what it found in the errand's file; None, or why there is none.
+
+    A file that is there already, of the same key, is left as it is.
+
+    Args:
+        errand: what is asked of which method.
+        limits: that it must keep.
+        progress: told how far it is.
+        told: what happened that a user should know, a line each.
+
+    Raises:
+        UserError: the model, a file or a folder cannot be used.
+        Stopped: the user stopped the run.
+    """
+    if _is_there(errand):
+        return None
+    try:
+        try:
+            return _attempt(errand, limits, progress, 1)
+        except OutOfMemory as error:
+            told(f"{errand.method}: {error}: once more with half the batch")
+            return _attempt(errand, limits, progress, HALF)
+    except (OverLimit, Died) as error:
+        return Unfound("failed", str(error))
+
+
+def load_found(errand: Errand, graph: EdgeGraph, shapes: dict[str, torch.Size]) -> tuple[Discovery, Cost]:
+    """What a method left, checked anew where none of its code ever ran.
+
+    Args:
+        errand: says where.
+        graph: of the model.
+        shapes: of the weights that may be masked.
+
+    Raises:
+        TypeError, ValueError: it is no discovery.
+        DamagedFile: the file cannot be read.
+    """
+    tensors, header = load_tensors(errand.found)
+    edges, weights = dict[float, Tensor](), dict[float, dict[str, Tensor]]()
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition(" ")
+        if kind == "edges":
+            edges[float(rest)] = tensor
+        elif kind == "weights":
+            size, _, matrix = rest.partition(" ")
+            weights.setdefault(float(size), {})[matrix] = tensor
+    found = Discovery(
+        tensors.get("scores"), edges=edges, weights=weights, unaided=tensors.get("unaided"), **header["told"]
+    )
+    return as_discovery(found, graph, shapes), Cost(**header["cost"])
+
+
+def _is_there(errand: Errand) -> bool:
+    with suppress(DamagedFile):
+        return errand.found.exists() and load_tensors(errand.found)[1].get("key") == errand.key
+    return False
+
+
+def _attempt(errand: Errand, limits: Limits, progress: Progressed | None, smaller: int) -> Unfound | None:
+    began = (0.0, 0.0)
+    under_way = False
+    with Child(_discover, errand, smaller, limits=limits) as child:
+        for message in child.messages():
+            match message["said"]:
+                case "ready":
+                    under_way = True
+                    began = perf_counter(), child.cpu_seconds()
+                    child.go_on()
+                case "done":
+                    under_way = False
+                    seconds, cpu_seconds = perf_counter() - began[0], child.cpu_seconds() - began[1]
+                    child.go_on(seconds=seconds, cpu_seconds=cpu_seconds)
+                case "progress" if progress:
+                    progress(message["done"], message["total"], message["note"])
+                case "kept":
+                    return None
+                case "unfound":
+                    return Unfound(message["status"], message["reason"])
+                case "failed" if message["out_of_memory"]:
+                    raise OutOfMemory(message["reason"])
+                case "failed":
+                    return Unfound("failed", message["reason"], message["traceback"])
+            if under_way and limits.seconds is not None and perf_counter() - began[0] > limits.seconds:
+                raise OverLimit(f"stopped after the time limit of {limits.seconds:g} seconds")
+        raise Died(child.last_words())
+
+
+def _discover(line: Line, errand: Errand, smaller: int) -> None:
+    """In a process of its own."""
+    torch.set_num_threads(errand.threads)
+    try:
+        study = errand.study(smaller)
+    except TaskError as error:
+        return line.say("unfound", status="skipped", reason=str(error))
+    plain = _plain_forward_seconds(study)
+
+    def progress(done: int, total: int, note: str) -> None:
+        line.say("progress", done=done, total=total, note=note)
+
+    method = get_method(errand.method)
+    line.say_and_wait("ready")
+    problem = study.problem(
+        errand.sizes, method_seed=errand.method_seed, progress=progress, checkpoint=errand.checkpoint
+    )
+    try:
+        try:
+            found, _ = discover(method, problem)
+        except Declined:
+            raise
+        except Exception:
+            if errand.checkpoint is None or not problem.checkpoint.was_read:
+                raise
+            forget(errand.checkpoint)  # what does not fit is no place to go on from
+            problem = study.problem(errand.sizes, method_seed=errand.method_seed, progress=progress)
+            found, _ = discover(method, problem)
+    except Declined as error:
+        return line.say("unfound", status="declined", reason=str(error))
+    spent = line.say_and_wait("done")
+    seconds = spent["seconds"] + problem.charged["seconds"]
+    cpu_seconds = spent["cpu_seconds"] + problem.charged["cpu_seconds"]
+    cost = Cost(
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        forward_equivalents=(cpu_seconds if study.model.device.type == "cpu" else seconds) / plain,
+        **asdict(problem.counter),
+        peak_memory_mb=_peak_memory_mb(),
+        smaller=smaller,
+    )
+    _leave_behind(errand, found, cost)
+    return line.say("kept")
+
+
+def _leave_behind(errand: Errand, found: Discovery, cost: Cost) -> None:
+    named = {"scores": found.scores, "unaided": found.unaided}
+    named |= {f"edges {size!r}": mask for size, mask in found.edges.items()}
+    for size, masks in found.weights.items():
+        named |= {f"weights {size!r} {matrix}": mask for matrix, mask in masks.items()}
+    # a copy each: what shares memory cannot be saved
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in named.items() if tensor is not None}
+    trace = {name: [float(value) for value in series] for name, series in found.trace.items()}
+    told = {"selection": found.selection, "objective": found.objective, "trace": trace}
+    save_tensors(errand.found, tensors, {"key": errand.key, "told": told, "cost": asdict(cost)})
+
+
+@torch.no_grad()
+def _plain_forward_seconds(study: Study) -> float:
+    """Median of three plain forwards of the discovery set, after a warm-up: CPU seconds, or a device's."""
+    device = study.model.device
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    times = []
+    for _ in range(4):
+        began = clock()
+        for batch in study.data.discovery:
+            study.model.run(batch.clean, answers=(batch.examples, batch.positions), lengths=batch.lengths)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(clock() - began)
+    return max(statistics.median(times[1:]), 1e-6)
+
+
+def _peak_memory_mb() -> float:
+    """Most memory that this process has held, libraries and its model's loading included."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -1,0 +1,80 @@
+"""Which runs a results folder was asked for last: what its tables show, and what is still to come.
+
+Of runs that `Dimensions` do not tell apart, those asked for last are shown. No clock decides it, and neither
+does the order in which jobs end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from bench.errors import DamagedFile
+from bench.files import read_text, write_atomically
+from bench.store.keys import key_of
+from bench.store.record import Dimensions, told_apart_by
+
+FILE = "asked.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a folder was asked for in one place of its tables."""
+
+    lineage: str
+    """Of the runs that stand there; they differ in their sizes alone."""
+    stems: tuple[str, ...]
+    """Oldest first."""
+
+
+def place_of(told: Dimensions) -> str:
+    """A short name of a place in the tables."""
+    return key_of([*map(str, told_apart_by(Dimensions, told))])
+
+
+def read_asked(folder: Path) -> dict[str, Place]:
+    """By the name of their place; empty where nothing has been asked for.
+
+    Raises:
+        DamagedFile: the file is none of ours.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    try:
+        stored = json.loads(read_text(path))
+        return {
+            str(name): Place(str(lineage), tuple(map(str, stems)))
+            for name, (lineage, stems) in stored.items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DamagedFile(
+            f"{path} is no list of what was asked for ({error}): move it away; the same command makes it anew"
+        ) from error
+
+
+def ask(folder: Path, wanted: Iterable[tuple[Dimensions, str, str]]) -> None:
+    """Notes what is wanted now, under the folder's lock.
+
+    Args:
+        folder: the results folder.
+        wanted: dimensions, lineage and stem of each run.
+    """
+    before = read_asked(folder)
+    places = dict(before)
+    for told, lineage, stem in wanted:
+        name = place_of(told)
+        held = places.get(name)
+        earlier = held.stems if held is not None and held.lineage == lineage else ()
+        places[name] = Place(lineage, (*(each for each in earlier if each != stem), stem))
+    if places != before:
+        stored = {name: astuple(place) for name, place in sorted(places.items())}
+        write_atomically(folder / FILE, json.dumps(stored, indent=1).encode())
+
+
+def missing(places: Mapping[str, Place], there: Iterable[str]) -> list[str]:
+    """Stems of runs that were asked for and are not there."""
+    stored = set(there)
+    return sorted(stem for place in places.values() for stem in place.stems if stem not in stored)

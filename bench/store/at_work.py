@@ -1,0 +1,176 @@
+"""Who is at work in a results folder, so that several processes, of several machines, may share one.
+
+Each keeps a small file there that says what it runs; it is touched every few seconds. Whoever takes a job
+looks at all of them, under a lock that is held no longer than that takes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from bench.errors import BusyFolder, MixedSettings, UnwritableFolder
+from bench.files import clear_temporaries, write_atomically
+from bench.store.record import Evaluation
+
+SILENT = 120.0
+"""Seconds after which a process of another machine that has not touched its file is taken for dead."""
+
+
+@contextmanager
+def locked(folder: Path, what: str = "", patience: float = 60) -> Iterator[None]:
+    """Keeps other processes out of a results folder, which is made, for a moment.
+
+    Args:
+        folder: the results folder.
+        what: names the lock, where it is another than the one for looking and taking.
+        patience: seconds to wait for it.
+
+    Raises:
+        BusyFolder: another process has held it all the while.
+        UnwritableFolder: the folder cannot be made or written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / f".lock{what}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=patience)
+    except Timeout as error:
+        raise BusyFolder(
+            f"another process has kept {folder} locked for {patience:g} seconds: wait for it, or choose "
+            "another --out"
+        ) from error
+    except OSError as error:
+        raise UnwritableFolder(
+            f"cannot write to {folder} ({error.strerror or error}): choose another folder with --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class AtWork:
+    """This process in a results folder, beside others, from `begin` to the end of the context.
+
+    Args:
+        folder: the results folder.
+        evaluation: what its runs share.
+        model: its name as tables have it.
+        model_hash: what that name stands for now.
+    """
+
+    def __init__(self, folder: Path, evaluation: Evaluation, model: str, model_hash: str) -> None:
+        self._folder = folder
+        self._setting = {"evaluation": asdict(evaluation), "model": model, "model_hash": model_hash}
+        self._jobs: list[str] = []
+        host, pid = socket.gethostname(), os.getpid()
+        self._me = {"host": host, "pid": pid, "began": _birth(pid)}
+        self._file = folder / "at_work" / f"{host}-{pid}.json"
+
+    def begin(self) -> None:
+        """Joins those at work; under the lock, so that two settings never mix.
+
+        Raises:
+            MixedSettings: others are making runs that would not compare with these.
+        """
+        others = self._others()
+        for other in others:
+            mine = self._setting
+            same_model = other["model"] != mine["model"] or other["model_hash"] == mine["model_hash"]
+            if other["evaluation"] != mine["evaluation"] or not same_model:
+                raise MixedSettings(
+                    f"process {other['pid']} on {other['host']} is filling {self._folder} with runs of "
+                    "another setting: choose another folder with --out"
+                )
+        if not others:
+            clear_temporaries(self._folder)
+        self._write()
+
+    def __enter__(self) -> AtWork:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.unlink(missing_ok=True)
+        with suppress(OSError):  # others are at work
+            self._file.parent.rmdir()
+
+    def take(self, stems: Iterable[str]) -> str | None:
+        """The first of these jobs that nobody else is at; it is this process's from now on.
+
+        Raises:
+            BusyFolder, UnwritableFolder: as `locked`.
+        """
+        with locked(self._folder):
+            taken = self.elsewhere()
+            free = next((stem for stem in stems if stem not in taken), None)
+            if free is not None:
+                self._jobs.append(free)
+                self._write()
+            return free
+
+    def give_back(self, stem: str) -> None:
+        """A job has ended."""
+        self._jobs.remove(stem)
+        self._write()
+
+    def beat(self) -> None:
+        """Shows that this process is alive."""
+        with suppress(FileNotFoundError):  # the folder was removed: its jobs will say so
+            os.utime(self._file)
+
+    def elsewhere(self) -> dict[str, str]:
+        """Jobs that other processes are at, each with who."""
+        return {
+            stem: f"process {other['pid']} on {other['host']}"
+            for other in self._others()
+            for stem in other["jobs"]
+        }
+
+    def _write(self) -> None:
+        content = {**self._me, **self._setting, "jobs": self._jobs}
+        write_atomically(self._file, json.dumps(content).encode())
+
+    def _others(self) -> list[Mapping[str, Any]]:
+        """Those alive; the files of the dead are removed."""
+        found = []
+        for file in sorted(self._file.parent.glob("[!.]*.json")):
+            if file == self._file:
+                continue
+            try:
+                other = json.loads(file.read_text(encoding="utf-8"))
+                alive = self._is_alive(other, file)
+            except (OSError, ValueError, KeyError, TypeError):  # just gone, or none of ours
+                continue
+            if alive:
+                found.append(other)
+            else:
+                file.unlink(missing_ok=True)
+        return found
+
+    def _is_alive(self, other: Mapping[str, Any], file: Path) -> bool:
+        if other["host"] == self._me["host"]:
+            return other["began"] is not None and _birth(other["pid"]) == other["began"]
+        probe = self._folder / ".lock"  # its time and the other's are both of the file system's clock
+        os.utime(probe)
+        return probe.stat().st_mtime - file.stat().st_mtime < SILENT
+
+
+def _birth(pid: int) -> float | None:
+    """When a process of this machine began, None where there is none: numbers are used again."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None

@@ -1,0 +1,63 @@
+"""Methods that find what EAP finds on the first batch, and do something careless to their process beside it.
+
+None of it may move a score, theirs or another's.
+"""
+
+from __future__ import annotations
+
+from careless import SCORES, adapter
+
+SOUND_BODY = f"scores = {SCORES}\n"
+RETURN = "\nreturn Discovery(scores=scores)"
+
+
+def after(carelessness: str) -> str:
+    """A method that has found what it finds before it is careless."""
+    return adapter(SOUND_BODY + carelessness + RETURN)
+
+
+HARMLESS = {
+    "nothing": "pass",
+    "trims the prompts": "del problem.batches[1:]",
+    "zeroes the weights": "for weight in problem.model.weights.values():\n    weight.zero_()",
+    "zeroes the prompts": "for batch in problem.batches:\n    batch.clean.zero_()",
+    "replaces log_softmax": "torch.Tensor.log_softmax = lambda self, *a, **k: self * 0",
+    "replaces kl": "import bench.scoring.evaluate as e\ne.outputs_of = lambda full, *rest: None",
+    "replaces the check": "import bench.discovery.discover as d\nd.as_discovery = lambda found, *rest: found",
+    "moves the clock": "import time\ntime.perf_counter = time.process_time = time.time = lambda: 0.0",
+    "changes the folder": "import os, tempfile\nos.chdir(tempfile.gettempdir())",
+    "computes in float64": "torch.set_default_dtype(torch.float64)",
+    "turns gradients off": "torch.set_grad_enabled(False)",
+    "takes more threads": "torch.set_num_threads(7)",
+    "seeds the generators": "import random\nrandom.seed(0)\ntorch.manual_seed(0)",
+    "spoils the graph": "problem.graph.exists.fill_(True)\nproblem.graph.owners.fill_(1)",
+    "prints a lot": "print('x' * 2**20)",
+    "prints to the descriptor": "import os\nos.write(1, b'{}')",
+    "forgets a thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()",
+    "forgets a process": "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'input()'])",
+    "forgets a fork": "import os\nos.fork()",
+    "makes warnings errors": "import warnings\nwarnings.simplefilter('error')",
+    "empties the modules": "import sys\nfor name in [n for n in sys.modules if n.startswith('bench.scor')]:\n"
+    "    del sys.modules[name]",
+    "wants no signal": "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    "keeps everything": "import builtins\nbuiltins.kept = problem",
+}
+"""What it does once its scores are made; they count as EAP's do."""
+
+FATAL = {
+    "kills itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
+    "aborts": ("import os\nos.abort()", "killed by SIGABRT"),
+    "reads nowhere": ("import ctypes\nctypes.string_at(0)", "killed by SIGSEGV"),
+    "leaves": ("import os\nos._exit(0)", "ended itself with exit code 0"),
+    "leaves angrily": ("import os\nos._exit(7)", "ended itself with exit code 7"),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
+    "recurses": ("f = lambda: f()\nf()", "RecursionError: maximum recursion depth"),
+    "wants all memory": ("torch.empty(2**50)", "RuntimeError: .*allocate"),
+    "closes all files": ("import os\nos.closerange(3, 256)", "its process|OSError"),
+    "terminates its group": ("import os, signal\nos.killpg(0, signal.SIGTERM)", "killed by SIGTERM"),
+    "alarms": ("import signal, time\nsignal.alarm(1)\ntime.sleep(60)", "killed by SIGALRM"),
+    "says no UTF-8": ("raise ValueError('\\ud800')", "ValueError: "),
+    "raises something odd": ("class Odd(BaseException): pass\nraise Odd('x')", "Odd: x"),
+}
+"""What it does instead of returning, and what its row says."""
