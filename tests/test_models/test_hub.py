@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from bench.models.load import EMBEDDED, FILES, find_model, fingerprint, load_model
+from bench.models.load import EMBEDDED, find_model, fingerprint, load_model
+from bench.models.whole import FILES
 from bridge_oracle import tiny_gpt2
 from command_line import COMMAND, Answer, CommandLine
 from gguf_files import left_in
