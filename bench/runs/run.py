@@ -94,7 +94,7 @@ def _try_model(jobs: Sequence[Job], refuse_unfit: bool) -> None:
         jobs[0].study()
         return
     evaluation = jobs[0].evaluation
-    model = load_model(jobs[0].model, evaluation.dtype, jobs[0].device)
+    model = load_model(jobs[0].model, evaluation.dtype, jobs[0].device, jobs[0].revision)
     splits: list[tuple[Split, int]] = [
         ("discovery", max(job.dimensions.n_discovery for job in jobs)),
         (evaluation.split, evaluation.n_evaluation),
