@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy as np
 from bench.engine.memory import refuse_too_large
 from bench.errors import ModelError, UnwritableFolder
 from bench.models.whole import (
+    Stored,
     check_report,
     check_tokenizer,
+    check_weights,
     empty_of,
     judge_config,
     quiet_transformers,
@@ -22,10 +25,12 @@ from bench.models.whole import (
 )
 from bench.store.cache import cache_folder
 
-VERSION = 1
+VERSION = 2
 """Of the conversion: folders of an earlier one are not used."""
 INTEGERS = ("I8", "I16", "I32", "I64")
 """Kinds of number that are no weights, unlike the quantised ones, which GGUF says how to read."""
+TURNED = r"^transformer\.h\.\d+\.\w+\.c_\w+\.weight$"
+"""Weights that transformers keeps the other way round: the projections of GPT-2."""
 LARGEST_HEADER = 5_000_000
 """Values that a file's header may hold: a vocabulary of 256,000 tokens takes a million."""
 
@@ -86,7 +91,8 @@ def _read(file: Path) -> tuple[Any, Any]:
         refuse_too_large(file.name, empty.num_parameters(), torch.float32, "cpu")
         with tempfile.TemporaryDirectory() as alone:  # a tokenizer.json beside the file is another model's
             os.symlink(file.resolve(), Path(alone) / "model.gguf")
-            tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file="model.gguf")
+            with told_of("its tokenizer cannot be read", "get it anew"):
+                tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file="model.gguf")
             check_tokenizer(tokenizer)
             found: Any = AutoModelForCausalLM.from_pretrained(
                 alone, gguf_file="model.gguf", dtype=torch.float32, output_loading_info=True,
@@ -118,22 +124,39 @@ def _judged(file: Path) -> Any:
         load_gguf_checkpoint,
     )
 
-    tensors = _whole_reader()(file).tensors
+    reader = _whole_reader()(file)
+    _check_layout(reader, file.stat().st_size)
     described = load_gguf_checkpoint(file)["config"]
     judge_config(described)
     empty = empty_of(AutoConfig.for_model(**described))
-    kind = empty.config.model_type
-    known = get_gguf_hf_weights_map(empty, TENSOR_PROCESSORS.get(kind, TensorProcessor)(config=described))
-    for tensor in tensors:
+    processor = TENSOR_PROCESSORS.get(empty.config.model_type, TensorProcessor)(config=described)
+    known = get_gguf_hf_weights_map(empty, processor)
+    stored: dict[str, Stored] = {}
+    for tensor in reader.tensors:
         if tensor.name == "rope_freqs.weight":
             raise ValueError("it scales rope_freqs, which transformers does not read from GGUF")
-        if tensor.name not in known:
-            raise ModelError(f"its metadata leave out the weight {tensor.name}: get it anew")
-        if tensor.tensor_type.name in INTEGERS:
-            raise ModelError(
-                f"its weight {tensor.name} is stored as {tensor.tensor_type.name}, no floats: get it anew"
-            )
+        name, kind = known.get(tensor.name, tensor.name), tensor.tensor_type.name
+        shape = tuple(tensor.shape.tolist()[::-1])
+        if re.search(TURNED, name):
+            shape = shape[::-1]
+        stored[name] = (kind if kind in INTEGERS else "F32", shape)
+    check_weights(stored, empty)
     return empty
+
+
+def _check_layout(reader: Any, size: int) -> None:
+    """Holds the tensors' places to the file: one behind the other, and nothing behind the last.
+
+    Raises:
+        ValueError: a header that is damaged in a few bytes would have other bytes read as weights.
+    """
+    end = reader.data_offset
+    for tensor in reader.tensors:
+        if tensor.data_offset != end:
+            raise ValueError(f"the weight {tensor.name} does not begin where the one before it ends")
+        end += -(-tensor.n_bytes // reader.alignment) * reader.alignment
+    if size > end:
+        raise ValueError("it holds more than its header says")
 
 
 def _whole_reader() -> type[Any]:

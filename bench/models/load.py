@@ -33,6 +33,7 @@ from bench.models.whole import (
     check_weights,
     empty_model,
     files_of,
+    headers,
     judge,
     quiet_transformers,
     told_of,
@@ -198,10 +199,11 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu", revision:
     with _loading(name, folder):
         check_tokenizer_files(folder)
         empty = empty_model(folder)
-        check_weights(folder, empty)
+        check_weights(headers(folder), empty)
     refuse_too_large(name, empty.num_parameters(), stored, device)
     with _loading(name, folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        with told_of("its tokenizer cannot be read", "get its files anew"):
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         check_tokenizer(tokenizer)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,

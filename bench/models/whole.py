@@ -25,6 +25,7 @@ FILES = ("*.json", "*.safetensors", "tokenizer*", "merges.txt")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 """Files that make a tokenizer: one of these groups must be there."""
+OTHER_FORMATS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Kinds of number that are weights as they stand, as safetensors calls them."""
@@ -33,6 +34,7 @@ BUFFERS = {
     r"rotary_emb\.inv_freq": "the rotary frequencies, which the config determines",
 }
 """Ends of names that a file may hold beyond the model's weights, and what they are: nothing learned."""
+OF_ONE = "get config and weights of one model"
 LARGEST_JSON = 2**24
 """Bytes of a config or an index; a thousand shards' index is smaller."""
 BOUNDS = {
@@ -44,6 +46,10 @@ BOUNDS = {
     ("n_positions", "max_position_embeddings"): 100_000_000,
 }
 """The largest value of a config's keys: far above any decoder, and little enough to be looked at."""
+
+
+Stored = tuple[str, tuple[int, ...]]
+"""A tensor in a file: its kind of number, and its shape."""
 
 
 @contextmanager
@@ -129,7 +135,7 @@ def judge_config(config: Mapping[str, Any]) -> None:
             if value is not None and (type(value) is not int or not 1 <= value <= largest):
                 raise ModelError(
                     f"'{key}' in its config is {str(value)[:40]}, no whole number from 1 to {largest}: "
-                    "get its config.json anew"
+                    "get it anew"
                 )
 
 
@@ -200,69 +206,84 @@ def shards(folder: Path) -> dict[str, set[str] | None]:
     return files
 
 
-def check_weights(folder: Path, empty: Any) -> None:
-    """Holds the headers of a folder's safetensors to the model that they are to fill; reads no weight.
+def check_weights(stored: Mapping[str, Stored], empty: Any) -> None:
+    """Holds what a file says of its tensors to the model that they are to fill; no weight is read.
 
     Args:
-        folder: judged already.
-        empty: its model, as `empty_model` makes it.
+        stored: the tensors by name.
+        empty: the model, as `empty_model` makes it.
 
     Raises:
         ModelError: the two differ in a tensor, or numbers are no plain floats.
     """
-    from safetensors import safe_open
-
     expected = empty.state_dict(keep_vars=True)
-    found: dict[str, str] = {}
-    for name, listed in shards(folder).items():
-        _check_file(folder, name)
-        with safe_open(folder / name, framework="pt") as file:
-            held = set(file.keys())
-            if listed is not None and held != listed:
-                raise ModelError(f"{name} and {INDEX} differ ({min(held ^ listed)}): get both anew")
-            for stored in sorted(held):
-                if any(re.search(rf"(^|\.){buffer}$", stored) for buffer in BUFFERS):
-                    continue
-                tensor = file.get_slice(stored)
-                kind, shape = tensor.get_dtype(), tuple(tensor.get_shape())
-                weight = stored if stored in expected else f"{empty.base_model_prefix}.{stored}"
-                if kind not in FLOATS:
-                    raise ModelError(
-                        f"its weight {stored} is stored as {kind}, no plain floats: "
-                        "name the model that it was quantised from"
-                    )
-                if weight not in expected or weight in found:
-                    raise ModelError(_unexpected(stored))
-                if shape != tuple(expected[weight].shape):
-                    raise ModelError(
-                        f"its weight {stored} has the shape {shape}, and its config asks for "
-                        f"{tuple(expected[weight].shape)}: get config.json and weights of one model"
-                    )
-                found[weight] = stored
+    found: set[str] = set()
+    for name, (kind, shape) in stored.items():
+        if _is_buffer(name):
+            continue
+        if kind not in FLOATS:
+            raise ModelError(
+                f"its weight {name} is stored as {kind}, no plain floats: "
+                "name the model that it was quantised from"
+            )
+        weight = name if name in expected else f"{empty.base_model_prefix}.{name}"
+        if weight not in expected or weight in found:
+            raise ModelError(_unexpected(name))
+        if shape != tuple(expected[weight].shape):
+            raise ModelError(
+                f"its weight {name} has the shape {shape}, and its config asks for "
+                f"{tuple(expected[weight].shape)}: {OF_ONE}"
+            )
+        found.add(weight)
     filled = {id(expected[weight]) for weight in found}  # tied weights are one tensor under two names
     missing = [weight for weight, tensor in expected.items() if id(tensor) not in filled]
     if missing:
         raise ModelError(_missing(missing[0]))
 
 
+def headers(folder: Path) -> dict[str, Stored]:
+    """What a folder's safetensors files say of their tensors.
+
+    Raises:
+        ModelError: a file is not there, is damaged, or holds other tensors than the index says.
+    """
+    from safetensors import safe_open
+
+    tensors: dict[str, Stored] = {}
+    for name, listed in shards(folder).items():
+        _check_file(folder, name)
+        with told_of(f"{name} cannot be read", "get it anew"), safe_open(folder / name, "pt") as file:
+            slices = {tensor: file.get_slice(tensor) for tensor in sorted(file.keys())}
+            held = {tensor: (s.get_dtype(), tuple(s.get_shape())) for tensor, s in slices.items()}
+        if listed is not None and held.keys() != listed:
+            raise ModelError(f"{name} and {INDEX} differ ({min(held.keys() ^ listed)}): get both anew")
+        tensors |= held
+    return tensors
+
+
+def _is_buffer(name: str) -> bool:
+    return any(re.search(rf"(^|\.){buffer}$", name) for buffer in BUFFERS)
+
+
 def _check_file(folder: Path, name: str) -> None:
     if not (folder / name).exists():
-        other = [
-            f.name for f in folder.iterdir() if f.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5", ".gguf")
-        ]
-        beside = f" but {min(other)}" if other else ""
-        raise ModelError(
-            f"it has no {name}{beside}, and only safetensors are read, no pytorch_model.bin or other format: "
-            "save it as safetensors"
-        )
+        other = [f.name for f in folder.iterdir() if f.suffix in OTHER_FORMATS]
+        instead = min(other, default="pytorch_model.bin or the like")
+        raise ModelError(f"it has no {name}, and {instead} is not read: save it as safetensors")
+    if not (folder / name).is_file():
+        raise ModelError(f"{name} is no regular file: put the model's own in its place")
 
 
 def _unexpected(weight: str) -> str:
-    return f"its config leaves out the weight {weight}: get config.json and weights of one model"
+    return f"its config leaves out the weight {weight}: {OF_ONE}"
 
 
 def _missing(weight: str) -> str:
-    return f"it lacks the weight {weight}: get config.json and weights of one model"
+    return f"it lacks the weight {weight}: {OF_ONE}"
+
+
+def _unfit(weight: str) -> str:
+    return f"its weight {weight} has another shape than its config asks for: {OF_ONE}"
 
 
 def check_report(report: Mapping[str, Any]) -> None:
@@ -273,12 +294,13 @@ def check_report(report: Mapping[str, Any]) -> None:
     """
     for key, says in (
         ("missing_keys", _missing),
-        ("mismatched_keys", _missing),
+        ("mismatched_keys", _unfit),
         ("unexpected_keys", _unexpected),
     ):
-        names = sorted(str(name[0] if isinstance(name, tuple) else name) for name in report.get(key) or ())
-        if names:
-            raise ModelError(says(names[0]))
+        names = (str(name[0] if isinstance(name, tuple) else name) for name in report[key])
+        lost = sorted(name for name in names if not _is_buffer(name))
+        if lost:
+            raise ModelError(says(lost[0]))
 
 
 def check_tokenizer_files(folder: Path) -> None:
