@@ -92,7 +92,7 @@ def filled(value: float) -> Callable[[Tensor], Tensor]:
     return change
 
 
-def sharded(change: Callable[[dict[str, dict[str, Tensor]], dict[str, str]], Any]) -> Spoil:
+def sharded(change: Callable[[dict[str, dict[str, Tensor]], dict[str, Any]], Any]) -> Spoil:
     """Weights in two files with an index, after a change of both."""
 
     def spoil(folder: Path) -> None:
@@ -103,7 +103,7 @@ def sharded(change: Callable[[dict[str, dict[str, Tensor]], dict[str, str]], Any
             "one.safetensors": {name: tensors[name] for name in names[:9]},
             "two.safetensors": {name: tensors[name] for name in names[9:]},
         }
-        index = {name: file for file, held in files.items() for name in held}
+        index: dict[str, Any] = {name: file for file, held in files.items() for name in held}
         change(files, index)
         for file, held in files.items():
             save_file(held, folder / file, {"format": "pt"})
@@ -124,7 +124,12 @@ def replaced(name: str, make: Spoil) -> Spoil:
 
 def without(*names: str) -> Spoil:
     """Some files fewer."""
-    return lambda folder: [(folder / name).unlink() for name in names]
+
+    def spoil(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return spoil
 
 
 def both(*spoils: Spoil) -> Spoil:

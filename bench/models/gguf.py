@@ -129,8 +129,8 @@ def _judged(file: Path) -> Any:
     described = load_gguf_checkpoint(file)["config"]
     judge_config(described)
     empty = empty_of(AutoConfig.for_model(**described))
-    processor = TENSOR_PROCESSORS.get(empty.config.model_type, TensorProcessor)(config=described)
-    known = get_gguf_hf_weights_map(empty, processor)
+    processor: Any = TENSOR_PROCESSORS.get(empty.config.model_type, TensorProcessor)
+    known = get_gguf_hf_weights_map(empty, processor(config=described))
     stored: dict[str, Stored] = {}
     for tensor in reader.tensors:
         if tensor.name == "rope_freqs.weight":

@@ -24,6 +24,7 @@ from bench.engine.memory import refuse_too_large
 from bench.errors import ModelError, UsageError
 from bench.models.bridge import masked_model
 from bench.models.fetch import PACKAGED, fetched
+from bench.models.gguf import converted
 from bench.models.hub import from_hub
 from bench.models.whole import (
     check_finite,
@@ -81,11 +82,12 @@ def find_model(name: str, revision: str = "") -> Path:
     """
     if not name.strip():
         raise ModelError("no model is named: write 'embedded', a folder or a hub name")
-    folder = _here(name)
-    if folder is None:
+    place = _here(name)
+    if place is None:
         return from_hub(name, revision, KNOWN)
     if revision:
         raise _no_revision(name)
+    folder = converted(place) if place.is_file() else place
     if not (folder / "config.json").exists():
         raise ModelError(f"the folder {name} holds no config.json: name a Hugging Face model directory")
     with _loading(name, folder):
@@ -94,7 +96,7 @@ def find_model(name: str, revision: str = "") -> Path:
 
 
 def _here(name: str) -> Path | None:
-    """The folder of a model that needs no hub; None when the name can only be a hub's."""
+    """The folder or GGUF file of a model that needs no hub; None when the name can only be a hub's."""
     if name == "embedded":
         return EMBEDDED
     if name in PACKAGED:
@@ -107,9 +109,7 @@ def _here(name: str) -> Path | None:
     if path.suffix.lower() == ".gguf" and not is_folder:
         if not is_file:
             raise ModelError(f"there is no file {name}: name an existing one")
-        from bench.models.gguf import converted
-
-        return converted(path)
+        return path
     if is_folder:
         return path
     near = difflib.get_close_matches(name, KNOWN, n=1)
@@ -124,9 +124,8 @@ def _loading(name: str, folder: Path) -> AbstractContextManager[None]:
     """Says of what goes wrong inside whose it is, where it lies when that is a cache, and what helps."""
     subject, get = f"the model '{name}' cannot be loaded", "get"
     if folder not in (EMBEDDED, Path(name).expanduser()):
-        kept = (
-            folder.parent.parent if folder.parent.name == "snapshots" else folder
-        )  # as the hub's client does
+        above = folder.parent  # the hub's client keeps the files of its snapshots beside them
+        kept = above.parent if above.name == "snapshots" else folder
         subject, get = f"{subject} from {kept}", "move that folder away to get"
     return told_of(subject, f"{get} its files anew, or choose another --model")
 

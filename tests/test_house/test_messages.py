@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
+from checkout import ROOT
 from conftest import ROOMS
 
-ROOT = Path(__file__).parents[2]
 ADVICE = re.compile(r"\b(delete|remove|erase|unlink|wipe|discard|rm)\b", re.IGNORECASE)
 
 

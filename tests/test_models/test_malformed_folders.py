@@ -210,7 +210,8 @@ def test_what_transformers_reports_is_heeded(folder: Path, key: str, monkeypatch
     read = AutoModelForCausalLM.from_pretrained
 
     def reading(*args: Any, **options: Any) -> Any:
-        model, report = read(*args, **options)
+        found: Any = read(*args, **options)
+        model, report = found
         return model, report | {key: {("a.weight", 1, 2) if key == "mismatched_keys" else "a.weight"}}
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", reading)
