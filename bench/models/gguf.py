@@ -169,8 +169,10 @@ def _whole_reader() -> type[Any]:
         def _get(self, offset: Any, dtype: Any, count: Any = 1, override_order: Any = None) -> Any:
             self.reads += 1
             end = int(offset) + int(count) * np.dtype(dtype).itemsize
-            if end > len(self.data) or self.reads > LARGEST_HEADER:
+            if end > len(self.data):
                 raise ValueError("it ends before its content does")
+            if self.reads > LARGEST_HEADER:
+                raise ValueError(f"its header holds more than {LARGEST_HEADER} values")
             return super()._get(int(offset), dtype, int(count), override_order)
 
     return WholeReader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ from bench.models.whole import (
     INDEX,
     LARGEST_JSON,
     WEIGHTS,
-    check_finite,
     check_weights,
     empty_model,
     headers,
     told_of,
 )
+from command_line import CommandLine
 from model_folders import (
     VOCABULARY,
     both,
@@ -181,6 +182,17 @@ def test_a_folder_that_is_not_one_whole_model(
     assert capfd.readouterr() == ("", ""), "transformers says it once more"
 
 
+@pytest.mark.parametrize(
+    "fault", ["half of the layers", "a pickle", "a pipe", "config a pipe", "no tokenizer"]
+)
+def test_a_command_says_it_in_one_line(fault: str, folder: Path, command: CommandLine) -> None:
+    """And neither stores anything nor waits for a pipe while it makes the model's hash."""
+    spoil, expected = SPOILED[fault]
+    spoil(folder)
+    with within(30):
+        assert re.search(expected, command.complaint("run", "--model", str(folder), "-t", "gp"))
+
+
 def test_the_same_folder_unspoiled(folder: Path) -> None:
     """What the faults are planted in is read; so are shards, and weights under their short names."""
     assert load_model(str(folder)).masked.architecture.n_layers == 2
@@ -243,11 +255,6 @@ def test_bounds_leave_room_for_models_that_there_are(tmp_path: Path) -> None:
         assert type(empty_model(tmp_path)).__name__ in SUPPORTED.values()
     edit(tmp_path / "config.json", vocab_size=256_000, num_hidden_layers=80, max_position_embeddings=2**20)
     assert empty_model(tmp_path).config.num_hidden_layers == 80
-
-
-def test_weights_are_finite_and_logits_are_not(gpt2: Any) -> None:
-    """Only the forward tells: weights that are finite each multiply to what is not."""
-    check_finite(gpt2)
 
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
