@@ -84,9 +84,10 @@ class Study:
         split_embed: whether token and position embedding count as two senders.
         device: where the model runs.
         smaller: batches hold so many times fewer prompts than memory should allow.
+        revision: of a hub's model: a branch, a tag or a commit; its main branch if left out.
 
     Raises:
-        UsageError: an unknown task, ablation or the like.
+        UsageError: an unknown task, ablation or the like; a revision of what is no hub's model.
         ModelError: the model cannot be had.
         TaskError: its tokenizer does not support the task.
     """
@@ -109,10 +110,12 @@ class Study:
         split_embed: bool = False,
         device: str = "cpu",
         smaller: int = 1,
+        revision: str = "",
     ) -> None:
         data = load_data(
             model, _task_of(model, task), n_discovery=n_discovery, n_evaluation=n_evaluation, split=split,
-            data_seed=data_seed, dtype=dtype, split_embed=split_embed, device=device, smaller=smaller,
+            data_seed=data_seed, dtype=dtype, split_embed=split_embed, device=device,
+            smaller=smaller, revision=revision,
         )  # fmt: skip
         self._set(data, ablation, discovery_ablation)
 

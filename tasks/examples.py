@@ -24,8 +24,6 @@ class Tokenizer(Protocol):
     """The part of a Hugging Face fast tokenizer that tasks use."""
 
     @property
-    def pad_token_id(self) -> int | None: ...
-    @property
     def unk_token_id(self) -> int | None: ...
     def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> Mapping[str, Any]:
         """``{"input_ids": one list of token ids per text}``."""
@@ -116,8 +114,9 @@ class Examples:
                 f"example {i}: clean has {lengths[i]} tokens, corrupted {lengths[n + i]}: "
                 f"{clean[i]!r} / {corrupted[i]!r}"
             )
-        # A causal model never looks at what follows the answer position, so any id pads.
-        padded = np.full((2 * n, int(lengths.max())), tokenizer.pad_token_id or 0, np.int64)
+        # A causal model never looks at what follows the answer position, so any id of its vocabulary pads;
+        # the tokenizer's own may lie beyond that, when a token was added and the embedding left as it was.
+        padded = np.zeros((2 * n, int(lengths.max())), np.int64)
         inside = np.arange(padded.shape[1]) < lengths[:, None]
         padded[inside] = np.fromiter(chain.from_iterable(ids), np.int64)
         return cls(padded[:n], padded[n:], lengths[:n], lengths[:n] - 1, candidates, correct, template)

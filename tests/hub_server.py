@@ -19,11 +19,17 @@ from urllib.parse import unquote, urlsplit
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+def commit_of(branch: str) -> str:
+    """The commit of a branch; the empty one is the main branch."""
+    return hashlib.sha1(branch.encode()).hexdigest() if branch else COMMIT
+
+
 class Hub:
     """The repositories served, how each file is spoiled, and the requests so far."""
 
     def __init__(self, repositories: dict[str, Path]) -> None:
         self.repositories = repositories
+        """Of the main branch by name, and of another revision by ``NAME@REVISION``."""
         self.spoiled: dict[str, str] = {}
         """File name -> ``cut`` (shorter than announced), ``hang up`` (in the middle) or ``zeros``."""
         self.status: int | None = None
@@ -81,24 +87,36 @@ class _Answer(BaseHTTPRequestHandler):
             return
         kind = next((k for k in ("revision", "tree", "resolve") if f"/{k}/" in path), "revision")
         name, _, rest = path.removeprefix("api/models/").partition(f"/{kind}/")
-        folder = self.hub.repositories.get(name)
-        if folder is None:
+        revision, _, rest = rest.partition("/")
+        folder, commit = self._revision(name, revision)
+        if name in self.hub.repositories and folder is None:
+            error = {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Revision not found"}
+            self._send(404, b'{"error": "Revision not found"}', error)
+        elif folder is None:
             error = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
             self._send(404, b'{"error": "Repository not found"}', error)
         elif kind == "resolve":
-            self._send_file(folder / rest.partition("/")[2])
+            self._send_file(folder / rest, commit)
         elif kind == "tree":
             self._send_json([_entry(file) for file in sorted(folder.iterdir())])
         else:
             files = [{"rfilename": file.name} for file in sorted(folder.iterdir())]
-            self._send_json({"id": name, "modelId": name, "sha": COMMIT, "siblings": files, "tags": []})
+            self._send_json({"id": name, "modelId": name, "sha": commit, "siblings": files, "tags": []})
 
-    def _send_file(self, file: Path) -> None:
+    def _revision(self, name: str, revision: str) -> tuple[Path | None, str]:
+        """The folder of a revision, which may be a commit, and its commit."""
+        for key, folder in self.hub.repositories.items():
+            repository, _, branch = key.partition("@")
+            if repository == name and revision in (branch or "main", commit_of(branch)):
+                return folder, commit_of(branch)
+        return None, ""
+
+    def _send_file(self, file: Path, commit: str) -> None:
         if not file.is_file():
             self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
             return
         content = file.read_bytes()
-        headers = {"ETag": f'"{_oid(content)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{_oid(content)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         how = self.hub.spoiled.get(file.name)
         if how == "zeros":
             content = bytes(len(content))

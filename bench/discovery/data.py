@@ -63,6 +63,7 @@ def load_data(
     split_embed: bool,
     device: str,
     smaller: int = 1,
+    revision: str = "",
 ) -> Data:
     """The data of a model's name and a task's; `data_seed` draws the discovery set.
 
@@ -77,15 +78,17 @@ def load_data(
         split_embed: whether token and position embedding are two senders; of programs they always are.
         device: where the model runs.
         smaller: batches hold so many times fewer prompts than memory should allow.
+        revision: of a hub's model.
 
     Raises:
+        UsageError: a revision of what is no hub's model.
         TaskError: the model's tokenizer does not support the task.
         ModelError, ProgramFailed: the model cannot be had.
     """
-    program = program_of(model)
+    program = program_of(model, revision)
     if program is not None:
         return _of_program(program, n_discovery, n_evaluation, data_seed, dtype)
-    kind, loaded = get_task(task), load_model(model, dtype, device)
+    kind, loaded = get_task(task), load_model(model, dtype, device, revision)
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
     discovery = kind.examples(loaded.tokenizer, "discovery", n_discovery, data_seed)
     evaluation = kind.examples(loaded.tokenizer, split, n_evaluation, 0)

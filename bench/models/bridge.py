@@ -18,16 +18,17 @@ from bench.engine.masked_model import MaskedModel
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SUPPORTED = (
-    "GPT2LMHeadModel",
-    "LlamaForCausalLM",
-    "MistralForCausalLM",
-    "Qwen2ForCausalLM",
-    "Qwen3ForCausalLM",
-    "Gemma2ForCausalLM",
-    "GPTNeoXForCausalLM",
-    "PhiForCausalLM",
-)
+SUPPORTED = {
+    "gpt2": "GPT2LMHeadModel",
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gpt_neox": "GPTNeoXForCausalLM",
+    "phi": "PhiForCausalLM",
+}
+"""Architectures by their configs' ``model_type``."""
 ROTATIONS = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary embedding whose frequencies do not depend on the prompt."""
 
@@ -53,11 +54,7 @@ def masked_model(model: PreTrainedModel, copied: bool = True) -> MaskedModel:
         ValueError: the architecture is not supported; the message names it, or what of it is missing.
     """
     name = type(model).__name__
-    if name not in SUPPORTED:
-        raise ValueError(f"the architecture {name} is not supported yet; supported: {', '.join(SUPPORTED)}")
-    missing = _unsupported(model.config)
-    if missing:
-        raise ValueError(f"this {name} {missing}, which is not supported")
+    check_supported(name, model.config)
     rotary = getattr(model.base_model, "rotary_emb", None)
     bridge = bridge_of(model, copied)
     with torch.no_grad():
@@ -67,6 +64,28 @@ def masked_model(model: PreTrainedModel, copied: bool = True) -> MaskedModel:
         if rotary is not None:
             weights["rotary.inv_freq"] = rotary.inv_freq.detach().clone()
         return MaskedModel(_architecture(model.config, bridge, rotary), weights)
+
+
+def not_carried(name: str) -> str:
+    """Says that an architecture is not supported, and which ones are."""
+    return f"the architecture {name} is not supported yet; supported: {', '.join(SUPPORTED.values())}"
+
+
+def check_supported(name: str, config: Any) -> None:
+    """Judges an architecture by its config alone.
+
+    Args:
+        name: of its Hugging Face class.
+        config: Hugging Face's.
+
+    Raises:
+        ValueError: it is not supported; the message names it, or what of it is missing.
+    """
+    if name not in SUPPORTED.values():
+        raise ValueError(not_carried(name))
+    missing = _unsupported(config)
+    if missing:
+        raise ValueError(f"this {name} {missing}, which is not supported")
 
 
 def _architecture(config: Any, bridge: Any, rotary: Any) -> Architecture:

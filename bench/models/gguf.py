@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bench.engine.memory import refuse_too_large
 from bench.errors import ModelError, UnwritableFolder
+from bench.models.whole import (
+    Stored,
+    check_report,
+    check_tokenizer,
+    check_weights,
+    empty_of,
+    judge_config,
+    quiet_transformers,
+    told_of,
+)
 from bench.store.cache import cache_folder
 
-VERSION = 1
+VERSION = 2
 """Of the conversion: folders of an earlier one are not used."""
+INTEGERS = ("I8", "I16", "I32", "I64")
+"""Kinds of number that are no weights, unlike the quantised ones, which GGUF says how to read."""
+TURNED = r"^transformer\.h\.\d+\.\w+\.c_\w+\.weight$"
+"""Weights that transformers keeps the other way round: the projections of GPT-2."""
+LARGEST_HEADER = 5_000_000
+"""Values that a file's header may hold: a vocabulary of 256,000 tokens takes a million."""
 
 
 def converted(file: Path) -> Path:
@@ -57,36 +77,102 @@ def convert(file: Path, folder: Path) -> Path:
 
 def _read(file: Path) -> tuple[Any, Any]:
     try:
-        import gguf
+        import gguf  # noqa: F401
     except ImportError as error:
         raise ModelError(
             f"{file} is a GGUF file, and gguf is not installed: pip install 'circuitmark[gguf]'"
         ) from error
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    try:
-        held = {tensor.name for tensor in gguf.GGUFReader(file).tensors}
-        if "rope_freqs.weight" in held:
-            raise ValueError("it scales rope_freqs, which transformers does not read from GGUF")
+    quiet_transformers()
+    with told_of(f"{file} cannot be read as a GGUF model", "get it anew or choose another --model"):
+        empty = _judged(file)
+        refuse_too_large(file.name, empty.num_parameters(), torch.float32, "cpu")
         with tempfile.TemporaryDirectory() as alone:  # a tokenizer.json beside the file is another model's
             os.symlink(file.resolve(), Path(alone) / "model.gguf")
-            tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file="model.gguf")
+            with told_of("its tokenizer cannot be read", "get it anew"):
+                tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file="model.gguf")
+            check_tokenizer(tokenizer)
             found: Any = AutoModelForCausalLM.from_pretrained(
-                alone, gguf_file="model.gguf", dtype=torch.float32, output_loading_info=True
-            )
+                alone, gguf_file="model.gguf", dtype=torch.float32, output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )  # fmt: skip
         loaded, report = found
-        if report["missing_keys"]:  # transformers would fill them at random
-            raise ValueError(f"it lacks the weight {min(report['missing_keys'])}")
+        check_report(report)
         config = loaded.config
         config.__dict__.pop("quantization_config", None)  # the weights are plain, and to be saved as such
         plain: Any = type(loaded)(config)
         plain.load_state_dict(loaded.state_dict())
-    except Exception as error:  # whatever a damaged or foreign file makes transformers raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"{file} cannot be read as a GGUF model: {reason}; get it anew or choose another --model"
-        ) from error
+        broken = [name for name, weight in plain.named_parameters() if not weight.isfinite().all()]
+        if broken:
+            raise ModelError(f"it has weights that are not finite ({broken[0]}): get it anew")
     return plain, tokenizer
+
+
+def _judged(file: Path) -> Any:
+    """The model of a GGUF file without its weights, which are not read.
+
+    Raises:
+        ModelError, ValueError: the file ends early, or its tensors are not those of its model.
+    """
+    from transformers import AutoConfig
+    from transformers.modeling_gguf_pytorch_utils import (
+        TENSOR_PROCESSORS,
+        TensorProcessor,
+        get_gguf_hf_weights_map,
+        load_gguf_checkpoint,
+    )
+
+    reader = _whole_reader()(file)
+    _check_layout(reader, file.stat().st_size)
+    described = load_gguf_checkpoint(file)["config"]
+    judge_config(described)
+    empty = empty_of(AutoConfig.for_model(**described))
+    processor: Any = TENSOR_PROCESSORS.get(empty.config.model_type, TensorProcessor)
+    known = get_gguf_hf_weights_map(empty, processor(config=described))
+    stored: dict[str, Stored] = {}
+    for tensor in reader.tensors:
+        if tensor.name == "rope_freqs.weight":
+            raise ValueError("it scales rope_freqs, which transformers does not read from GGUF")
+        name, kind = known.get(tensor.name, tensor.name), tensor.tensor_type.name
+        shape = tuple(tensor.shape.tolist()[::-1])
+        if re.search(TURNED, name):
+            shape = shape[::-1]
+        stored[name] = (kind if kind in INTEGERS else "F32", shape)
+    check_weights(stored, empty)
+    return empty
+
+
+def _check_layout(reader: Any, size: int) -> None:
+    """Holds the tensors' places to the file: one behind the other, and nothing behind the last.
+
+    Raises:
+        ValueError: a header that is damaged in a few bytes would have other bytes read as weights.
+    """
+    end = reader.data_offset
+    for tensor in reader.tensors:
+        if tensor.data_offset != end:
+            raise ValueError(f"the weight {tensor.name} does not begin where the one before it ends")
+        end += -(-tensor.n_bytes // reader.alignment) * reader.alignment
+    if size > end:
+        raise ValueError("it holds more than its header says")
+
+
+def _whole_reader() -> type[Any]:
+    """A reader of GGUF files that stops where the file ends; gguf's own goes on as long as it is told."""
+    from gguf import GGUFReader
+
+    class WholeReader(GGUFReader):
+        reads = 0
+
+        def _get(self, offset: Any, dtype: Any, count: Any = 1, override_order: Any = None) -> Any:
+            self.reads += 1
+            end = int(offset) + int(count) * np.dtype(dtype).itemsize
+            if end > len(self.data):
+                raise ValueError("it ends before its content does")
+            if self.reads > LARGEST_HEADER:
+                raise ValueError(f"its header holds more than {LARGEST_HEADER} values")
+            return super()._get(int(offset), dtype, int(count), override_order)
+
+    return WholeReader

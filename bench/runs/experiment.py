@@ -47,6 +47,8 @@ class Experiment:
     split_embed: bool = False
     """Count token and position embedding as two senders; compiled programs always do."""
     device: str = "cpu"
+    revision: str = ""
+    """Of a hub's model: a branch, a tag or a commit; its main branch when empty."""
 
     @classmethod
     def from_file(cls, path: Path) -> Experiment:
@@ -124,12 +126,13 @@ class Experiment:
             for task in self._tasks()
         }
         codes = {method.text: code_of(method.file) for method in methods}
-        identity = model_hash(self.model)
+        identity = model_hash(self.model, self.revision)
         evaluation = Evaluation(n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype)
         return [
             Job(
-                model=self.model, model_hash=identity, task_code=tasks[task], method=method,
-                method_code=codes[method.text], sizes=sizes, evaluation=evaluation, device=self.device,
+                model=self.model, revision=self.revision, model_hash=identity, task_code=tasks[task],
+                method=method, method_code=codes[method.text], sizes=sizes, evaluation=evaluation,
+                device=self.device,
                 dimensions=Dimensions(
                     model=model_name(self.model), task=task, split_embed=self.split_embed,
                     ablation=self.ablation, discovery_ablation=self.discovery_ablation or self.ablation,
@@ -162,6 +165,7 @@ class Job:
 
     model: str
     """As it was typed."""
+    revision: str = ""
     model_hash: str
     task_code: str
     """A hash of its code, as `model_hash` is of the model's files; a program's is the model's."""
@@ -187,7 +191,7 @@ class Job:
         return Study(
             self.model, told.task, ablation=told.ablation, discovery_ablation=told.discovery_ablation,
             n_discovery=told.n_discovery, data_seed=told.data_seed, split_embed=told.split_embed,
-            **asdict(self.evaluation), device=self.device, smaller=smaller,
+            **asdict(self.evaluation), device=self.device, revision=self.revision, smaller=smaller,
         )  # fmt: skip
 
     @cached_property

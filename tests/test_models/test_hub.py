@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -13,11 +14,16 @@ import pandas as pd
 import pytest
 import torch
 
-from bench.models.load import EMBEDDED, FILES, find_model, fingerprint, load_model
+from bench.errors import ModelError, UsageError
+from bench.models.load import EMBEDDED, find_model, fingerprint, load_model, model_hash
+from bench.models.whole import FILES, INDEX
+from bench.runs.experiment import Experiment
+from bench.study import Study
 from bridge_oracle import tiny_gpt2
 from command_line import COMMAND, Answer, CommandLine
 from gguf_files import left_in
-from hub_server import COMMIT, Hub, hub_server
+from hub_server import COMMIT, Hub, commit_of, hub_server
+from model_folders import Spoil, config, sharded, text, weight, without
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -207,3 +213,105 @@ def test_what_is_here_asks_no_hub(hub: Hub, command: CommandLine, gguf_file: Pat
 def test_a_name_with_an_owner_is_the_hubs() -> None:
     """However near it is to a name of ours."""
     assert find_model("someone/embedded").is_dir()
+
+
+def spoiled_copy(hub: Hub, repository: Path, to: Path, *spoils: Spoil) -> str:
+    """The name of a repository that is a spoiled copy."""
+    shutil.copytree(repository, to)
+    for spoil in spoils:
+        spoil(to)
+    hub.repositories[f"someone/{to.name}"] = to
+    return f"someone/{to.name}"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (config(model_type="bloom", architectures=["BloomForCausalLM"]), "architecture BloomForCausalLM"),
+        (config(activation_function="mine"), "the activation 'mine'"),
+        (config(n_layer=10**6), "'n_layer' in its config is 1000000"),
+        (config(quantization_config={"quant_method": "gptq"}), "quantised"),
+        (text("adapter_config.json", "{}"), "adapter_config.json beside the weights"),
+        (text("config.json", "{"), "config.json is no JSON"),
+        (without("config.json"), "has no config.json"),
+    ],
+    ids=["architecture", "activation", "bounds", "quantised", "adapter", "no JSON", "no config"],
+)  # fmt: skip
+def test_a_config_is_judged_before_weights_are_fetched(
+    hub: Hub, repository: Path, tmp_path: Path, spoil: Spoil, expected: str
+) -> None:
+    name = spoiled_copy(hub, repository, tmp_path / "refused", spoil)
+    with pytest.raises(ModelError, match=expected) as refusal:
+        find_model(name)
+    assert len(str(refusal.value).splitlines()) == 1
+    asked = {path.rpartition("/")[2] for _, path in hub.requests if "/resolve/" in path}
+    assert asked <= {"config.json", "adapter_config.json"}
+
+
+def test_only_what_is_read_is_fetched(hub: Hub, repository: Path, tmp_path: Path) -> None:
+    """The shards that the index names, and no other weights."""
+    more = [text(name, b"x") for name in ("consolidated.safetensors", "model.gguf", "more.json", "last.pt")]
+    name = spoiled_copy(hub, repository, tmp_path / "shards", sharded(lambda files, index: None), *more)
+    held = {path.name for path in find_model(name).iterdir()}
+    assert held == {
+        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", INDEX,
+        "one.safetensors", "two.safetensors",
+    }  # fmt: skip
+    assert width(name) == 16
+
+
+def test_a_repository_with_a_pickle_and_a_config(hub: Hub, repository: Path, tmp_path: Path) -> None:
+    name = spoiled_copy(hub, repository, tmp_path / "old", without("model.safetensors"))
+    with pytest.raises(ModelError, match=r"no model\.safetensors, and pytorch_model\.bin or the like is not"):
+        load_model(name)
+    assert hub.asked_for("pytorch_model.bin") == 0
+
+
+def test_a_revision(hub: Hub, repository: Path, tmp_path: Path) -> None:
+    """Its files are its own, so the model's hash is; where the hub is ill it is found in the cache."""
+    spoiled_copy(hub, repository, tmp_path / "small@v2", weight("transformer.ln_f.bias", lambda t: t + 1))
+    hub.repositories["someone/small"] = repository
+    assert model_hash("someone/small", "main") == model_hash("someone/small")
+    assert model_hash("someone/small", "v2") != model_hash("someone/small")
+    assert model_hash("someone/small", commit_of("v2")) == model_hash("someone/small", "v2")
+    main = load_model("someone/small").masked
+    other = load_model("someone/small", revision="v2")
+    assert other.name == "someone/small"
+    name = "logits.norm.b"
+    torch.testing.assert_close(other.masked.weights[name], main.weights[name] + 1)
+    hub.status = 503
+    assert find_model("someone/small", "v2").name == commit_of("v2")
+    with pytest.raises(ModelError, match="nor to be had from the hub"):
+        find_model("someone/small", "v3")
+
+
+def test_a_revision_that_there_is_not(hub: Hub, command: CommandLine) -> None:
+    line = said(command("run", "--model", "someone/small", "--revision", "v9", *RUN, code=2))
+    assert "the model 'someone/small' of the hub has no revision 'v9'" in line
+
+
+def test_a_run_and_a_study_of_a_revision(hub: Hub, repository: Path, tmp_path: Path) -> None:
+    """Both load it, and its jobs are others than the main branch's, under the same name."""
+    spoiled_copy(hub, repository, tmp_path / "small@v2", weight("transformer.ln_f.bias", lambda t: t + 1))
+    run = Experiment(model="someone/small", tasks=("gp",), methods=("random_edges",), n_evaluation=2)
+    main, other = (replace(run, revision=name).jobs()[0] for name in ("", "v2"))
+    assert main.key != other.key
+    assert main.dimensions == other.dimensions
+    study = Study("someone/small", "gp", revision="v2", n_discovery=2, n_evaluation=2)
+    for made in (study, replace(other, dimensions=replace(other.dimensions, n_discovery=2)).study()):
+        assert torch.equal(
+            made.model.weights["logits.norm.b"],
+            load_model("someone/small", revision="v2").masked.weights["logits.norm.b"],
+        )
+
+
+@pytest.mark.parametrize("name", ["embedded", "tracr:reverse", "folder", "gguf"])
+def test_a_revision_of_what_has_none(
+    name: str, hub: Hub, command: CommandLine, repository: Path, gguf_file: Path
+) -> None:
+    model = {"folder": str(repository), "gguf": str(gguf_file)}.get(name, name)
+    line = said(command("run", "--model", model, "--revision", "main", code=2))
+    assert line.endswith(f"only a hub's model has revisions, and '{model}' is none: leave --revision out")
+    with pytest.raises(UsageError, match="leave --revision out"):
+        Study(model, None if name == "tracr:reverse" else "gp", revision="main")
+    assert not hub.requests

@@ -80,7 +80,7 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder goes before a name of the hub; the names of ours go before a folder."""
     for name in ("gpt2", "owner/model", "embedded"):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "config.json").write_text('{"model_type": "gpt2"}')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_model("gpt2") == Path("gpt2")

@@ -145,7 +145,7 @@ def test_what_is_packaged_is_pinned() -> None:
 def test_a_damaged_copy_in_the_cache(
     packed: Path, gguf_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What to delete is named: neither `models fetch` nor another GGUF file would mend it."""
+    """What to move away is named: neither `models fetch` nor another GGUF file would mend it."""
     pip(monkeypatch, packed)
     for name, folder in (("tiny-packed", fetch("tiny-packed")), (str(gguf_file), find_model(str(gguf_file)))):
         (folder / "model.safetensors").write_bytes(b"cut")

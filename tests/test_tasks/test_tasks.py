@@ -335,7 +335,7 @@ def test_prompts_of_different_length_are_refused_and_quoted(plain: Any) -> None:
 class Ending:
     """A tokenizer that ends (or begins) every text with a special token, unless told not to."""
 
-    pad_token_id, unk_token_id = None, None
+    unk_token_id = None
 
     def __init__(self, plain: Any, before: list[int], after: list[int]) -> None:
         self.plain, self.before, self.after = plain, before, after

@@ -1,0 +1,59 @@
+"""A model of the hub: its config is judged first, then the files that are read are fetched, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.errors import ModelError
+from bench.models.whole import INDEX, empty_model, first_line, shards, told_of
+
+JUDGED = ("config.json", "adapter_config.json")
+SMALL = (
+    INDEX, "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
+)  # fmt: skip
+
+
+def from_hub(name: str, revision: str, known: Iterable[str]) -> Path:
+    """The folder of a hub's model in the hub client's cache.
+
+    What is there already is not fetched again, and used where the hub cannot be reached.
+
+    Args:
+        name: of the repository.
+        revision: a branch, a tag or a commit; the main branch when empty.
+        known: our own names, for the message.
+
+    Raises:
+        ModelError: it cannot be had, or it is not what is read here.
+    """
+    folder = _download(name, revision, JUDGED, known)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"the model '{name}' of the hub has no config.json: choose another --model")
+    with told_of(f"the model '{name}' cannot be loaded", "choose another --model"):
+        empty_model(folder)
+    commit = folder.name  # a branch may move meanwhile
+    _download(name, commit, SMALL, known)
+    return _download(name, commit, shards(folder), known)
+
+
+def _download(name: str, revision: str, files: Iterable[str], known: Iterable[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(files)))
+    except Exception as error:  # its client raises whatever a broken connection makes it raise
+        reason = first_line(error)
+        if isinstance(error, RepositoryNotFoundError):
+            reason = "it has no such model, or a private one"
+        if isinstance(error, RevisionNotFoundError):
+            raise ModelError(
+                f"the model '{name}' of the hub has no revision '{revision}': name a branch, a tag or "
+                "a commit"
+            ) from error
+        raise ModelError(
+            f"the model '{name}' is neither known ({', '.join(known)}), nor a folder, "
+            f"nor to be had from the hub ({reason})"
+        ) from error

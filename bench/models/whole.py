@@ -1,0 +1,340 @@
+"""What a model's folder must be, judged before its weights are read: a model is read whole or not at all.
+
+transformers is more lenient: it leaves out tensors that a config does not ask for, makes up those that are
+missing, reads integers as if they were weights, and invents a tokenizer. Each of these gives numbers that
+are not the model's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.engine.masked_model import MaskedModel
+from bench.errors import ModelError
+from bench.models.bridge import SUPPORTED, check_supported, not_carried
+
+FILES = ("*.json", "*.safetensors", "tokenizer*", "merges.txt")
+"""Those that determine what a model computes and how it reads text."""
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
+"""Files that make a tokenizer: one of these groups must be there."""
+OTHER_FORMATS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
+ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""Kinds of number that are weights as they stand, as safetensors calls them."""
+BUFFERS = {
+    r"(attn|attention)\.(bias|masked_bias)": "the causal mask that old versions of GPT-2 and GPT-NeoX stored",
+    r"rotary_emb\.inv_freq": "the rotary frequencies, which the config determines",
+}
+"""Ends of names that a file may hold beyond the model's weights, and what they are: nothing learned."""
+OF_ONE = "get config and weights of one model"
+LARGEST_JSON = 2**24
+"""Bytes of a config or an index; a thousand shards' index is smaller."""
+BOUNDS = {
+    ("n_layer", "num_hidden_layers"): 1_000,
+    ("n_head", "num_attention_heads", "num_key_value_heads"): 10_000,
+    ("n_embd", "hidden_size", "head_dim"): 1_000_000,
+    ("n_inner", "intermediate_size"): 10_000_000,
+    ("vocab_size",): 10_000_000,
+    ("n_positions", "max_position_embeddings"): 100_000_000,
+}
+"""The largest value of a config's keys: far above any decoder, and little enough to be looked at."""
+
+
+Stored = tuple[str, tuple[int, ...]]
+"""A tensor in a file: its kind of number, and its shape."""
+
+
+@contextmanager
+def told_of(subject: str, mend: str) -> Iterator[None]:
+    """Whatever goes wrong inside becomes a ModelError of one line.
+
+    Args:
+        subject: what the line begins with.
+        mend: what it ends with, where the error does not say it itself.
+
+    Raises:
+        ModelError: in place of any other error.
+    """
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{subject}: {error}") from error
+    except Exception as error:  # whatever a damaged or foreign file makes transformers raise
+        raise ModelError(f"{subject}: {first_line(error)}; {mend}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, its kind when it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def quiet_transformers() -> None:
+    """No progress bar beside ours, and no report of what we refuse ourselves."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a folder that are read.
+
+    Raises:
+        ModelError: one of them is no regular file: a pipe would be waited for.
+    """
+    files = sorted({file for pattern in FILES for file in folder.glob(pattern) if not file.is_dir()})
+    for file in files:
+        if not file.is_file():
+            raise ModelError(f"{file.name} is no regular file: put the model's own in its place")
+    return files
+
+
+def judge(folder: Path) -> None:
+    """Judges a folder by its config.json and its files' names; it takes no time and reads no weight.
+
+    Raises:
+        ModelError: the cause, and what mends it; the caller names the model.
+    """
+    files_of(folder)
+    config = read_json(folder / "config.json")
+    adapters = [name for name in ADAPTERS if (folder / name).exists()]
+    if adapters:
+        raise ModelError(f"{adapters[0]} beside the weights: merge the adapter into the model and save that")
+    judge_config(config)
+
+
+def judge_config(config: Mapping[str, Any]) -> None:
+    """Judges what a config says, before anything is made of it.
+
+    Raises:
+        ModelError: as `judge`.
+    """
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise ModelError("its config names no model_type: get its config.json anew")
+    if kind not in SUPPORTED:
+        named = config.get("architectures")
+        architecture = str(named[0] if isinstance(named, list) and named else kind)[:80]
+        raise ModelError(f"{not_carried(architecture)}; choose another --model")
+    for key in ("quantization_config", "compression_config"):
+        if config.get(key) is not None:
+            raise ModelError(f"its weights are quantised ({key}): name the model that it was made of")
+    if config.get("transformers_weights") is not None:
+        raise ModelError(f"its config names a file of weights of its own: call that file {WEIGHTS}")
+    for keys, largest in BOUNDS.items():
+        for key in keys:
+            value = config.get(key)
+            if value is not None and (type(value) is not int or not 1 <= value <= largest):
+                raise ModelError(
+                    f"'{key}' in its config is {str(value)[:40]}, no whole number from 1 to {largest}: "
+                    "get it anew"
+                )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of reasonable size.
+
+    Raises:
+        ModelError: the file is another thing.
+    """
+    try:
+        size = file.stat().st_size
+        if size > LARGEST_JSON:
+            raise ModelError(f"{file.name} has {size / 1e6:.0f} MB: get it anew")
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{file.name} is no JSON ({first_line(error)}): get it anew") from error
+    except OSError as error:
+        raise ModelError(f"{file.name} cannot be read ({error.strerror}): get it anew") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{file.name} holds no JSON object: get it anew")
+    return content
+
+
+def empty_model(folder: Path) -> Any:
+    """A judged folder's model without its weights, on torch's meta device, where nothing is allocated.
+
+    Raises:
+        ModelError: as `judge`, or a part of the architecture is not supported.
+    """
+    from transformers import AutoConfig
+
+    judge(folder)
+    return empty_of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+
+
+def empty_of(config: Any) -> Any:
+    """The model of a config, on torch's meta device.
+
+    Raises:
+        ModelError: a part of the architecture is not supported.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        check_supported(SUPPORTED[config.model_type], config)
+    except ValueError as error:
+        raise ModelError(f"{error}; choose another --model") from error
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
+def shards(folder: Path) -> dict[str, set[str] | None]:
+    """The safetensors files of a folder, each with the tensors that the index puts there.
+
+    Raises:
+        ModelError: there are none, or the index is damaged.
+    """
+    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
+        return {WEIGHTS: None}
+    placed = read_json(folder / INDEX).get("weight_map")
+    if not isinstance(placed, dict) or not placed:
+        raise ModelError(f"{INDEX} maps no tensor to a file: get it anew")
+    files: dict[str, set[str] | None] = {}
+    for tensor, name in sorted(placed.items()):
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+            raise ModelError(f"{INDEX} names '{str(name)[:80]}', no safetensors file beside it: get it anew")
+        files[name] = (files.get(name) or set()) | {tensor}
+    return files
+
+
+def check_weights(stored: Mapping[str, Stored], empty: Any) -> None:
+    """Holds what a file says of its tensors to the model that they are to fill; no weight is read.
+
+    Args:
+        stored: the tensors by name.
+        empty: the model, as `empty_model` makes it.
+
+    Raises:
+        ModelError: the two differ in a tensor, or numbers are no plain floats.
+    """
+    expected = empty.state_dict(keep_vars=True)
+    found: set[str] = set()
+    for name, (kind, shape) in stored.items():
+        if _is_buffer(name):
+            continue
+        if kind not in FLOATS:
+            raise ModelError(
+                f"its weight {name} is stored as {kind}, no plain floats: "
+                "name the model that it was quantised from"
+            )
+        weight = name if name in expected else f"{empty.base_model_prefix}.{name}"
+        if weight not in expected or weight in found:
+            raise ModelError(_unexpected(name))
+        if shape != tuple(expected[weight].shape):
+            raise ModelError(
+                f"its weight {name} has the shape {shape}, and its config asks for "
+                f"{tuple(expected[weight].shape)}: {OF_ONE}"
+            )
+        found.add(weight)
+    filled = {id(expected[weight]) for weight in found}  # tied weights are one tensor under two names
+    missing = [weight for weight, tensor in expected.items() if id(tensor) not in filled]
+    if missing:
+        raise ModelError(_missing(missing[0]))
+
+
+def headers(folder: Path) -> dict[str, Stored]:
+    """What a folder's safetensors files say of their tensors.
+
+    Raises:
+        ModelError: a file is not there, is damaged, or holds other tensors than the index says.
+    """
+    from safetensors import safe_open
+
+    tensors: dict[str, Stored] = {}
+    for name, listed in shards(folder).items():
+        _check_file(folder, name)
+        with told_of(f"{name} cannot be read", "get it anew"), safe_open(folder / name, "pt") as file:
+            slices = {tensor: file.get_slice(tensor) for tensor in sorted(file.keys())}
+            held = {tensor: (s.get_dtype(), tuple(s.get_shape())) for tensor, s in slices.items()}
+        if listed is not None and held.keys() != listed:
+            raise ModelError(f"{name} and {INDEX} differ ({min(held.keys() ^ listed)}): get both anew")
+        tensors |= held
+    return tensors
+
+
+def _is_buffer(name: str) -> bool:
+    return any(re.search(rf"(^|\.){buffer}$", name) for buffer in BUFFERS)
+
+
+def _check_file(folder: Path, name: str) -> None:
+    if not (folder / name).exists():
+        other = [f.name for f in folder.iterdir() if f.suffix in OTHER_FORMATS]
+        instead = min(other, default="pytorch_model.bin or the like")
+        raise ModelError(f"it has no {name}, and {instead} is not read: save it as safetensors")
+    if not (folder / name).is_file():
+        raise ModelError(f"{name} is no regular file: put the model's own in its place")
+
+
+def _unexpected(weight: str) -> str:
+    return f"its config leaves out the weight {weight}: {OF_ONE}"
+
+
+def _missing(weight: str) -> str:
+    return f"it lacks the weight {weight}: {OF_ONE}"
+
+
+def _unfit(weight: str) -> str:
+    return f"its weight {weight} has another shape than its config asks for: {OF_ONE}"
+
+
+def check_report(report: Mapping[str, Any]) -> None:
+    """Holds transformers to what it says that it did with the weights, after it has read them.
+
+    Raises:
+        ModelError: a weight was left out, made up, or does not fit.
+    """
+    for key, says in (
+        ("missing_keys", _missing),
+        ("mismatched_keys", _unfit),
+        ("unexpected_keys", _unexpected),
+    ):
+        names = (str(name[0] if isinstance(name, tuple) else name) for name in report[key])
+        lost = sorted(name for name in names if not _is_buffer(name))
+        if lost:
+            raise ModelError(says(lost[0]))
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Refuses a folder for which transformers would make up a tokenizer.
+
+    Raises:
+        ModelError: no group of `TOKENIZERS` is there.
+    """
+    if not any(all((folder / name).is_file() for name in group) for group in TOKENIZERS):
+        raise ModelError("it has no tokenizer: add its tokenizer.json to the folder")
+
+
+def check_tokenizer(tokenizer: Any) -> None:
+    """Refuses a tokenizer that knows no word.
+
+    Raises:
+        ModelError: its vocabulary is of special tokens only.
+    """
+    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
+        raise ModelError("its tokenizer has no vocabulary beside special tokens: get tokenizer.json anew")
+
+
+def check_finite(masked: MaskedModel) -> None:
+    """Looks at every weight, then runs a few tokens, spread over the vocabulary.
+
+    Raises:
+        ModelError: a weight or a logit is not finite.
+    """
+    broken = [weight for weight, values in masked.weights.items() if not values.isfinite().all()]
+    if broken:
+        raise ModelError(f"it has weights that are not finite ({broken[0]}): get it anew")
+    arch = masked.architecture
+    tokens = torch.linspace(0, arch.d_vocab - 1, min(8, arch.n_ctx), device=masked.device).long()
+    with torch.no_grad():
+        logits = masked.run(tokens[None])
+    if not logits.isfinite().all():
+        raise ModelError("its logits on a few tokens are not finite: get it anew, or choose another --dtype")
