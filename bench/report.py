@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.engine.graph import EMBEDDINGS, Node, ends_of
 from bench.errors import DamagedFile, UsageError
 from bench.files import write_atomically
-from bench.scoring.metrics import METRICS, RECOVERY_METRICS, Metric
+from bench.scoring.catalogue import METRICS, RECOVERY_METRICS, Metric
 from bench.store.results import Store
 
 if TYPE_CHECKING:

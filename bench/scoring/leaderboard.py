@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import DamagedFile
 from bench.files import write_atomically
+from bench.scoring.catalogue import METRICS
 from bench.scoring.evaluate import EMPTY, FULL, RawOutputs, curve, score
 from bench.scoring.measures import MEASURES
-from bench.scoring.metrics import METRICS
 from bench.scoring.overlap import with_overlap
 from bench.store.record import Dimensions, Setting, names_of, told_apart_by
 from bench.store.results import Run, Store

@@ -8,9 +8,10 @@ import torch
 from scipy.stats import bootstrap, entropy, kendalltau
 
 from bench.scoring import measures, metrics
+from bench.scoring.catalogue import METRICS
 from bench.scoring.evaluate import RawOutputs, curve, score
 from bench.scoring.measures import LOGIT_DIFF, PROB_DIFF
-from bench.scoring.metrics import METRICS, Answers, Outputs, outputs_of
+from bench.scoring.metrics import Answers, Outputs, outputs_of
 
 CANDIDATES = torch.tensor([[0, 1, 2], [3, 4, 0]])
 CORRECT = torch.tensor([[True, False, False], [True, True, False]])
