@@ -27,7 +27,7 @@ def top(
 
     Args:
         graph: the model's.
-        scores: read where edges exist; -inf keeps an edge out.
+        scores: finite, read where edges exist.
         n: edges, as `edges_of_share` counts them.
     """
     return n_best(torch.where(graph.exists, scores, -torch.inf), n)
@@ -67,3 +67,7 @@ def greedy(
         kept[row, column] = True
         enter(owners[:, column].nonzero()[:, 0].tolist())
     return kept
+
+
+SELECTIONS = {"top": top, "greedy": greedy}
+"""By the name that a discovery gives."""
