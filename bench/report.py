@@ -201,7 +201,7 @@ def _trainings(store: Store) -> list[Any]:
     """The traces that go over steps, in order of method and task."""
     import reports
 
-    records = [run.record for run in store.runs() if "step" in run.record.trace]
+    records = [run.record for run in store.runs() if "step" in run.record.trace and len(run.record.trace) > 1]
     several = [name for name in ("model", "ablation") if len({getattr(r, name) for r in records}) > 1]
     found = []
     for record in records:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from bench.discovery.checked import as_discovery, cleaned, refuse_infinite, told
 from bench.discovery.problem import BenchProblem
-from bench.discovery.select import SELECTIONS, edges_of_share
+from bench.discovery.select import SELECTIONS
 from bench.engine.circuit import Circuit
-from bench.engine.graph import EdgeGraph
+from bench.engine.graph import EdgeGraph, edges_of_share
 from bench.engine.masked_model import MaskedModel
 from methods.base import Batch, Discovery, Method
 
@@ -76,7 +76,7 @@ def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[floa
         if size in found.edges:
             kept = found.edges[size]
         elif found.scores is not None:
-            kept = SELECTIONS[found.selection](graph, found.scores, edges_of_share(graph, size))
+            kept = SELECTIONS[found.selection](graph, found.scores, edges_of_share(graph.n_edges, size))
         elif weights:
             kept = graph.exists.clone()
         else:

@@ -12,14 +12,6 @@ from bench.engine.graph import EdgeGraph
 from methods.thresholds.best import n_best
 
 
-def edges_of_share(graph: EdgeGraph, share: float) -> int:
-    """How many edges a share from 0 to 1 stands for: int(share x edges), as MIB counts.
-
-    Rounded at the ninth decimal first, so that 0.29 of 100 edges is 29, whatever floats say.
-    """
-    return int(round(share * graph.n_edges, 9))
-
-
 def top(
     graph: EdgeGraph, scores: Float[Tensor, "receivers senders"], n: int
 ) -> Bool[Tensor, "receivers senders"]:

@@ -123,11 +123,13 @@ def recovered_share(
 
     Returns:
         NaN where full and empty differ by no more than two standard errors of their paired difference, for
-        then the denominator is noise.
+        then the denominator is noise; and of a single answer, for then nobody knows whether it is.
     """
     gap = (full - empty).double()
     n = len(gap)
-    error = float(gap.std()) / n**0.5 if n > 1 else 0.0
+    if n < 2:
+        return float("nan")
+    error = float(gap.std()) / n**0.5
     if abs(float(gap.mean())) <= max(2 * error, 1e-9):
         return float("nan")
     return float((run - empty).double().mean() / gap.mean())

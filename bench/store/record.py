@@ -94,6 +94,10 @@ class Record(Dimensions, Evaluation):
     peak_memory_mb: float | None = None
     unaided_edges: int | None = None
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    notes: str = ""
+    """What a reader should know of a discovery that is sound."""
+    repeated_prompts: int = 0
+    """Evaluation prompts that repeat an earlier one."""
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By the name of their raw outputs: size, complement, counts."""
     jobs: int = 1
