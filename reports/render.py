@@ -71,12 +71,14 @@ def _render(report: Report | None, recovery: RecoverySection | None, title: str)
                 files |= drawn
             except Exception as error:  # a report is worth more than any of its figures
                 undrawn[path] = f"Not drawn: {drawing.meaning}. {type(error).__name__}: {error}"
-    files["index.html"] = render_page(title, report, recovery, inline, undrawn).encode()
+    files["index.html"] = render_page(title, report, recovery, inline, undrawn).encode(errors="replace")
     if recovery:
         paragraphs = [recovery.summary, *recovery.meaning]
-        files["tracr.md"] = markdown.page(TITLE, paragraphs, _recovery_sections(recovery, undrawn)).encode()
+        files["tracr.md"] = markdown.page(TITLE, paragraphs, _recovery_sections(recovery, undrawn)).encode(
+            errors="replace"
+        )
     if report:
-        files["leaderboard.md"] = markdown_page(report, recovery, undrawn).encode()
+        files["leaderboard.md"] = markdown_page(report, recovery, undrawn).encode(errors="replace")
     return files
 
 

@@ -118,9 +118,10 @@ class Record(Dimensions, Evaluation):
         return cls(**{name: value for name, value in stored.items() if name in known})
 
     def row(self) -> dict[str, Any]:
-        """What fits into the cells of a table."""
+        """What fits into the cells of a table, whose texts can be written as UTF-8."""
         told = asdict(self) | dict(self.provenance)
-        return {n: v for n, v in told.items() if n != "traceback" and not isinstance(v, dict | list | tuple)}
+        cells = {n: v for n, v in told.items() if n != "traceback" and not isinstance(v, dict | list | tuple)}
+        return {n: v.encode(errors="replace").decode() if isinstance(v, str) else v for n, v in cells.items()}
 
 
 def names_of(record: type) -> tuple[str, ...]:
