@@ -104,7 +104,7 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     if table is not None:
         write_tables(out, table)
     if recovery is not None:
-        files["recovery.csv"] = recovery.to_csv(index=False).encode()
+        files["recovery.csv"] = recovery.to_csv(index=False).encode(errors="replace")
     for name, content in files.items():
         write_atomically(out / name, content)
 
