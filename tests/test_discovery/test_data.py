@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bench.conformance.prompts import batches_of
 from bench.discovery.data import Asked, load_data
 from bench.engine.masked_model import MaskedModel
 from methods.base import Batch
-from problems import batches_of, random_examples
+from problems import random_examples
 
 
 def asked(batches: list[Batch]) -> Asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -61,7 +62,10 @@ def test_it_is_drawn_hollow_where_its_edges_are(table: pd.DataFrame) -> None:
         (mine[0].get_color(), "-"),
         ("none", "None"),
     ]
-    assert [list(line.get_xdata()) for line in mine] == [[pytest.approx(10)], [pytest.approx(25.5)]]
+    assert [np.asarray(line.get_xdata()).tolist() for line in mine] == [
+        pytest.approx([10]),
+        pytest.approx([25.5]),
+    ]
     assert (
         "hollow, on no line: 1 circuit with more edges than asked for" in svg.render(figure, "svg").decode()
     )

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.report import run
+from bench.files import load_tensors, save_tensors
+from bench.report import run, write_report
 from careless import adapter
 from problems import SMALL
 
@@ -56,3 +57,20 @@ def test_one_evaluation_prompt_has_neither_interval_nor_share(tmp_path: Path) ->
         "complement_loss_high",
     ]
     assert table[unsure].isna().all(axis=None)
+
+
+def test_what_older_results_hold_ends_no_report(tmp_path: Path) -> None:
+    """A lone surrogate, which no table can hold, and a trace of uneven lengths, which no figure can."""
+    run(dataclasses.replace(SMALL, methods=("random_edges",), n_discovery=(8,), n_evaluation=8), tmp_path)
+    (file,) = (tmp_path / "runs").glob("*.safetensors")
+    tensors, header = load_tensors(file)
+    header["record"] |= {
+        "objective": "k\ud800l",
+        "trace": {"step": [1, 2], "loss": [1.0], "gap\ud800": [1, 2]},
+    }
+    save_tensors(file, tensors, header)
+    write_report(tmp_path, tmp_path)
+    table = pd.read_csv(tmp_path / "leaderboard.csv")
+    assert set(table["objective"].dropna()) == {"k?l"}
+    assert "Not drawn: How random" in (tmp_path / "leaderboard.md").read_text().replace("\\", "")
+    assert "Not drawn: How random" in (tmp_path / "index.html").read_text()
