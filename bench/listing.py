@@ -101,7 +101,7 @@ def _models() -> list[Row]:
 
 
 def _metrics() -> list[Row]:
-    from bench.scoring.metrics import METRICS, RECOVERY_METRICS
+    from bench.scoring.catalogue import METRICS, RECOVERY_METRICS
 
     return [asdict(metric) for metric in (*METRICS, *RECOVERY_METRICS)]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.engine.graph import EMBEDDINGS, Node, ends_of
 from bench.errors import DamagedFile, UsageError
 from bench.files import write_atomically
-from bench.scoring.metrics import METRICS, RECOVERY_METRICS, Metric
+from bench.scoring.catalogue import METRICS, RECOVERY_METRICS, Metric
 from bench.store.results import Store
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     if table is not None:
         write_tables(out, table)
     if recovery is not None:
-        files["recovery.csv"] = recovery.to_csv(index=False).encode()
+        files["recovery.csv"] = recovery.to_csv(index=False).encode(errors="replace")
     for name, content in files.items():
         write_atomically(out / name, content)
 
@@ -201,7 +201,7 @@ def _trainings(store: Store) -> list[Any]:
     """The traces that go over steps, in order of method and task."""
     import reports
 
-    records = [run.record for run in store.runs() if "step" in run.record.trace]
+    records = [run.record for run in store.runs() if "step" in run.record.trace and len(run.record.trace) > 1]
     several = [name for name in ("model", "ablation") if len({getattr(r, name) for r in records}) > 1]
     found = []
     for record in records:

@@ -263,7 +263,7 @@ class Discovery:
     """
 
     scores: Float[Tensor, "receivers senders"] | None = None
-    """Higher is kept sooner. Where edges do not exist the value does not matter."""
+    """Higher is kept sooner. Finite where edges exist; elsewhere the value does not matter."""
     selection: Literal["top", "greedy"] = "top"
     """How circuits are cut from the scores: the n best, or grown from the logits."""
     edges: Mapping[float, Bool[Tensor, "receivers senders"]] = field(default_factory=dict)
@@ -273,9 +273,10 @@ class Discovery:
     unaided: Bool[Tensor, "receivers senders"] | None = None
     """The circuit that the method settles on when no size is given."""
     objective: str = ""
-    """What was minimised or differentiated, for the record."""
+    """What was minimised or differentiated, for the record: a few words."""
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Named series to plot: losses, thresholds tried."""
+    """Named series of numbers: losses, thresholds tried. Where one is named "step" the others are drawn
+    against it, and all have its length."""
 
 
 class Method(ABC):

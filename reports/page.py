@@ -12,7 +12,11 @@ from reports.recovery import section
 
 
 def render_page(
-    title: str, report: Report | None, recovery: RecoverySection | None, figures: Mapping[str, str]
+    title: str,
+    report: Report | None,
+    recovery: RecoverySection | None,
+    figures: Mapping[str, str],
+    undrawn: Mapping[str, str],
 ) -> str:
     """The page: the leaderboard, the section on true circuits, or both.
 
@@ -23,7 +27,8 @@ def render_page(
         title: of the page.
         report: the leaderboard's content; None where there is none.
         recovery: the section's content; likewise.
-        figures: inline SVG by a drawing's stem.
+        figures: inline SVG by a drawing's path.
+        undrawn: of the others, why there is none.
     """
     environment = Environment(
         loader=FunctionLoader(_source),
@@ -40,7 +45,8 @@ def render_page(
             recovery=recovery,
             recovery_title=section.TITLE,
             metrics=metrics,
-            figures={stem: Markup(svg) for stem, svg in figures.items()},
+            figures={path: Markup(svg) for path, svg in figures.items()},
+            undrawn=undrawn,
         )
         + "\n"
     )

@@ -10,8 +10,10 @@ from reports.parts.circuit import CircuitPair
 from reports.parts.content import Drawing, RecoverySection, Report, Section, Training
 from reports.parts.markdown import Part, Picture, Subheading
 from reports.parts.methods import Methods
-from reports.recovery.section import TITLE, build_recovery, draw_pair, pair_meaning
+from reports.recovery.section import TITLE, build_recovery, draw_pair
 from reports.report import build
+
+NOTHING: Mapping[str, str] = {}
 
 
 def render_report(
@@ -55,76 +57,84 @@ def _render(report: Report | None, recovery: RecoverySection | None, title: str)
     sections = [*report.tasks, *report.further] if report else []
     drawings = [drawing for section in sections for drawing in section.figures]
     drawings += [report.panel] if report and report.panel else []
+    circuits = [draw_pair(stem, pair) for stem, pair in recovery.pairs.items()] if recovery else []
     files: dict[str, bytes] = {}
     inline: dict[str, str] = {}
-    for i, drawing in enumerate(drawings):
-        files |= _files("plots", drawing)
-        vector = files[f"plots/{drawing.stem}.svg"]
-        inline[drawing.stem] = svg.inline(vector, f"f{i}", drawing.meaning)
+    undrawn: dict[str, str] = {}
+    for folder, prefix, each in (("plots", "f", drawings), ("tracr", "c", circuits)):
+        for i, drawing in enumerate(each):  # one figure at a time is in memory
+            path = f"{folder}/{drawing.stem}"
+            try:
+                drawn = _files(path, drawing)
+                vector = drawn[f"{path}.svg"]
+                inline[path] = svg.inline(vector, f"{prefix}{i}", drawing.meaning, grows=folder == "plots")
+                files |= drawn
+            except Exception as error:  # a report is worth more than any of its figures
+                undrawn[path] = f"Not drawn: {drawing.meaning}. {type(error).__name__}: {error}"
+    files["index.html"] = render_page(title, report, recovery, inline, undrawn).encode(errors="replace")
     if recovery:
-        files |= _render_recovery(recovery)
-        for i, (stem, pair) in enumerate(recovery.pairs.items()):
-            vector = files[f"tracr/{stem}.svg"]
-            inline[f"tracr/{stem}"] = svg.inline(vector, f"c{i}", pair_meaning(pair), grows=False)
-    files["index.html"] = render_page(title, report, recovery, inline).encode()
+        paragraphs = [recovery.summary, *recovery.meaning]
+        files["tracr.md"] = markdown.page(TITLE, paragraphs, _recovery_sections(recovery, undrawn)).encode(
+            errors="replace"
+        )
     if report:
-        files["leaderboard.md"] = markdown_page(report, recovery).encode()
+        files["leaderboard.md"] = markdown_page(report, recovery, undrawn).encode(errors="replace")
     return files
 
 
-def _files(folder: str, drawing: Drawing) -> dict[str, bytes]:
-    stem = f"{folder}/{drawing.stem}"
-    return {
-        f"{stem}.svg": svg.render(drawing.figure, "svg"),
-        f"{stem}.png": svg.render(drawing.figure, "png"),
-    }
+def _files(path: str, drawing: Drawing) -> dict[str, bytes]:
+    figure = drawing.figure()
+    return {f"{path}.svg": svg.render(figure, "svg"), f"{path}.png": svg.render(figure, "png")}
 
 
-def _render_recovery(recovery: RecoverySection) -> dict[str, bytes]:
-    """`tracr.md` and the circuits drawn; one figure at a time is in memory."""
-    files: dict[str, bytes] = {}
-    for stem, pair in recovery.pairs.items():
-        files |= _files("tracr", draw_pair(stem, pair))
-    paragraphs = [recovery.summary, *recovery.meaning]
-    page = markdown.page(TITLE, paragraphs, _recovery_sections(recovery))
-    return {**files, "tracr.md": page.encode()}
+def markdown_page(
+    report: Report, recovery: RecoverySection | None = None, undrawn: Mapping[str, str] = NOTHING
+) -> str:
+    """`leaderboard.md`: a table per task, the ranking over tasks, true circuits, then how the jobs ended.
 
-
-def markdown_page(report: Report, recovery: RecoverySection | None = None) -> str:
-    """`leaderboard.md`: a table per task, the ranking over tasks, true circuits, then how the jobs ended."""
+    Args:
+        report: the leaderboard's content.
+        recovery: the section's on true circuits; None where there is none.
+        undrawn: by path, why a figure is not there.
+    """
     overall: list[Part] = [report.ranking_meaning]
     for ranking in report.rankings:
         overall += [*filter(None, [ranking.title]), *_parts(ranking)]
-    overall += [*report.turnovers, *([_picture(report.panel)] if report.panel else [])]
-    tasks = [(section.title, _parts(section, section.figures[:1])) for section in report.tasks]
+    panel = [report.panel] if report.panel else []
+    overall += [*report.turnovers, *_pictures("plots", panel, undrawn)]
+    tasks = [(section.title, _parts(section, section.figures[:1], undrawn)) for section in report.tasks]
     true: list[Part] = [recovery.summary, *recovery.meaning] if recovery else []
-    for title, parts in _recovery_sections(recovery) if recovery else ():
+    for title, parts in _recovery_sections(recovery, undrawn) if recovery else ():
         true += [Subheading(title), *parts]
     jobs: list[Part] = [f"{report.job_counts}.", *([report.troubles] if report.troubles else [])]
     jobs += [f"{name}: {value}" for name, value in report.provenance]
     sections = [*tasks, ("Over all tasks", overall)]
-    sections += [(section.title, _parts(section, section.figures)) for section in report.further]
+    sections += [(section.title, _parts(section, section.figures, undrawn)) for section in report.further]
     sections += [(TITLE, true)] if recovery else []
     return markdown.page(report.title, [report.summary, *report.warnings], [*sections, ("Jobs", jobs)])
 
 
-def _recovery_sections(recovery: RecoverySection) -> list[tuple[str, list[Part]]]:
+def _recovery_sections(recovery: RecoverySection, undrawn: Mapping[str, str]) -> list[tuple[str, list[Part]]]:
     """The tables on true circuits, then the circuits drawn, under their headings."""
     tables = [*recovery.headlines, *([recovery.troubles] if recovery.troubles else []), *recovery.details]
     sections: list[tuple[str, list[Part]]] = [(section.title, _parts(section)) for section in tables]
     if recovery.pairs:
-        pictures = (Picture(f"tracr/{stem}.png", pair_meaning(p)) for stem, p in recovery.pairs.items())
-        sections.append(("Circuits drawn", list(pictures)))
+        circuits = [draw_pair(stem, pair) for stem, pair in recovery.pairs.items()]
+        sections.append(("Circuits drawn", _pictures("tracr", circuits, undrawn)))
     if recovery.provenance:
         sections.append(("Where it ran", [f"{name}: {value}" for name, value in recovery.provenance]))
     return sections
 
 
-def _parts(section: Section, figures: Sequence[Drawing] = ()) -> list[Part]:
+def _parts(
+    section: Section, figures: Sequence[Drawing] = (), undrawn: Mapping[str, str] = NOTHING
+) -> list[Part]:
     """A section's paragraph, the figures named, and its table."""
-    words = [section.meaning] if section.meaning else []
-    return [*words, *map(_picture, figures), *([section.grid] if section.grid else [])]
+    words: list[Part] = [section.meaning] if section.meaning else []
+    return [*words, *_pictures("plots", figures, undrawn), *([section.grid] if section.grid else [])]
 
 
-def _picture(drawing: Drawing) -> Picture:
-    return Picture(f"plots/{drawing.stem}.png", drawing.meaning)
+def _pictures(folder: str, drawings: Sequence[Drawing], undrawn: Mapping[str, str]) -> list[Part]:
+    """Each figure, or why it is not there."""
+    paths = {f"{folder}/{drawing.stem}": drawing.meaning for drawing in drawings}
+    return [undrawn.get(path) or Picture(f"{path}.png", meaning) for path, meaning in paths.items()]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -107,7 +108,8 @@ def _ranking_meaning(metrics: Metrics, ranked: bool) -> str:
         return f"No ranking: it takes two methods scored in {label} at one size of one task."
     return (
         f"Mean rank by {label} over every task and size, 1 is best. A method is ranked where it was scored, "
-        "and cells says in how many; random circuits are ranked, the full and the empty circuit are not."
+        "and cells says in how many; random circuits are ranked, the full and the empty circuit are not, nor "
+        "are circuits with more edges than asked for."
     )
 
 
@@ -131,7 +133,7 @@ def _task(
     figures = []
     for name, log in FIGURES.items():
         if _is_scored(entries, name):
-            figure = plots.plot_metric(entries, metrics[name], looks, title, log)
+            figure = partial(plots.plot_metric, entries, metrics[name], looks, title, log)
             figures.append(Drawing(f"{name}_{stem}", figure, _meaning(metrics, name, title)))
     return Section(title, stem, task_grid(entries, metrics, methods), tuple(figures))
 
@@ -143,7 +145,7 @@ def _panel(
     panels = {s.title: group for s, group in zip(tasks, groups, strict=True) if _is_scored(group, HEADLINE)}
     if not panels:
         return None
-    figure = plots.plot_panel(panels, metrics[HEADLINE], looks, FIGURES[HEADLINE])
+    figure = partial(plots.plot_panel, panels, metrics[HEADLINE], looks, FIGURES[HEADLINE])
     return Drawing(f"{HEADLINE}_all_tasks", figure, _meaning(metrics, HEADLINE, "all tasks"))
 
 
@@ -155,7 +157,8 @@ def _trainings(runs: Sequence[Training], looks: Mapping[str, Line]) -> Section |
         seeds = [run for run in runs if (label_of(run.method, run.params), run.place) == (name, place)]
         title = f"{name} · {place}"
         stem = f"training_{i + 1}_" + re.sub(r"[^\w.-]+", "-", title).strip("-.")
-        drawings.append(Drawing(stem, plot_training(title, seeds, looks[name]), f"How {title} trained"))
+        figure = partial(plot_training, title, seeds, looks[name])
+        drawings.append(Drawing(stem, figure, f"How {title} trained"))
     return Section("Training", "training", None, tuple(drawings)) if drawings else None
 
 

@@ -127,7 +127,7 @@ FAULTS = (
           "a pressure may move gates by the loss"),
     Fault("gradient", "methods/training/gumbel_gates.py", "        self._adam.zero_grad()\n", "",
           "gradients of all steps add up"),
-    Fault("gradient", "bench/discovery/discover.py", "t.detach().cpu()", "t.cpu()",
+    Fault("gradient", "bench/discovery/checked.py", "given.detach().to(", "given.to(",
           "what is found holds on to its graph"),
     # ---- signed for absolute, absolute for signed
     Fault("absolute", "methods/eap.py", "scores.abs() if self.absolute else scores",

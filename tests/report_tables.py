@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.scoring.metrics import METRICS as ALL
+from bench.scoring.catalogue import METRICS as ALL
 from reports.parts.metric import read_metrics
 
 METRICS = [

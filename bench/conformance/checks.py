@@ -11,7 +11,8 @@ from torch import Tensor
 
 from bench.conformance.attempt import Attempt, attempt
 from bench.conformance.problems import SIZES, TinyProblem
-from bench.discovery.discover import as_discovery, cut, refuse_infinite
+from bench.discovery.checked import as_discovery, refuse_infinite
+from bench.discovery.discover import cut
 from bench.engine.circuit import Circuit
 from bench.names import get_method
 from methods.base import Discovery
@@ -99,8 +100,10 @@ def device(trial: Trial) -> str:
     returned = trial.ran.returned
     if not isinstance(returned, Discovery):
         raise Skipped("it returned no discovery")
-    masks = [returned.scores, returned.unaided, *returned.edges.values()]
-    masks += [mask for named in returned.weights.values() for mask in named.values()]
+    held = returned.edges, returned.weights
+    named = [each.values() for each in held if isinstance(each, Mapping)]
+    masks = [returned.scores, returned.unaided, *(mask for group in named for mask in group)]
+    masks += [m for each in masks if isinstance(each, Mapping) for m in each.values()]
     known = {"cpu", torch.device(trial.device).type}
     strange = {mask.device.type for mask in masks if isinstance(mask, Tensor)} - known
     return f"a tensor is on {', '.join(sorted(strange))}, not on the problem's device" if strange else ""
@@ -113,9 +116,6 @@ def discovery(trial: Trial) -> str:
         raise Skipped("its tensors cannot be read here")
     try:
         found = _discovery_of(ran)
-        assert ran.graph is not None
-        for kept in found.edges.values():
-            Circuit(ran.graph, kept.cpu())
     except (TypeError, ValueError) as error:
         return str(error)
     if found.scores is None and not found.edges and not found.weights:
@@ -199,7 +199,7 @@ CHECKS: Mapping[str, Callable[[Trial], str]] = {
 
 def _discovery_of(seen: Attempt) -> Discovery:
     assert seen.graph is not None
-    return as_discovery(seen.returned, seen.graph, seen.shapes)
+    return as_discovery(seen.returned, seen.graph, seen.shapes, SIZES)
 
 
 def _circuits(seen: Attempt, found: Discovery) -> dict[float, Circuit]:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from bench.conformance.attempt import attempt
 from bench.conformance.problems import SIZES, TinyProblem, on_prompts
+from bench.discovery.checked import as_discovery
 from bench.discovery.data import Data
-from bench.discovery.discover import as_discovery, cut
+from bench.discovery.discover import cut
 from bench.engine.masked_model import MaskedModel
 from bench.models.bridge import masked_model
 from bench.models.tiny import decoder
@@ -52,7 +53,7 @@ def beside_random(adapter: str, device: str) -> str:
     study = PLANTED.study(device)
     if seen.error or seen.skipped:
         raise ValueError(seen.error or f"declined: {seen.skipped}")
-    found = cut(study.graph, as_discovery(seen.returned, study.graph, seen.shapes), SIZES)
+    found = cut(study.graph, as_discovery(seen.returned, study.graph, seen.shapes, SIZES), SIZES)
     problem = study.problem(SIZES)
     drawn = [study.discover("random_edges", SIZES, method_seed=seed) for seed in range(DRAWS)]
     for size, circuit in found.items():

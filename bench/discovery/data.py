@@ -5,7 +5,7 @@ Of a task, or of a compiled program, which brings its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,12 @@ class Asked:
     """Of each answer: its wording; of a compiled program, its input."""
     positions: str = "last token of the prompt"
     """Where answers stand, in words."""
+
+    @property
+    def repeated_prompts(self) -> int:
+        """How many prompts repeat an earlier one: clean and corrupted, and all that is asked of them."""
+        prompts = [prompt for batch in self.batches for prompt in _prompts(batch)]
+        return len(prompts) - len(set(prompts))
 
 
 @dataclass(frozen=True)
@@ -136,3 +142,11 @@ def _of_program(program: str, n_discovery: int, n_evaluation: int, data_seed: in
         Asked(evaluation, template, "every token but BOS"),
         loaded.one_length,
     )
+
+
+def _prompts(batch: Batch) -> Iterator[tuple[object, ...]]:
+    """All that there is of each prompt, whatever it is padded with."""
+    asked = (batch.positions, batch.candidates, batch.correct)
+    for example, length in enumerate(batch.lengths.tolist()):
+        tokens = (str(side[example, :length].tolist()) for side in (batch.clean, batch.corrupted))
+        yield *tokens, *(str(each[batch.examples == example].tolist()) for each in asked)

@@ -15,9 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bench.discovery.checkpoint import Checkpoint
-from bench.discovery.select import edges_of_share
 from bench.engine.ablation import Reference
-from bench.engine.graph import EdgeGraph
+from bench.engine.graph import EdgeGraph, edges_of_share
 from bench.engine.incremental import IncrementalRun
 from bench.engine.masked_model import MaskedModel
 from bench.scoring.measures import Measure
@@ -79,7 +78,7 @@ class BenchProblem:
         return self.model.device
 
     def edges_of_share(self, share: float) -> int:
-        return edges_of_share(self.graph, share)
+        return edges_of_share(self.graph.n_edges, share)
 
     @property
     def weights(self) -> dict[str, torch.Size]:

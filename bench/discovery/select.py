@@ -12,14 +12,6 @@ from bench.engine.graph import EdgeGraph
 from methods.thresholds.best import n_best
 
 
-def edges_of_share(graph: EdgeGraph, share: float) -> int:
-    """How many edges a share from 0 to 1 stands for: int(share x edges), as MIB counts.
-
-    Rounded at the ninth decimal first, so that 0.29 of 100 edges is 29, whatever floats say.
-    """
-    return int(round(share * graph.n_edges, 9))
-
-
 def top(
     graph: EdgeGraph, scores: Float[Tensor, "receivers senders"], n: int
 ) -> Bool[Tensor, "receivers senders"]:
@@ -27,7 +19,7 @@ def top(
 
     Args:
         graph: the model's.
-        scores: read where edges exist; -inf keeps an edge out.
+        scores: finite, read where edges exist.
         n: edges, as `edges_of_share` counts them.
     """
     return n_best(torch.where(graph.exists, scores, -torch.inf), n)
@@ -67,3 +59,7 @@ def greedy(
         kept[row, column] = True
         enter(owners[:, column].nonzero()[:, 0].tolist())
     return kept
+
+
+SELECTIONS = {"top": top, "greedy": greedy}
+"""By the name that a discovery gives."""

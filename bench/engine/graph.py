@@ -200,6 +200,14 @@ class EdgeGraph:
         return row, column
 
 
+def edges_of_share(n_edges: int, share: float) -> int:
+    """How many of so many edges a share from 0 to 1 stands for: int(share x edges), as MIB counts.
+
+    Rounded at the ninth decimal first, so that 0.29 of 100 edges is 29, whatever floats say.
+    """
+    return int(round(share * n_edges, 9))
+
+
 def node_of(name: str, role: Literal["sender", "receiver"]) -> Node:
     """The node that a name spells, without a graph to look it up in.
 

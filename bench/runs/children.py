@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from bench import errors
+from bench.discovery.checked import cleaned
 from bench.errors import UserError
 
 Message = dict[str, Any]
@@ -187,10 +188,10 @@ class Child:
 def reason_of(error: BaseException) -> str:
     """An error in one line, which any file takes."""
     try:
-        said = " ".join(str(error).split())
+        said = str(error)
     except Exception:  # its own `__str__` fails
         said = ""
-    return f"{type(error).__name__}: {said}".encode(errors="replace").decode()
+    return cleaned(f"{type(error).__name__}: {said}")
 
 
 def is_memory(error: BaseException) -> bool:

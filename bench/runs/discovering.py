@@ -20,8 +20,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bench.discovery.checked import as_discovery, refuse_infinite
 from bench.discovery.checkpoint import forget
-from bench.discovery.discover import Declined, as_discovery, discover
+from bench.discovery.discover import Declined, discover
 from bench.engine.graph import EdgeGraph
 from bench.errors import DamagedFile
 from bench.files import load_tensors, save_tensors
@@ -140,7 +141,9 @@ def load_found(errand: Errand, graph: EdgeGraph, shapes: dict[str, torch.Size]) 
     found = Discovery(
         tensors.get("scores"), edges=edges, weights=weights, unaided=tensors.get("unaided"), **header["told"]
     )
-    return as_discovery(found, graph, shapes), Cost(**header["cost"])
+    checked = as_discovery(found, graph, shapes, errand.sizes)
+    refuse_infinite(checked, graph)
+    return checked, Cost(**header["cost"])
 
 
 def _is_there(errand: Errand) -> bool:
@@ -228,10 +231,8 @@ def _leave_behind(errand: Errand, found: Discovery, cost: Cost) -> None:
     named |= {f"edges {size!r}": mask for size, mask in found.edges.items()}
     for size, masks in found.weights.items():
         named |= {f"weights {size!r} {matrix}": mask for matrix, mask in masks.items()}
-    # a copy each: what shares memory cannot be saved
-    tensors = {name: tensor.detach().cpu().clone() for name, tensor in named.items() if tensor is not None}
-    trace = {name: [float(value) for value in series] for name, series in found.trace.items()}
-    told = {"selection": found.selection, "objective": found.objective, "trace": trace}
+    tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
+    told = {"selection": found.selection, "objective": found.objective, "trace": found.trace}
     save_tensors(errand.found, tensors, {"key": errand.key, "told": told, "cost": asdict(cost)})
 
 

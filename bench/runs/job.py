@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from bench.discovery.checked import notes_of
 from bench.discovery.checkpoint import forget
 from bench.discovery.data import PROGRAM_TASK
 from bench.discovery.discover import cut
@@ -16,7 +17,7 @@ from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
 from bench.names import get_task
 from bench.progress import Progressed
-from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimit
+from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimit, reason_of
 from bench.runs.discovering import HALF, Errand, Unfound, discover_apart, load_found
 from bench.runs.experiment import Job
 from bench.scoring.metrics import CURVE_SHARES
@@ -147,7 +148,7 @@ def _score(line: Line, job: Job, errand: Errand, record: Record, out: Path, smal
         found, cost = load_found(errand, model.graph, model.maskable)
         wanted = cut(model.graph, found, job.sizes)
     except (TypeError, ValueError) as error:
-        return line.say("unfound", reason=f"{type(error).__name__}: {error}")
+        return line.say("unfound", reason=reason_of(error))
     # only a ranking serves sizes that were not asked for
     ranked = found.scores is not None and not found.edges and not found.weights
     curve = cut(model.graph, found, CURVE_SHARES) if ranked else {}
@@ -174,6 +175,8 @@ def _score(line: Line, job: Job, errand: Errand, record: Record, out: Path, smal
         **asdict(cost),
         unaided_edges=None if found.unaided is None else int(found.unaided.sum()),
         trace=found.trace,
+        notes=notes_of(found, model.graph),
+        repeated_prompts=study.data.evaluation.repeated_prompts,
         circuits={
             name: {
                 "size_requested": size,

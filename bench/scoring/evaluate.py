@@ -23,6 +23,8 @@ from bench.scoring.metrics import Answers, Outputs, outputs_of
 from methods.base import Batch
 
 FULL, EMPTY = "full", "empty"
+OF_SEVERAL = ("_low", "_high", "faithfulness", "complement_loss")
+"""How the scores end that one prompt does not give."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ def _joined(parts: Sequence[Outputs]) -> Outputs:
 def score(raw: RawOutputs, run: str, complement: str | None, measure: Measure) -> dict[str, float]:
     """Every metric of one run, and of its complement when there is one. What is unscored is left out.
 
+    One prompt says nothing of others: of it, shares and the ends of intervals are NaN.
+
     Args:
         raw: outputs of all runs.
         run: the circuit's name among them.
@@ -118,11 +122,22 @@ def score(raw: RawOutputs, run: str, complement: str | None, measure: Measure) -
     Raises:
         KeyError: there is no run of that name.
     """
-    full, outputs = raw.runs[FULL], raw.runs[run]
-    answers = raw.answers
     m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, run, complement) if name is not None}
-    if measure.of_numbers:
-        return _number_scores(raw, run, complement, m)
+    scores = (_number_scores if measure.of_numbers else _scores)(raw, run, complement, measure, m)
+    if _is_one_prompt(raw.answers, measure):
+        scores |= {name: math.nan for name in scores if name.endswith(OF_SEVERAL)}
+    return scores
+
+
+def _is_one_prompt(answers: Answers, measure: Measure) -> bool:
+    return len(answers.template.unique() if measure.per_position else answers.template) < 2
+
+
+def _scores(
+    raw: RawOutputs, run: str, complement: str | None, measure: Measure, m: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Where an answer is chosen among candidates."""
+    full, outputs, answers = raw.runs[FULL], raw.runs[run], raw.answers
     scores = {
         "kl": _mean(outputs.kl),
         "kl_candidates": _mean(metrics.kl_candidates(full, outputs)),
@@ -155,7 +170,7 @@ def _m(raw: RawOutputs, run: str, measure: Measure) -> Tensor:
 
 
 def _number_scores(
-    raw: RawOutputs, run: str, complement: str | None, m: Mapping[str, Tensor]
+    raw: RawOutputs, run: str, complement: str | None, measure: Measure, m: Mapping[str, Tensor]
 ) -> dict[str, float]:
     """Where the output is one number there is nothing to choose among, and no distribution."""
     scores = {
@@ -196,14 +211,14 @@ def _intervals(
 
 
 def curve(raw: RawOutputs, runs: Mapping[float, str], measure: Measure) -> dict[str, float]:
-    """The areas under the curve of `metrics.CURVE_SHARES`; empty where a share was not run.
+    """The areas under the curve of `metrics.CURVE_SHARES`; empty where a share was not run, or one prompt.
 
     Args:
         raw: outputs of all runs.
         runs: names of the circuits by their share of edges.
         measure: the task's difference metric.
     """
-    if any(share not in runs for share in metrics.CURVE_SHARES):
+    if any(share not in runs for share in metrics.CURVE_SHARES) or _is_one_prompt(raw.answers, measure):
         return {}
     m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, *runs.values())}
     points = [metrics.recovered_share(m[runs[share]], m[FULL], m[EMPTY]) for share in metrics.CURVE_SHARES]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.engine.graph import edges_of_share
 from bench.errors import DamagedFile
 from bench.files import write_atomically
+from bench.scoring.catalogue import METRICS
 from bench.scoring.evaluate import EMPTY, FULL, RawOutputs, curve, score
 from bench.scoring.measures import MEASURES
-from bench.scoring.metrics import METRICS
 from bench.scoring.overlap import with_overlap
 from bench.store.record import Dimensions, Setting, names_of, told_apart_by
 from bench.store.results import Run, Store
@@ -114,8 +116,19 @@ def _rows(run: Run) -> list[dict[str, Any]]:
     for name, circuit in circuits.items():
         if circuit["complement"] is not None:  # points of the curve alone have none, and no row
             scores = score(raw, name, circuit["complement"], measure)
-            rows.append({**shared, **circuit, **scores, **areas})
+            oversize = _is_oversize(circuit, run.record.n_edges)
+            rows.append({**shared, **circuit, "oversize": oversize, **scores, **areas})
     return rows
+
+
+def _is_oversize(circuit: Mapping[str, Any], n_edges: int) -> bool:
+    """Whether it has more edges than asked for.
+
+    One that prunes weights alone has all of them, at every size; its weights say how large it is.
+    """
+    of_weights = circuit["edges_kept"] == n_edges and circuit["weight_density"] < 1
+    wanted = edges_of_share(n_edges, circuit["size_requested"])
+    return bool(circuit["edges_kept"] > wanted and not of_weights)
 
 
 def _bounds(run: Run) -> list[dict[str, Any]]:
@@ -145,6 +158,7 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
                 "params": "",
                 "size_requested": share,
                 "edges_kept": edges,
+                "oversize": False,
                 "effective_edges": edges,
                 "edge_sparsity": 1 - share,
                 "weight_density": 1.0,

@@ -56,6 +56,8 @@ class Measure(ABC):
     """Whether the order of all candidates matters, so that Kendall's tau tells something."""
     of_numbers: bool = False
     """Whether an output is one number: then there is nothing to choose among, and no distribution."""
+    per_position: bool = False
+    """Whether a prompt has several answers: then the template of an answer is its prompt."""
 
     @abstractmethod
     def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
@@ -111,6 +113,7 @@ class _OutputDiff(Measure):
     name: str
     of_numbers: bool
     orders: bool = False
+    per_position: bool = True
 
     def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Tensor:
         return (run.candidate_logits * (full.candidate_logits - empty.candidate_logits)).sum(1)

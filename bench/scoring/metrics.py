@@ -1,4 +1,4 @@
-"""Every score of the leaderboard: pure functions of raw outputs, and what each means as data.
+"""Every score of the leaderboard: pure functions of raw outputs.
 
 Raw outputs are per answer and small (`Outputs`), so that a run can be scored again without its model.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -124,11 +123,13 @@ def recovered_share(
 
     Returns:
         NaN where full and empty differ by no more than two standard errors of their paired difference, for
-        then the denominator is noise.
+        then the denominator is noise; and of a single answer, for then nobody knows whether it is.
     """
     gap = (full - empty).double()
     n = len(gap)
-    error = float(gap.std()) / n**0.5 if n > 1 else 0.0
+    if n < 2:
+        return float("nan")
+    error = float(gap.std()) / n**0.5
     if abs(float(gap.mean())) <= max(2 * error, 1e-9):
         return float("nan")
     return float((run - empty).double().mean() / gap.mean())
@@ -299,101 +300,3 @@ def jaccard(circuits: Bool[Tensor, "circuit edge"]) -> Float[Tensor, "circuit ci
     both = held @ held.T
     either = held.sum(1)[:, None] + held.sum(1) - both
     return torch.where(either > 0, both / either, 1.0)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a column of the leaderboard means; labels and directions of reports derive from it."""
-
-    name: str
-    label: str
-    description: str
-    unit: str = ""
-    better: Literal["lower", "higher", "nearer 1", "nearer chance", "none"] = "none"
-
-
-METRICS = (
-    Metric("kl", "KL", "KL(full model || circuit) at the answer, whole vocabulary, mean over examples",
-           "nats", "lower"),
-    Metric("kl_low", "KL 2.5 %", "Lower end of the 95 % bootstrap interval of kl over templates and "
-           "examples; too narrow where there are few templates", "nats"),
-    Metric("kl_high", "KL 97.5 %", "Upper end of that interval", "nats"),
-    Metric("templates", "Templates", "Wordings among the evaluation prompts", "templates"),
-    Metric("kl_candidates", "KL (candidates)", "The same KL among the task's candidates, renormalised",
-           "nats", "lower"),
-    Metric("squared_error", "Squared error", "Squared difference to the full model's output, where the "
-           "output is a number (compiled programs)", "", "lower"),
-    Metric("accuracy", "Accuracy", "Most likely token is a correct answer", "share", "higher"),
-    Metric("exact_match", "Exact match", "Most likely token is the full model's", "share", "higher"),
-    Metric("choice_accuracy", "Choice accuracy", "Most likely candidate is a correct answer", "share",
-           "higher"),
-    Metric("chance", "Chance", "Choice accuracy of blind guessing among the candidates", "share"),
-    Metric("logit_diff", "Logit difference", "Correct minus wrong candidates, mean logits", "logits"),
-    Metric("prob_diff", "Probability difference", "Correct minus wrong candidates, probability", "share"),
-    Metric("kendall_tau", "Kendall's tau", "Agreement with the full model's order of the candidates "
-           "(tasks with many)", "", "higher"),
-    Metric("faithfulness", "Faithfulness", "(m(circuit) - m(empty)) / (m(full) - m(empty)), m the task's "
-           "difference metric; not clipped; left out when full and empty hardly differ", "", "nearer 1"),
-    Metric("faithfulness_low", "Faithfulness 2.5 %", "Lower end of its 95 % bootstrap interval"),
-    Metric("faithfulness_high", "Faithfulness 97.5 %", "Upper end of that interval"),
-    Metric("cpr", "CPR", "Area under faithfulness over the share of edges, 0.1 % to 100 %", "", "higher"),
-    Metric("cmd", "CMD", "Area under |1 - faithfulness| over the share of edges", "", "lower"),
-    Metric("cpr_log", "CPR (log)", "Mean faithfulness over the logarithm of the share", "", "higher"),
-    Metric("cmd_log", "CMD (log)", "Mean |1 - faithfulness| over the logarithm of the share", "", "lower"),
-    Metric("complement_kl", "Complement KL", "KL(full model || complement): all that the circuit kept is "
-           "removed", "nats", "higher"),
-    Metric("complement_accuracy", "Complement accuracy", "Accuracy of the complement; read it beside the "
-           "empty circuit's accuracy", "share"),
-    Metric("complement_choice_accuracy", "Complement choice accuracy", "Choice accuracy of the complement; "
-           "nearer chance under zero ablation, under resample read it beside the empty circuit's", "share",
-           "nearer chance"),
-    Metric("complement_choice_probability", "Complement choice probability", "That the complement gives to "
-           "the correct candidates, among the candidates: where it prefers none, its choice is an accident",
-           "share", "nearer chance"),
-    Metric("complement_loss", "Complement loss", "(m(full) - m(complement)) / (m(full) - m(empty)); any "
-           "large circuit reaches 1, so read the margin", "", "nearer 1"),
-    Metric("complement_loss_low", "Complement loss 2.5 %", "Lower end of its 95 % bootstrap interval"),
-    Metric("complement_loss_high", "Complement loss 97.5 %", "Upper end of that interval"),
-    Metric("complement_loss_margin", "Margin over random", "How much nearer to 1 complement loss is than "
-           "that of random connected circuits as large: mean |1 - theirs| - |1 - ours|", "", "higher"),
-    Metric("complement_loss_margin_low", "Margin 2.5 %", "Lower end of its 95 % interval over the random "
-           "circuits drawn, the same noise for every method of a size"),
-    Metric("complement_loss_margin_high", "Margin 97.5 %", "Upper end of that interval"),
-    Metric("edges_kept", "Edges kept", "Edges in the circuit", "edges"),
-    Metric("edge_sparsity", "Edge sparsity", "Share of edges removed", "share"),
-    Metric("effective_edges", "Effective edges", "Kept edges that can matter: on a path to the logits and, "
-           "under resample, from the input", "edges"),
-    Metric("unaided_edges", "Unaided edges", "Edges of the circuit that the method settles on when asked for "
-           "no size", "edges"),
-    Metric("seed_overlap", "Overlap over seeds", "Mean Jaccard similarity (edges in both over edges in "
-           "either) with the circuits of the other seeds", "share", "none"),
-    Metric("nodes_kept", "Nodes kept", "Heads and MLPs that have a kept edge", "nodes"),
-    Metric("weight_density", "Weight density", "Share of the pruned weight matrices kept; 1 when no "
-           "weight was pruned", "share"),
-    Metric("effective_weight_density", "Effective weight density", "Share of those weights that is kept and "
-           "belongs to a head or MLP that an effective edge leaves", "share"),
-    Metric("seconds", "Seconds", "Discovery, one run, caches charged to it", "s", "lower"),
-    Metric("forward_equivalents", "Forward equivalents", "Seconds over those of one plain forward of the "
-           "discovery set on the same machine", "forwards", "lower"),
-    Metric("forwards", "Forwards", "Forward passes of a batch during discovery", "passes"),
-    Metric("backwards", "Backwards", "Backward passes of a batch during discovery", "passes"),
-    Metric("tokens", "Tokens", "Tokens that went through a forward pass", "tokens"),
-    Metric("peak_memory_mb", "Peak memory", "Peak memory of the job's own process; unscored when jobs "
-           "share one", "MB", "lower"),
-)  # fmt: skip
-
-RECOVERY_METRICS = (
-    Metric("unaided_exact", "Exact", "The circuit that the method settles on itself, with one fixed setting "
-           "and no size given, is the true one", "programs", "higher"),
-    Metric("tpr", "TPR", "Share of the true edges in that circuit", "share", "higher"),
-    Metric("fpr", "FPR", "Share of the other edges in that circuit", "share", "lower"),
-    Metric("f1", "F1", "Harmonic mean of that circuit's precision and of tpr", "", "higher"),
-    Metric("auroc", "AUROC", "Area under the ROC curve of the method's scores, all edges of the graph; 0.5 "
-           "is blind", "", "higher"),
-    Metric("average_precision", "AP", "Average precision of the method's scores", "", "higher"),
-    Metric("exact_at_true_size", "Exact at true size", "Every true edge scores above every other one: what a "
-           "method would find if an oracle told it the size", "programs", "higher"),
-    Metric("margin", "Margin", "Lowest score of a true edge minus the highest of another, over the "
-           "largest score; exactness by less than 1e-6 hangs on the machine's arithmetic", "", "higher"),
-)  # fmt: skip
-"""What a row of recovery.csv means: a method's circuit of a compiled program beside the true one."""

@@ -95,6 +95,10 @@ class Record(Dimensions, Evaluation):
     peak_memory_mb: float | None = None
     unaided_edges: int | None = None
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    notes: str = ""
+    """What a reader should know of a discovery that is sound."""
+    repeated_prompts: int = 0
+    """Evaluation prompts that repeat an earlier one."""
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By the name of their raw outputs: size, complement, counts."""
     task_code: str = ""
@@ -119,9 +123,10 @@ class Record(Dimensions, Evaluation):
         return cls(**{name: value for name, value in stored.items() if name in known})
 
     def row(self) -> dict[str, Any]:
-        """What fits into the cells of a table."""
+        """What fits into the cells of a table, whose texts can be written as UTF-8."""
         told = asdict(self) | dict(self.provenance)
-        return {name: value for name, value in told.items() if not isinstance(value, dict | list | tuple)}
+        cells = {name: value for name, value in told.items() if not isinstance(value, dict | list | tuple)}
+        return {n: v.encode(errors="replace").decode() if isinstance(v, str) else v for n, v in cells.items()}
 
 
 def names_of(record: type) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from bench.engine.masked_model import MaskedModel
 from bench.files import save_tensors
 from bench.models.tracr import ProgramModel, load_program
 from bench.names import MethodSpec, get_program
-from bench.runs.children import Limits
+from bench.runs.children import Limits, reason_of
 from bench.runs.discovering import Errand, Unfound, discover_apart, load_found
 from bench.scoring.metrics import circuit_recovery, ranking_recovery
 from bench.store.failures import forget_traceback, keep_traceback
@@ -154,7 +154,7 @@ def _discover(
             tensors = {name: tensor for name, tensor in circuits.items() if tensor is not None}
             return {**about, "objective": found.objective, "seconds": cost.seconds}, tensors
     except (TypeError, ValueError) as error:
-        unfound = Unfound("failed", f"{type(error).__name__}: {error}")
+        unfound = Unfound("failed", reason_of(error))
     finally:
         forget(errand.found)
     if unfound.traceback:

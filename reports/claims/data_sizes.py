@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -60,7 +61,7 @@ def data_section(
     if rows.empty:
         return None
     figure = Drawing(
-        "over_data", _plot(rows, metrics, looks), "Seconds and KL against the number of examples"
+        "over_data", partial(_plot, rows, metrics, looks), "Seconds and KL against the number of examples"
     )
     return Section("More data", "more-data", _grid(rows), (figure,), MEANING)
 

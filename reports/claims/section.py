@@ -14,6 +14,7 @@ from reports.claims.discogp import discogp_claims
 from reports.claims.edges_needed import BOUND, CLAIMANT, PLACE, at_home, needs
 from reports.claims.ratio import FAILS, HOLDS, OPEN, PART, judged, overall, paired_ratio
 from reports.claims.seeds import spread_over_seeds
+from reports.leaderboard.entries import as_asked
 from reports.parts.content import Section
 from reports.parts.grid import Cell, Grid, Heading, Row
 from reports.parts.methods import Methods
@@ -48,6 +49,7 @@ def claims_section(table: pd.DataFrame, methods: Methods, recovery: pd.DataFrame
         methods: which methods compete.
         recovery: the long table of recoveries, as it came; None where there is none.
     """
+    table = as_asked(table)
     found = [
         _fewer_edges(table, methods),
         _ahead_when_sparse(table),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from itertools import product
 
 import pandas as pd
@@ -55,7 +56,9 @@ def seeds_section(
     places = rows[["task", *several]].agg(" · ".join, axis=1)
     rows = rows.assign(label=labels, place=places)
     figure = Drawing(
-        "over_seeds", _plot(rows, metrics, looks), "KL, unaided edges and overlap, a point per seed"
+        "over_seeds",
+        partial(_plot, rows, metrics, looks),
+        "KL, unaided edges and overlap, a point per seed",
     )
     return Section("Over seeds", "over-seeds", _grid(rows), (figure,), MEANING)
 

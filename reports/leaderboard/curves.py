@@ -42,8 +42,13 @@ def draw(
     drawn = [entry for entry in methods if kept(entry) > 0 and math.isfinite(entry.value(metric.name))]
     floor = _floor(drawn, metric.name) if log else -math.inf
     for label in sorted({e.label for e in drawn}, key=lambda label: (not looks[label].behind, label)):
-        line = sorted((entry for entry in drawn if entry.label == label), key=kept)
-        _draw_line(axes, line, metric.name, looks[label], floor)
+        mine = sorted((entry for entry in drawn if entry.label == label), key=kept)
+        line = [entry for entry in mine if not entry.is_oversize]
+        if line:
+            _draw_line(axes, line, metric.name, looks[label], floor)
+        for entry in mine:
+            if entry.is_oversize:
+                _draw_oversize(axes, entry, metric.name, looks[label], floor)
     for entry in entries:
         value = entry.value(metric.name)
         if entry.method == "empty" and value > floor:
@@ -54,6 +59,8 @@ def draw(
     notes = []
     if clipped := sum(entry.value(metric.name) <= floor for entry in drawn):
         notes.append(f"▽ {plural(clipped, 'value')} at or below the floor of {floor:g}")
+    if larger := sum(entry.is_oversize for entry in drawn):
+        notes.append(f"hollow, on no line: {plural(larger, 'circuit')} with more edges than asked for")
     if left_out := len(methods) - len(drawn):
         notes.append(f"not drawn: {plural(left_out, 'point')} unscored, infinite or without edges")
     return notes
@@ -77,6 +84,13 @@ def _draw_line(axes: Axes, line: Sequence[Entry], name: str, look: Line, floor: 
     if at_floor := [kept(entry) for entry in line if entry.value(name) <= floor]:
         hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 9}
         axes.plot(at_floor, [floor] * len(at_floor), "v", zorder=order + 1, **hollow)
+
+
+def _draw_oversize(axes: Axes, entry: Entry, name: str, look: Line, floor: float) -> None:
+    """A hollow mark by itself: it stands where its edges are, but was asked for elsewhere."""
+    hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 7}
+    y = max(entry.value(name), floor)
+    axes.plot([kept(entry)], [y], look.marker, linestyle="", label=entry.label, zorder=4, **hollow)
 
 
 def _scale(axes: Axes, log: bool) -> None:

@@ -66,6 +66,11 @@ class Entry:
         """Whether this is the full or the empty circuit."""
         return self.method in REFERENCES
 
+    @property
+    def is_oversize(self) -> bool:
+        """Whether a circuit has more edges than were asked for: it is shown, and competes with nobody."""
+        return self.value("oversize") > 0
+
     def stat(self, name: str) -> Stat:
         """The column `name`; unscored when the table has no such column."""
         return self.stats.get(name, Stat())
@@ -91,7 +96,8 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
         table[name] = column.astype(object).where(column.notna(), "").astype(str)
     table["status"] = table["status"].replace("", "ok")
     # A column in which nothing was scored arrives as None objects, which are no numbers to pandas.
-    for name in [name for name in table.columns if name in metrics or table[name].isna().all()]:
+    numeric = {*metrics, "oversize"}
+    for name in [name for name in table.columns if name in numeric or table[name].isna().all()]:
         try:
             table[name] = pd.to_numeric(table[name]).astype(float)
         except (TypeError, ValueError):
@@ -121,8 +127,14 @@ def _name_apart(table: pd.DataFrame, name: str, which: "pd.Series[bool]") -> pd.
 
 
 def contenders(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
-    """Rows that ended ok, of methods that compete: neither full nor empty nor random circuits."""
+    """Rows that ended ok, of circuits that compete: neither full nor empty nor random, nor oversize."""
+    table = as_asked(table)
     return table[(table["status"] == "ok") & ~table["method"].isin((*REFERENCES, methods.baseline))]
+
+
+def as_asked(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows but those of circuits with more edges than were asked for."""
+    return table[~(table["oversize"] > 0)] if "oversize" in table.columns else table
 
 
 def fold_seeds(table: pd.DataFrame) -> list[Entry]:

@@ -1,8 +1,9 @@
 """Methods over tasks: the mean rank of one metric over every (task, size) that has been scored.
 
 A rank says who was better, not by how much. Ties share their mean rank; the full and the empty
-circuit are not ranked, random circuits are. A method missing from a cell is ranked in the others
-only, and `cells` says in how many; a cell with a single scored method ranks nobody.
+circuit are not ranked, nor one with more edges than asked for; random circuits are. A method missing
+from a cell is ranked in the others only, and `cells` says in how many; a cell with a single scored
+method ranks nobody.
 """
 
 import math
@@ -53,7 +54,8 @@ def _ranked_cells(entries: Sequence[Entry], metric: Metric) -> dict[tuple[str, f
     for entry in entries:
         badness = metric.badness(entry.value(metric.name), entry.value("chance"))
         # A circuit of a method's own size has no rival of that size.
-        if not entry.is_reference and not math.isnan(badness) and not math.isnan(entry.size):
+        competes = not (entry.is_reference or entry.is_oversize)
+        if competes and not math.isnan(badness) and not math.isnan(entry.size):
             cells.setdefault((entry.task, entry.size), {})[entry.label] = badness
     return {cell: pd.Series(scores).rank() for cell, scores in cells.items() if len(scores) > 1}
 

@@ -1,11 +1,12 @@
 """What a report says about its runs: what is shown, what did not end well, where it was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from reports.leaderboard.entries import REFERENCES
 from reports.parts.grid import Cell, Grid, Heading, Row
+from reports.parts.methods import label_of
 from reports.parts.numbers import DASH, plural
 
 _SHOWN = {
@@ -61,7 +62,9 @@ def _count(table: pd.DataFrame, name: str) -> str:
 
 
 def warnings(table: pd.DataFrame) -> list[str]:
-    """Sentences a reader needs before comparing: seconds of mixed machines, rows that repeat a seed."""
+    """Sentences a reader needs before comparing: seconds of mixed machines, rows that repeat a seed or ask
+    for less than they have, prompts that come twice.
+    """
     found = []
     mixed = [name for name in _MACHINE if len(distinct(table, name)) > 1]
     if mixed:
@@ -72,13 +75,43 @@ def warnings(table: pd.DataFrame) -> list[str]:
         found.append(
             f"{plural(repeated, 'row')} repeat a model, task, method, seed and size and were averaged."
         )
-    return found
+    if larger := sorted(set(map(label_of, *_oversize(ok)))):
+        found.append(
+            f"Circuits of {', '.join(larger)} have more edges than asked for: they are shown, and stand in "
+            "no ranking, claim or spread."
+        )
+    return [*found, *_repeats(ok)]
+
+
+def _oversize(ok: pd.DataFrame) -> tuple[Iterable[str], Iterable[str]]:
+    """Methods and parameters of the rows whose circuits are larger than asked for."""
+    rows = ok[ok["oversize"] > 0] if "oversize" in ok.columns else ok.iloc[:0]
+    return rows["method"], rows["params"]
+
+
+def _repeats(ok: pd.DataFrame) -> list[str]:
+    """A sentence per model and task whose evaluation prompts are not all different."""
+    if not {"repeated_prompts", "n_evaluation"} <= set(ok.columns):
+        return []
+    most = ok.groupby(["model", "task"])[["repeated_prompts", "n_evaluation"]].max()
+    return [
+        f"{task} on {model}: {repeated:.0f} of {asked:.0f} evaluation prompts repeat an earlier one, so that "
+        "intervals are too narrow."
+        for (model, task), repeated, asked in most.itertuples()
+        if repeated > 0
+    ]
 
 
 def troubles(table: pd.DataFrame) -> Grid | None:
-    """Jobs that failed, were skipped or declined, with their reason; None when all ended ok."""
+    """Jobs that failed, were skipped or declined, with the reason, and those with a note; None if none."""
     names = [name for name in _JOB if name in table.columns]
-    jobs = table.loc[table["status"] != "ok", names].drop_duplicates()
+    if "notes" in table.columns:
+        noted = table["notes"].notna() & (table["notes"] != "") & (table["status"] == "ok")
+        table = table.assign(status_reason=table["status_reason"].where(~noted, table["notes"]))
+        table = table[noted | (table["status"] != "ok")]
+    else:
+        table = table[table["status"] != "ok"]
+    jobs = table[names].drop_duplicates()
     if jobs.empty:
         return None
     rows = (

@@ -12,6 +12,8 @@ from reports.parts.numbers import DASH, interval, mean_spread, plural, share
 
 HEADLINE = "kl"
 """The metric that ranks methods; which way it is better comes with its description."""
+EXCEEDED = "exceeded"
+"""Stands beside the size of a circuit that has more edges."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
     """Methods by size on one task: empty first, then by size, the best in kl of each size on top.
 
     The best value of a size is marked where at least two methods were scored and they differ; nobody
-    competes with a random circuit.
+    competes with a random circuit, nor with one that has more edges than asked for.
 
     Args:
         entries: of one task under one setting.
@@ -59,12 +61,17 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
     ranked = sorted(
         entries, key=lambda entry: (*_size_order(entry), _badness(entry, metrics[HEADLINE]), entry.label)
     )
-    rivals = [entry for entry in ranked if not entry.is_reference and entry.method != methods.baseline]
+    rivals = [
+        entry
+        for entry in ranked
+        if not (entry.is_reference or entry.is_oversize or entry.method == methods.baseline)
+    ]
     best = {column: _best(column, rivals, metrics) for column in columns}
     whole = {column: _is_whole(column, entries) for column in columns}
     rows = []
     for position, entry in enumerate(ranked):
-        names = (Cell(entry.method, entry.params), Cell(share(entry.size), order=entry.size))
+        asked = Cell(share(entry.size), EXCEEDED if entry.is_oversize else "", order=entry.size)
+        names = (Cell(entry.method, entry.params), asked)
         cells = [_cell(entry, column, metrics, whole[column], entry in best[column]) for column in columns]
         starts = position == 0 or _size_order(ranked[position - 1]) != _size_order(entry)
         rows.append(Row((*names, *cells), starts, entry.is_reference))
@@ -73,7 +80,8 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
         Heading("edges asked", meaning="share of all edges that was asked for"),
         *(_heading(metrics[column.metric]) for column in columns),
     )
-    return Grid(headings, tuple(rows), 2, _unscored(rows, ranked, columns))
+    notes = (*_oversize(ranked), *_unscored(rows, ranked, columns))
+    return Grid(headings, tuple(rows), 2, notes)
 
 
 def _size_order(entry: Entry) -> tuple[bool, float]:
@@ -125,6 +133,13 @@ def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: boo
 def _heading(metric: Metric) -> Heading:
     unit = "" if metric.unit in metric.label else metric.unit  # not "edges kept (edges)"
     return Heading(metric.heading, unit, metric.description)
+
+
+def _oversize(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """The line under a table that says what becomes of circuits that are too large."""
+    count = plural(sum(entry.is_oversize for entry in entries), "row")
+    words = f"{EXCEEDED}: {count} with more edges than asked for, neither ranked nor marked as best."
+    return (words,) if any(entry.is_oversize for entry in entries) else ()
 
 
 def _unscored(rows: Sequence[Row], entries: Sequence[Entry], columns: Sequence[Column]) -> tuple[str, ...]:

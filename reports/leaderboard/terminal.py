@@ -17,7 +17,8 @@ from reports.parts.numbers import DASH, number, share
 def terminal_table(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]]) -> Table:
     """kl by method and size for each task, and the seconds of discovery; the best of a size is bold.
 
-    The full and the empty circuit's values stand under the task's name.
+    The full and the empty circuit's values stand under the task's name. A star marks a circuit with more
+    edges than asked for, which is never bold.
 
     Raises:
         ValueError: an empty table.
@@ -38,6 +39,8 @@ def terminal_table(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]]) ->
         names = [task] if len(settings) == 1 else [task, setting.model, setting.ablation]
         names += [f"{e.method} {number(e.value(HEADLINE))}" for e in group if e.is_reference]
         _add_task(view, names, group, sizes, known)
+    if any(entry.is_oversize for entry in entries):
+        view.caption = "* more edges than asked for: not ranked"
     return view
 
 
@@ -46,7 +49,7 @@ def _add_task(
 ) -> None:
     """One line per method; the task's names run down the first column beside them."""
     cells = {(entry.label, entry.size): entry for entry in group if not entry.is_reference}
-    texts = {key: number(entry.value(HEADLINE)) for key, entry in cells.items()}
+    texts = {key: number(e.value(HEADLINE)) + "*" * e.is_oversize for key, e in cells.items()}
     for key in _best(cells, known[HEADLINE]):
         texts[key] = f"[bold]{texts[key]}[/bold]"
     lines = []
@@ -61,7 +64,8 @@ def _add_task(
 
 def _best(cells: Mapping[tuple[str, float], Entry], metric: Metric) -> list[tuple[str, float]]:
     """The cells that are best of their size, ties included."""
-    badness = {key: metric.badness(e.value(metric.name), e.value("chance")) for key, e in cells.items()}
+    rivals = {key: entry for key, entry in cells.items() if not entry.is_oversize}
+    badness = {key: metric.badness(e.value(metric.name), e.value("chance")) for key, e in rivals.items()}
     best: dict[float, float] = {}
     for (_, size), bad in badness.items():
         if not math.isnan(bad):

@@ -1,6 +1,6 @@
 """What a report contains, before it is Markdown or HTML."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -12,10 +12,10 @@ from reports.parts.metric import Metrics
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, the stem of its file name, and what it shows in words."""
+    """A figure, made when it is rendered; the stem of its file name, and what it shows in words."""
 
     stem: str
-    figure: Figure
+    figure: Callable[[], Figure]
     meaning: str
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -75,7 +76,8 @@ def pair_meaning(pair: CircuitPair) -> str:
 def draw_pair(stem: str, pair: CircuitPair) -> Drawing:
     """The true circuit and the method's side by side."""
     title = f"{pair.program}, {pair.ablation} ablation"
-    return Drawing(stem, draw_circuits(pair.truth, {pair.method: pair.found}, title), pair_meaning(pair))
+    figure = partial(draw_circuits, pair.truth, {pair.method: pair.found}, title)
+    return Drawing(stem, figure, pair_meaning(pair))
 
 
 def _describe(table: pd.DataFrame) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from bench.discovery.select import edges_of_share, top
+from bench.discovery.select import top
 from bench.engine.circuit import Circuit
+from bench.engine.graph import edges_of_share
 from bench.models.bridge import masked_model
 from bench.scoring.metrics import CURVE_SHARES
 
@@ -97,7 +98,7 @@ class Setting:
         reference = self.model.senders(self.corrupted)
         kls = []
         for share in CURVE_SHARES:
-            kept = top(self.graph, self.scores, edges_of_share(self.graph, share))
+            kept = top(self.graph, self.scores, edges_of_share(self.graph.n_edges, share))
             effective = Circuit(self.graph, kept).effective("resample").kept.float()
             logits = self.model.run(self.clean, effective, reference).log_softmax(-1)
             kls.append(float((full.exp() * (full - logits)).sum(-1).mean()))

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.discovery.select import edges_of_share, greedy, top
+from bench.discovery.select import greedy, top
 from bench.engine.circuit import Circuit
-from bench.engine.graph import EdgeGraph
+from bench.engine.graph import EdgeGraph, edges_of_share
 
 GRAPH = EdgeGraph(n_layers=2, n_heads=2, n_kv_heads=1)
 
@@ -75,12 +75,12 @@ def test_greedy_edges_all_lead_to_the_logits(n: int, seed: int) -> None:
 def test_share_counts_as_mib_does() -> None:
     """int(share x edges), whatever floating point makes of the product."""
     big = EdgeGraph(n_layers=12, n_heads=12, n_kv_heads=12)
-    assert edges_of_share(big, 0.01) == 324
-    assert edges_of_share(big, 1.0) == 32491
+    assert edges_of_share(big.n_edges, 0.01) == 324
+    assert edges_of_share(big.n_edges, 1.0) == 32491
     hundred = next(
         g
         for g in (EdgeGraph(layers, heads, heads) for layers in range(1, 9) for heads in range(1, 9))
         if g.n_edges % 100 == 0
     )
     for percent in range(101):
-        assert edges_of_share(hundred, percent / 100) == percent * hundred.n_edges // 100
+        assert edges_of_share(hundred.n_edges, percent / 100) == percent * hundred.n_edges // 100

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.discovery.discover import cut, discover
-from bench.discovery.select import edges_of_share
+from bench.engine.graph import edges_of_share
 from bench.names import get_method
 from decoders import Case, case_of
 from methods.base import find_methods
@@ -54,7 +54,7 @@ def test_methods_run_and_their_circuits_have_the_sizes_wanted(subject: Case, met
     circuits = cut(graph, found, sizes)
     (batch,) = p.batches
     for size, circuit in circuits.items():
-        wanted = edges_of_share(graph, size)
+        wanted = edges_of_share(graph.n_edges, size)
         if "threshold" in found.trace:  # counts jump from threshold to threshold
             assert len(circuit) <= wanted
             assert len(circuit) or size < max(sizes)

@@ -13,8 +13,8 @@ from bench.models.load import load_model
 from bench.names import choose_method, options_of
 from bench.runs.experiment import Experiment
 from bench.runs.job import carry_out
+from bench.scoring.catalogue import METRICS, RECOVERY_METRICS
 from bench.scoring.leaderboard import leaderboard
-from bench.scoring.metrics import METRICS, RECOVERY_METRICS
 from bench.store.results import Store
 from bench.study import Study
 from bench.truth.verify import ABLATIONS, verify

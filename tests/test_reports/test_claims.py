@@ -146,13 +146,13 @@ def test_sections_are_drawn_and_hold_what_ran() -> None:
     assert spread.grid is not None
     assert [row.cells[1].text for row in spread.grid.rows] == ["edge_pruning"] * 2
     assert spread.grid.rows[0].cells[5].text == "0.100 to 0.800"
-    panels = spread.figures[0].figure.axes
+    panels = spread.figures[0].figure().axes
     assert [len(line.get_ydata()) for line in panels[0].lines] == [2 * SEEDS]  # type: ignore[arg-type]
     data = data_section(table(over_examples("eap", {200: 1.0, 2000: 2.0})), METRIC, METHODS, LOOKS)
     assert data is not None
     assert data.grid is not None
     assert [row.cells[2].text for row in data.grid.rows] == ["200", "2,000"]
-    assert len(data.figures[0].figure.axes) == 3
+    assert len(data.figures[0].figure().axes) == 3
     assert seeds_section(table(rows("eap")), METRIC, METHODS, LOOKS) is None
     assert data_section(table(rows("eap")), METRIC, METHODS, LOOKS) is None
     plt.close("all")

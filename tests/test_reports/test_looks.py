@@ -39,8 +39,8 @@ def figures(table: pd.DataFrame, *trained: str) -> dict[str, Figure]:
     report = build(table, described, METHODS, "", trainings)
     assert report.panel is not None
     sections = [*report.tasks, *report.further]
-    drawn = {d.stem: d.figure for s in sections for d in s.figures}
-    return {**drawn, report.panel.stem: report.panel.figure}
+    drawn = {d.stem: d.figure() for s in sections for d in s.figures}
+    return {**drawn, report.panel.stem: report.panel.figure()}
 
 
 def colours(figure: Figure) -> dict[str, set[str]]:

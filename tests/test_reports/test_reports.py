@@ -164,7 +164,7 @@ def test_zero_kl_is_drawn_on_a_stated_floor() -> None:
     table = leaderboard()
     table.loc[(table["method"] == "good") & (table["size_requested"] == 0.1), ["kl", "kl_low"]] = 0.0
     gt, ioi = (
-        svg.render(task.figures[0].figure, "svg").decode()
+        svg.render(task.figures[0].figure(), "svg").decode()
         for task in build(table, METRICS, METHODS, "").tasks
     )
     assert "1 value at or below the floor of 0.01" in ioi  # a tenth of the decade of 0.5
@@ -231,7 +231,7 @@ def test_lines_are_drawn_in_order_of_their_names() -> None:
     names = [f"m{i}" for i in range(9)]
     more = [table[table["method"] == "good"].assign(method=name) for name in names]
     (task,) = build(pd.concat([table, *more]), METRICS, METHODS, "").tasks
-    labels = [str(line.get_label()) for line in task.figures[0].figure.axes[0].get_lines()]
+    labels = [str(line.get_label()) for line in task.figures[0].figure().axes[0].get_lines()]
     assert labels == ["random_edges", "good", *names]
 
 

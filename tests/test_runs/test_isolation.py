@@ -39,17 +39,17 @@ def plugins(folder: Path, bodies: dict[str, str]) -> dict[str, str]:
 
 def run(
     command: CommandLine, names: list[str], *words: str, code: int = 0, text: str = BRIEF
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[Any, Any]]:
     """The rows of files, by the method's name, and that of EAP after them."""
     methods = [f"{name}.py" for name in names]
     (command.folder / "c.yaml").write_text(f"{text}methods: {json.dumps([*methods, 'eap'])}\n")
     command("run", "--config", "c.yaml", "--out", "out", *words, code=code)
     table = pd.read_csv(command.folder / "out" / "leaderboard.csv")
     others = ~table["method"].isin(("full", "empty", "random_edges"))
-    return {row["method"]: row for row in table[others].to_dict("records")}
+    return {row["method"]: dict(row) for row in table[others].to_dict("records")}
 
 
-def scores(row: dict[str, Any]) -> dict[str, Any]:
+def scores(row: dict[Any, Any]) -> dict[Any, Any]:
     """What does not hang on a clock or a name; unscored is None."""
     named = {"method", "stem", "lineage", *CLOCKS}
     return {name: None if value != value else value for name, value in row.items() if name not in named}

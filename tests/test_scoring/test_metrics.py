@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import bootstrap, entropy, kendalltau
 
 from bench.scoring import measures, metrics
+from bench.scoring.catalogue import METRICS
 from bench.scoring.evaluate import RawOutputs, curve, score
-from bench.scoring.measures import LOGIT_DIFF, PROB_DIFF
-from bench.scoring.metrics import METRICS, Answers, Outputs, outputs_of
+from bench.scoring.measures import LOGIT_DIFF, NUMBER_DIFF, OUTPUT_DIFF, PROB_DIFF, Measure
+from bench.scoring.metrics import Answers, Outputs, outputs_of
 
 CANDIDATES = torch.tensor([[0, 1, 2], [3, 4, 0]])
 CORRECT = torch.tensor([[True, False, False], [True, True, False]])
@@ -84,6 +87,7 @@ def test_recovered_share() -> None:
     noise = torch.tensor([0.1, -0.1, 0.02])
     assert np.isnan(metrics.recovered_share(full, empty + noise, empty))
     assert np.isnan(metrics.recovered_share(full, empty, empty))
+    assert np.isnan(metrics.recovered_share(full[:1], full[:1], empty[:1])), "of one answer nobody knows"
 
 
 def test_areas_by_hand() -> None:
@@ -169,6 +173,44 @@ def test_score_of_full_and_empty() -> None:
     assert "complement_kl" not in c
     assert "kendall_tau" in c
     assert c["chance"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("measure", [LOGIT_DIFF, PROB_DIFF, OUTPUT_DIFF, NUMBER_DIFF])
+def test_one_prompt_is_no_certainty(measure: Measure) -> None:
+    """Of one prompt there are means, but neither an interval nor a share: not even one of width 0."""
+    raw = raw_outputs(("empty", "c", "rest"), 1)
+    alone = score(raw, "c", "rest", measure)
+    unsure = {name for name, value in alone.items() if np.isnan(value)}
+    assert {"faithfulness", "complement_loss"} <= unsure
+    assert unsure <= {"faithfulness", "complement_loss", "kl_low", "kl_high"}
+    assert measure.of_numbers or {"kl_low", "kl_high"} <= unsure
+    names = dict.fromkeys(metrics.CURVE_SHARES, "c")
+    assert curve(raw, names, measure) == {}
+
+
+@pytest.mark.parametrize("measure", [OUTPUT_DIFF, NUMBER_DIFF])
+def test_positions_of_one_input_are_one_prompt(measure: Measure) -> None:
+    """A program's answers are all positions of its inputs, whose number is their template."""
+    raw = raw_outputs(("empty", "c"))
+    answers = raw.answers
+    several = score(raw, "c", None, measure)
+    assert not np.isnan(several["faithfulness"])
+    one = RawOutputs(
+        raw.runs, Answers(answers.candidates, answers.correct, torch.zeros(12, dtype=torch.long))
+    )
+    alone = score(one, "c", None, measure)
+    assert np.isnan(alone["faithfulness"])
+    assert all(np.isnan(value) for name, value in alone.items() if name.endswith(("_low", "_high")))
+    assert not np.isnan(score(one, "c", None, LOGIT_DIFF)["kl_low"]), "twelve prompts of one wording"
+
+
+def test_two_prompts_that_agree_have_an_interval() -> None:
+    raw = raw_outputs(("empty", "c"), 2)
+    same = {name: Outputs(*(getattr(run, f.name)[:1].repeat_interleave(2, 0) for f in fields(Outputs)))
+            for name, run in raw.runs.items()}  # fmt: skip
+    scores = score(RawOutputs(same, raw.answers), "c", None, LOGIT_DIFF)
+    assert scores["kl_low"] == pytest.approx(scores["kl"])
+    assert scores["kl_high"] == pytest.approx(scores["kl"])
 
 
 def test_raw_outputs_survive_storage() -> None:
