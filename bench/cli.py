@@ -235,13 +235,13 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
 ) -> None:
     """Writes tables, plots and one offline page from stored results."""
-    from bench.report import show_leaderboard, show_recovery, write_report
+    from bench.report import show_leaderboard, show_recovery, unfinished, write_report
     from bench.store.recoveries import rows
 
     written = out or results
     write_report(results, written)
     if (written / "leaderboard.parquet").exists():
-        show_leaderboard(written)
+        show_leaderboard(written, unfinished(results))
     if recovered := rows(results):
         show_recovery(recovered, written)
 

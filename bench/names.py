@@ -202,6 +202,9 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
                 f"the size '{text}' is not above 0 and at most 1{hint} (write a share as 5% or 0.05)"
             )
         sizes.add(share)
+    written = [f"{size:g}" for size in sizes]  # so tables and files tell them apart
+    if twin := next((text for text in written if written.count(text) > 1), None):
+        raise UsageError(f"two sizes are {twin} to six digits: give one of them")
     if not sizes:
         raise UsageError("no size is given: write for example --sizes 1%,5%,20%")
     return tuple(sorted(sizes))

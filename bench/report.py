@@ -100,13 +100,25 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     title = "circuitmark leaderboard" if table is not None else "circuitmark: true circuits"
     described = [asdict(metric) for metric in metrics]
     methods = _methods(frame for frame in (table, recovery) if frame is not None)
-    files = reports.render_report(table, described, methods, title, recovery, pairs, trainings)
+    warnings = [text] if table is not None and (text := unfinished(results)) else []
+    files = reports.render_report(table, described, methods, title, recovery, pairs, trainings, warnings)
     if table is not None:
         write_tables(out, table)
     if recovery is not None:
         files["recovery.csv"] = recovery.to_csv(index=False).encode(errors="replace")
     for name, content in files.items():
         write_atomically(out / name, content)
+
+
+def unfinished(results: Path) -> str:
+    """How many of the jobs that a folder was asked for are there; empty where all are."""
+    store = Store(results)
+    if not (missing := len(store.missing())):
+        return ""
+    asked = len(store.asked())
+    return (
+        f"{asked - missing} of {asked} jobs that were asked for are here; the same command runs the others."
+    )
 
 
 def recovery_table(results: Path) -> pd.DataFrame | None:
@@ -210,7 +222,7 @@ def _trainings(store: Store) -> list[Any]:
     return sorted(found, key=lambda training: (training.method, training.params, training.place))
 
 
-def show_leaderboard(folder: Path) -> None:
+def show_leaderboard(folder: Path, warning: str = "") -> None:
     """Prints the table of a folder that `write_report` wrote, and where to find more."""
     import pandas as pd
 
@@ -222,6 +234,8 @@ def show_leaderboard(folder: Path) -> None:
     except (OSError, ValueError) as error:
         raise DamagedFile(f"{file} cannot be read: make it again with circuitmark report {folder}") from error
     _print(reports.terminal_table(table, [asdict(metric) for metric in METRICS]))
+    if warning:
+        print(warning, file=sys.stderr)
     for name in ("leaderboard.csv", "leaderboard.md", "index.html"):
         print(folder / name)
 

@@ -24,6 +24,7 @@ def render_report(
     recovery: pd.DataFrame | None = None,
     drawings: Sequence[CircuitPair] = (),
     trainings: Sequence[Training] = (),
+    warnings: Sequence[str] = (),
 ) -> dict[str, bytes]:
     """`index.html`, `leaderboard.md` and what lies under `plots/`, by relative path; nothing is written.
 
@@ -39,6 +40,7 @@ def render_report(
         recovery: one row per method, params, program, ablation and run.
         drawings: circuits for the section on true circuits.
         trainings: drawn beside the leaderboard, those of one method and place in one figure.
+        warnings: told before all else, beside those that the table gives rise to.
 
     Raises:
         ValueError: nothing to report, `drawings` without `recovery`, no rows, a missing column, a bad
@@ -48,7 +50,7 @@ def render_report(
         raise ValueError("nothing to report: neither a leaderboard nor a table of recoveries")
     if drawings and recovery is None:
         raise ValueError("circuits are drawn beside the table of recoveries, and there is none")
-    report = None if table is None else build(table, metrics, methods, title, trainings, recovery)
+    report = None if table is None else build(table, metrics, methods, title, trainings, recovery, warnings)
     section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings)
     return _render(report, section, title)
 

@@ -31,6 +31,7 @@ def build(
     title: str,
     trainings: Sequence[Training] = (),
     recovery: pd.DataFrame | None = None,
+    warnings: Sequence[str] = (),
 ) -> Report:
     """The content of a report.
 
@@ -41,6 +42,7 @@ def build(
         title: of the page.
         trainings: drawn in a section of their own.
         recovery: the long table of recoveries, on which some claims are judged.
+        warnings: told first.
 
     Raises:
         ValueError: as `render_report`.
@@ -72,7 +74,7 @@ def build(
     return Report(
         title=title,
         summary=summary.describe(table),
-        warnings=summary.warnings(table),
+        warnings=[*warnings, *summary.warnings(table)],
         ranking_meaning=_ranking_meaning(metrics, bool(rankings)),
         rankings=[
             Section(_tell(r.setting, settings).strip(" ·"), "", ranking_grid(r, metrics[HEADLINE]))

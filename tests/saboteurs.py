@@ -51,13 +51,13 @@ FATAL = {
     "leaves": ("import os\nos._exit(0)", "ended itself with exit code 0"),
     "leaves angrily": ("import os\nos._exit(7)", "ended itself with exit code 7"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
-    "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
+    "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt:"),
     "recurses": ("f = lambda: f()\nf()", "RecursionError: maximum recursion depth"),
     "wants all memory": ("torch.empty(2**50)", "RuntimeError: .*allocate"),
     "closes all files": ("import os\nos.closerange(3, 256)", "its process|OSError"),
     "terminates its group": ("import os, signal\nos.killpg(0, signal.SIGTERM)", "killed by SIGTERM"),
     "alarms": ("import signal, time\nsignal.alarm(1)\ntime.sleep(60)", "killed by SIGALRM"),
-    "says no UTF-8": ("raise ValueError('\\ud800')", "ValueError: "),
+    "says no UTF-8": ("raise ValueError('\\ud800')", "ValueError:"),
     "raises something odd": ("class Odd(BaseException): pass\nraise Odd('x')", "Odd: x"),
 }
 """What it does instead of returning, and what its row says."""

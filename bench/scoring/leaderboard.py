@@ -90,8 +90,9 @@ def leaderboard(store: Store) -> pd.DataFrame:
     table = table.reindex(columns=[*names, *sorted(set(table.columns) - set(names))])
     if table.empty:
         return table
+    whole = dict.fromkeys(("data_seed", "method_seed", "n_discovery"), "Int64")  # full and empty have none
     # whatever order jobs ended in, rows stand in one, and sums over them are the same to the bit
-    table = table.sort_values(list(ORDER), kind="stable", ignore_index=True)
+    table = table.astype(whole).sort_values(list(ORDER), kind="stable", ignore_index=True)
     return with_overlap(_with_margin(table), store)
 
 
@@ -135,8 +136,6 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
     """The rows of the full and of the empty circuit, each the other's complement."""
     about = (
         *names_of(Setting),
-        "data_seed",
-        "method_seed",
         "graph",
         "n_edges",
         "n_evaluation",

@@ -7,7 +7,7 @@ does the order in which jobs end.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -72,9 +72,3 @@ def ask(folder: Path, wanted: Iterable[tuple[Dimensions, str, str]]) -> None:
     if places != before:
         stored = {name: astuple(place) for name, place in sorted(places.items())}
         write_atomically(folder / FILE, json.dumps(stored, indent=1).encode())
-
-
-def missing(places: Mapping[str, Place], there: Iterable[str]) -> list[str]:
-    """Stems of runs that were asked for and are not there."""
-    stored = set(there)
-    return sorted(stem for place in places.values() for stem in place.stems if stem not in stored)

@@ -21,7 +21,7 @@ from torch import Tensor
 from bench.engine.ablation import ABLATIONS
 from bench.errors import DamagedFile, MixedSettings, NewerResults, OlderResults
 from bench.files import load_header, load_tensors, save_tensors
-from bench.store.asked import Place, missing, place_of, read_asked
+from bench.store.asked import Place, place_of, read_asked
 from bench.store.keys import key_of
 from bench.store.record import FORMAT, Evaluation, Record, Setting, names_of, told_apart_by
 
@@ -180,7 +180,12 @@ class Store:
 
     def missing(self) -> list[str]:
         """Stems of runs that were asked for and are not there."""
-        return missing(read_asked(self.folder), (path.stem for path in self._files()))
+        there = {path.stem for path in self._files()}
+        return [stem for stem in self.asked() if stem not in there]
+
+    def asked(self) -> list[str]:
+        """Stems of all runs that the folder was asked for, as far as none has taken their place."""
+        return sorted(stem for place in read_asked(self.folder).values() for stem in place.stems)
 
     def _shown(self) -> list[tuple[Record, Path]]:
         asked = read_asked(self.folder)

@@ -51,7 +51,7 @@ def run(
 
 def scores(row: dict[Any, Any]) -> dict[Any, Any]:
     """What does not hang on a clock or a name; unscored is None."""
-    named = {"method", "stem", "lineage", *CLOCKS}
+    named = {"method", "stem", "lineage", "jobs", *CLOCKS}
     return {name: None if value != value else value for name, value in row.items() if name not in named}
 
 
