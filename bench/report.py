@@ -116,9 +116,7 @@ def unfinished(results: Path) -> str:
     if not (missing := len(store.missing())):
         return ""
     asked = len(store.asked())
-    return (
-        f"{asked - missing} of {asked} jobs that were asked for are here; the same command runs the others."
-    )
+    return f"{asked - missing} of {asked} jobs asked for are here: the same command runs the others."
 
 
 def recovery_table(results: Path) -> pd.DataFrame | None:

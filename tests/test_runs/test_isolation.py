@@ -107,13 +107,13 @@ def test_limits_of_time_and_memory(command: CommandLine) -> None:
     bodies = {
         "sleeps": adapter("import time\ntime.sleep(600)"),
         "spins": adapter("while True:\n    pass"),
-        "takes memory": adapter("kept = torch.ones(2**30)\nimport time\ntime.sleep(600)"),
+        "takes memory": adapter("kept = torch.ones(3 * 2**28)\nimport time\ntime.sleep(600)"),
     }
     names = plugins(command.folder, bodies)
-    rows = run(command, list(names.values()), "--time-limit", "3", "--memory-limit", "2.5", code=1)
+    rows = run(command, list(names.values()), "--time-limit", "9", "--memory-limit", "2.5", "-j", "2", code=1)
     assert rows["eap"]["status"] == "ok"
     for does in ("sleeps", "spins"):
-        assert rows[names[does]]["status_reason"] == "stopped after the time limit of 3 seconds"
+        assert rows[names[does]]["status_reason"] == "stopped after the time limit of 9 seconds"
     assert rows["takes_memory"]["status_reason"].endswith("GiB, more than 2.5")
 
 

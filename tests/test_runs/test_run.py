@@ -13,14 +13,13 @@ import pytest
 import yaml
 
 from bench.engine.circuit import Circuit
-from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolder, UsageError
+from bench.errors import DamagedFile, MixedSettings, UsageError
 from bench.files import load_header, load_tensors, save_tensors
 from bench.names import get_method, params_of, parse_sizes
 from bench.runs.experiment import Experiment
 from bench.runs.job import carry_out
 from bench.scoring.leaderboard import COLUMNS, leaderboard, write_tables
 from bench.store.asked import ask
-from bench.store.at_work import locked
 from bench.store.results import Store
 from checkout import ROOT
 from methods.eap_ig import EAPIG
@@ -315,18 +314,6 @@ def test_record_knows_where_it_comes_from(results: Path) -> None:
         assert name in record["provenance"]
     assert record["forwards"] == 2
     assert json.dumps(record)
-
-
-def test_a_lock_is_waited_for(tmp_path: Path) -> None:
-    with (
-        locked(tmp_path),
-        pytest.raises(BusyFolder, match=r"locked for 0\.1 seconds"),
-        locked(tmp_path, patience=0.1),
-    ):
-        pass
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UnwritableFolder, match="--out"), locked(tmp_path / "file"):
-        pass
 
 
 def test_sizes() -> None:

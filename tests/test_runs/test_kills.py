@@ -1,0 +1,79 @@
+"""A run that is killed again and again ends like one that never was, and makes nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from command_line import COMMAND
+
+KILLS = int(os.environ.get("CIRCUITMARK_KILLS", "6"))
+"""Of each number of jobs at a time; more on demand."""
+CONFIG = """
+tasks: [gp, ioi_t1]
+methods: [eap, "acdc:attempts=2", "edge_pruning:halving=4,hold=4,settling=4,rate=0.5"]
+sizes: [5%]
+random_draws: 2
+n_discovery: [20]
+n_evaluation: 24
+"""
+NOT_THE_SAME = ["seconds", "cpu_seconds", "forward_equivalents", "peak_memory_mb", "created", "jobs",
+                "forwards", "tokens"]  # fmt: skip
+"""Clocks; and ACDC does over again what it did since its last checkpoint."""
+
+
+def start(folder: Path, n: int) -> subprocess.Popen[str]:
+    words = [COMMAND, "run", "--config", "c.yaml", "--out", "out", "-j", str(n)]
+    return subprocess.Popen(words, cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def table(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "out" / "leaderboard.csv").drop(columns=NOT_THE_SAME)
+
+
+def stored(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mtime_ns for file in folder.glob("out/runs/[!.]*.safetensors")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [1, 2])
+def test_kills_lose_nothing(n: int, tmp_path: Path) -> None:
+    moments = random.Random(n)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "c.yaml").write_text(CONFIG)
+    began = time.monotonic()
+    assert start(tmp_path / "whole", n).wait(timeout=600) == 0
+    takes = time.monotonic() - began
+    kills, folders = 0, 0
+    while kills < KILLS:
+        folder = tmp_path / f"{folders}"
+        folders += 1
+        folder.mkdir()
+        (folder / "c.yaml").write_text(CONFIG)
+        done = dict[str, int]()
+        ended = False
+        while not ended:
+            process = start(folder, n)
+            if kills < KILLS:
+                try:
+                    ended = process.wait(timeout=moments.uniform(0, takes)) == 0
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    kills += 1
+            else:
+                ended = process.wait(timeout=600) == 0
+                assert ended, process.stderr
+            now = stored(folder)
+            assert done.items() <= now.items()
+            done = now
+        assert table(folder).equals(table(tmp_path / "whole"))
+        assert not list(folder.rglob("*.part"))
+        assert not (folder / "out" / "unfinished").exists()
