@@ -18,7 +18,7 @@ from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolde
 from bench.store.asked import ask, read_asked
 from bench.store.at_work import AtWork, locked
 from bench.store.record import Dimensions, Evaluation
-from careless import adapter
+from careless import SCORES, adapter
 from command_line import COMMAND, CommandLine
 
 EVALUATION = Evaluation(n_evaluation=24, split="evaluation", dtype="float32")
@@ -165,9 +165,7 @@ def test_a_folder_that_vanishes_is_missed(command: CommandLine) -> None:
     """Today's exit code tells it, whatever else is stored there afterwards."""
     out = command.folder / "out"
     (command.folder / "mine.py").write_text(
-        adapter(
-            f"import shutil\nshutil.rmtree({str(out)!r})\nreturn Discovery(scores=problem.graph.exists * 1.0)"
-        )
+        adapter(f"import shutil\nshutil.rmtree({str(out)!r})\nreturn Discovery(scores={SCORES})")
     )
     text = CONFIG.replace("methods: [eap]", "methods: [eap, random_edges, mine.py]")
     (command.folder / "c.yaml").write_text(text)
