@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.errors import DamagedFile, UnwritableFolder
 from bench.files import load_tensors, save_tensors
+from bench.schema import Amount, read
 
 SECONDS_BETWEEN = 20.0
 """Between two writes, at least; about as much work is lost at most."""
@@ -35,15 +36,18 @@ class Checkpoint:
         self._charged = False
 
     def load(self) -> Mapping[str, Tensor]:
-        """What was saved last, its cost charged; empty at the start, or where the file is damaged."""
+        """What was saved last, its cost charged; empty at the start, or where the file is none of ours."""
         if self._path is None or not self._path.exists():
             return {}
         try:
             tensors, header = load_tensors(self._path)
-        except DamagedFile:
+            spent = read(dict[str, Amount], header.get("spent"))
+            if set(spent) != set(self._spent()):
+                return {}
+        except (DamagedFile, ValueError):
             return {}
         if not self._charged:
-            self._charge(header["spent"])
+            self._charge(spent)
             self._charged = True
         return tensors
 
@@ -61,6 +65,6 @@ class Checkpoint:
 
 def forget(path: Path) -> None:
     """Removes a checkpoint, when its job has ended, and its folder with the last one."""
-    path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # others are at work there
+    with contextlib.suppress(OSError):  # there is none, or others are at work there
+        path.unlink(missing_ok=True)
         path.parent.rmdir()

@@ -106,6 +106,7 @@ def _run(
             name: {
                 "size_requested": size,
                 "complement": f"complement {size:g}" if size in wanted else None,
+                "hash": circuit.digest,
                 **_sizes(circuit, study.ablation, model),
             }
             for name, (size, circuit) in named.items()
