@@ -1,7 +1,7 @@
 """Files that are whole or not there: atomic writes, and safetensors with a JSON header.
 
-Only regular files are opened: a pipe would be waited for, and a device has no end. Nothing here, or anywhere in
-circuitmark, unpickles a file.
+Only regular files are opened: a pipe would be waited for, and a device has no end. Nothing here, or anywhere
+in circuitmark, unpickles a file.
 """
 
 from __future__ import annotations

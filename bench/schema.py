@@ -28,7 +28,7 @@ Amount = Annotated[float, Interval(ge=0, lt=float("inf"))]
 def read(kind: type[T], stored: Any) -> T:
     """Plain data, as JSON or YAML hold them, as the dataclass that they should be.
 
-    They go by JSON, whose strings are Unicode: half a surrogate pair, which no file of text takes, is refused.
+    They go by JSON: half a surrogate pair, which no file of text takes, is refused.
 
     Raises:
         ValueError: they are no such thing; one line names the field and the cause.

@@ -218,9 +218,7 @@ class Circuit:
             if len(circuit) != header.edges_kept:
                 raise ValueError(f"it has {len(circuit)} edges, not {header.edges_kept}")
         except (ValueError, RuntimeError) as error:  # the latter: a shape beyond what torch counts
-            raise DamagedFile(
-                f"{path} is no whole circuit ({error}): move it away and make it again"
-            ) from error
+            raise DamagedFile(f"{path} is no whole circuit ({error}): move it away") from error
         return circuit
 
 

@@ -56,7 +56,7 @@ class RawOutputs:
 
 
 def _part(kind: type[T], tensors: Mapping[str, Tensor], prefix: str, shape: torch.Size) -> T:
-    """Outputs or answers from their stored parts, all of which are as many as the candidates' `shape` says."""
+    """Outputs or answers from their stored parts, which are as many as the candidates' `shape` says."""
     parts = {name: (tensors[f"{prefix}.{name}"], hint) for name, hint in get_type_hints(kind).items()}
     for name, (part, hint) in parts.items():
         if not isinstance(part, hint) or not len(part) or part.shape != shape[: part.ndim]:

@@ -72,7 +72,7 @@ def recover(
     words = (model.program.name, ablation, method.name, method.params, f"seed{seed}", kernels.lower())
     path = recovery_path(out, words, shaken)
     key = _key(model, ablation, method, seed, kernels, SHAKE if shaken else 0)
-    stored = stored_recovery(path, key)
+    stored = stored_recovery(path, key, model.masked.graph.shape)
     if stored is None:
         stored = _discover(_shaken(model, seed) if shaken else model, ablation, method, seed)
     about, tensors = stored

@@ -370,7 +370,7 @@ def test_configuration(tmp_path: Path) -> None:
         ("tesks: [gp]", "did you mean 'tasks'"),
         ("[1", "no YAML"),
         ("3", "no list of"),
-        ("seeds: many", "takes a int"),
+        ("seeds: many", "seeds must be a valid integer, not 'many'"),
     ]:
         (tmp_path / "c.yaml").write_text(text)
         with pytest.raises(UsageError, match=message):
