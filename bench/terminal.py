@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
@@ -107,6 +107,12 @@ def ended_in_a_line() -> Iterator[None]:
             line = line or f"cannot write to stdout ({broken.strerror})"
     if line:
         print(f"circuitmark: {line}", file=sys.stderr)
+    if (
+        _signal and code
+    ):  # Python's own end may take long, and may forget the code for having been interrupted
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     raise _Ended(code)
 
 
@@ -159,9 +165,12 @@ def results_alone(wanted: bool) -> Iterator[Callable[[str], None]]:
     own = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield told.append
+        with redirect_stdout(sys.stderr):  # sys.stdout need not be on the descriptor
+            yield told.append
     finally:
-        sys.stdout.flush()
+        for stream in (sys.stdout, sys.__stdout__):  # which a plugin may have kept
+            if stream is not None:
+                stream.flush()
         os.dup2(own, 1)
         os.close(own)
         for text in told:

@@ -15,8 +15,14 @@ LARGEST = 2**16
 """Bytes that it may have."""
 
 
+DEEPEST = 8
+"""Lists and mappings within each other."""
+
+
 class _Loader(yaml.SafeLoader):
-    """Refuses aliases, whose references to references grow without end, tags, and a key given twice."""
+    """Refuses aliases, whose references to references have no end; tags; depths; and a key given twice."""
+
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -24,7 +30,12 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError("it has anchors or aliases: write the values out")
         if getattr(event, "tag", None) is not None:
             raise yaml.YAMLError("it has tags: leave them out")
-        return super().compose_node(parent, index)
+        if self.depth == DEEPEST:
+            raise yaml.YAMLError("it has lists within lists within lists")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
@@ -45,7 +56,7 @@ def mapping_of(path: Path) -> dict[str, Any]:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or number that is none
+    except (yaml.YAMLError, ValueError) as error:  # the latter: a date or number that is none
         reason = " ".join(str(error).split())
         raise UsageError(f"the configuration {path} is no YAML: {reason}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
