@@ -58,7 +58,7 @@ def content_hash(tensors: Mapping[str, Tensor], text: str = "") -> str:
     whole = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         whole.update(f"\0{name} {tensor.dtype} {list(tensor.shape)}\0".encode())
-        whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return whole.hexdigest()
 
 

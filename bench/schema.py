@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import reprlib
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from annotated_types import Interval
 
@@ -36,15 +36,16 @@ def read(kind: type[T], stored: Any) -> T:
     from pydantic import ValidationError
 
     try:
-        return _adapter(kind).validate_json(json.dumps(stored), strict=True)
+        found: T = _adapter(cast(Any, kind)).validate_json(json.dumps(stored), strict=True)
     except ValidationError as error:
         raise ValueError(_line(error)) from None
     except (TypeError, RecursionError) as error:  # a date of YAML; data within data without end
         raise ValueError(str(error)) from None
+    return found
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter  # takes a while, and not every command reads a file
 
     return TypeAdapter(kind)

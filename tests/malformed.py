@@ -54,7 +54,10 @@ def _link(target: str) -> Callable[[Path], None]:
 
 
 def _content(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(change(path.read_bytes())) and None
+    def write(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return write
 
 
 ANY: Mapping[str, Callable[[Path], None]] = {

@@ -22,7 +22,7 @@ from bench.runs.experiment import Job
 from bench.scoring.metrics import CURVE_SHARES
 from bench.store.keys import engine
 from bench.store.provenance import provenance
-from bench.store.record import Record
+from bench.store.record import Record, Status
 from bench.store.results import Run, Store, now
 from tasks.base import TaskError
 
@@ -136,7 +136,7 @@ def _peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def _record(job: Job, status: str, reason: str) -> Record:
+def _record(job: Job, status: Status, reason: str) -> Record:
     """What every run says of itself, whatever became of it."""
     task = job.dimensions.task
     return Record(

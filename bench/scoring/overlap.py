@@ -37,8 +37,8 @@ def with_overlap(table: pd.DataFrame, store: Store) -> pd.DataFrame:
         places = zip(group["stem"], group["size_requested"], strict=True)
         files = [store.circuit(stem, size) for stem, size in places]
         if len(files) > 1 and all(file.exists() for file in files):
-            circuits = list(map(_circuit, files, group["hash"]))
-            alike = jaccard(torch.stack([circuit.kept.flatten() for circuit in circuits]))
+            kept = [_circuit(*each).kept.flatten() for each in zip(files, group["hash"], strict=True)]
+            alike = jaccard(torch.stack(kept))
             others = (alike.sum(1) - alike.diagonal()) / (len(files) - 1)
             overlap[group.index] = others.numpy()
     return table.assign(seed_overlap=overlap)

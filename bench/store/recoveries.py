@@ -124,7 +124,7 @@ def stored_recovery(path: Path, key: str, shape: tuple[int, int]) -> tuple[Row, 
         row = read(Recovery, header.get("recovery"))
     except (DamagedFile, ValueError):
         return None
-    found = {name: tensors[name] for name in ("scores", "unaided") if name in tensors}
+    found: dict[str, Tensor] = {name: tensors[name] for name in ("scores", "unaided") if name in tensors}
     fits = all(
         tensor.shape == shape and (tensor.dtype == torch.bool) == (name == "unaided")
         for name, tensor in found.items()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache, reduce
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +22,7 @@ from bench.files import read_text, write_atomically
 from bench.schema import read
 
 Row = dict[str, Any]
-_Column = Literal["unaided_exact", "exact_at_true_size"]
-HELD: tuple[_Column, ...] = get_args(_Column)
+HELD = ("unaided_exact", "exact_at_true_size")
 """Columns of a recovery about which something is expected."""
 LARGEST = 2**22
 """Bytes that a file of expectations may have."""
@@ -98,8 +97,8 @@ def _chances(runs: int, exact: int, measured: int) -> np.ndarray:
 class _Stored:
     """The file: counts are written ``7/8``."""
 
-    always: Mapping[str, Mapping[_Column, Sequence[str]]]
-    counts: Mapping[str, Mapping[_Column, Mapping[str, str]]]
+    always: Programs
+    counts: Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
 def read_expectations() -> Expectations:
@@ -111,9 +110,9 @@ def read_expectations() -> Expectations:
     path = _path()
     try:
         held = read(_Stored, json.loads(read_text(path, LARGEST)))
-        for who in (*held.always, *held.counts):
-            if len(who.split()) != 2:
-                raise ValueError(f"'{who}' is no method and ablation")
+        for who, kinds in (*held.always.items(), *held.counts.items()):
+            if len(who.split()) != 2 or set(kinds) != set(HELD):
+                raise ValueError(f"'{who}' is no method and ablation, or does not say {' and '.join(HELD)}")
         always = {who: {name: list(kinds[name]) for name in HELD} for who, kinds in held.always.items()}
         counts = {
             who: {name: {program: _count(text) for program, text in kinds[name].items()} for name in HELD}
@@ -122,7 +121,7 @@ def read_expectations() -> Expectations:
         return Expectations(always, counts)
     except FileNotFoundError:
         return Expectations()
-    except (OSError, ValueError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedFile(
             f"{path} is damaged ({error}): make it again with circuitmark verify-tracr --expect"
         ) from error
@@ -140,8 +139,8 @@ def write_expectations(rows: Iterable[Row], shipped: Iterable[str]) -> None:
         before = Expectations()
     known, groups = set(shipped), dict[tuple[str, str], list[Row]]()
     for row in rows:
-        told = "stochastic" in row  # rows of an older version do not say it
-        if told and row["program"] in known and not row["params"] and row["status"] == "ok":
+        says_all = "stochastic" in row  # one of an older version does not
+        if says_all and row["program"] in known and not row["params"] and row["status"] == "ok":
             groups.setdefault((_who(row), row["program"]), []).append(row)
     always = {who: {n: list(kinds[n]) for n in HELD} for who, kinds in before.always.items()}
     counts = {who: {n: dict(kinds[n]) for n in HELD} for who, kinds in before.counts.items()}

@@ -214,7 +214,7 @@ def test_what_was_found_before_must_fit_the_program(made: Path, tmp_path: Path) 
     assert found(tensor("unaided", lambda held: held.float())) is None
 
 
-CONFIG = {
+CONFIG: dict[str, str | bytes] = {
     "references without end": "a: &a [x, x, x]\n" + "".join(
         f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
     ),
