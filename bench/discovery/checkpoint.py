@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -19,6 +20,11 @@ SHARE_OF_TIME = 0.05
 """That writing may take: the gates of a large model's weights are gigabytes."""
 
 Spent = Mapping[str, float | int]
+
+
+@dataclass(frozen=True)
+class _Header:
+    spent: Mapping[str, Amount]
 
 
 class Checkpoint:
@@ -41,7 +47,7 @@ class Checkpoint:
             return {}
         try:
             tensors, header = load_tensors(self._path)
-            spent = read(dict[str, Amount], header.get("spent"))
+            spent = read(_Header, header).spent
             if set(spent) != set(self._spent()):
                 return {}
         except (DamagedFile, ValueError):

@@ -109,11 +109,11 @@ class Record(Dimensions, Evaluation):
             ValueError: a field without a default is missing, or one holds what it cannot; in one line.
         """
         record = read(cls, stored)
-        circuits = {name: asdict(circuit) for name, circuit in read(dict[str, Kept], record.circuits).items()}
+        kept = read(_Circuits, {"circuits": record.circuits}).circuits
         steps = len(record.trace.get("step", ()))
         if "step" in record.trace and any(len(series) != steps for series in record.trace.values()):
             raise ValueError("trace has series of different lengths")
-        return replace(record, circuits=circuits)
+        return replace(record, circuits={name: asdict(circuit) for name, circuit in kept.items()})
 
     def row(self) -> dict[str, Any]:
         """What fits into the cells of a table."""
@@ -136,6 +136,11 @@ class Kept:
     effective_weight_density: Share
     hash: str | None = None
     """Of the circuit's file (`Circuit.digest`), so that another in its place is noticed."""
+
+
+@dataclass(frozen=True)
+class _Circuits:
+    circuits: Mapping[str, Kept]
 
 
 def names_of(record: type) -> tuple[str, ...]:

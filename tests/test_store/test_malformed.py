@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import bench.truth.expectations
 from bench.discovery.checkpoint import Checkpoint
@@ -321,6 +323,13 @@ def test_no_malformed_expectations_are_accepted(
     else:
         file.write_text(EXPECTED[change], encoding="utf-8")
     refused(read_expectations, file.name, DamagedFile)
+
+
+def test_files_of_before_have_no_hashes(made: Path, tmp_path: Path) -> None:
+    with safe_open(made / "circuit.safetensors", framework="pt") as file:
+        held = {"circuitmark": file.metadata()["circuitmark"]}
+    save_file(load_tensors(made / "circuit.safetensors")[0], tmp_path / "old.safetensors", metadata=held)
+    assert Circuit.load(tmp_path / "old.safetensors") == Circuit.load(made / "circuit.safetensors")
 
 
 @pytest.mark.parametrize("kind", ["run", "circuit", "checkpoint", "recovery"])
