@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -95,18 +94,16 @@ def test_nothing_but_json_is_on_stdout(words: str, command: CommandLine, tmp_pat
 
 @pytest.mark.parametrize(("phase", "number"), [("import", signal.SIGINT), ("job", signal.SIGTERM)])
 def test_a_signal_is_one_line(phase: str, number: signal.Signals, tmp_path: Path) -> None:
-    """While torch is imported, and while a job runs."""
-    itself = adapter(f"os.kill(os.getpid(), {int(number)})\ntime.sleep(60)")
-    (tmp_path / "mine.py").write_text(f"import os, time\n{itself}")
+    """While a plugin is imported, before any job, and while a job runs."""
+    itself = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(60)\n"
+    (tmp_path / "mine.py").write_text(itself if phase == "import" else adapter(itself))
     words = ["run", "-t", "gp", "-m", "mine.py", "--quick", "--sizes", "5%"]
-    process = subprocess.Popen(
-        [*LAUNCHED, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    done = subprocess.run(
+        [*LAUNCHED, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
-    if phase == "import":
-        time.sleep(0.6)
-        process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert stdout == ""
-    (line,) = (line for line in stderr.splitlines() if line and not line.startswith("["))  # of finished jobs
+    assert done.returncode == 128 + number
+    assert done.stdout == ""
+    (line,) = (
+        line for line in done.stderr.splitlines() if line and not line.startswith("[")
+    )  # of finished jobs
     assert line.startswith("circuitmark: stopped; what was finished is kept")
