@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.errors import UserError
+from bench.terminal import ended_in_a_line, results_alone
 
 app = typer.Typer(
     name="circuitmark",
@@ -31,12 +31,9 @@ Folder = Annotated[Path, typer.Argument(help="A folder that `circuitmark run` wr
 
 
 def run_app() -> None:
-    """Runs the command; a user's mistake becomes one line and an exit code, never a traceback."""
-    try:
+    """Runs the command; what goes wrong becomes one line and an exit code, never a traceback."""
+    with ended_in_a_line():
         app(prog_name="circuitmark")
-    except UserError as error:
-        print(f"circuitmark: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 def _say_version(wanted: bool) -> bool:
@@ -145,10 +142,11 @@ def list_(
     """Lists methods, tasks, models, metrics or Tracr programs."""
     from bench.listing import listed, options_told
 
-    rows = listed(kind.value, name)
-    if as_json:
-        print(json.dumps(rows, indent=2, default=str))  # a default may be anything
-        return
+    with results_alone(as_json) as tell:
+        rows = listed(kind.value, name)
+        if as_json:
+            tell(json.dumps(rows, indent=2, default=str))  # a default may be anything
+            return
     if kind is Kind.methods and name is not None:
         print(options_told(rows[0]))
         return
@@ -183,15 +181,16 @@ def verify_tracr(
     from bench.store.at_work import locked
     from bench.truth.verify import verify_named
 
-    outcome = verify_named(
-        method, program, ablation, out, n=jobs, method_seeds=method_seeds, expect=expect
-    )  # fmt: skip
-    for line in outcome.troubles:
-        print(line, file=sys.stderr)
-    if as_json:
-        print(outcome.to_json())
-    with locked(out, "-report", patience=600):
-        write_report(out, out, [entry["program"] for entry in outcome.programs] if program else ())
+    with results_alone(as_json) as tell:
+        outcome = verify_named(
+            method, program, ablation, out, n=jobs, method_seeds=method_seeds, expect=expect
+        )  # fmt: skip
+        for line in outcome.troubles:
+            print(line, file=sys.stderr)
+        if as_json:
+            tell(outcome.to_json())
+        with locked(out, "-report", patience=600):
+            write_report(out, out, [entry["program"] for entry in outcome.programs] if program else ())
     if not as_json:
         show_recovery(outcome.recovery, out)
     sys.exit(outcome.exit_code)
@@ -211,12 +210,13 @@ def check(
     from bench.conformance.check import Verdict, parts
 
     made = []
-    for part in parts(method, problem or (), only or (), device):
-        made.append(part.make())
-        if made[-1].outcome == "failed":
-            print(f"to see it again: {part.command}", file=sys.stderr)
-    verdict = Verdict(method, made)
-    print(verdict.to_json() if as_json else verdict)
+    with results_alone(as_json) as tell:
+        for part in parts(method, problem or (), only or (), device):
+            made.append(part.make())
+            if made[-1].outcome == "failed":
+                print(f"to see it again: {part.command}", file=sys.stderr)
+        verdict = Verdict(method, made)
+        tell(verdict.to_json() if as_json else str(verdict))
     sys.exit(not verdict.passed)
 
 

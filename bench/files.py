@@ -1,23 +1,66 @@
 """Files that are whole or not there: atomic writes, and safetensors with a JSON header.
 
-Nothing here, or anywhere in circuitmark, unpickles a file.
+Only regular files are opened: a pipe would be waited for, and a device has no end. Nothing here, or anywhere
+in circuitmark, unpickles a file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bench.errors import DamagedFile, UnwritableFolder
 
-HEADER = "circuitmark"
+HEADER, HEADER_HASH, TENSORS_HASH = "circuitmark", "sha256", "tensors_sha256"
+"""What the metadata of our safetensors files hold; those of older versions have no hashes."""
+
+
+def regular(path: Path) -> Path:
+    """The path itself, where it leads to a regular file.
+
+    Raises:
+        DamagedFile: it leads to a folder, a pipe, a device.
+        OSError: it leads nowhere.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DamagedFile(f"{path} is no regular file: move it away or name another")
+    return path
+
+
+def read_text(path: Path, most: int) -> str:
+    """A file of UTF-8, with a byte order mark or without.
+
+    Raises:
+        DamagedFile: it is no regular file, has more than `most` bytes, or is no UTF-8.
+        OSError: it cannot be read.
+    """
+    with regular(path).open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise DamagedFile(f"{path} is too large: such a file has at most {most:,} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DamagedFile(f"{path} is no text in UTF-8 (byte {error.start})") from error
+
+
+def content_hash(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """A hash of named tensors, in whatever order, and of a text."""
+    whole = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        whole.update(f"\0{name} {tensor.dtype} {list(tensor.shape)}\0".encode())
+        whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return whole.hexdigest()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -54,13 +97,10 @@ def clear_temporaries(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_text(path: Path) -> str:
-    """A text file of ours."""
-    return path.read_text(encoding="utf-8")
-
-
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Writes tensors and a JSON header as one safetensors file.
+    """Writes tensors and a JSON header as one safetensors file, with a hash of either.
+
+    What no text can hold, half a surrogate pair, becomes a question mark.
 
     Args:
         path: of the file; its folder is made.
@@ -73,50 +113,59 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     from safetensors.torch import save
 
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(plain, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+    text = json.dumps(header, sort_keys=True, ensure_ascii=False).encode(errors="replace").decode()
+    metadata = {HEADER: text, HEADER_HASH: content_hash({}, text), TENSORS_HASH: content_hash(plain)}
+    write_atomically(path, save(plain, metadata=metadata))
 
 
 def load_header(path: Path) -> dict[str, Any]:
     """The JSON header alone; the tensors are not read.
 
     Raises:
-        DamagedFile: the file is truncated or was not written by `save_tensors`.
+        DamagedFile: the file is truncated, has been changed, or was not written by `save_tensors`.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _header(path, file.metadata())
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+    return _load(path, whole=False)[1]
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header of a file that `save_tensors` wrote.
 
     Raises:
-        DamagedFile: the file is truncated or was not written by `save_tensors`.
+        DamagedFile: the file is truncated, has been changed, or was not written by `save_tensors`.
     """
+    return _load(path, whole=True)
+
+
+def _load(path: Path, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
-            header = _header(path, file.metadata())
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+        with safe_open(regular(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            header = _header(path, metadata)
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if whole else {}  # noqa: SIM118
+    except (SafetensorError, OSError, AttributeError) as error:  # the last: a type that torch has not
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _damaged(path, reason) from error
+    if TENSORS_HASH in metadata and whole and metadata[TENSORS_HASH] != content_hash(tensors):
+        raise _damaged(path, "its tensors are not those that were written")
+    return tensors, header
 
 
-def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    text, known = metadata.get(HEADER), {HEADER, HEADER_HASH, TENSORS_HASH}
+    if text is None or set(metadata) not in ({HEADER}, known):
+        raise DamagedFile(f"{path} was not written by circuitmark: move it away")
+    if HEADER_HASH in metadata and metadata[HEADER_HASH] != content_hash({}, text):
+        raise _damaged(path, "its header is not the one that was written")
     try:
-        header = json.loads((metadata or {})[HEADER])
-    except (KeyError, ValueError) as error:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise DamagedFile(f"{path} was not written by circuitmark: move it away") from error
     if not isinstance(header, dict):
         raise DamagedFile(f"{path} was not written by circuitmark: move it away")
     return header
 
 
-def _damaged(path: Path, error: Exception) -> DamagedFile:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DamagedFile(f"{path} cannot be read ({reason}): delete it and run the same command again")
+def _damaged(path: Path, reason: str) -> DamagedFile:
+    return DamagedFile(f"{path} cannot be read ({reason}): move it away and run the same command again")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.engine.graph import EMBEDDINGS, Node, ends_of
 from bench.errors import DamagedFile, UsageError
-from bench.files import write_atomically
+from bench.files import regular, write_atomically
 from bench.scoring.catalogue import METRICS, RECOVERY_METRICS, Metric
 from bench.store.results import Store
 
@@ -228,7 +228,7 @@ def show_leaderboard(folder: Path, warning: str = "") -> None:
 
     file = folder / "leaderboard.parquet"
     try:
-        table = pd.read_parquet(file)
+        table = pd.read_parquet(regular(file))
     except (OSError, ValueError) as error:
         raise DamagedFile(f"{file} cannot be read: make it again with circuitmark report {folder}") from error
     _print(reports.terminal_table(table, [asdict(metric) for metric in METRICS]))

@@ -14,9 +14,13 @@ def main() -> None:
     except ImportError as error:
         print(f"circuitmark: {error}", file=sys.stderr)
         sys.exit(2)
-    from bench.cli import run_app
+    from bench.terminal import begin, ended_in_a_line
 
-    run_app()
+    with ended_in_a_line():
+        begin()
+        from bench.cli import run_app
+
+        run_app()
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def new_method(name: str, folder: Path) -> list[Path]:
     class_name = "".join(part.capitalize() for part in name.split("_"))
     words = {"METHOD_NAME": name, "CLASS_NAME": class_name, "YEAR": str(date.today().year)}
     for file, template in files.items():
-        text = (resources.files("bench.conformance") / "templates" / template).read_text()
+        text = (resources.files("bench.conformance") / "templates" / template).read_text(encoding="utf-8")
         for word, meant in words.items():
             text = text.replace(word, meant)
         write_atomically(file, text.encode())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from bench.errors import DamagedFile, UnwritableFolder
 from bench.files import load_tensors, save_tensors
+from bench.schema import Amount, read
 
 SECONDS_BETWEEN = 20.0
 """Between two writes, at least; about as much work is lost at most."""
@@ -18,6 +20,11 @@ SHARE_OF_TIME = 0.05
 """That writing may take: the gates of a large model's weights are gigabytes."""
 
 Spent = Mapping[str, float | int]
+
+
+@dataclass(frozen=True)
+class _Header:
+    spent: Mapping[str, Amount]
 
 
 class Checkpoint:
@@ -36,15 +43,18 @@ class Checkpoint:
         """Whether something was there to go on from."""
 
     def load(self) -> Mapping[str, Tensor]:
-        """What was saved last, its cost charged; empty at the start, or where the file is damaged."""
+        """What was saved last, its cost charged; empty at the start, or where the file is none of ours."""
         if self._path is None or not self._path.exists():
             return {}
         try:
             tensors, header = load_tensors(self._path)
-        except DamagedFile:
+            spent = read(_Header, header).spent
+            if set(spent) != set(self._spent()):
+                return {}
+        except (DamagedFile, ValueError):
             return {}
         if not self.was_read:
-            self._charge(header["spent"])
+            self._charge(spent)
             self.was_read = True
         return tensors
 
@@ -62,6 +72,6 @@ class Checkpoint:
 
 def forget(path: Path) -> None:
     """Removes a checkpoint, when its job has ended, and its folder with the last one."""
-    path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # others are at work there
+    with contextlib.suppress(OSError):  # there is none, or others are at work there
+        path.unlink(missing_ok=True)
         path.parent.rmdir()

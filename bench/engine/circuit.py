@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,8 @@ from torch import Tensor
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.graph import EdgeGraph
 from bench.errors import DamagedFile
-from bench.files import load_tensors, save_tensors
+from bench.files import content_hash, load_tensors, save_tensors
+from bench.schema import Natural, read
 
 FORMAT = "circuitmark-circuit-1"
 
@@ -37,8 +40,8 @@ class Circuit:
     """True where a weight is kept; weights that are not named are whole."""
 
     def __post_init__(self) -> None:
-        if self.kept.dtype != torch.bool or self.kept.shape != self.graph.exists.shape:
-            raise ValueError(f"a circuit of this graph is a bool mask {tuple(self.graph.exists.shape)}, "
+        if self.kept.dtype != torch.bool or self.kept.shape != self.graph.shape:
+            raise ValueError(f"a circuit of this graph is a bool mask {self.graph.shape}, "
                              f"not {self.kept.dtype} {tuple(self.kept.shape)}")  # fmt: skip
         beyond = self.kept & ~self.graph.exists
         if beyond.any():
@@ -180,10 +183,20 @@ class Circuit:
 
         Weight masks take a bit an entry, first entry first; their shapes are in the header.
         """
+        save_tensors(Path(path), *self._parts())
+
+    @property
+    def digest(self) -> str:
+        """A hash of graph, edges and weights, by which a run's record knows its circuits."""
+        tensors, header = self._parts()
+        return content_hash(tensors, json.dumps(header, sort_keys=True))[:16]
+
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and header of its file."""
         shapes = {name: list(mask.shape) for name, mask in self.weights.items()}
         packed = {f"weights.{name}": _packed(mask) for name, mask in self.weights.items()}
         header = {"format": FORMAT, "graph": asdict(self.graph), "edges_kept": len(self), "weights": shapes}
-        save_tensors(Path(path), {"edges": self.kept, **packed}, header)
+        return {"edges": self.kept, **packed}, header
 
     @classmethod
     def load(cls, path: Path | str) -> Circuit:
@@ -192,23 +205,40 @@ class Circuit:
         Raises:
             DamagedFile: the file is truncated, is none of ours, or does not fit its own graph.
         """
-        tensors, header = load_tensors(Path(path))
-        if header.get("format") != FORMAT:
+        tensors, stored = load_tensors(Path(path))
+        if stored.get("format") != FORMAT:
             raise DamagedFile(f"{path} is no circuit of circuitmark: its header lacks '{FORMAT}'")
         try:
-            graph = EdgeGraph(**header["graph"])
-            weights = {n: _unpacked(tensors[f"weights.{n}"], s) for n, s in header.get("weights", {}).items()}
-            return cls(graph, tensors["edges"], weights)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DamagedFile(f"{path} is no whole circuit ({error}): make it again") from error
+            header = read(_Header, stored)
+            shapes = header.weights
+            if set(tensors) != {"edges", *(f"weights.{name}" for name in shapes)}:
+                raise ValueError("its tensors are not those that its header names")
+            weights = {name: _unpacked(tensors[f"weights.{name}"], shape) for name, shape in shapes.items()}
+            circuit = cls(header.graph, tensors["edges"], weights)
+            if len(circuit) != header.edges_kept:
+                raise ValueError(f"it has {len(circuit)} edges, not {header.edges_kept}")
+        except (ValueError, RuntimeError) as error:  # the latter: a shape beyond what torch counts
+            raise DamagedFile(f"{path} is no whole circuit ({error}): move it away") from error
+        return circuit
+
+
+@dataclass(frozen=True)
+class _Header:
+    """Of a circuit's file."""
+
+    format: str
+    graph: EdgeGraph
+    edges_kept: Natural
+    weights: Mapping[str, Sequence[Natural]]
+    """Shapes of the matrices whose masks follow."""
 
 
 def _packed(mask: Tensor) -> Tensor:
     return torch.from_numpy(np.packbits(mask.cpu().numpy()))
 
 
-def _unpacked(bits: Tensor, shape: list[int]) -> Tensor:
+def _unpacked(bits: Tensor, shape: Sequence[int]) -> Tensor:
     entries = math.prod(shape)
-    if bits.dtype != torch.uint8 or len(bits) != -(-entries // 8):
+    if bits.dtype != torch.uint8 or bits.shape != (-(-entries // 8),):
         raise ValueError(f"a weight mask of {entries} entries takes as many bits")
-    return torch.from_numpy(np.unpackbits(bits.numpy(), count=entries).astype(bool)).view(shape)
+    return torch.from_numpy(np.unpackbits(bits.numpy(), count=entries).astype(bool)).view(tuple(shape))

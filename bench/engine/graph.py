@@ -21,6 +21,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from bench.schema import Count
+
 Kind = Literal["embed", "head", "mlp", "logits"]
 Port = Literal["q", "k", "v"]
 
@@ -64,9 +66,9 @@ class EdgeGraph:
         ValueError: the heads cannot be shared out evenly among the KV heads.
     """
 
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
+    n_layers: Count
+    n_heads: Count
+    n_kv_heads: Count
     parallel: bool = False
     """True when attention and MLP of a layer read the same residual stream (GPT-NeoX)."""
     split_embed: bool = False
@@ -83,6 +85,12 @@ class EdgeGraph:
     def n_embed(self) -> int:
         """How many embedding senders there are: 1, or 2 when token and position are apart."""
         return 2 if self.split_embed else 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many receivers and senders there are; nothing is made for it."""
+        row = self.n_layers * (self.n_heads + 2 * self.n_kv_heads + 1)
+        return row + 1, self.n_embed + self.n_layers * (self.n_heads + 1)
 
     @cached_property
     def senders(self) -> tuple[Node, ...]:

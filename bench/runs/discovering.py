@@ -10,12 +10,12 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ from bench.files import load_tensors, save_tensors
 from bench.names import get_method
 from bench.progress import Progressed
 from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimit
+from bench.schema import read
+from bench.store.record import Status
 from bench.study import Study
 from methods.base import Discovery
 from tasks.base import TaskError
@@ -79,10 +81,21 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class _Header:
+    """Of the file in which a discovery is left."""
+
+    key: str
+    selection: Literal["top", "greedy"]
+    objective: str
+    trace: Mapping[str, Sequence[float]]
+    cost: Cost
+
+
+@dataclass(frozen=True)
 class Unfound:
     """Why there is no discovery."""
 
-    status: str
+    status: Status
     """declined, skipped or failed."""
     reason: str
     traceback: str = ""
@@ -129,7 +142,11 @@ def load_found(errand: Errand, graph: EdgeGraph, shapes: dict[str, torch.Size]) 
         TypeError, ValueError: it is no discovery.
         DamagedFile: the file cannot be read.
     """
-    tensors, header = load_tensors(errand.found)
+    tensors, stored = load_tensors(errand.found)
+    try:
+        header = read(_Header, stored)
+    except ValueError as error:
+        raise DamagedFile(f"{errand.found} is no discovery ({error}): move it away") from error
     edges, weights = dict[float, Tensor](), dict[float, dict[str, Tensor]]()
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(" ")
@@ -139,11 +156,12 @@ def load_found(errand: Errand, graph: EdgeGraph, shapes: dict[str, torch.Size]) 
             size, _, matrix = rest.partition(" ")
             weights.setdefault(float(size), {})[matrix] = tensor
     found = Discovery(
-        tensors.get("scores"), edges=edges, weights=weights, unaided=tensors.get("unaided"), **header["told"]
-    )
+        tensors.get("scores"), edges=edges, weights=weights, unaided=tensors.get("unaided"),
+        selection=header.selection, objective=header.objective, trace=header.trace,
+    )  # fmt: skip
     checked = as_discovery(found, graph, shapes, errand.sizes)
     refuse_infinite(checked, graph)
-    return checked, Cost(**header["cost"])
+    return checked, header.cost
 
 
 def _is_there(errand: Errand) -> bool:
@@ -232,8 +250,8 @@ def _leave_behind(errand: Errand, found: Discovery, cost: Cost) -> None:
     for size, masks in found.weights.items():
         named |= {f"weights {size!r} {matrix}": mask for matrix, mask in masks.items()}
     tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
-    told = {"selection": found.selection, "objective": found.objective, "trace": found.trace}
-    save_tensors(errand.found, tensors, {"key": errand.key, "told": told, "cost": asdict(cost)})
+    header = _Header(errand.key, found.selection, found.objective, found.trace, cost)
+    save_tensors(errand.found, tensors, asdict(header))
 
 
 @torch.no_grad()

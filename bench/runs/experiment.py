@@ -7,7 +7,9 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from annotated_types import Interval, MaxLen
 
 from bench.discovery.data import PROGRAM_TASK
 from bench.engine.ablation import ABLATIONS, AblationName
@@ -15,12 +17,18 @@ from bench.engine.device import check_device
 from bench.errors import UsageError
 from bench.models.load import model_hash, program_of
 from bench.names import MethodSpec, choose_method, get_task, parse_sizes, unknown
+from bench.runs.config import mapping_of
+from bench.schema import read
 from bench.scoring.leaderboard import BASELINE
 from bench.store.keys import code_of, engine, key_of
 from bench.store.record import Dimensions, EvaluatedSplit, Evaluation
 from bench.study import Study
 
 DTYPES = ("float32", "float64", "bfloat16")
+Several = MaxLen(1000)
+Draws = Annotated[int, Interval(ge=1, le=10_000)]
+Prompts = Annotated[int, Interval(ge=1, le=1_000_000)]
+"""Far more than anybody waits for: a slip of the hand is told before a list of its length is made."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +36,19 @@ class Experiment:
     """What is to be run, as a configuration file or the command line says it."""
 
     model: str = "embedded"
-    tasks: tuple[str, ...] = ("ioi_t1", "ioi", "gt", "gp")
-    methods: tuple[str, ...] = ("random_edges", "eap", "eap_ig")
-    sizes: tuple[str, ...] = ("1%", "2%", "5%", "10%", "20%")
+    tasks: Annotated[tuple[str, ...], Several] = ("ioi_t1", "ioi", "gt", "gp")
+    methods: Annotated[tuple[str, ...], Several] = ("random_edges", "eap", "eap_ig")
+    sizes: Annotated[tuple[str, ...], Several] = ("1%", "2%", "5%", "10%", "20%")
     ablation: AblationName = "resample"
     discovery_ablation: AblationName | Literal[""] = ""
     """What methods are given, where it is another than the one that circuits are scored under."""
-    seeds: int = 1
-    random_draws: int = 10
+    seeds: Draws = 1
+    random_draws: Draws = 10
     """Seeds of the random connected circuits, when these are more. Completeness is read beside their
     complements', and whether one of them holds the edge that matters is a toss of a coin."""
-    n_discovery: tuple[int, ...] = (200,)
+    n_discovery: Annotated[tuple[Prompts, ...], Several] = (200,)
     """Several are so many runs, to see what more data gives and costs."""
-    n_evaluation: int = 200
+    n_evaluation: Prompts = 200
     split: EvaluatedSplit = "evaluation"
     """On which circuits are scored. A method's defaults are chosen on validation, never on evaluation."""
     dtype: str = "float32"
@@ -57,35 +65,25 @@ class Experiment:
         Raises:
             UsageError: the file is not there, is no YAML mapping, or has an unknown key.
         """
-        import yaml
-
-        try:
-            values = yaml.safe_load(path.read_text())
-        except OSError as error:
-            raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"the configuration {path} is no YAML: {reason}") from error
-        if not isinstance(values, dict):
-            raise UsageError(f"the configuration {path} is no list of 'key: value' lines")
+        values = mapping_of(path)
         known = {f.name: f for f in fields(cls)}
         for name, value in values.items():
             if name not in known:
-                raise unknown(f"key of {path}", str(name), known)
-            default = known[name].default
-            if isinstance(default, tuple):
-                if value is None:
-                    raise UsageError(f"'{name}' in {path} has no value")
-                values[name] = _entries(value, type(default[0]), f"'{name}' in {path}")
-            elif type(value) is not type(default):
-                raise UsageError(f"'{name}' in {path} takes a {type(default).__name__}, not '{value}'")
-        return cls(**values)
+                raise unknown(f"key of {path}", name, known)
+            if isinstance(default := known[name].default, tuple):
+                entries = value if isinstance(value, list) else [value]
+                of_texts = isinstance(default[0], str)
+                values[name] = [_text(entry) if of_texts else entry for entry in entries]
+        try:
+            return read(cls, values)
+        except ValueError as error:
+            raise UsageError(f"the configuration {path}: {error}") from error
 
     def check(self) -> None:
         """Refuses what cannot be run, before anything is.
 
         Raises:
-            UsageError: an unknown ablation or dtype, or a number below 1.
+            UsageError: an unknown ablation or dtype, or a number out of bounds.
         """
         if self.ablation not in ABLATIONS:
             raise unknown("ablation", self.ablation, ABLATIONS)
@@ -95,15 +93,14 @@ class Experiment:
             raise unknown("dtype", self.dtype, DTYPES)
         if self.split not in get_args(EvaluatedSplit):
             raise unknown("split", self.split, get_args(EvaluatedSplit))
-        check_device(self.device)
+        try:
+            read(Experiment, asdict(self))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         for name in ("tasks", "methods", "n_discovery"):
             if not getattr(self, name):
                 raise UsageError(f"no {name} are named: leave '{name}' out for the default ones")
-        for name in ("seeds", "random_draws", "n_evaluation"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if min(self.n_discovery) < 1:
-            raise UsageError(f"n_discovery must be at least 1, not {min(self.n_discovery)}")
+        check_device(self.device)
 
     def jobs(self) -> list[Job]:
         """All jobs, tasks outermost; random connected circuits are always among them.
@@ -221,12 +218,9 @@ def model_name(model: str) -> str:
     return path.resolve().name if path.is_dir() else model
 
 
-def _entries(value: Any, kind: type, name: str) -> tuple[Any, ...]:
-    """One value, or a list of them, as a key of a configuration takes them."""
-    values = value if isinstance(value, list) else [value]
-    if kind is not str and any(type(each) is not kind for each in values):
-        raise UsageError(f"{name} takes {kind.__name__}s, not '{value}'")
-    return tuple(map(kind, values))
+def _text(entry: Any) -> Any:
+    """A number as it is typed, for what takes texts: a size may be written as 0.05."""
+    return str(entry) if type(entry) in (int, float) else entry
 
 
 def is_baseline(method: MethodSpec) -> bool:

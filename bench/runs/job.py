@@ -24,7 +24,7 @@ from bench.scoring.metrics import CURVE_SHARES
 from bench.store.failures import forget_traceback, keep_traceback
 from bench.store.keys import engine
 from bench.store.provenance import provenance
-from bench.store.record import Record
+from bench.store.record import Record, Status
 from bench.store.results import Run, Store, StrayOutputs, now
 
 
@@ -32,7 +32,7 @@ from bench.store.results import Run, Store, StrayOutputs, now
 class Ended:
     """What became of a job."""
 
-    status: str
+    status: Status
     """``ok``, ``declined``, ``skipped`` (the tokenizer does not support the task) or ``failed``."""
     reason: str = ""
     traceback: Path | None = None
@@ -181,6 +181,7 @@ def _score(line: Line, job: Job, errand: Errand, record: Record, out: Path, smal
             name: {
                 "size_requested": size,
                 "complement": f"complement {size:g}" if size in wanted else None,
+                "hash": circuit.digest,
                 **_sizes(circuit, study.ablation, model),
             }
             for name, (size, circuit) in named.items()

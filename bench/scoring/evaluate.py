@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar, get_type_hints
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from bench.scoring.measures import Measure, logit_diff, prob_diff
 from bench.scoring.metrics import Answers, Outputs, outputs_of
 from methods.base import Batch
 
+T = TypeVar("T", Outputs, Answers)
 FULL, EMPTY = "full", "empty"
 OF_SEVERAL = ("_low", "_high", "faithfulness", "complement_loss")
 """How the scores end that one prompt does not give."""
@@ -47,14 +49,21 @@ class RawOutputs:
 
         Raises:
             KeyError: a part is missing.
+            ValueError: a part is of another type or shape.
         """
-        answers = Answers(**{f.name: tensors[f"answers.{f.name}"] for f in fields(Answers)})
         names = {name.split(".", 1)[1].rsplit(".", 1)[0] for name in tensors if name.startswith("outputs.")}
-        return cls(
-            {n: Outputs(**{f.name: tensors[f"outputs.{n}.{f.name}"] for f in fields(Outputs)})
-             for n in sorted(names | {FULL, EMPTY})},
-            answers,
-        )  # fmt: skip
+        shape = tensors["answers.candidates"].shape
+        runs = {n: _part(Outputs, tensors, f"outputs.{n}", shape) for n in sorted(names | {FULL, EMPTY})}
+        return cls(runs, _part(Answers, tensors, "answers", shape))
+
+
+def _part(kind: type[T], tensors: Mapping[str, Tensor], prefix: str, shape: torch.Size) -> T:
+    """Outputs or answers from their stored parts, which are as many as the candidates' `shape` says."""
+    parts = {name: (tensors[f"{prefix}.{name}"], hint) for name, hint in get_type_hints(kind).items()}
+    for name, (part, hint) in parts.items():
+        if not isinstance(part, hint) or not len(part) or part.shape != shape[: part.ndim]:
+            raise ValueError(f"'{prefix}.{name}' is {part.dtype} {list(part.shape)}")
+    return kind(**{name: part for name, (part, _) in parts.items()})
 
 
 @torch.no_grad()

@@ -83,8 +83,10 @@ def leaderboard(store: Store) -> pd.DataFrame:
                 bounds[setting] = _bounds(run)
             for row in _rows(run):  # the same size from a later run takes the earlier one's place
                 rows[(*(row[name] for name in names_of(Dimensions)), row.get("size_requested"))] = row
-        except KeyError as error:
-            raise DamagedFile(f"{store.path(run.stem)} lacks {error}: move it away and run again") from error
+        except (KeyError, ValueError) as error:
+            raise DamagedFile(
+                f"{store.path(run.stem)} is no whole run ({error}): move it away and run again"
+            ) from error
     table = pd.DataFrame([*(row for pair in bounds.values() for row in pair), *rows.values()])
     names = [*COLUMNS, *(metric.name for metric in METRICS if metric.name not in COLUMNS)]
     table = table.reindex(columns=[*names, *sorted(set(table.columns) - set(names))])

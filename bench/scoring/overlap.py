@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from bench.engine.circuit import Circuit
+from bench.errors import DamagedFile
 from bench.scoring.metrics import jaccard
 from bench.store.record import Dimensions, names_of
 from bench.store.results import Store
@@ -27,7 +29,7 @@ def with_overlap(table: pd.DataFrame, store: Store) -> pd.DataFrame:
     Unscored where no other seed ran, where a circuit's file is gone, and where there is no circuit.
 
     Raises:
-        DamagedFile: a circuit cannot be read.
+        DamagedFile: a circuit cannot be read, or another is in its place.
     """
     overlap = table["edges_kept"] * float("nan")
     circuits = table[table["stem"].notna()] if "stem" in table else table.iloc[:0]
@@ -35,7 +37,16 @@ def with_overlap(table: pd.DataFrame, store: Store) -> pd.DataFrame:
         places = zip(group["stem"], group["size_requested"], strict=True)
         files = [store.circuit(stem, size) for stem, size in places]
         if len(files) > 1 and all(file.exists() for file in files):
-            alike = jaccard(torch.stack([Circuit.load(file).kept.flatten() for file in files]))
+            kept = [_circuit(*each).kept.flatten() for each in zip(files, group["hash"], strict=True)]
+            alike = jaccard(torch.stack(kept))
             others = (alike.sum(1) - alike.diagonal()) / (len(files) - 1)
             overlap[group.index] = others.numpy()
     return table.assign(seed_overlap=overlap)
+
+
+def _circuit(file: Path, digest: object) -> Circuit:
+    """A stored circuit; its record knows its hash, or is of a version that kept none."""
+    circuit = Circuit.load(file)
+    if isinstance(digest, str) and circuit.digest != digest:
+        raise DamagedFile(f"{file} is not the circuit that its run found: move it away")
+    return circuit

@@ -7,16 +7,18 @@ does the order in which jobs end.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.errors import DamagedFile
 from bench.files import read_text, write_atomically
+from bench.schema import read
 from bench.store.keys import key_of
 from bench.store.record import Dimensions, told_apart_by
 
 FILE = "asked.json"
+MOST_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Place:
     """Of the runs that stand there; they differ in their sizes alone."""
     stems: tuple[str, ...]
     """Oldest first."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    places: Mapping[str, Place]
 
 
 def place_of(told: Dimensions) -> str:
@@ -44,12 +51,8 @@ def read_asked(folder: Path) -> dict[str, Place]:
     if not path.exists():
         return {}
     try:
-        stored = json.loads(read_text(path))
-        return {
-            str(name): Place(str(lineage), tuple(map(str, stems)))
-            for name, (lineage, stems) in stored.items()
-        }
-    except (ValueError, TypeError, AttributeError) as error:
+        return dict(read(_Asked, {"places": json.loads(read_text(path, MOST_BYTES))}).places)
+    except (ValueError, RecursionError) as error:
         raise DamagedFile(
             f"{path} is no list of what was asked for ({error}): move it away; the same command makes it anew"
         ) from error
@@ -70,5 +73,5 @@ def ask(folder: Path, wanted: Iterable[tuple[Dimensions, str, str]]) -> None:
         earlier = held.stems if held is not None and held.lineage == lineage else ()
         places[name] = Place(lineage, (*(each for each in earlier if each != stem), stem))
     if places != before:
-        stored = {name: astuple(place) for name, place in sorted(places.items())}
+        stored = {name: asdict(place) for name, place in sorted(places.items())}
         write_atomically(folder / FILE, json.dumps(stored, indent=1).encode())

@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 
-from bench.errors import BusyFolder, MixedSettings, UnwritableFolder
-from bench.files import clear_temporaries, write_atomically
+from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolder
+from bench.files import clear_temporaries, read_text, write_atomically
+from bench.schema import read
 from bench.store.record import Evaluation
 
+MOST_BYTES = 2**20
+"""Of such a file."""
 SILENT = 120.0
 """Seconds after which a process of another machine that has not touched its file is taken for dead."""
 
@@ -60,6 +62,22 @@ def locked(folder: Path, what: str = "", patience: float = 60) -> Iterator[None]
         lock.release()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Worker:
+    """What a process at work says of itself."""
+
+    host: str
+    pid: int
+    began: float | None
+    evaluation: Evaluation
+    model: str
+    model_hash: str
+    jobs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
 class AtWork:
     """This process in a results folder, beside others, from `begin` to the end of the context.
 
@@ -72,10 +90,11 @@ class AtWork:
 
     def __init__(self, folder: Path, evaluation: Evaluation, model: str, model_hash: str) -> None:
         self._folder = folder
-        self._setting = {"evaluation": asdict(evaluation), "model": model, "model_hash": model_hash}
-        self._jobs: list[str] = []
         host, pid = socket.gethostname(), os.getpid()
-        self._me = {"host": host, "pid": pid, "began": _birth(pid)}
+        self._me = _Worker(
+            host=host, pid=pid, began=_birth(pid), evaluation=evaluation, model=model, model_hash=model_hash,
+            jobs=(),
+        )  # fmt: skip
         self._file = folder / "at_work" / f"{host}-{pid}.json"
 
     def begin(self) -> None:
@@ -86,16 +105,15 @@ class AtWork:
         """
         others = self._others()
         for other in others:
-            mine = self._setting
-            same_model = other["model"] != mine["model"] or other["model_hash"] == mine["model_hash"]
-            if other["evaluation"] != mine["evaluation"] or not same_model:
+            same_model = other.model != self._me.model or other.model_hash == self._me.model_hash
+            if other.evaluation != self._me.evaluation or not same_model:
                 raise MixedSettings(
-                    f"process {other['pid']} on {other['host']} is filling {self._folder} with runs of "
-                    "another setting: choose another folder with --out"
+                    f"{other} is filling {self._folder} with runs of another setting: "
+                    "choose another folder with --out"
                 )
         if not others:
             clear_temporaries(self._folder)
-        self._write()
+        self._say(())
 
     def __enter__(self) -> AtWork:
         return self
@@ -117,14 +135,12 @@ class AtWork:
             taken = self.elsewhere()
             free = next((stem for stem in stems if stem not in taken), None)
             if free is not None:
-                self._jobs.append(free)
-                self._write()
+                self._say((*self._me.jobs, free))
             return free
 
     def give_back(self, stem: str) -> None:
         """A job has ended."""
-        self._jobs.remove(stem)
-        self._write()
+        self._say(tuple(each for each in self._me.jobs if each != stem))
 
     def beat(self) -> None:
         """Shows that this process is alive."""
@@ -133,26 +149,22 @@ class AtWork:
 
     def elsewhere(self) -> dict[str, str]:
         """Jobs that other processes are at, each with who."""
-        return {
-            stem: f"process {other['pid']} on {other['host']}"
-            for other in self._others()
-            for stem in other["jobs"]
-        }
+        return {stem: str(other) for other in self._others() for stem in other.jobs}
 
-    def _write(self) -> None:
-        content = {**self._me, **self._setting, "jobs": self._jobs}
-        write_atomically(self._file, json.dumps(content).encode())
+    def _say(self, jobs: tuple[str, ...]) -> None:
+        self._me = replace(self._me, jobs=jobs)
+        write_atomically(self._file, json.dumps(asdict(self._me)).encode())
 
-    def _others(self) -> list[Mapping[str, Any]]:
+    def _others(self) -> list[_Worker]:
         """Those alive; the files of the dead are removed."""
         found = []
         for file in sorted(self._file.parent.glob("[!.]*.json")):
             if file == self._file:
                 continue
             try:
-                other = json.loads(file.read_text(encoding="utf-8"))
+                other = read(_Worker, json.loads(read_text(file, MOST_BYTES)))
                 alive = self._is_alive(other, file)
-            except (OSError, ValueError, KeyError, TypeError):  # just gone, or none of ours
+            except (OSError, DamagedFile, ValueError, RecursionError):  # just gone, or none of ours
                 continue
             if alive:
                 found.append(other)
@@ -160,9 +172,9 @@ class AtWork:
                 file.unlink(missing_ok=True)
         return found
 
-    def _is_alive(self, other: Mapping[str, Any], file: Path) -> bool:
-        if other["host"] == self._me["host"]:
-            return other["began"] is not None and _birth(other["pid"]) == other["began"]
+    def _is_alive(self, other: _Worker, file: Path) -> bool:
+        if other.host == self._me.host:
+            return other.began is not None and _birth(other.pid) == other.began
         probe = self._folder / ".lock"  # its time and the other's are both of the file system's clock
         os.utime(probe)
         return probe.stat().st_mtime - file.stat().st_mtime < SILENT

@@ -40,7 +40,7 @@ def golden_file() -> Path:
 @lru_cache
 def engine() -> str:
     """A hash of the engine's numbers."""
-    return key_of(json.loads(golden_file().read_text()))
+    return key_of(json.loads(golden_file().read_text(encoding="utf-8")))
 
 
 def code_of(*files: Path) -> str:
@@ -49,7 +49,7 @@ def code_of(*files: Path) -> str:
     while waiting:
         file = waiting.pop()
         if file not in seen:
-            seen[file] = ast.parse(file.read_text())
+            seen[file] = ast.parse(file.read_bytes())
             waiting += _imported(file, seen[file])
     return _hash(f"{_label(file, files)} {syntax(tree)}" for file, tree in seen.items())
 
@@ -60,7 +60,7 @@ def program_code(program: Program) -> str:
     Of its file the other programs do not count unless it names them.
     """
     file = Path(inspect.getfile(inspect.unwrap(program.build)))
-    tree, wanted = ast.parse(file.read_text()), {program.build.__name__}
+    tree, wanted = ast.parse(file.read_bytes()), {program.build.__name__}
     for node in reversed(tree.body):  # a program is defined before those that use it
         if _program_name(node) in wanted:
             wanted |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}

@@ -6,12 +6,14 @@ Fields may be added, with a default, without a new `FORMAT`: older records stay 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from bench.engine.ablation import AblationName
+from bench.schema import Amount, Count, Natural, Seed, Share, read
 
 EvaluatedSplit = Literal["evaluation", "validation"]
+Status = Literal["ok", "failed", "skipped", "declined"]
 FORMAT = 1
 """Of records; raised when a field changes its meaning."""
 
@@ -36,10 +38,10 @@ class Dimensions(Setting):
     """What the method was given."""
     method: str
     params: str
-    n_discovery: int
-    data_seed: int
+    n_discovery: Count
+    data_seed: Seed
     """Of the discovery prompts."""
-    method_seed: int
+    method_seed: Seed
     """Of whatever the method draws."""
 
 
@@ -47,7 +49,7 @@ class Dimensions(Setting):
 class Evaluation:
     """What all runs of a results folder have in common."""
 
-    n_evaluation: int
+    n_evaluation: Count
     split: EvaluatedSplit
     dtype: str
 
@@ -59,19 +61,18 @@ class Record(Dimensions, Evaluation):
     model_hash: str
     lineage: str
     """The same for runs that differ in their sizes alone."""
-    task_version: int
+    task_version: Natural
     settings: Mapping[str, Any]
     """All options of the method."""
-    sizes: Sequence[float]
+    sizes: Sequence[Share]
     device: str
-    threads: int
+    threads: Count
     engine: str
     created: str
     """When it was stored; later times sort later."""
     provenance: Mapping[str, Any]
     """Versions, commit, hardware: what a result should not depend on."""
-    status: str
-    """ok, failed, skipped or declined."""
+    status: Status
     status_reason: str
     direction: str = "clean prompt, removed edges ablated"
 
@@ -80,53 +81,76 @@ class Record(Dimensions, Evaluation):
     measure: str = ""
     """The difference metric of the task."""
     graph: str = ""
-    n_edges: int = 0
+    n_edges: Natural = 0
     ablation_policy: str = ""
     """The ablation that circuits were scored under, and of a mean over what it was taken."""
     objective: str = ""
     selection: str = ""
-    seconds: float | None = None
-    cpu_seconds: float | None = None
+    seconds: Amount | None = None
+    cpu_seconds: Amount | None = None
     """Of discovery, as another process read its clock."""
-    forward_equivalents: float | None = None
-    forwards: int | None = None
-    backwards: int | None = None
-    tokens: int | None = None
-    peak_memory_mb: float | None = None
-    unaided_edges: int | None = None
+    forward_equivalents: Amount | None = None
+    forwards: Natural | None = None
+    backwards: Natural | None = None
+    tokens: Natural | None = None
+    peak_memory_mb: Amount | None = None
+    unaided_edges: Natural | None = None
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
     notes: str = ""
     """What a reader should know of a discovery that is sound."""
-    repeated_prompts: int = 0
+    repeated_prompts: Natural = 0
     """Evaluation prompts that repeat an earlier one."""
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By the name of their raw outputs: size, complement, counts."""
+    """By the name of their raw outputs: what `Kept` says."""
     task_code: str = ""
     """A hash of the task's code, as `model_hash` is of the model's files."""
-    smaller: int = 1
+    smaller: Count = 1
     """Batches held so many times fewer prompts than memory should have allowed."""
-    jobs: int = 1
+    jobs: Count = 1
     """That ran at a time."""
-    format: int = FORMAT
+    format: Count = FORMAT
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Record:
         """What `asdict` gave, by this version or one before; what this one does not know is left out.
 
         Raises:
-            KeyError: a field without a default is missing.
+            ValueError: a field without a default is missing, or one holds what it cannot; in one line.
         """
-        known = {each.name for each in fields(cls)}
-        for each in fields(cls):
-            if each.name not in stored and each.default is each.default_factory is MISSING:
-                raise KeyError(each.name)
-        return cls(**{name: value for name, value in stored.items() if name in known})
+        record = read(cls, stored)
+        kept = read(_Circuits, {"circuits": record.circuits}).circuits
+        steps = len(record.trace.get("step", ()))
+        if "step" in record.trace and any(len(series) != steps for series in record.trace.values()):
+            raise ValueError("trace has series of different lengths")
+        return replace(record, circuits={name: asdict(circuit) for name, circuit in kept.items()})
 
     def row(self) -> dict[str, Any]:
         """What fits into the cells of a table, whose texts can be written as UTF-8."""
-        told = asdict(self) | dict(self.provenance)
+        told = dict(self.provenance) | asdict(self)
         cells = {name: value for name, value in told.items() if not isinstance(value, dict | list | tuple)}
         return {n: v.encode(errors="replace").decode() if isinstance(v, str) else v for n, v in cells.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What a record says of each circuit of its run."""
+
+    size_requested: Share
+    complement: str | None
+    """The name of its raw outputs; None for a point of the curve alone."""
+    edges_kept: Natural
+    effective_edges: Natural
+    edge_sparsity: Share
+    nodes_kept: Natural
+    weight_density: Share
+    effective_weight_density: Share
+    hash: str | None = None
+    """Of the circuit's file (`Circuit.digest`), so that another in its place is noticed."""
+
+
+@dataclass(frozen=True)
+class _Circuits:
+    circuits: Mapping[str, Kept]
 
 
 def names_of(record: type) -> tuple[str, ...]:

@@ -3,20 +3,73 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from bench.engine.ablation import AblationName
+from bench.engine.graph import ends_of
 from bench.errors import DamagedFile
 from bench.files import load_header, load_tensors
+from bench.schema import Amount, Count, Natural, Seed, Share, read
+from bench.store.record import Status
 from bench.store.results import refuse_older
 
 SHAKEN = "shaken"
 """The folder of what was found on shaken weights."""
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """What a row must hold to be read; it says more, such as its provenance.
+
+    Raises:
+        ValueError: something that should be an edge is none.
+    """
+
+    program: str
+    ablation: AblationName
+    method: str
+    params: str
+    settings: Mapping[str, Any]
+    status: Status
+    status_reason: str
+    objective: str
+    seconds: Amount | None
+    n_edges: Natural
+    n_true: Natural
+    redundant: bool
+    true_edges: str
+    found_edges: str | None
+    unaided_edges: Natural | None
+    unaided_exact: bool | None
+    exact_at_true_size: bool | None
+    published_exact: bool | None
+    tpr: Share | None
+    fpr: Share | None
+    f1: Share | None
+    auroc: Share | None
+    average_precision: Share | None
+    graph: str
+    data: str
+    engine: str
+    key: str
+    format: Count
+    created: str
+    margin: float | None = None
+    method_seed: Seed = 0
+    kernels: str = ""
+    stochastic: bool | None = None
+
+    def __post_init__(self) -> None:
+        for edge in f"{self.true_edges} {self.found_edges or ''}".split():
+            ends_of(edge)
 
 
 def rows(out: Path, shaken: bool = False) -> list[Row]:
@@ -35,6 +88,10 @@ def rows(out: Path, shaken: bool = False) -> list[Row]:
         if not isinstance(row, dict):
             raise DamagedFile(f"{path} is no recovery of this circuitmark: move it away")
         refuse_older(row, out)
+        try:
+            read(Recovery, row)
+        except ValueError as error:
+            raise DamagedFile(f"{path} is no recovery of this circuitmark ({error}): move it away") from error
         found.append(row)
     return found
 
@@ -52,16 +109,26 @@ def recovery_path(out: Path, words: Iterable[str], shaken: bool) -> Path:
     return folder / f"{stem}.safetensors"
 
 
-def stored_recovery(path: Path, key: str) -> tuple[Row, dict[str, Tensor]] | None:
-    """What the method found before, when it is there and was found by the same code; failures are not."""
+def stored_recovery(path: Path, key: str, shape: tuple[int, int]) -> tuple[Row, dict[str, Tensor]] | None:
+    """What the method found before, when it is there, whole, and found by the same code; failures are not.
+
+    Args:
+        path: of its file.
+        key: a hash of all that determines it.
+        shape: of the program's edge matrices.
+    """
     if not path.exists():
         return None
     try:
         tensors, header = load_tensors(path)
-    except DamagedFile:
+        row = read(Recovery, header.get("recovery"))
+    except (DamagedFile, ValueError):
         return None
-    row = header.get("recovery", {})
-    if row.get("key") != key or row.get("status") == "failed":
+    found: dict[str, Tensor] = {name: tensors[name] for name in ("scores", "unaided") if name in tensors}
+    fits = all(
+        tensor.shape == shape and (tensor.dtype == torch.bool) == (name == "unaided")
+        for name, tensor in found.items()
+    )
+    if row.key != key or row.status == "failed" or not fits:
         return None
-    about = {name: row[name] for name in ("status", "status_reason", "objective", "seconds")}
-    return about, {name: tensors[name] for name in ("scores", "unaided") if name in tensors}
+    return {name: getattr(row, name) for name in ("status", "status_reason", "objective", "seconds")}, found

@@ -9,7 +9,6 @@ stands in its record. One folder holds one `Evaluation`; what else tells its row
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +55,8 @@ def refuse_older(record: Mapping[str, Any], folder: Path) -> None:
         OlderResults: it was.
         NewerResults: it has.
     """
-    if record.get("format", FORMAT) > FORMAT:
+    held = record.get("format", FORMAT)
+    if isinstance(held, int) and held > FORMAT:
         raise NewerResults(f"{folder} holds results of a newer circuitmark: update this one to read them")
     if "format" not in record:
         version, commit = (str(record.get(name) or "unknown") for name in ("version", "commit"))
@@ -165,7 +165,11 @@ class Store:
             DamagedFile: one of the files cannot be read.
         """
         for record, path in self._shown():
-            yield Run(record, load_tensors(path)[0], path.stem)
+            tensors = load_tensors(path)[0]
+            if bool(tensors) != (record.status == "ok"):
+                held = "raw outputs" if tensors else "no raw outputs"
+                raise DamagedFile(f"{path} is {record.status} and has {held}: move it away and run again")
+            yield Run(record, tensors, path.stem)
 
     def is_reported(self) -> bool:
         """Whether the tables and pages are all there and younger than every run."""
@@ -204,11 +208,13 @@ class Store:
 
     def _record(self, path: Path) -> Record:
         stored = load_header(path).get("record")
-        if isinstance(stored, dict):
-            refuse_older(stored, self.folder)
-            with suppress(KeyError, TypeError):
-                return Record.read(stored)
-        raise DamagedFile(f"{path} is no run of this circuitmark: move it away")
+        if not isinstance(stored, dict):
+            raise DamagedFile(f"{path} is no run of this circuitmark: move it away")
+        refuse_older(stored, self.folder)
+        try:
+            return Record.read(stored)
+        except ValueError as error:
+            raise DamagedFile(f"{path} is no run of this circuitmark ({error}): move it away") from error
 
 
 def _near(one: Tensor, other: Tensor, reach: float) -> bool:

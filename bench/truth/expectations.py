@@ -7,6 +7,7 @@ kernels. Of a stochastic one a count is: training amplifies rounding, and one ru
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, reduce
@@ -17,11 +18,14 @@ from typing import Any
 import numpy as np
 
 from bench.errors import DamagedFile
-from bench.files import write_atomically
+from bench.files import read_text, write_atomically
+from bench.schema import read
 
 Row = dict[str, Any]
 HELD = ("unaided_exact", "exact_at_true_size")
 """Columns of a recovery about which something is expected."""
+LARGEST = 2**22
+"""Bytes that a file of expectations may have."""
 FALSE_ALARM = 0.001
 """Probability that a run in which nothing has changed is told to have lost anything."""
 
@@ -89,6 +93,14 @@ def _chances(runs: int, exact: int, measured: int) -> np.ndarray:
     return chances
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """The file: counts are written ``7/8``."""
+
+    always: Programs
+    counts: Mapping[str, Mapping[str, Mapping[str, str]]]
+
+
 def read_expectations() -> Expectations:
     """What is expected; nothing where there is no file.
 
@@ -97,16 +109,19 @@ def read_expectations() -> Expectations:
     """
     path = _path()
     try:
-        held = json.loads(path.read_text())
-        always = {who: {n: list(map(str, kinds[n])) for n in HELD} for who, kinds in held["always"].items()}
+        held = read(_Stored, json.loads(read_text(path, LARGEST)))
+        for who, kinds in (*held.always.items(), *held.counts.items()):
+            if len(who.split()) != 2 or set(kinds) != set(HELD):
+                raise ValueError(f"'{who}' is no method and ablation, or does not say {' and '.join(HELD)}")
+        always = {who: {name: list(kinds[name]) for name in HELD} for who, kinds in held.always.items()}
         counts = {
-            who: {n: {str(p): _count(text) for p, text in kinds[n].items()} for n in HELD}
-            for who, kinds in held["counts"].items()
+            who: {name: {program: _count(text) for program, text in kinds[name].items()} for name in HELD}
+            for who, kinds in held.counts.items()
         }
         return Expectations(always, counts)
     except FileNotFoundError:
         return Expectations()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedFile(
             f"{path} is damaged ({error}): make it again with circuitmark verify-tracr --expect"
         ) from error
@@ -124,7 +139,8 @@ def write_expectations(rows: Iterable[Row], shipped: Iterable[str]) -> None:
         before = Expectations()
     known, groups = set(shipped), dict[tuple[str, str], list[Row]]()
     for row in rows:
-        if row["program"] in known and not row["params"] and row["status"] == "ok":
+        says_all = "stochastic" in row  # one of an older version does not
+        if says_all and row["program"] in known and not row["params"] and row["status"] == "ok":
             groups.setdefault((_who(row), row["program"]), []).append(row)
     always = {who: {n: list(kinds[n]) for n in HELD} for who, kinds in before.always.items()}
     counts = {who: {n: dict(kinds[n]) for n in HELD} for who, kinds in before.counts.items()}
@@ -151,8 +167,10 @@ def write_expectations(rows: Iterable[Row], shipped: Iterable[str]) -> None:
 
 def _count(text: str) -> tuple[int, int]:
     """``7/8`` as a pair."""
-    exact, runs = map(int, text.split("/"))
-    return exact, runs
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if match is None or not int(match[1]) <= int(match[2]) or int(match[2]) == 0:
+        raise ValueError(f"'{text}' is no count of runs")
+    return int(match[1]), int(match[2])
 
 
 def _path() -> Path:

@@ -82,7 +82,7 @@ def recover(
     words = (model.program.name, ablation, method.name, method.params, f"seed{seed}", kernels.lower())
     path = recovery_path(out, words, shaken)
     key = _key(model, ablation, method, seed, kernels, SHAKE if shaken else 0)
-    stored = stored_recovery(path, key)
+    stored = stored_recovery(path, key, model.masked.graph.shape)
     if stored is None:
         stem = f"{path.stem}-{SHAKEN}" if shaken else path.stem
         study = partial(program_study, spec or model.program.name, ablation, seed if shaken else None)
@@ -118,7 +118,14 @@ def recover(
 
 
 def program_study(spec: str, ablation: AblationName, shaken: int | None, smaller: int) -> Study:
-    """What a method is run on; its batches are small as they are."""
+    """What a method is run on; its batches are small as they are.
+
+    Args:
+        spec: the program, as `get_program` reads it.
+        ablation: what removed edges carry.
+        shaken: the seed by which weights are moved; None leaves them.
+        smaller: as `discovering.MakesStudy`; there is nothing to make smaller.
+    """
     model = load_program(get_program(spec))
     if shaken is not None:
         model = _shaken(model, shaken)

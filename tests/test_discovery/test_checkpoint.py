@@ -46,7 +46,7 @@ def test_what_is_saved_is_loaded_and_charged_once(tmp_path: Path, monkeypatch: p
     path = tmp_path / "x.safetensors"
     charged: list[Mapping[str, float]] = []
     Checkpoint(path, lambda: {"forwards": 3}, charged.append).save(lambda: {"a": torch.ones(2)})
-    again = Checkpoint(path, dict, charged.append)
+    again = Checkpoint(path, lambda: {"forwards": 0}, charged.append)
     for _ in range(2):
         assert again.load()["a"].equal(torch.ones(2))
     assert charged == [{"forwards": 3}]

@@ -169,7 +169,7 @@ def test_damaged_file_is_named(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "c.safetensors"
     random_circuit(0.2, 1).save(path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DamagedFile, match=r"^.*c\.safetensors cannot be read.*delete it[^\n]*$"):
+    with pytest.raises(DamagedFile, match=r"^.*c\.safetensors cannot be read.*move it away[^\n]*$"):
         Circuit.load(path)
 
 

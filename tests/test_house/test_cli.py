@@ -186,7 +186,7 @@ def test_run_report_rescore(command: CommandLine, tmp_path: Path) -> None:
     victim.write_bytes(victim.read_bytes()[:-10])
     line = command.complaint("report", "results", code=1)
     assert f"{victim.name} cannot be read" in line
-    assert "delete it" in line
+    assert "move it away" in line
 
 
 def test_output_folder_that_cannot_be(command: CommandLine, tmp_path: Path) -> None:

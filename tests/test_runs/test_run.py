@@ -287,7 +287,7 @@ def test_truncated_run_is_named(results: Path, tmp_path: Path) -> None:
     broken = tmp_path / "runs" / source.name
     broken.write_bytes(source.read_bytes()[:-50])
     for call in (lambda: leaderboard(Store(tmp_path)), lambda: Store(tmp_path).status(source.stem)):
-        with pytest.raises(DamagedFile, match=rf"{source.name} cannot be read.*delete it"):
+        with pytest.raises(DamagedFile, match=rf"{source.name} cannot be read.*move it away"):
             call()
 
 
@@ -362,7 +362,7 @@ def test_configuration(tmp_path: Path) -> None:
         ("tesks: [gp]", "did you mean 'tasks'"),
         ("[1", "no YAML"),
         ("3", "no list of"),
-        ("seeds: many", "takes a int"),
+        ("seeds: many", "seeds must be a valid integer, not 'many'"),
     ]:
         (tmp_path / "c.yaml").write_text(text)
         with pytest.raises(UsageError, match=message):
