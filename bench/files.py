@@ -21,8 +21,10 @@ from torch import Tensor
 
 from bench.errors import DamagedFile, UnwritableFolder
 
-HEADER, HEADER_HASH, TENSORS_HASH = "circuitmark", "sha256", "tensors_sha256"
-"""What the metadata of our safetensors files hold; those of older versions have no hashes."""
+HEADER = "circuitmark"
+"""All that the metadata of our safetensors files hold: a header as JSON."""
+HASHES = "sha256"
+"""Its field for the hashes of header and tensors, which files of older versions have not."""
 
 
 def regular(path: Path) -> Path:
@@ -113,9 +115,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     from safetensors.torch import save
 
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(header, sort_keys=True, ensure_ascii=False).encode(errors="replace").decode()
-    metadata = {HEADER: text, HEADER_HASH: content_hash({}, text), TENSORS_HASH: content_hash(plain)}
+    text = _text(header)
+    hashes = {"header": content_hash({}, text), "tensors": content_hash(plain)}
+    # one entry alone: of several the order, and with it the file's bytes, would be another each time
+    metadata = {HEADER: _text({**json.loads(text), HASHES: hashes})}
     write_atomically(path, save(plain, metadata=metadata))
+
+
+def _text(header: Mapping[str, Any]) -> str:
+    return json.dumps(header, sort_keys=True, ensure_ascii=False).encode(errors="replace").decode()
 
 
 def load_header(path: Path) -> dict[str, Any]:
@@ -141,30 +149,33 @@ def _load(path: Path, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     try:
         with safe_open(regular(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            header = _header(path, metadata)
+            header, hashes = _header(path, file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()} if whole else {}  # noqa: SIM118
     except (SafetensorError, OSError, AttributeError) as error:  # the last: a type that torch has not
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _damaged(path, reason) from error
-    if TENSORS_HASH in metadata and whole and metadata[TENSORS_HASH] != content_hash(tensors):
+    if whole and hashes and hashes.get("tensors") != content_hash(tensors):
         raise _damaged(path, "its tensors are not those that were written")
     return tensors, header
 
 
-def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    text, known = metadata.get(HEADER), {HEADER, HEADER_HASH, TENSORS_HASH}
-    if text is None or set(metadata) not in ({HEADER}, known):
-        raise DamagedFile(f"{path} was not written by circuitmark: move it away")
-    if HEADER_HASH in metadata and metadata[HEADER_HASH] != content_hash({}, text):
-        raise _damaged(path, "its header is not the one that was written")
+def _header(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
+    """The header, and the hashes that it holds."""
+    foreign = DamagedFile(f"{path} was not written by circuitmark: move it away")
+    if set(metadata) != {HEADER}:
+        raise foreign
     try:
-        header = json.loads(text)
+        header = json.loads(metadata[HEADER])
     except (ValueError, RecursionError) as error:
-        raise DamagedFile(f"{path} was not written by circuitmark: move it away") from error
+        raise foreign from error
     if not isinstance(header, dict):
-        raise DamagedFile(f"{path} was not written by circuitmark: move it away")
-    return header
+        raise foreign
+    hashes = header.pop(HASHES, None)
+    if hashes is not None and (
+        not isinstance(hashes, dict) or hashes.get("header") != content_hash({}, _text(header))
+    ):
+        raise _damaged(path, "its header is not the one that was written")
+    return header, hashes
 
 
 def _damaged(path: Path, reason: str) -> DamagedFile:

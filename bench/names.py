@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -255,6 +256,7 @@ def _executed(path: Path, modified: int, named: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.parent))  # it may import its neighbours
+    folder = os.getcwd()
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -264,6 +266,7 @@ def _executed(path: Path, modified: int, named: Path) -> ModuleType:
         raise UsageError(f"{named} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
+        os.chdir(folder)  # where results go is no plugin's to say
     return module
 
 

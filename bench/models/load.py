@@ -57,6 +57,10 @@ PROGRAM = "tracr:"
 """A model's name that begins so is a Tracr program (`tracr.py`) and brings its own task."""
 
 
+_FOUND: dict[tuple[str, str], Path] = {}
+"""Folders of models that another process has found already."""
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model ready to be masked, with the tokenizer that its tasks need."""
@@ -82,6 +86,8 @@ def find_model(name: str, revision: str = "") -> Path:
     """
     if not name.strip():
         raise ModelError("no model is named: write 'embedded', a folder or a hub name")
+    if (name, revision) in _FOUND:
+        return _FOUND[name, revision]
     place = _here(name)
     if place is None:
         return from_hub(name, revision, KNOWN)
@@ -93,6 +99,17 @@ def find_model(name: str, revision: str = "") -> Path:
     with _loading(name, folder):
         judge(folder)
     return folder
+
+
+def remember(name: str, revision: str, folder: Path) -> None:
+    """Says where a model is, so that each process of a run needs not ask the hub, whose branches may move.
+
+    Args:
+        name: as typed.
+        revision: as typed.
+        folder: what `find_model` returned for the two.
+    """
+    _FOUND[name, revision] = folder
 
 
 def _here(name: str) -> Path | None:

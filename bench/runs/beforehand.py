@@ -55,6 +55,7 @@ def _look(line: Line, jobs: Sequence[Job], even_if_unable: bool) -> None:
     if program_of(first.model) is not None:
         first.study()
         return line.say("looked", unfit={})
+    first.remember_model()
     model = load_model(first.model, first.evaluation.dtype, first.device, first.revision)
     if first.dimensions.split_embed:
         _refuse_unsplit(model)

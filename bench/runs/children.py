@@ -99,7 +99,8 @@ class Child:
         here, there = multiprocessing.Pipe()
         self._connection = here
         with _STARTING:
-            self._process = _context().Process(target=_begin, args=(self._work, there, self._words))
+            words = (self._work, there, self._words, dict(os.environ))
+            self._process = _context().Process(target=_begin, args=words)
             with _without_threads():
                 self._process.start()
         there.close()
@@ -201,8 +202,12 @@ def is_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
-def _begin(work: Callable[..., None], connection: Connection, words: tuple[Any, ...]) -> None:
+def _begin(
+    work: Callable[..., None], connection: Connection, words: tuple[Any, ...], environment: dict[str, str]
+) -> None:
     """What every child does."""
+    os.environ.clear()
+    os.environ.update(environment)  # as it is now, not as it was when the server began
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's to answer
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(os, "setsid"):

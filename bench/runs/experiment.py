@@ -15,7 +15,7 @@ from bench.discovery.data import PROGRAM_TASK
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.errors import UsageError
-from bench.models.load import model_hash, program_of
+from bench.models.load import find_model, fingerprint, model_hash, program_of, remember
 from bench.names import MethodSpec, choose_method, get_task, parse_sizes, unknown
 from bench.runs.config import mapping_of
 from bench.schema import read
@@ -123,13 +123,14 @@ class Experiment:
             for task in self._tasks()
         }
         codes = {method.text: code_of(method.file) for method in methods}
-        identity = model_hash(self.model, self.revision)
+        folder = None if program_of(self.model, self.revision) else find_model(self.model, self.revision)
+        identity = fingerprint(folder) if folder else model_hash(self.model, self.revision)
         evaluation = Evaluation(n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype)
         return [
             Job(
-                model=self.model, revision=self.revision, model_hash=identity, task_code=tasks[task],
-                method=method, method_code=codes[method.text], sizes=sizes, evaluation=evaluation,
-                device=self.device,
+                model=self.model, revision=self.revision, folder=folder, model_hash=identity,
+                task_code=tasks[task], method=method, method_code=codes[method.text], sizes=sizes,
+                evaluation=evaluation, device=self.device,
                 dimensions=Dimensions(
                     model=model_name(self.model), task=task, split_embed=self.split_embed,
                     ablation=self.ablation, discovery_ablation=self.discovery_ablation or self.ablation,
@@ -163,6 +164,8 @@ class Job:
     model: str
     """As it was typed."""
     revision: str = ""
+    folder: Path | None = None
+    """Where its files are; a program has none."""
     model_hash: str
     task_code: str
     """A hash of its code, as `model_hash` is of the model's files; a program's is the model's."""
@@ -185,11 +188,17 @@ class Job:
             TaskError, ModelError, ProgramFailed: as `Study`.
         """
         told = self.dimensions
+        self.remember_model()
         return Study(
             self.model, told.task, ablation=told.ablation, discovery_ablation=told.discovery_ablation,
             n_discovery=told.n_discovery, data_seed=told.data_seed, split_embed=told.split_embed,
             **asdict(self.evaluation), device=self.device, revision=self.revision, smaller=smaller,
         )  # fmt: skip
+
+    def remember_model(self) -> None:
+        """Tells this process where the model is, which the one that made the job has found."""
+        if self.folder:
+            remember(self.model, self.revision, self.folder)
 
     @cached_property
     def lineage(self) -> str:

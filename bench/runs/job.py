@@ -95,7 +95,16 @@ def carry_out(
 
 
 def leave_out(job: Job, out: Path, reason: str) -> Ended:
-    """Stores that a job is skipped, for a reason known before it began."""
+    """Stores that a job is skipped, for a reason known before it began.
+
+    Args:
+        job: what is not run.
+        out: the results folder.
+        reason: in words.
+
+    Raises:
+        UnwritableFolder: `out` takes no file.
+    """
     record = replace(_record(job, 1, 1), status="skipped", status_reason=reason)
     Store(out).save(job.stem, Run(record))
     return Ended("skipped", reason)

@@ -60,7 +60,7 @@ def run_experiment(
         UserError: a name is wrong, a file is damaged, a folder cannot be used: before any job runs,
             except where a folder fills up or vanishes or the user stops it.
     """
-    how, out = how or How(), out.absolute()
+    how = how or How()
     jobs = experiment.jobs()
     store = Store(out)
     first = jobs[0]

@@ -121,8 +121,8 @@ class AtWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.unlink(missing_ok=True)
-        with suppress(OSError):  # others are at work
+        with suppress(OSError):  # it was never made; others are at work
+            self._file.unlink()
             self._file.parent.rmdir()
 
     def take(self, stems: Iterable[str]) -> str | None:

@@ -119,9 +119,6 @@ class Record(Dimensions, Evaluation):
         """
         record = read(cls, stored)
         kept = read(_Circuits, {"circuits": record.circuits}).circuits
-        steps = len(record.trace.get("step", ()))
-        if "step" in record.trace and any(len(series) != steps for series in record.trace.values()):
-            raise ValueError("trace has series of different lengths")
         return replace(record, circuits={name: asdict(circuit) for name, circuit in kept.items()})
 
     def row(self) -> dict[str, Any]:

@@ -147,6 +147,7 @@ def record(found: Discovery, circuits: dict[float, Circuit]) -> Record:
             "edge_sparsity": circuit.sparsity,
             "nodes_kept": circuit.nodes_kept,
             "weight_density": circuit.weight_density(matrices),
+            "effective_weight_density": 1.0,
         }
         for size, circuit in circuits.items()
     }

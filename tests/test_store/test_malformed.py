@@ -81,7 +81,6 @@ RUN = {
     "a circuit without counts": header("record", "circuits", "size 0.05", value={}),
     "endless seconds": header("record", "seconds", value=float("inf")),
     "no examples": header("record", "n_evaluation", value=0),
-    "uneven traces": header("record", "trace", value={"step": [1.0, 2.0], "loss": [0.5]}),
     "a format that is a text": header("record", "format", value="1"),
     "a newer format": header("record", "format", value=10**6),
     "a measure of its own": header("record", "measure", value="luck"),
