@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ HALF = 2
 """Batches are made so many times smaller where memory ran out."""
 
 
+@runtime_checkable
 class MakesStudy(Protocol):
     """What makes the study that a method is run on; it is pickled on its way to a process."""
 

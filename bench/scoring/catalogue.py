@@ -80,13 +80,14 @@ METRICS = (
     Metric("effective_weight_density", "Effective weight density", "Share of those weights that is kept and "
            "belongs to a head or MLP that an effective edge leaves", "share"),
     Metric("seconds", "Seconds", "Discovery, one run, caches charged to it", "s", "lower"),
-    Metric("forward_equivalents", "Forward equivalents", "Seconds over those of one plain forward of the "
-           "discovery set on the same machine", "forwards", "lower"),
+    Metric("cpu_seconds", "CPU seconds", "Discovery in CPU time, on all of its threads", "s", "lower"),
+    Metric("forward_equivalents", "Forward equivalents", "CPU seconds over those of one plain forward of the "
+           "discovery set in the same process; on a device, seconds", "forwards", "lower"),
     Metric("forwards", "Forwards", "Forward passes of a batch during discovery", "passes"),
     Metric("backwards", "Backwards", "Backward passes of a batch during discovery", "passes"),
     Metric("tokens", "Tokens", "Tokens that went through a forward pass", "tokens"),
-    Metric("peak_memory_mb", "Peak memory", "Peak memory of the job's own process; unscored when jobs "
-           "share one", "MB", "lower"),
+    Metric("peak_memory_mb", "Peak memory", "Most memory that the discovery's own process has held, "
+           "libraries included", "MB", "lower"),
 )  # fmt: skip
 
 RECOVERY_METRICS = (

@@ -52,6 +52,7 @@ COLUMNS = (
     "kl_candidates",
     "graph",
     "objective",
+    "cpu_seconds",
     "seconds",
     "forward_equivalents",
     "peak_memory_mb",
