@@ -100,9 +100,11 @@ def test_a_signal_is_one_line(phase: str, number: signal.Signals, tmp_path: Path
     above = itself.replace("os.getpid()", "__import__('psutil').Process(os.getppid()).ppid()")
     (tmp_path / "mine.py").write_text(itself if phase == "import" else adapter(above))
     words = ["run", "-t", "gp", "-m", "mine.py", "--quick", "--sizes", "5%"]
+    # a shell's background jobs are born deaf to Ctrl-C, and so would this one be
     done = subprocess.run(
-        [*LAUNCHED, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+        [*LAUNCHED, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert done.returncode == 128 + number
     assert done.stdout == ""
     (line,) = (
