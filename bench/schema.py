@@ -20,7 +20,8 @@ T = TypeVar("T")
 Natural = Annotated[int, Interval(ge=0, lt=2**63)]
 Count = Annotated[int, Interval(ge=1, lt=2**63)]
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]
-Share = Annotated[float, Interval(ge=0, le=1)]
+Share = Annotated[float, Interval(ge=0, le=1 + 1e-9)]
+"""From 0 to 1; a sum of shares may be beyond by rounding."""
 Amount = Annotated[float, Interval(ge=0, lt=float("inf"))]
 """Neither infinite nor NaN."""
 
