@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import metadata, resources
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tracr_ground_truth.program import Program
 
 LEAVES = ("methods", "tasks", "tracr_ground_truth")
+_PARSING = threading.Lock()
 COMPILER = ("compile.py", "data.py")
 """What makes a program's weights and data, of `tracr_ground_truth`."""
 
@@ -69,6 +71,12 @@ def program_code(program: Program) -> str:
     options = (program.name, program.vocabulary, program.length, program.lengths, program.causal)
     imports = [imported for imported in _imported(file.resolve(), own) if imported != file.resolve()]
     return _hash([syntax(own), repr(options), metadata.version("tracr-pypi"), code_of(*compiler, *imports)])
+
+
+def _parsed(file: Path) -> ast.Module:
+    """A file's syntax tree; Python 3.11 counts the depth of all threads' trees together."""
+    with _PARSING:
+        return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def syntax(node: ast.AST) -> str:
