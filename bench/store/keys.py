@@ -51,7 +51,7 @@ def code_of(*files: Path) -> str:
     while waiting:
         file = waiting.pop()
         if file not in seen:
-            seen[file] = ast.parse(file.read_bytes())
+            seen[file] = _parsed(file)
             waiting += _imported(file, seen[file])
     return _hash(f"{_label(file, files)} {syntax(tree)}" for file, tree in seen.items())
 
@@ -62,7 +62,7 @@ def program_code(program: Program) -> str:
     Of its file the other programs do not count unless it names them.
     """
     file = Path(inspect.getfile(inspect.unwrap(program.build)))
-    tree, wanted = ast.parse(file.read_bytes()), {program.build.__name__}
+    tree, wanted = _parsed(file), {program.build.__name__}
     for node in reversed(tree.body):  # a program is defined before those that use it
         if _program_name(node) in wanted:
             wanted |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
@@ -76,7 +76,7 @@ def program_code(program: Program) -> str:
 def _parsed(file: Path) -> ast.Module:
     """A file's syntax tree; Python 3.11 counts the depth of all threads' trees together."""
     with _PARSING:
-        return ast.parse(file.read_text(encoding="utf-8"))
+        return ast.parse(file.read_bytes())
 
 
 def syntax(node: ast.AST) -> str:
