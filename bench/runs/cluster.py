@@ -6,79 +6,41 @@ This module needs Dask, and is imported only where somebody names a scheduler.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import multiprocessing
 import os
-import signal
 import tempfile
-import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, Reschedule, Status, Worker, get_worker
-from distributed.worker import thread_state
+from distributed import Client, Future, KilledWorker, LocalCluster, Worker
 
-from bench.errors import LostScheduler, UsageError, UserError
+from bench.errors import LostScheduler, UsageError
 from bench.files import write_atomically
-from bench.models.load import PROGRAM, model_hash
-from bench.names import choose_method
+from bench.models.load import PROGRAM
 from bench.progress import Progressed
-from bench.runs.beforehand import unfit_tasks
 from bench.runs.children import Limits, Stopped
-from bench.runs.experiment import Job, task_code
-from bench.runs.job import Ended, carry_out, ended, forget_unfinished, give_up
+from bench.runs.experiment import Job
+from bench.runs.job import Ended, ended, forget_unfinished, give_up
+from bench.runs.worker import TICK, How, run_job, sees, unfit, unlike
 from bench.store.failures import forget_traceback
-from bench.store.keys import code_of, engine
+from bench.store.keys import engine
 from bench.store.logs import LOGS, append
 from bench.store.results import Store, StrayOutputs
 
 ANSWERS = 5.0
 """Seconds in which a scheduler must."""
-TICK = 0.2
-"""Seconds between two looks at whether a job is still wanted."""
-STEP = 1.0
-"""Seconds between two tellings of how far a job is."""
 SILENT = logging.CRITICAL + 1
 DEATHS = 2
 """Workers that may die of a job: one, and one more where it was tried again."""
 LOCAL = "local:"
 GPU = "GPU"
 """What workers call the resource of which a job on a GPU takes one."""
-
-
-@dataclass(frozen=True)
-class _How:
-    """What a worker is told beside the job."""
-
-    topic: str
-    """Under which it tells how far it is."""
-    threads: int
-    at_a_time: int
-    seconds: float | None
-    memory: int | None
-    engine: str
-    """The driver's."""
-    token: Path | None = None
-    """A file of the driver's results folder, which a worker that shares it sees."""
-    secret: str = ""
-    """What stands there."""
-
-    @property
-    def unfinished(self) -> Path | None:
-        """Where the driver keeps what is unfinished, if this worker sees that."""
-        with suppress(OSError, UnicodeDecodeError):
-            if self.token and self.token.read_text(encoding="utf-8") == self.secret:
-                return self.token.parent / "unfinished"
-        return None
 
 
 class Cluster:
@@ -141,7 +103,7 @@ class Cluster:
             UsageError: one of them has another, or cannot run a job.
         """
         alike = tuple({(job.method.text, job.dimensions.task): _anywhere(job) for job in jobs}.values())
-        for worker, reason in sorted(self._client.run(_unlike, alike, self._how(Limits(), 1, 1)).items()):
+        for worker, reason in sorted(self._client.run(unlike, alike, self._how(Limits(), 1, 1)).items()):
             if reason:
                 raise UsageError(f"the worker {worker} {reason}")
 
@@ -149,7 +111,7 @@ class Cluster:
         """As `beforehand.unfit_tasks`, on a worker: this machine may have no such device."""
         sent = tuple(map(_anywhere, jobs))
         future = self._client.submit(
-            _unfit, sent, even_if_unable, pure=False, resources=self._resources(jobs[0].device)
+            unfit, sent, even_if_unable, pure=False, resources=self._resources(jobs[0].device)
         )
         while future.status == "pending":
             if limits.stop.wait(TICK):
@@ -164,8 +126,8 @@ class Cluster:
             file.write(self._topic)
         self._token = Path(name)
         try:
-            sees = self._client.run(_sees, self._how(Limits(), 1, 1))
-            if blind := sorted(worker for worker, seen in sees.items() if not seen):
+            seen = self._client.run(sees, self._how(Limits(), 1, 1))
+            if blind := sorted(worker for worker, does in seen.items() if not does):
                 self._told(f"{', '.join(blind)} cannot see {out}: a job that moves from there starts anew")
             yield
         finally:
@@ -200,7 +162,7 @@ class Cluster:
         key = f"{job.stem}-{uuid.uuid4().hex}"
         self._listening[key] = (progress, told)
         future = self._client.submit(
-            _carry_out, _anywhere(job), self._how(limits, threads, at_a_time), key=key, pure=False,
+            run_job, _anywhere(job), self._how(limits, threads, at_a_time), key=key, pure=False,
             resources=self._resources(job.device),
         )  # fmt: skip
         dead: list[str] = []
@@ -259,10 +221,8 @@ class Cluster:
             for key in self._listening.keys() & set(message["processing-tasks"]):
                 self._lost[key].append(message["worker"])
 
-    def _how(self, limits: Limits, threads: int, at_a_time: int) -> _How:
-        return _How(
-            self._topic, threads, at_a_time, limits.seconds, limits.memory, engine(), self._token, self._topic
-        )
+    def _how(self, limits: Limits, threads: int, at_a_time: int) -> How:
+        return How(self._topic, threads, at_a_time, limits.seconds, limits.memory, engine(), self._token)
 
     def _gpu(self, device: str) -> bool:
         return device.startswith("cuda") and any(there[GPU] for there in self._offered.values())
@@ -334,138 +294,6 @@ def _anywhere(job: Job) -> Job:
     elif job.folder is not None and (path := Path(model).expanduser()).exists():
         model = str(path.absolute())
     return replace(job, method=method, model=model, folder=None)
-
-
-# --- What follows runs on workers.
-
-
-@cache
-def _model_hash(run: str, model: str, revision: str) -> str:
-    """Once a run: the files of a model are many bytes."""
-    return model_hash(model, revision)
-
-
-def _unlike(jobs: Sequence[Job], how: _How) -> str:
-    """Why this worker cannot run these jobs, or would not run the same; nothing where it would."""
-    if multiprocessing.current_process().daemon:
-        return (
-            "may start no process: start it with --no-nanny, or with DASK_DISTRIBUTED__WORKER__DAEMON=False"
-        )
-    if how.engine != engine():
-        return "has another engine: install the same commit of circuitmark there"
-    for job in jobs:
-        try:
-            if _model_hash(how.topic, job.model, job.revision) != job.model_hash:
-                return f"has another model '{job.model}': its files differ"
-        except UserError as error:
-            return f"has no model '{job.model}': {error}"
-        task = job.dimensions.task
-        try:
-            method = code_of(choose_method(job.method.text).file)
-            code = task_code(task)
-        except UserError as error:
-            return f"cannot run '{job.method.text}' on '{task}': {error}"
-        if method != job.method_code:
-            return f"has other code of '{job.method.text}' (methods are not sent: copy the file there)"
-        if code != job.task_code:
-            return f"has other code of the task '{task}'"
-    return ""
-
-
-def _sees(how: _How) -> bool:
-    return how.unfinished is not None
-
-
-def _unfit(jobs: Sequence[Job], even_if_unable: bool) -> Mapping[str, str]:
-    with _while_wanted() as stop:
-        return unfit_tasks(jobs, Limits(stop=stop), even_if_unable=even_if_unable)
-
-
-def _carry_out(job: Job, how: _How) -> dict[str, bytes]:
-    """Runs a job in a folder of its own, and returns the files that it left there."""
-    worker, key = get_worker(), thread_state.key
-    if reason := _unlike([job], how):  # it may have joined after the others were looked at
-        raise UsageError(f"the worker {worker.address} {reason}")
-    last = 0.0
-
-    def progress(done: int, total: int, note: str) -> None:
-        nonlocal last
-        if (now := monotonic()) - last > STEP:
-            last = now
-            worker.log_event(how.topic, {"key": key, "done": done, "total": total, "note": note})
-
-    def told(text: str) -> None:
-        worker.log_event(how.topic, {"key": key, "told": text})
-
-    with tempfile.TemporaryDirectory(prefix="circuitmark-") as name, _while_wanted() as stop:
-        folder = Path(name)
-        carry_out(
-            job, folder, threads=how.threads, at_a_time=how.at_a_time, progress=progress, told=told,
-            limits=Limits(how.seconds, how.memory, stop), unfinished=how.unfinished or folder / "unfinished",
-        )  # fmt: skip
-        return {
-            str(path.relative_to(folder)): path.read_bytes()
-            for part in ("runs", "circuits", "failures", LOGS)
-            for path in (folder / part).rglob("*")
-            if path.is_file()
-        }
-
-
-@contextmanager
-def _while_wanted() -> Iterator[threading.Event]:
-    """An event that is set when the task at hand is cancelled, or its worker is to end.
-
-    Raises:
-        Reschedule: it ends before the task did.
-    """
-    worker, key = get_worker(), thread_state.key
-    stop, over = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        while not over.wait(TICK):
-            task = worker.state.tasks.get(key)
-            wanted = task is not None and task.state != "cancelled"
-            if not wanted or _leaving.is_set() or worker.status != Status.running:
-                stop.set()
-
-    _at_work.add(key)
-    worker.loop.add_callback(_answer_sigterm, worker)
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield stop
-    except Stopped:
-        _at_work.discard(key)
-        while _leaving.is_set() and worker.status == Status.running:  # so that it does not come back here
-            sleep(TICK)
-        raise Reschedule from None
-    finally:
-        over.set()
-        _at_work.discard(key)
-
-
-_leaving = threading.Event()
-"""Set when this worker has been told to end."""
-_at_work: set[str] = set()
-"""Tasks whose processes have not ended."""
-_endings: set[asyncio.Task[None]] = set()
-
-
-def _answer_sigterm(worker: Worker) -> None:
-    """On the worker's loop: SIGTERM has jobs write their checkpoints before the scheduler moves them."""
-
-    async def leave() -> None:
-        _leaving.set()
-        while _at_work:
-            await asyncio.sleep(TICK)
-        await worker.close_gracefully(restart=True, reason="SIGTERM")
-
-    with suppress(ValueError, RuntimeError):  # it is a thread among others
-        asyncio.get_running_loop().add_signal_handler(
-            signal.SIGTERM, lambda: _endings.add(asyncio.ensure_future(leave()))
-        )
-
-
-# --- And this runs on the driver again.
 
 
 def _keep(job: Job, out: Path, files: Mapping[str, bytes]) -> Ended:

@@ -15,7 +15,7 @@ from bench.discovery.data import PROGRAM_TASK
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.errors import UsageError
-from bench.models.load import find_model, fingerprint, model_hash, program_of, remember
+from bench.models.load import find_identified, program_of, remember
 from bench.names import MethodSpec, choose_method, get_task, parse_sizes, unknown
 from bench.runs.config import mapping_of
 from bench.schema import read
@@ -127,8 +127,7 @@ class Experiment:
                 raise UsageError(f"'{twin}' and '{method.text}' are the same method: name it once")
         tasks = {task: task_code(task) for task in self._tasks()}
         codes = {method.text: code_of(method.file) for method in methods}
-        folder = None if program_of(self.model, self.revision) else find_model(self.model, self.revision)
-        identity = fingerprint(folder) if folder else model_hash(self.model, self.revision)
+        folder, identity = find_identified(self.model, self.revision)
         evaluation = Evaluation(n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype)
         return [
             Job(
