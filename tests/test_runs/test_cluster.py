@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -21,13 +22,16 @@ import pytest
 
 pytest.importorskip("distributed")
 
+from bench.models.load import EMBEDDED, find_identified
 from bench.runs import experiment, worker
 from bench.runs.cluster import _local
 from bench.runs.experiment import Experiment
 from bench.runs.run import How, run_experiment
 from bench.scoring.leaderboard import leaderboard
+from bench.store.keys import engine
 from bench.store.results import Store
 from careless import SCORES, adapter
+from checkout import ROOT
 from command_line import COMMAND, CommandLine
 
 NOT_THE_SAME = ["seconds", "cpu_seconds", "forward_equivalents", "peak_memory_mb", "created", "jobs"]
@@ -105,11 +109,12 @@ def test_what_fails_on_a_worker_is_a_row(
     assert "died" not in told
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_one_more_try(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], scheduler: str
 ) -> None:
     """Said and counted; the numbers are those of a run in which nobody died. A second death is a row."""
-    kill = "os.kill(worker, signal.SIGKILL)\ntime.sleep(600)"
+    kill = "os.kill(worker, signal.SIGKILL); time.sleep(600)"
     guard = (
         f"place = pathlib.Path({str(tmp_path / 'killed')!r})\nif not place.exists():\n    place.touch()\n    "
     )
@@ -119,12 +124,12 @@ def test_a_dead_worker_is_one_more_try(
     told = capfd.readouterr().err
     assert told.count("died; it begins again on another one") == 2
     assert "jobs begun again because a worker died: 2" in told
-    reason = there.loc["always", "status_reason"]
-    assert reason.startswith("the workers that ran it died: tcp://127.0.0.1:")
+    assert str(there["status_reason"]["always"]).startswith("the workers that ran it died: tcp://127.0.0.1:")
     here = run(tmp_path / "here", once).set_index("method")
     pd.testing.assert_frame_equal(there.drop(index="always")[here.columns], here, check_dtype=False)
 
 
+@pytest.mark.slow
 def test_a_preempted_worker_leaves_a_checkpoint(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], scheduler: str
 ) -> None:
@@ -207,9 +212,7 @@ def test_a_worker_of_another_version_is_named(command: CommandLine, scheduler: s
 
 def test_a_worker_without_the_model_is_named(command: CommandLine, scheduler: str) -> None:
     """The driver has read its files, and then only the driver could."""
-    from bench.models.load import EMBEDDED
-
-    real = experiment.find_identified
+    real = find_identified
 
     def find(name: str, revision: str = "") -> tuple[Path | None, str]:
         shutil.copytree(EMBEDDED, command.folder / "model")
@@ -223,7 +226,7 @@ def test_a_worker_without_the_model_is_named(command: CommandLine, scheduler: st
 
 
 def test_a_worker_of_other_files_is_named(command: CommandLine, scheduler: str) -> None:
-    real = experiment.find_identified
+    real = find_identified
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "find_identified", lambda *words: (real(*words)[0], "another"))
         line = command.complaint("run", "-t", "gp", "--scheduler", scheduler)
@@ -236,7 +239,7 @@ def test_a_worker_of_other_files_is_named(command: CommandLine, scheduler: str) 
 
 def test_a_worker_that_may_start_no_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask's nannies start such workers unless they are told otherwise."""
-    how = worker.How("topic", 1, 1, None, None, worker.engine())
+    how = worker.How("topic", 1, 1, None, None, engine())
     assert worker.unlike([], how) == ""
     assert "another engine" in worker.unlike([], replace(how, engine="another"))
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
@@ -280,3 +283,25 @@ def test_an_interrupt_ends_a_local_cluster(tmp_path: Path, number: int) -> None:
     assert "Traceback" not in err
     psutil.wait_procs(ours, timeout=20)
     assert not [each for each in ours if each.is_running()]
+
+
+def test_the_job_script_of_the_slurm_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As dask-jobqueue writes it; nothing is submitted."""
+    pytest.importorskip("dask_jobqueue")
+    example = runpy.run_path(str(ROOT / "configs" / "clusters" / "slurm_dask.py"))
+    with example["cluster"](scheduler_options={"host": "127.0.0.1", "dashboard": False}) as cluster:
+        script, address = cluster.job_script(), cluster.scheduler_address
+    *head, start = [line for line in script.splitlines() if line]
+    assert {"#SBATCH --cpus-per-task=4", "#SBATCH --gres=gpu:1", "#SBATCH --signal=TERM@60"} <= {*head}
+    assert start.startswith(f"srun {sys.executable} -m distributed.cli.dask_worker {address} ")
+    words = start.split()
+    assert "--no-nanny" in words
+    assert words[words.index("--nthreads") + 1] == "1"
+    last = len(words) - words[::-1].index("--memory-limit")
+    assert words[last] == "0"  # the last one holds
+    assert words[words.index("--resources") + 1] == "GPU=1"
+
+
+@pytest.mark.parametrize("name", ["slurm_array.sh", "ssh.sh"])
+def test_the_shell_examples_can_be_read(name: str) -> None:
+    subprocess.run(["bash", "-n", ROOT / "configs" / "clusters" / name], check=True)
