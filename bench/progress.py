@@ -115,18 +115,18 @@ class ProgressLines:
         pass
 
     def within(self, job: str, done: int, total: int, note: str) -> None:
-        """As `ProgressDisplay.within`, once a second at most."""
+        """See `ProgressDisplay.within`; once a second at most."""
         now = time.perf_counter()
         if now - self._told.get(job, self._began) >= STEP:
             self._told[job] = now
             event("step", job=job, done=done, total=total, note=note)
 
     def say(self, text: str) -> None:
-        """As `ProgressDisplay.say`."""
+        """See `ProgressDisplay.say`."""
         event("message", text=text)
 
     def ended(self, job: str, text: str, status: str = "ok") -> None:
-        """As `ProgressDisplay.ended`."""
+        """See `ProgressDisplay.ended`."""
         self._done += 1
         self._failed += status == "failed"
         self._told.pop(job, None)

@@ -217,9 +217,8 @@ class Cluster:
 
     def _hear_of_workers(self, event: tuple[float, Any]) -> None:
         _, message = event
-        if message.get("action") == "remove-worker":
-            for key in self._listening.keys() & set(message["processing-tasks"]):
-                self._lost[key].append(message["worker"])
+        for key in self._listening.keys() & set(message.get("processing-tasks", ())):  # a worker is gone
+            self._lost[key].append(message["worker"])
 
     def _how(self, limits: Limits, threads: int, at_a_time: int) -> How:
         return How(self._topic, threads, at_a_time, limits.seconds, limits.memory, engine(), self._token)

@@ -1,4 +1,4 @@
-"""A run on Slurm, whose workers dask-jobqueue asks for: each a Slurm job, which does one job of ours at a time.
+"""A run on Slurm, whose workers dask-jobqueue asks for: each a Slurm job that does one of our jobs at a time.
 
 On a login node, with words as for `circuitmark run`:
 

@@ -289,7 +289,7 @@ def test_the_job_script_of_the_slurm_example(monkeypatch: pytest.MonkeyPatch) ->
     """As dask-jobqueue writes it; nothing is submitted."""
     pytest.importorskip("dask_jobqueue")
     example = runpy.run_path(str(ROOT / "configs" / "clusters" / "slurm_dask.py"))
-    with example["cluster"](scheduler_options={"host": "127.0.0.1", "dashboard": False}) as cluster:
+    with example["cluster"](scheduler_options={"host": "127.0.0.1", "dashboard_address": ":0"}) as cluster:
         script, address = cluster.job_script(), cluster.scheduler_address
     *head, start = [line for line in script.splitlines() if line]
     assert {"#SBATCH --cpus-per-task=4", "#SBATCH --gres=gpu:1", "#SBATCH --signal=TERM@60"} <= {*head}
