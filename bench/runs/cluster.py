@@ -39,6 +39,8 @@ SILENT = logging.CRITICAL + 1
 DEATHS = 2
 """Workers that may die of a job: one, and one more where it was tried again."""
 LOCAL = "local:"
+DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""What workers on this machine do first: Ctrl-C is the command's to answer."""
 GPU = "GPU"
 """What workers call the resource of which a job on a GPU takes one."""
 
@@ -108,7 +110,13 @@ class Cluster:
                 raise UsageError(f"the worker {worker} {reason}")
 
     def unfit_tasks(self, jobs: Sequence[Job], limits: Limits, even_if_unable: bool) -> Mapping[str, str]:
-        """As `beforehand.unfit_tasks`, on a worker: this machine may have no such device."""
+        """As `beforehand.unfit_tasks`, on a worker: this machine may have no such device.
+
+        Args:
+            jobs: of one model.
+            limits: tell when to stop.
+            even_if_unable: passes over that a model is no better than chance.
+        """
         sent = tuple(map(_anywhere, jobs))
         future = self._client.submit(
             unfit, sent, even_if_unable, pure=False, resources=self._resources(jobs[0].device)
@@ -237,7 +245,7 @@ def _local(text: str) -> Iterator[LocalCluster]:
     if not number.isdecimal() or not int(number):
         raise UsageError(f"the scheduler '{text}' is none: write local:N with N workers, as local:2")
     with (
-        dask.config.set({"distributed.worker.daemon": False}),
+        dask.config.set({"distributed.worker.daemon": False, "distributed.worker.preload": [DEAF]}),
         LocalCluster(
             n_workers=int(number), threads_per_worker=1, processes=True, host="127.0.0.1",
             dashboard_address=None, memory_limit=None, silence_logs=SILENT,
