@@ -130,7 +130,13 @@ def ended(job: Job, out: Path, status: Status, reason: str) -> Ended:
 
 
 def forget_unfinished(out: Path, stem: str, status: Status) -> None:
-    """Clears what an interrupted job would go on from; what failed may, where it is tried again."""
+    """Clears what an interrupted job would go on from; what failed may, where it is tried again.
+
+    Args:
+        out: the results folder.
+        stem: of the job's files.
+        status: what became of it.
+    """
     if status != "failed":
         forget(_checkpoint(_unfinished(out), stem))
     forget(_found(_unfinished(out), stem))
