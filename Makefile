@@ -61,7 +61,7 @@ install:
 		set -e; [ -d $(VENV) ] || $(PYTHON) -m venv $(VENV); \
 		$(BIN)/python -m pip install --quiet --constraint constraints.txt "pip>=25.1"; \
 		$(BIN)/python -m pip install --quiet --constraint constraints.txt torch; \
-		$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[tracr,gguf]"; \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[tracr,gguf,dask]"; \
 		cp pyproject.toml $(STAMP); \
 	fi
 

@@ -52,6 +52,13 @@ def main(
     """A benchmark for circuit discovery in transformer language models."""
 
 
+class Progress(StrEnum):
+    """For whom progress is told."""
+
+    text = "text"
+    json = "json"
+
+
 class Kind(StrEnum):
     """What can be listed."""
 
@@ -78,7 +85,12 @@ def run(
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
-    jobs: Annotated[int, typer.Option("-j", min=1, help="Jobs at a time.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option("-j", min=1, help="Jobs at a time; 1, or what a cluster's workers take.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Run jobs on a Dask cluster: its address, or local:N for N workers.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each job.")] = 1,
     time_limit: Annotated[
         float | None, typer.Option(min=0, help="Seconds that a discovery may take.")
@@ -93,6 +105,9 @@ def run(
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
     quick: Annotated[bool, typer.Option("--quick", help=f"Only {', '.join(QUICK)}, drawn once.")] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file; options typed here win over it.")] = None,
+    progress: Annotated[
+        Progress, typer.Option(help="json: an object a line on stderr, for machines.")
+    ] = Progress.text,
 ) -> None:
     """Runs methods on tasks, scores every circuit, and writes the leaderboard.
 
@@ -119,16 +134,21 @@ def run(
         if value is not None
     }
     experiment = replace(experiment, **typed)
+    from bench.progress import errors_as_events
     from bench.report import show_leaderboard, write_report
     from bench.runs.children import Limits
     from bench.runs.run import How, run_experiment
 
+    as_json = progress is Progress.json
     memory = None if memory_limit is None else int(memory_limit * 2**30)
     how = How(
         n=jobs, threads=threads, limits=Limits(time_limit, memory), retry_failed=retry_failed,
-        refuse_unfit=bool(task), even_if_unable=even_if_unable,
+        refuse_unfit=bool(task), even_if_unable=even_if_unable, scheduler=scheduler, as_json=as_json,
     )  # fmt: skip
-    ended_well = run_experiment(experiment, out, how, report=lambda results: write_report(results, results))
+    with errors_as_events(as_json):
+        ended_well = run_experiment(
+            experiment, out, how, report=lambda results: write_report(results, results)
+        )
     show_leaderboard(out)
     sys.exit(not ended_well)
 

@@ -50,6 +50,10 @@ class BusyFolder(UserError):
     """Another run is at work in the same results folder."""
 
 
+class LostScheduler(UserError):
+    """A scheduler that answered no longer does."""
+
+
 class IncompleteResults(UserError):
     """Jobs are missing that were run."""
 

@@ -1,17 +1,27 @@
-"""How far a run is: bars with time left where somebody watches, a line per finished job everywhere."""
+"""How far a run is: bars with time left where somebody watches, a line per finished job everywhere.
+
+For machines, the same as JSON, an object a line.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench.errors import UserError
+
 Progressed = Callable[[int, int, str], None]
 """Told what is done, of how much, and what it is."""
+STEP = 1.0
+"""Seconds between two lines of JSON that tell a job's step."""
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -37,14 +47,14 @@ class ProgressDisplay:
     def __init__(self, total: int, finished: int, unit: str = "jobs") -> None:
         console = Console(stderr=True)
         self._progress = Progress(*_COLUMNS, console=console, transient=True)
-        self._total, self._done, self._unit = total, finished, unit
+        self._total, self._done, self._unit, self._failed = total, finished, unit, 0
         self._jobs = self._progress.add_task(unit, total=total, completed=finished)
         self._step = self._progress.add_task("", total=None, visible=False)
         self._began = time.perf_counter()
 
     def __enter__(self) -> ProgressDisplay:
         if self._done:
-            self._progress.console.print(f"{self._done} of {self._total} {self._unit} are finished already")
+            self.say(f"{self._done} of {self._total} {self._unit} are finished already")
         self._progress.start()
         return self
 
@@ -53,10 +63,11 @@ class ProgressDisplay:
     ) -> None:
         self._progress.stop()
 
-    def within(self, done: int, total: int, note: str) -> None:
+    def within(self, job: str, done: int, total: int, note: str) -> None:
         """A method's own progress.
 
         Args:
+            job: its name; where several run at a time, the last that told something is shown.
             done: in whatever unit the method counts.
             total: of the same.
             note: what it is at.
@@ -69,10 +80,89 @@ class ProgressDisplay:
         """Tells something beside the bars."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def ended(self, text: str) -> None:
-        """One job more is finished; jobs may run side by side, so the time told is the run's."""
+    def ended(self, job: str, text: str, status: str = "ok") -> None:
+        """One job more is finished; jobs may run side by side, so the time told is the run's.
+
+        Args:
+            job: its name.
+            text: what is said of it.
+            status: what became of it.
+        """
         minutes, seconds = divmod(round(time.perf_counter() - self._began), 60)
         self._done += 1
+        self._failed += status == "failed"
+        told = f"{self._unit}, {self._failed} failed" if self._failed else self._unit
         self._progress.update(self._step, visible=False)
-        self._progress.update(self._jobs, completed=self._done)
+        self._progress.update(self._jobs, completed=self._done, description=told)
         self.say(f"[{self._done}/{self._total}] {text}, {minutes}:{seconds:02d} since the start")
+
+
+class ProgressLines:
+    """The same for machines: each line of stderr is a JSON object, whose `event` says of what kind."""
+
+    def __init__(self, total: int, finished: int) -> None:
+        self._total, self._done, self._failed = total, finished, 0
+        self._before, self._began = finished, time.perf_counter()
+        self._told: dict[str, float] = {}
+
+    def __enter__(self) -> ProgressLines:
+        self._tell("begun")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def within(self, job: str, done: int, total: int, note: str) -> None:
+        """See `ProgressDisplay.within`; once a second at most."""
+        now = time.perf_counter()
+        if now - self._told.get(job, self._began) >= STEP:
+            self._told[job] = now
+            event("step", job=job, done=done, total=total, note=note)
+
+    def say(self, text: str) -> None:
+        """See `ProgressDisplay.say`."""
+        event("message", text=text)
+
+    def ended(self, job: str, text: str, status: str = "ok") -> None:
+        """See `ProgressDisplay.ended`."""
+        self._done += 1
+        self._failed += status == "failed"
+        self._told.pop(job, None)
+        self._tell("job", job=job, status=status, text=text)
+
+    def _tell(self, kind: str, **more: Any) -> None:
+        seconds, ended = time.perf_counter() - self._began, self._done - self._before
+        left = seconds / ended * (self._total - self._done) if ended else None
+        event(kind, **more, jobs_done=self._done, jobs_total=self._total, jobs_failed=self._failed,
+              seconds=round(seconds, 1), seconds_left=None if left is None else round(left, 1))  # fmt: skip
+
+
+def event(kind: str, /, **more: Any) -> None:
+    """Writes a line for machines."""
+    print(json.dumps({"event": kind, **more}), file=sys.stderr, flush=True)
+
+
+def say(text: str, as_json: bool) -> None:
+    """Tells a line outside of any display."""
+    if as_json:
+        event("message", text=text)
+    else:
+        print(text, file=sys.stderr)
+
+
+@contextmanager
+def errors_as_events(as_json: bool) -> Iterator[None]:
+    """A mistake that a user can mend becomes a line for machines as well, where these read.
+
+    Raises:
+        SystemExit: it was one.
+    """
+    try:
+        yield
+    except UserError as error:
+        if not as_json:
+            raise
+        event("error", kind=type(error).__name__, text=str(error), exit_code=error.exit_code)
+        raise SystemExit(error.exit_code) from error

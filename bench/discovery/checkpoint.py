@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class Checkpoint:
         self._due = time.monotonic() + SECONDS_BETWEEN
         self.was_read = False
         """Whether something was there to go on from."""
+        self._asked = False
+        self._parting = False
 
     def load(self) -> Mapping[str, Tensor]:
         """What was saved last, its cost charged; empty at the start, or where the file is none of ours."""
@@ -63,11 +66,25 @@ class Checkpoint:
 
         Where nothing can be written the run goes on without: a checkpoint is a convenience.
         """
+        self._asked = True
         if self._path is not None and (began := time.monotonic()) >= self._due:
             with contextlib.suppress(UnwritableFolder):
                 save_tensors(self._path, tensors(), {"spent": dict(self._spent())})
             ended = time.monotonic()
             self._due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
+        if self._parting:
+            _end()
+
+    def part(self, *_: object) -> None:
+        """Answers SIGTERM: the next `save` writes and ends the process; where there is none, it ends now."""
+        if self._path is None or not self._asked:
+            _end()
+        self._due, self._parting = 0.0, True
+
+
+def _end() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def forget(path: Path) -> None:

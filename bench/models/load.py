@@ -182,6 +182,18 @@ def model_hash(name: str, revision: str = "") -> str:
     return program_code(get_program(program))
 
 
+def find_identified(name: str, revision: str = "") -> tuple[Path | None, str]:
+    """Where a model is, None for a program, and a hash of what its name stands for.
+
+    Raises:
+        ModelError, UsageError: it stands for nothing.
+    """
+    if program_of(name, revision) is not None:
+        return None, model_hash(name, revision)
+    folder = find_model(name, revision)
+    return folder, fingerprint(folder)
+
+
 def fingerprint(folder: Path) -> str:
     """A hash of the files that determine what a model computes and how it reads text."""
     digest = hashlib.sha256()

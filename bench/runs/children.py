@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -32,6 +33,10 @@ SINGLE = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_threa
 """Set while the server starts: otherwise numpy and pyarrow start threads when they are imported."""
 TICK = 0.1
 """Seconds between two looks at a child's memory, and at whether somebody stopped the run."""
+SOON = 2.0
+"""Seconds in which a signal that ended a child is heard here as well, if it was meant for both."""
+GRACE = 20.0
+"""Seconds in which a discovery that is stopped may still write its checkpoint."""
 _STARTING = threading.Lock()
 """multiprocessing's list of children is no business of two threads at once."""
 
@@ -90,16 +95,19 @@ class Child:
         work: a function of a module, called with a `Line` and the words.
         words: what can be pickled: they come from us.
         limits: what it may take.
+        log: the file to which goes what it prints; to stderr without one.
     """
 
-    def __init__(self, work: Callable[..., None], *words: Any, limits: Limits) -> None:
-        self._work, self._words, self._limits = work, words, limits
+    def __init__(
+        self, work: Callable[..., None], *words: Any, limits: Limits, log: Path | None = None
+    ) -> None:
+        self._work, self._words, self._limits, self._log = work, words, limits, log
 
     def __enter__(self) -> Child:
         here, there = multiprocessing.Pipe()
         self._connection = here
         with _STARTING:
-            words = (self._work, there, self._words, dict(os.environ))
+            words = (self._work, there, self._words, dict(os.environ), self._log)
             self._process = _context().Process(target=_begin, args=words)
             with _without_threads():
                 self._process.start()
@@ -127,6 +135,7 @@ class Child:
         while True:
             ready = wait([self._connection, self._process.sentinel], timeout=TICK)
             if self._limits.stop.is_set():
+                self._part()
                 raise Stopped
             self._watch_memory()
             if self._connection in ready or self._process.sentinel in ready:
@@ -155,7 +164,11 @@ class Child:
         return float("nan")
 
     def last_words(self) -> str:
-        """How the process ended that told nothing more."""
+        """How the process ended that told nothing more.
+
+        Raises:
+            Stopped: it was stopped together with this one.
+        """
         with _STARTING:
             self._process.join(5)
             code = self._process.exitcode
@@ -163,9 +176,17 @@ class Child:
             return "its process told nothing more"
         if code >= 0:
             return f"its process ended itself with exit code {code}"
+        if code == -signal.SIGTERM and self._limits.stop.wait(SOON):  # a scheduler signals all at once
+            raise Stopped
         name = signal.Signals(-code).name
         hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{hint}"
+
+    def _part(self) -> None:
+        """Lets a discovery write its checkpoint; whatever else there is ends at once."""
+        with _STARTING:
+            self._process.terminate()
+        wait([self._process.sentinel], timeout=GRACE)
 
     def _read(self, told: bytes) -> Message:
         try:
@@ -203,7 +224,11 @@ def is_memory(error: BaseException) -> bool:
 
 
 def _begin(
-    work: Callable[..., None], connection: Connection, words: tuple[Any, ...], environment: dict[str, str]
+    work: Callable[..., None],
+    connection: Connection,
+    words: tuple[Any, ...],
+    environment: dict[str, str],
+    log: Path | None,
 ) -> None:
     """What every child does."""
     os.environ.clear()
@@ -212,6 +237,11 @@ def _begin(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(os, "setsid"):
         os.setsid()  # what it starts ends with it
+    if log is not None:
+        with contextlib.suppress(OSError):  # without a log a job still has a result
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as file:
+                os.dup2(file.fileno(), 2)
     os.dup2(2, 1)  # what a method prints is no result
     parent = multiprocessing.parent_process()
     assert parent is not None

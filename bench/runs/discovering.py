@@ -7,6 +7,7 @@ process alone holds memory: its parent never does, and scoring begins when it ha
 from __future__ import annotations
 
 import resource
+import signal
 import statistics
 import sys
 import time
@@ -62,6 +63,8 @@ class Errand:
     found: Path
     """The file that is left."""
     checkpoint: Path | None = None
+    log: Path | None = None
+    """To which goes what it prints."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def _is_there(errand: Errand) -> bool:
 def _attempt(errand: Errand, limits: Limits, progress: Progressed | None, smaller: int) -> Unfound | None:
     began = (0.0, 0.0)
     under_way = False
-    with Child(_discover, errand, smaller, limits=limits) as child:
+    with Child(_discover, errand, smaller, limits=limits, log=errand.log) as child:
         for message in child.messages():
             match message["said"]:
                 case "ready":
@@ -217,6 +220,7 @@ def _discover(line: Line, errand: Errand, smaller: int) -> None:
     problem = study.problem(
         errand.sizes, method_seed=errand.method_seed, progress=progress, checkpoint=errand.checkpoint
     )
+    signal.signal(signal.SIGTERM, problem.checkpoint.part)
     try:
         try:
             found, _ = discover(method, problem)

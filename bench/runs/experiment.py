@@ -15,7 +15,7 @@ from bench.discovery.data import PROGRAM_TASK
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.errors import UsageError
-from bench.models.load import find_model, fingerprint, model_hash, program_of, remember
+from bench.models.load import find_identified, program_of, remember
 from bench.names import MethodSpec, choose_method, get_task, parse_sizes, unknown
 from bench.runs.config import mapping_of
 from bench.schema import read
@@ -79,8 +79,11 @@ class Experiment:
         except ValueError as error:
             raise UsageError(f"the configuration {path}: {error}") from error
 
-    def check(self) -> None:
+    def check(self, here: bool = True) -> None:
         """Refuses what cannot be run, before anything is.
+
+        Args:
+            here: on this machine, whose devices are looked at.
 
         Raises:
             UsageError: an unknown ablation or dtype, or a number out of bounds.
@@ -100,15 +103,19 @@ class Experiment:
         for name in ("tasks", "methods", "n_discovery"):
             if not getattr(self, name):
                 raise UsageError(f"no {name} are named: leave '{name}' out for the default ones")
-        check_device(self.device)
+        if here:
+            check_device(self.device)
 
-    def jobs(self) -> list[Job]:
+    def jobs(self, here: bool = True) -> list[Job]:
         """All jobs, tasks outermost; random connected circuits are always among them.
+
+        Args:
+            here: whether they run on this machine.
 
         Raises:
             UsageError, ModelError: a name, an option or a size is wrong.
         """
-        self.check()
+        self.check(here)
         sizes = parse_sizes(self.sizes)
         methods = [choose_method(text) for text in dict.fromkeys(self.methods)]
         if not any(map(is_baseline, methods)):
@@ -118,13 +125,9 @@ class Experiment:
             twin = named.setdefault((method.name, method.params), method.text)
             if twin != method.text:
                 raise UsageError(f"'{twin}' and '{method.text}' are the same method: name it once")
-        tasks = {
-            task: "" if task == PROGRAM_TASK else code_of(Path(inspect.getfile(type(get_task(task)))))
-            for task in self._tasks()
-        }
+        tasks = {task: task_code(task) for task in self._tasks()}
         codes = {method.text: code_of(method.file) for method in methods}
-        folder = None if program_of(self.model, self.revision) else find_model(self.model, self.revision)
-        identity = fingerprint(folder) if folder else model_hash(self.model, self.revision)
+        folder, identity = find_identified(self.model, self.revision)
         evaluation = Evaluation(n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype)
         return [
             Job(
@@ -219,6 +222,11 @@ class Job:
         words = [told.model, told.task, told.method, told.params, f"seed{told.method_seed}"]
         readable = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
         return f"{readable}-{self.key}"
+
+
+def task_code(task: str) -> str:
+    """A hash of a task's code; a program's is its model's."""
+    return "" if task == PROGRAM_TASK else code_of(Path(inspect.getfile(type(get_task(task)))))
 
 
 def model_name(model: str) -> str:

@@ -21,8 +21,9 @@ from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimi
 from bench.runs.discovering import HALF, Errand, Unfound, discover_apart, load_found
 from bench.runs.experiment import Job
 from bench.scoring.metrics import CURVE_SHARES
-from bench.store.failures import forget_traceback, keep_traceback
+from bench.store.failures import forget_traceback, keep_traceback, kept_traceback
 from bench.store.keys import engine
+from bench.store.logs import kept_log, log_of
 from bench.store.provenance import provenance
 from bench.store.record import Record, Status
 from bench.store.results import Run, Store, StrayOutputs, now
@@ -37,9 +38,13 @@ class Ended:
     reason: str = ""
     traceback: Path | None = None
     """The file that holds it."""
+    log: Path | None = None
+    """The file that holds what its processes printed; None where they printed nothing."""
 
     def __str__(self) -> str:
-        where = f" (traceback: {self.traceback})" if self.traceback else ""
+        files = {"traceback": self.traceback, "log": self.log if self.status == "failed" else None}
+        told = ", ".join(f"{name}: {file}" for name, file in files.items() if file)
+        where = f" ({told})" if told else ""
         return f"{self.status}: {self.reason}{where}" if self.reason else self.status
 
 
@@ -52,6 +57,7 @@ def carry_out(
     limits: Limits | None = None,
     progress: Progressed | None = None,
     told: Callable[[str], None] = print,
+    unfinished: Path | None = None,
 ) -> Ended:
     """Runs a job and stores its outcome, whatever it is.
 
@@ -66,6 +72,8 @@ def carry_out(
         limits: that discovery must keep.
         progress: told how far it is.
         told: what happened that a user should know.
+        unfinished: the folder in which it leaves what it has when it is interrupted, and when it has ended;
+            one in `out` without it, which is cleared when it has.
 
     Raises:
         UserError: the model or a file cannot be used, or `out` takes no file.
@@ -73,41 +81,77 @@ def carry_out(
     """
     limits = limits or Limits()
     record = _record(job, threads, at_a_time)
-    unfinished = out.absolute() / "unfinished"
+    held = unfinished or _unfinished(out)
     errand = Errand(
         study=job.study, method=job.method.text, sizes=job.sizes, method_seed=job.dimensions.method_seed,
-        threads=threads, key=job.key, found=unfinished / f"{job.stem}.found.safetensors",
-        checkpoint=unfinished / f"{job.stem}.safetensors",
+        threads=threads, key=job.key, found=_found(held, job.stem), checkpoint=_checkpoint(held, job.stem),
+        log=log_of(out.absolute(), job.stem),
     )  # fmt: skip
     outcome = discover_apart(errand, limits, progress, told)
     if outcome is None:
         outcome = _score_apart(job, errand, record, out.absolute(), limits, progress, told)
     forget_traceback(out, job.stem)
-    kept = None
     if outcome is not None:
         Store(out).save(job.stem, Run(replace(record, status=outcome.status, status_reason=outcome.reason)))
-        kept = keep_traceback(out, job.stem, outcome.traceback)
-    assert errand.checkpoint is not None
-    if outcome is None or outcome.status != "failed":
-        forget(errand.checkpoint)
-    forget(errand.found)
-    return Ended("ok") if outcome is None else Ended(outcome.status, outcome.reason, kept)
+        keep_traceback(out, job.stem, outcome.traceback)
+    status: Status = "ok" if outcome is None else outcome.status
+    if unfinished is None:
+        forget_unfinished(out, job.stem, status)
+    return ended(job, out, status, "" if outcome is None else outcome.reason)
 
 
-def leave_out(job: Job, out: Path, reason: str) -> Ended:
-    """Stores that a job is skipped, for a reason known before it began.
+def give_up(job: Job, out: Path, status: Status, reason: str) -> Ended:
+    """Stores that there is nothing of a job, for a reason that none of its own processes told.
 
     Args:
-        job: what is not run.
+        job: what is not run, or was lost.
         out: the results folder.
+        status: skipped or failed.
         reason: in words.
 
     Raises:
         UnwritableFolder: `out` takes no file.
     """
-    record = replace(_record(job, 1, 1), status="skipped", status_reason=reason)
+    record = replace(_record(job, 1, 1), status=status, status_reason=reason)
     Store(out).save(job.stem, Run(record))
-    return Ended("skipped", reason)
+    return ended(job, out, status, reason)
+
+
+def ended(job: Job, out: Path, status: Status, reason: str) -> Ended:
+    """What is told of a job that has been stored.
+
+    Args:
+        job: that has ended.
+        out: the results folder.
+        status: what became of it.
+        reason: in words.
+    """
+    return Ended(status, reason, kept_traceback(out, job.stem), kept_log(out, job.stem))
+
+
+def forget_unfinished(out: Path, stem: str, status: Status) -> None:
+    """Clears what an interrupted job would go on from; what failed may, where it is tried again.
+
+    Args:
+        out: the results folder.
+        stem: of the job's files.
+        status: what became of it.
+    """
+    if status != "failed":
+        forget(_checkpoint(_unfinished(out), stem))
+    forget(_found(_unfinished(out), stem))
+
+
+def _unfinished(out: Path) -> Path:
+    return out.absolute() / "unfinished"
+
+
+def _checkpoint(folder: Path, stem: str) -> Path:
+    return folder / f"{stem}.safetensors"
+
+
+def _found(folder: Path, stem: str) -> Path:
+    return folder / f"{stem}.found.safetensors"
 
 
 def _score_apart(
@@ -123,7 +167,7 @@ def _score_apart(
     limits = replace(limits, seconds=None)
 
     def attempt(smaller: int) -> Unfound | None:
-        with Child(_score, job, errand, record, out, smaller, limits=limits) as child:
+        with Child(_score, job, errand, record, out, smaller, limits=limits, log=errand.log) as child:
             for message in child.messages():
                 match message["said"]:
                     case "progress" if progress:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import IncompleteResults, Interrupted, UsageError
-from bench.progress import ProgressDisplay
+from bench.progress import ProgressDisplay, ProgressLines, say
 from bench.runs.beforehand import unfit_tasks
 from bench.runs.children import Limits, Stopped
 from bench.runs.executors import side_by_side
 from bench.runs.experiment import Experiment, Job
-from bench.runs.job import Ended, carry_out, leave_out
+from bench.runs.job import Ended, carry_out, give_up
 from bench.store.asked import ask
 from bench.store.at_work import AtWork, locked
 from bench.store.results import Store
+
+if TYPE_CHECKING:
+    from bench.runs.cluster import Cluster
 
 PATIENCE = 600.0
 """Seconds to wait for another process that is writing the report."""
@@ -26,8 +31,8 @@ PATIENCE = 600.0
 class How:
     """How an experiment is run; no result depends on it."""
 
-    n: int = 1
-    """Jobs at a time."""
+    n: int | None = None
+    """Jobs at a time: one, on a cluster as many as its workers take, where nothing is said."""
     threads: int = 1
     """Of each."""
     limits: Limits = field(default_factory=Limits)
@@ -38,6 +43,10 @@ class How:
     """Makes a task that the model cannot do an error; otherwise it is skipped."""
     even_if_unable: bool = False
     """Runs a task that the model does no better than chance."""
+    scheduler: str | None = None
+    """Of the cluster that runs the jobs; this machine does without one."""
+    as_json: bool = False
+    """Tells how far it is to machines."""
 
 
 def run_experiment(
@@ -61,29 +70,31 @@ def run_experiment(
             except where a folder fills up or vanishes or the user stops it.
     """
     how = how or How()
-    jobs = experiment.jobs()
+    jobs = experiment.jobs(here=how.scheduler is None)
     store = Store(out)
     first = jobs[0]
     setting = (first.evaluation, first.dimensions.model, first.model_hash)
     store.check_setting(*setting)
     try:
         open_jobs = _open(jobs, store, how)
-        unfit = unfit_tasks(open_jobs, how.limits, even_if_unable=how.even_if_unable) if open_jobs else {}
-        for task, reason in unfit.items() if how.refuse_unfit else ():
-            raise UsageError(
-                f"the model '{first.model}' cannot do the task '{task}': {reason}; "
-                "choose another with -t or --model"
-            )
-        with AtWork(out, *setting) as at_work:
-            with locked(out):
-                store.check_setting(*setting)
-                at_work.begin()
-                ask(out, ((job.dimensions, job.lineage, job.stem) for job in jobs))
-            if open_jobs:
-                _run(open_jobs, len(jobs), store, how, at_work, unfit)
-            else:
-                print(f"all {len(jobs)} jobs are finished already", file=sys.stderr)
-            elsewhere = at_work.elsewhere()
+        with _cluster(open_jobs, how) as cluster:
+            unfit = _unfit(open_jobs, how, cluster) if open_jobs else {}
+            for task, reason in unfit.items() if how.refuse_unfit else ():
+                raise UsageError(
+                    f"the model '{first.model}' cannot do the task '{task}': {reason}; "
+                    "choose another with -t or --model"
+                )
+            with AtWork(out, *setting) as at_work:
+                with locked(out):
+                    store.check_setting(*setting)
+                    at_work.begin()
+                    ask(out, ((job.dimensions, job.lineage, job.stem) for job in jobs))
+                if open_jobs:
+                    with cluster.sharing(out) if cluster else nullcontext():
+                        _run(open_jobs, len(jobs), store, how, at_work, unfit, cluster)
+                else:
+                    say(f"all {len(jobs)} jobs are finished already", how.as_json)
+                elsewhere = at_work.elsewhere()
         if open_jobs or not store.is_reported():
             with locked(out, "-report", PATIENCE):
                 report(out)
@@ -91,7 +102,7 @@ def run_experiment(
         raise Interrupted(
             "stopped; what was finished is kept: the same command goes on from there"
         ) from error
-    return _ended_well(jobs, store, elsewhere)
+    return _ended_well(jobs, store, elsewhere, how.as_json)
 
 
 def _open(jobs: Sequence[Job], store: Store, how: How) -> list[Job]:
@@ -99,12 +110,43 @@ def _open(jobs: Sequence[Job], store: Store, how: How) -> list[Job]:
     return [job for job in jobs if store.status(job.stem) in done]
 
 
+@contextmanager
+def _cluster(jobs: Sequence[Job], how: How) -> Iterator[Cluster | None]:
+    """The cluster that is to run these jobs, if one is; its workers are like this machine."""
+    if how.scheduler is None or not jobs:
+        yield None
+        return
+    try:
+        from bench.runs.cluster import Cluster
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--scheduler needs Dask ({error.name} is not installed): pip install 'circuitmark[dask]'"
+        ) from error
+    with Cluster(how.scheduler, partial(say, as_json=how.as_json)) as cluster:
+        cluster.refuse_unlike(jobs)
+        yield cluster
+
+
+def _unfit(jobs: Sequence[Job], how: How, cluster: Cluster | None) -> Mapping[str, str]:
+    if cluster:
+        return cluster.unfit_tasks(jobs, how.limits, how.even_if_unable)
+    return unfit_tasks(jobs, how.limits, even_if_unable=how.even_if_unable)
+
+
 def _run(
-    jobs: Sequence[Job], total: int, store: Store, how: How, at_work: AtWork, unfit: Mapping[str, str]
+    jobs: Sequence[Job],
+    total: int,
+    store: Store,
+    how: How,
+    at_work: AtWork,
+    unfit: Mapping[str, str],
+    cluster: Cluster | None,
 ) -> None:
     waiting = {job.stem: job for job in jobs}
+    n = how.n or (cluster.slots(jobs[0].device) if cluster else 1)
+    do = cluster.carry_out if cluster else carry_out
 
-    with ProgressDisplay(total, total - len(jobs)) as display:
+    with (ProgressLines if how.as_json else ProgressDisplay)(total, total - len(jobs)) as display:
 
         def take() -> Job | None:
             """The next job that neither is done nor another process is at."""
@@ -117,19 +159,20 @@ def _run(
 
         def work(job: Job) -> Ended:
             if job.dimensions.task in unfit:
-                return leave_out(job, store.folder, unfit[job.dimensions.task])
-            return carry_out(
-                job, store.folder, threads=how.threads, at_a_time=how.n, limits=how.limits,
-                progress=display.within if how.n == 1 else None, told=display.say,
+                return give_up(job, store.folder, "skipped", unfit[job.dimensions.task])
+            return do(
+                job, store.folder, threads=how.threads, at_a_time=n, limits=how.limits,
+                progress=partial(display.within, job.stem), told=display.say,
             )  # fmt: skip
 
-        for job, ended in side_by_side(take, work, how.n, how.limits.stop, at_work.beat):
+        for job, ended in side_by_side(take, work, n, how.limits.stop, at_work.beat):
             at_work.give_back(job.stem)
             told = job.dimensions
-            display.ended(f"{told.task} {job.method.text} seed {told.method_seed}: {ended}")
+            name = f"{told.task} {job.method.text} seed {told.method_seed}"
+            display.ended(job.stem, f"{name}: {ended}", ended.status)
 
 
-def _ended_well(jobs: Sequence[Job], store: Store, elsewhere: Mapping[str, str]) -> bool:
+def _ended_well(jobs: Sequence[Job], store: Store, elsewhere: Mapping[str, str], as_json: bool) -> bool:
     """Whether all jobs are there and none of them failed.
 
     Raises:
@@ -144,10 +187,8 @@ def _ended_well(jobs: Sequence[Job], store: Store, elsewhere: Mapping[str, str])
             "meanwhile; the same command runs them"
         )
     if others := sorted({who for stem, who in elsewhere.items() if stem in statuses}):
-        print(
-            f"{len(elsewhere)} jobs are with {', '.join(others)}: who ends last reports all", file=sys.stderr
-        )
+        say(f"{len(elsewhere)} jobs are with {', '.join(others)}: who ends last reports all", as_json)
     failed = sum(status == "failed" for status in statuses.values())
     if failed:
-        print(f"{failed} of {len(jobs)} jobs failed: --retry-failed runs them again", file=sys.stderr)
+        say(f"{failed} of {len(jobs)} jobs failed: --retry-failed runs them again", as_json)
     return not failed

@@ -7,8 +7,8 @@ from pathlib import Path
 from bench.files import write_atomically
 
 
-def keep_traceback(out: Path, stem: str, text: str) -> Path | None:
-    """Writes the traceback of a job; returns its file, or None where there is none.
+def keep_traceback(out: Path, stem: str, text: str) -> None:
+    """Writes the traceback of a job, where there is one.
 
     Args:
         out: the results folder.
@@ -18,11 +18,14 @@ def keep_traceback(out: Path, stem: str, text: str) -> Path | None:
     Raises:
         UnwritableFolder: `out` takes no file.
     """
-    if not text:
-        return None
+    if text:
+        write_atomically(_path(out, stem), text.encode(errors="replace"))
+
+
+def kept_traceback(out: Path, stem: str) -> Path | None:
+    """The file of a job's traceback; None where there is none."""
     path = _path(out, stem)
-    write_atomically(path, text.encode(errors="replace"))
-    return path
+    return path if path.exists() else None
 
 
 def forget_traceback(out: Path, stem: str) -> None:

@@ -105,7 +105,7 @@ def verify(
             )  # fmt: skip
             for program, outcome in side_by_side(lambda: next(waiting, None), work, n, limits.stop):
                 outcomes[program] = outcome
-                display.ended(_line(outcome[0]))
+                display.ended(program, _line(outcome[0]))
     except (KeyboardInterrupt, Stopped) as error:
         raise Interrupted(
             "stopped; what methods found is kept: the same command goes on from there"

@@ -15,7 +15,7 @@ import pytest
 from command_line import COMMAND
 
 KILLS = int(os.environ.get("CIRCUITMARK_KILLS", "6"))
-"""Of each number of jobs at a time; more on demand."""
+"""Of each kind of run; more on demand."""
 CONFIG = """
 tasks: [gp, ioi_t1]
 methods: [eap, "acdc:attempts=2", "edge_pruning:halving=4,hold=4,settling=4,rate=0.5"]
@@ -29,8 +29,8 @@ NOT_THE_SAME = ["seconds", "cpu_seconds", "forward_equivalents", "peak_memory_mb
 """Clocks; and ACDC does over again what it did since its last checkpoint."""
 
 
-def start(folder: Path, n: int) -> subprocess.Popen[str]:
-    words = [COMMAND, "run", "--config", "c.yaml", "--out", "out", "-j", str(n)]
+def start(folder: Path, *how: str) -> subprocess.Popen[str]:
+    words = [COMMAND, "run", "--config", "c.yaml", "--out", "out", *how]
     return subprocess.Popen(words, cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
@@ -43,13 +43,15 @@ def stored(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [1, 2])
-def test_kills_lose_nothing(n: int, tmp_path: Path) -> None:
-    moments = random.Random(n)
+@pytest.mark.parametrize("how", ["-j 1", "-j 2", "--scheduler local:2"])
+def test_kills_lose_nothing(how: str, tmp_path: Path) -> None:
+    if "local" in how:
+        pytest.importorskip("distributed")
+    moments = random.Random(how)
     (tmp_path / "whole").mkdir()
     (tmp_path / "whole" / "c.yaml").write_text(CONFIG)
     began = time.monotonic()
-    assert start(tmp_path / "whole", n).wait(timeout=600) == 0
+    assert start(tmp_path / "whole", *how.split()).wait(timeout=600) == 0
     takes = time.monotonic() - began
     kills, folders = 0, 0
     while kills < KILLS:
@@ -60,7 +62,7 @@ def test_kills_lose_nothing(n: int, tmp_path: Path) -> None:
         done = dict[str, int]()
         ended = False
         while not ended:
-            process = start(folder, n)
+            process = start(folder, *how.split())
             if kills < KILLS:
                 try:
                     ended = process.wait(timeout=moments.uniform(0, takes)) == 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +25,7 @@ from command_line import COMMAND, CommandLine
 
 EVALUATION = Evaluation(n_evaluation=24, split="evaluation", dtype="float32")
 JOBS = ("a", "b", "c")
+CLOCKS = ["seconds", "cpu_seconds", "forward_equivalents", "peak_memory_mb", "created"]
 
 
 def place(method: str = "eap", seed: int = 0) -> Dimensions:
@@ -159,6 +162,29 @@ def test_two_commands_share_a_folder(command: CommandLine) -> None:
     assert len(tables[0]) == 7
     names = ["method", "method_seed", "kl", "complement_kl", "faithfulness", "stem"]
     assert tables[0][names].equals(tables[1][names])
+
+
+@pytest.mark.slow
+def test_three_commands_share_a_folder_and_one_is_killed(command: CommandLine) -> None:
+    """Its job is another's; no other job is run twice, and the table is that of one command."""
+    (command.folder / "c.yaml").write_text(CONFIG.replace("random_draws: 4", "random_draws: 12"))
+    words = [COMMAND, "run", "--config", "c.yaml", "--out", "out"]
+    three = [subprocess.Popen(words, cwd=command.folder, text=True, stderr=subprocess.PIPE) for _ in range(3)]
+    victim = command.folder / "out" / "at_work" / f"{socket.gethostname()}-{three[0].pid}.json"
+    while not (victim.exists() and json.loads(victim.read_text())["jobs"]):
+        time.sleep(0.02)
+    three[0].kill()
+    told = [process.communicate(timeout=600)[1] for process in three]
+    assert [process.returncode for process in three] == [-signal.SIGKILL, 0, 0], told
+    ended = [
+        line.split("] ")[1].split(":")[0] for text in told for line in text.splitlines() if "] gp" in line
+    ]
+    assert len(ended) == len(set(ended)) == 13
+    command("run", "--config", "c.yaml", "--out", "alone")
+    tables = [pd.read_csv(command.folder / out / "leaderboard.csv") for out in ("out", "alone")]
+    same = tables[0].columns.difference(CLOCKS)
+    assert tables[0][same].equals(tables[1][same])
+    assert not (command.folder / "out" / "at_work").exists()
 
 
 def test_a_folder_that_vanishes_is_missed(command: CommandLine) -> None:

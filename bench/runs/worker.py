@@ -1,0 +1,187 @@
+"""What runs on the workers of a cluster (`cluster.py`): a job, in a folder of its own, while it is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from time import monotonic, sleep
+
+from distributed import Reschedule, Status, Worker, get_worker
+from distributed.worker import thread_state
+
+from bench.errors import UsageError, UserError
+from bench.models.load import find_identified
+from bench.names import choose_method
+from bench.runs.beforehand import unfit_tasks
+from bench.runs.children import Limits, Stopped
+from bench.runs.experiment import Job, task_code
+from bench.runs.job import carry_out
+from bench.store.keys import code_of, engine
+from bench.store.logs import LOGS
+
+TICK = 0.2
+"""Seconds between two looks at whether a job is still wanted."""
+STEP = 1.0
+"""Seconds between two tellings of how far a job is."""
+ENDING = (Status.closing, Status.closing_gracefully, Status.closed, Status.failed)
+
+
+@dataclass(frozen=True)
+class How:
+    """What a worker is told beside the job."""
+
+    topic: str
+    """Under which it tells how far it is."""
+    threads: int
+    at_a_time: int
+    seconds: float | None
+    memory: int | None
+    engine: str
+    """The driver's."""
+    token: Path | None = None
+    """A file of the driver's results folder that says the topic: a worker that shares the folder sees it."""
+
+    @property
+    def unfinished(self) -> Path | None:
+        """Where the driver keeps what is unfinished, if this worker sees that."""
+        with suppress(OSError, UnicodeDecodeError):
+            if self.token and self.token.read_text(encoding="utf-8") == self.topic:
+                return self.token.parent / "unfinished"
+        return None
+
+
+@cache
+def _model(run: str, model: str, revision: str) -> tuple[Path | None, str]:
+    """Once a run: the files of a model are many bytes."""
+    return find_identified(model, revision)
+
+
+def unlike(jobs: Sequence[Job], how: How) -> str:
+    """Why this worker cannot run these jobs, or would not run the same; nothing where it would."""
+    if multiprocessing.current_process().daemon:
+        return (
+            "may start no process: start it with --no-nanny, or with DASK_DISTRIBUTED__WORKER__DAEMON=False"
+        )
+    if how.engine != engine():
+        return "has another engine: install the same commit of circuitmark there"
+    for job in jobs:
+        try:
+            if _model(how.topic, job.model, job.revision)[1] != job.model_hash:
+                return f"has another model '{job.model}': its files differ"
+        except UserError as error:
+            return f"has no model '{job.model}': {error}"
+        task = job.dimensions.task
+        try:
+            method = code_of(choose_method(job.method.text).file)
+            code = task_code(task)
+        except UserError as error:
+            return f"cannot run '{job.method.text}' on '{task}': {error}"
+        if method != job.method_code:
+            return f"has other code of '{job.method.text}' (methods are not sent: copy the file there)"
+        if code != job.task_code:
+            return f"has other code of the task '{task}'"
+    return ""
+
+
+def sees(how: How) -> bool:
+    """Whether this worker sees the driver's results folder."""
+    return how.unfinished is not None
+
+
+def unfit(jobs: Sequence[Job], even_if_unable: bool) -> Mapping[str, str]:
+    """As `beforehand.unfit_tasks`."""
+    with _while_wanted() as stop:
+        return unfit_tasks(jobs, Limits(stop=stop), even_if_unable=even_if_unable)
+
+
+def run_job(job: Job, how: How) -> dict[str, bytes]:
+    """Runs a job in a folder of its own, and returns the files that it left there."""
+    worker, key = get_worker(), thread_state.key
+    if reason := unlike([job], how):  # it may have joined after the others were looked at
+        raise UsageError(f"the worker {worker.address} {reason}")
+    job = replace(job, folder=_model(how.topic, job.model, job.revision)[0])
+    last = 0.0
+
+    def progress(done: int, total: int, note: str) -> None:
+        nonlocal last
+        if (now := monotonic()) - last > STEP:
+            last = now
+            worker.log_event(how.topic, {"key": key, "done": done, "total": total, "note": note})
+
+    def told(text: str) -> None:
+        worker.log_event(how.topic, {"key": key, "told": text})
+
+    with tempfile.TemporaryDirectory(prefix="circuitmark-") as name, _while_wanted() as stop:
+        folder = Path(name)
+        carry_out(
+            job, folder, threads=how.threads, at_a_time=how.at_a_time, progress=progress, told=told,
+            limits=Limits(how.seconds, how.memory, stop), unfinished=how.unfinished or folder / "unfinished",
+        )  # fmt: skip
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for part in ("runs", "circuits", "failures", LOGS)
+            for path in (folder / part).rglob("*")
+            if path.is_file()
+        }
+
+
+@contextmanager
+def _while_wanted() -> Iterator[threading.Event]:
+    """An event that is set when the task at hand is cancelled, or its worker is to end.
+
+    Raises:
+        Reschedule: it ends before the task did.
+    """
+    worker, key = get_worker(), thread_state.key
+    stop, over = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(TICK):
+            task = worker.state.tasks.get(key)
+            wanted = task is not None and task.state != "cancelled"
+            if not wanted or _leaving.is_set() or worker.status in ENDING:
+                stop.set()
+
+    _at_work.add(key)
+    worker.loop.add_callback(_answer_sigterm, worker)
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield stop
+    except Stopped:
+        _at_work.discard(key)
+        while _leaving.is_set() and worker.status not in ENDING:  # so that it does not come back here
+            sleep(TICK)
+        raise Reschedule from None
+    finally:
+        over.set()
+        _at_work.discard(key)
+
+
+_leaving = threading.Event()
+"""Set when this worker has been told to end."""
+_at_work: set[str] = set()
+"""Tasks whose processes have not ended."""
+_endings: set[asyncio.Task[None]] = set()
+
+
+def _answer_sigterm(worker: Worker) -> None:
+    """On the worker's loop: SIGTERM has jobs write their checkpoints before the scheduler moves them."""
+
+    async def leave() -> None:
+        _leaving.set()
+        while _at_work:
+            await asyncio.sleep(TICK)
+        await worker.close_gracefully(restart=True, reason="SIGTERM")
+
+    with suppress(ValueError, RuntimeError):  # it is a thread among others
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGTERM, lambda: _endings.add(asyncio.ensure_future(leave()))
+        )
