@@ -1,6 +1,6 @@
 # Two commands: `make leaderboard` and `make test`. Each sets up what it needs.
 # All targets are phony: a folder is named bench.
-.PHONY: leaderboard claims verify kernels test test-shapes test-slow bench lint install clean
+.PHONY: leaderboard claims verify kernels test test-shapes test-slow bench gpu lint install clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -47,6 +47,10 @@ bench: install
 	$(BIN)/python -m pytest tests/speed --benchmark-only --benchmark-json=results/bench_raw.json
 	$(BIN)/python tests/speed/collect.py results/bench_raw.json results/bench.json
 	$(BIN)/python tests/speed/memory.py results/memory.json
+
+# Needs torch and numpy, installs nothing: make gpu PYTHON=python3.12
+gpu:
+	$(PYTHON) tests/gpu/run.py all --out results/gpu
 
 lint: install
 	$(BIN)/ruff check .

@@ -139,13 +139,13 @@ def recovery_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def _methods(tables: Iterable[pd.DataFrame]) -> Any:
     """All methods: ours first, so that they keep their colours beside whatever else the tables hold."""
     import reports
-    from bench.scoring.evaluate import EMPTY, FULL
+    from bench.scoring.evaluate import REFERENCES
     from bench.scoring.leaderboard import BASELINE
     from methods.base import find_methods
 
     ours = sorted(find_methods()[0])
     shown = {str(name) for table in tables for name in table["method"].dropna()}
-    others = shown - {*ours, FULL, EMPTY, ""}
+    others = shown - {*ours, *REFERENCES, ""}
     return reports.Methods((*ours, *sorted(others)), BASELINE["method"])
 
 

@@ -22,7 +22,7 @@ from bench.errors import UsageError
 from bench.models.load import program_of
 from bench.names import as_method, parse_sizes, unknown
 from bench.progress import Progressed, watched
-from bench.scoring.evaluate import EMPTY, FULL, RawOutputs, run_circuits, score
+from bench.scoring.evaluate import EMPTY, FULL, ONES, RawOutputs, run_circuits, score
 from bench.store.record import EvaluatedSplit
 from methods.base import Batch, Discovery, Method
 
@@ -210,10 +210,10 @@ class Study:
         reference: Reference | None = None,
         progress: Progressed | None = None,
     ) -> RawOutputs:
-        """What circuits say at every answer of the evaluation prompts, beside `full` and `empty`.
+        """What circuits say at every answer of the evaluation prompts, beside `full`, `empty` and `ones`.
 
         Args:
-            circuits: by name, other than `full` and `empty`.
+            circuits: by name, other than those three.
             reference: what removed edges carry; that of the study's ablation if left out.
             progress: told after each batch; no bar is shown where none is given.
         """
@@ -228,8 +228,8 @@ class Study:
         random_draws: int = 10,
         progress: Progressed | None = None,
     ) -> pd.DataFrame:
-        """Scores circuits on the evaluation prompts: a row each, then the full model, the empty circuit,
-        and random connected circuits as large as each.
+        """Scores circuits on the evaluation prompts: a row each, then the full model, the empty circuit, the
+        mask of ones (every edge kept: the noise floor), and random connected circuits as large as each.
 
         Args:
             circuits: one, or several by size or by name.
@@ -269,6 +269,7 @@ class Study:
         rows = [{"circuit": name, **row(f"{i}", f"not {i}", c)} for i, (name, c) in enumerate(named.items())]
         rows.append({"circuit": FULL, **row(FULL, EMPTY, Circuit.full(self.graph))})
         rows.append({"circuit": EMPTY, **row(EMPTY, FULL, Circuit.empty(self.graph))})
+        rows.append({"circuit": ONES, **row(ONES, EMPTY, Circuit.full(self.graph))})
         for n, others in drawn.items():
             scored = pd.DataFrame([row(f"{n} {i}", f"not {n} {i}", c) for i, c in enumerate(others)])
             if len(scored):

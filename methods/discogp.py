@@ -18,6 +18,7 @@ from methods.training.course import Course
 from methods.training.gumbel_gates import GumbelGates
 from methods.training.gumbel_training import GumbelTraining, Masks
 from methods.training.parts import parts_of
+from methods.training.precision import widest
 from methods.training.price import Price
 
 CUT_ON = 256
@@ -148,7 +149,7 @@ class DiscoGP(Method):
         for group in groups:
             if group == EDGES:
                 exists, wanted = {EDGES: problem.graph.exists.to(device)}, sizes
-                temperature, dtype = self.edge_temperature, torch.float64
+                temperature, dtype = self.edge_temperature, widest(device)
             else:
                 named = {n: s for n, s in problem.weights.items() if self.biases or ".W_" in n}
                 exists = {n: torch.ones(*s, dtype=torch.bool, device=device) for n, s in named.items()}

@@ -16,6 +16,7 @@ from methods.training.descent import Descent
 from methods.training.gate_training import GateTraining
 from methods.training.named_tensors import flat, under
 from methods.training.parts import parts_of
+from methods.training.precision import widest
 from methods.training.training_curves import TrainingCurves
 
 CURVE_EVERY = 5
@@ -114,7 +115,8 @@ class EdgePruning(Method):
         self, descent: Descent, problem: Problem, parts: Sequence[Batch], saved: Mapping[str, Tensor]
     ) -> tuple[dict[int, Tensor], TrainingCurves, dict[str, Tensor]]:
         """A circuit for every number of edges, the course of the training, and where it ended."""
-        multipliers = torch.zeros(2, dtype=torch.float64, device=problem.device, requires_grad=True)
+        device = problem.device
+        multipliers = torch.zeros(2, dtype=widest(device), device=device, requires_grad=True)
         training = self._training(problem, parts, [multipliers])
         curves = TrainingCurves(CURVE_EVERY)
         circuits = {0: training.exists & False, problem.graph.n_edges: training.exists}

@@ -110,8 +110,8 @@ def _ranking_meaning(metrics: Metrics, ranked: bool) -> str:
         return f"No ranking: it takes two methods scored in {label} at one size of one task."
     return (
         f"Mean rank by {label} over every task and size, 1 is best. A method is ranked where it was scored, "
-        "and cells says in how many; random circuits are ranked, the full and the empty circuit are not, nor "
-        "are circuits with more edges than asked for."
+        "and cells says in how many; random circuits are ranked, the full and the empty circuit and the mask "
+        "of ones are not, nor are circuits with more edges than asked for."
     )
 
 

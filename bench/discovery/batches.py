@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bench.engine.device import batch_bytes
 from bench.engine.masked_model import MaskedModel
+from bench.engine.memory import refuse_too_little
 from methods.base import Batch
 from tasks.base import Examples
 
@@ -18,7 +19,11 @@ def make_batches(model: MaskedModel, examples: Examples, smaller: int = 1) -> li
         model: that will read them.
         examples: at least one.
         smaller: each batch holds so many times fewer examples than `device.batch_bytes` allows.
+
+    Raises:
+        ModelError: the card has too little memory for a single one.
     """
+    refuse_too_little(model.architecture, examples.clean.shape[1], model.dtype.itemsize, model.device)
     graph, width = model.graph, model.architecture.d_model
     floats = (2 * len(graph.senders) + 2 * len(graph.receivers)) * examples.clean.shape[1] * width
     size = min(64, batch_bytes(model.device) // (model.dtype.itemsize * floats))

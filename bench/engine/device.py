@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from bench.errors import UsageError
@@ -11,15 +13,19 @@ HOST_BATCH = 2**28
 
 
 def check_device(name: str) -> None:
-    """Refuses a device that is not there.
+    """Refuses a device that is not there, or does not compute.
 
     Raises:
-        UsageError: torch does not know the name, or no such device is at hand.
+        UsageError: torch does not know the name, no such device is at hand, or it holds no numbers.
     """
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        with warnings.catch_warnings(action="ignore"):  # of names that torch is about to forget
+            device = torch.device(name)
+            if device.type == "cpu" and device.index:
+                raise RuntimeError("there is but one cpu")  # torch takes any number for it
+            torch.ones(2, device=device).sum().item()
+    except (RuntimeError, AssertionError, ImportError, AttributeError) as error:  # as backends have it
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"the device '{name}' cannot be used ({reason}): leave --device out for cpu"
         ) from error

@@ -74,8 +74,8 @@ class MaskedModel:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> MaskedModel:
         """The same model on another device or in another precision."""
-        fixed = ("rotary.inv_freq",)  # angles of late positions want all of float32
-        moved = {n: w.to(device, None if n in fixed else dtype) for n, w in self.weights.items()}
+        fixed = {"rotary.inv_freq": torch.float32}  # angles of late positions want all of it, and no more
+        moved = {n: w.to(device, fixed.get(n, dtype)) for n, w in self.weights.items()}
         return MaskedModel(self.architecture, moved)
 
     def with_split_embed(self) -> MaskedModel:
@@ -101,7 +101,7 @@ class MaskedModel:
 
         Args:
             tokens: prompts, padded on the right.
-            edges: what is kept of each edge, from 0 to 1; None keeps all of every one.
+            edges: what is kept of each edge, from 0 to 1, on whatever device; None keeps all of every one.
             reference: what a removed edge carries instead (`ablation.py`); None means zero.
             weights: factors of weights by name, from 0 to 1; what is not named is whole.
             answers: examples and positions of which logits are wanted; None for all positions.
@@ -309,7 +309,7 @@ class MaskedModel:
             )
         if reference is not None:
             self._check_reference(reference, tokens)
-        mask = torch.where(self._exists.to(edges.device), edges, 0).to(self.dtype)
+        mask = torch.where(self._exists.to(edges.device), edges, 0).to(self.device, self.dtype)
         shape = (*tokens.shape, self.architecture.d_model)
         masks = (edges, *(weights or {}).values())
         differentiable = torch.is_grad_enabled() and any(m.requires_grad for m in masks)

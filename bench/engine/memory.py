@@ -74,6 +74,32 @@ def memory_budget(device: torch.device) -> int:
     return min(2**32, int(psutil.virtual_memory().available) // 4)
 
 
+def refuse_too_little(arch: Architecture, pos: int, itemsize: int, device: torch.device) -> None:
+    """Refuses a card on which not even one prompt's step fits beside the weights that it holds already.
+
+    Args:
+        arch: the model's shape.
+        pos: tokens of a prompt.
+        itemsize: bytes of a number.
+        device: where the model is; nothing but a card is refused.
+
+    Raises:
+        ModelError: it says what is needed and what is free.
+    """
+    if device.type != "cuda":
+        return
+    parts = step_bytes(arch, 1, pos, itemsize, keep_bytes=0)
+    needed = sum(parts.values()) - parts["weights"]
+    # what torch keeps for later is free to us
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + idle
+    if needed > free:
+        raise ModelError(
+            f"one prompt of {pos} tokens needs about {needed / 1e9:.1f} GB of the GPU beside the weights, "
+            f"and {free / 1e9:.1f} GB are free: choose a smaller model, --dtype bfloat16 or --device cpu"
+        )
+
+
 def refuse_too_large(name: str, n_parameters: int, dtype: torch.dtype, device: str) -> None:
     """Refuses a model whose weights do not fit, before they are read.
 

@@ -200,23 +200,29 @@ def _weights(bridge: Any) -> dict[str, Tensor]:
     weights |= {"logits.W_U": bridge.W_U, "logits.b_U": bridge.b_U, **norm(bridge.ln_final, "logits.norm")}
     if cfg.normalization_type == "RMS":
         weights = _folded(weights)
-    return {name: _fast_layout(name, tensor.detach().clone()) for name, tensor in weights.items()}
+    dtype = bridge.W_E.dtype
+    return {
+        name: _fast_layout(name, tensor.detach().to(dtype, copy=True)) for name, tensor in weights.items()
+    }
 
 
 def _folded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """With the weight of each RMSNorm multiplied into the projections that it stands before."""
+    """With the weight of each RMSNorm multiplied into the projections that it stands before.
+
+    In float32 at least, and rounded once: in bfloat16 a product has but eight bits.
+    """
     folded = {name: weight for name, weight in weights.items() if not name.endswith(".norm.w")}
-    for name in folded:
+    for name, weight in folded.items():
         node, _, part = name.partition(".")
         if part in ("W_QKV", "W_in", "W_gate", "W_U"):
-            folded[name] = folded[name] * weights[f"{node}.norm.w"][:, None]
+            folded[name] = (weight * weights[f"{node}.norm.w"][:, None]).to(weight.dtype)
     return folded
 
 
 def _centred(block: Any) -> Tensor:
-    """A norm's weight; Gemma stores what is to be added to 1."""
+    """A norm's weight, in float32 at least; Gemma stores what is to be added to 1."""
     original = block.original_component
-    weight: Tensor = original.weight
+    weight: Tensor = original.weight.to(torch.promote_types(original.weight.dtype, torch.float32))
     return 1 + weight if type(original).__name__.startswith("Gemma") else weight
 
 

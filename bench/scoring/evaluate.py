@@ -24,14 +24,21 @@ from bench.scoring.metrics import Answers, Outputs, outputs_of
 from methods.base import Batch
 
 T = TypeVar("T", Outputs, Answers)
-FULL, EMPTY = "full", "empty"
+FULL, EMPTY, ONES = "full", "empty", "ones"
+REFERENCES = (FULL, EMPTY, ONES)
+"""Runs beside which circuits are read: the model itself, nothing kept, and the mask that keeps every edge.
+
+The last one says what the first does, but for rounding: it is the noise floor of a masked forward."""
 OF_SEVERAL = ("_low", "_high", "faithfulness", "complement_loss")
 """How the scores end that one prompt does not give."""
 
 
 @dataclass(frozen=True)
 class RawOutputs:
-    """Outputs of named runs over all evaluation examples; `full` and `empty` are always there."""
+    """Outputs of named runs over all evaluation examples; `full` and `empty` are always there.
+
+    `ones` is not where a version that did not know it has stored them.
+    """
 
     runs: Mapping[str, Outputs]
     answers: Answers
@@ -75,7 +82,7 @@ def run_circuits(
     reference: Reference,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> RawOutputs:
-    """Runs the full model, the empty circuit and the given ones.
+    """Runs the full model, the empty circuit, the mask of ones and the given circuits.
 
     Each batch's full run and reference are computed once for all circuits, and only the effective
     part of a circuit is run.
@@ -84,12 +91,12 @@ def run_circuits(
         model: of which they are circuits.
         batches: the evaluation prompts.
         template: one per answer of all batches, in order.
-        circuits: by name, other than `full` and `empty`.
+        circuits: by name, other than those of `REFERENCES`.
         reference: what removed edges carry.
         progress: told after each batch.
     """
-    runs = {EMPTY: Circuit.empty(model.graph), **circuits}
-    masks = {name: circuit.effective(reference.ablation.name).kept.to(model.dtype).to(model.device)
+    runs = {EMPTY: Circuit.empty(model.graph), ONES: Circuit.full(model.graph), **circuits}
+    masks = {name: circuit.effective(reference.ablation.name).kept.to(model.device, model.dtype)
              for name, circuit in runs.items()}  # fmt: skip
     collected: dict[str, list[Outputs]] = {name: [] for name in (FULL, *runs)}
     for done, batch in enumerate(batches):
@@ -98,8 +105,8 @@ def run_circuits(
         activations = reference.of(model, batch.corrupted, batch.lengths)
         collected[FULL].append(outputs_of(full, full, batch.candidates))
         for name, circuit in runs.items():
-            if len(circuit) == model.graph.n_edges and not circuit.weights:
-                collected[name].append(collected[FULL][-1])  # all ones is the full model
+            if name != ONES and len(circuit) == model.graph.n_edges and not circuit.weights:
+                collected[name].append(collected[FULL][-1])  # but for rounding it is the full model
                 continue
             logits = model.run(batch.clean, masks[name], activations, circuit.weights, at, batch.lengths)
             collected[name].append(outputs_of(logits, full, batch.candidates))

@@ -11,7 +11,7 @@ from bench.engine.graph import edges_of_share
 from bench.errors import DamagedFile
 from bench.files import write_atomically
 from bench.scoring.catalogue import METRICS
-from bench.scoring.evaluate import EMPTY, FULL, RawOutputs, curve, score
+from bench.scoring.evaluate import EMPTY, FULL, ONES, REFERENCES, RawOutputs, curve, score
 from bench.scoring.measures import MEASURES
 from bench.scoring.overlap import with_overlap
 from bench.store.record import Dimensions, Setting, names_of, told_apart_by
@@ -136,7 +136,10 @@ def _is_oversize(circuit: Mapping[str, Any], n_edges: int) -> bool:
 
 
 def _bounds(run: Run) -> list[dict[str, Any]]:
-    """The rows of the full and of the empty circuit, each the other's complement."""
+    """The rows of the full and of the empty circuit, each the other's complement, and of the mask of ones.
+
+    Of that there is none in what a version stored that did not run it.
+    """
     about = (
         *names_of(Setting),
         "graph",
@@ -151,7 +154,9 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
     shared = {name: getattr(run.record, name) for name in about}
     raw = RawOutputs.from_tensors(run.tensors)
     rows = []
-    for name, complement, share in ((FULL, EMPTY, 1.0), (EMPTY, FULL, 0.0)):
+    for name, complement, share in ((FULL, EMPTY, 1.0), (EMPTY, FULL, 0.0), (ONES, EMPTY, 1.0)):
+        if name not in raw.runs:
+            continue
         edges = round(share * run.record.n_edges)
         rows.append(
             {
@@ -185,7 +190,7 @@ def _with_margin(table: pd.DataFrame) -> pd.DataFrame:
     is_baseline = (table["method"] == BASELINE["method"]) & (table["params"] == BASELINE["params"])
     drawn = table.assign(short=short)[is_baseline].groupby(at)["short"]
     beside = table[at].join(drawn.agg(["mean", "sem", "count"]), on=at)
-    rated = ~is_baseline & ~table["method"].isin((FULL, EMPTY))
+    rated = ~is_baseline & ~table["method"].isin(REFERENCES)
     margin = (beside["mean"] - short).where(rated)
     reach = t.ppf(0.975, beside["count"] - 1) * beside["sem"]
     return table.assign(

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from methods.training.precision import widest
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -43,11 +45,15 @@ def outputs_of(
 ) -> Outputs:
     """The raw outputs of a run beside the full model's logits, summed in float64.
 
+    On the CPU, where the device has none.
+
     Args:
         logits: of the run, at every answer.
         full: the full model's at the same answers; KL is taken from them.
         candidates: token ids, not places among the candidates.
     """
+    if widest(logits.device) != torch.float64:
+        logits, full, candidates = logits.cpu(), full.cpu(), candidates.cpu()
     logits, full = logits.double(), full.double()
     log_full = full.log_softmax(-1)
     kl = (log_full.exp() * (log_full - logits.log_softmax(-1))).sum(-1)

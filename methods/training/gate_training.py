@@ -15,6 +15,7 @@ from methods.thresholds.best import n_best
 from methods.training.gates import hard_concrete, log_open
 from methods.training.named_tensors import flat, under
 from methods.training.parts import Rounds
+from methods.training.precision import widest
 
 Pressure = Callable[[Float[Tensor, ""], Float[Tensor, ""]], Float[Tensor, ""]]
 """From a step's loss, without gradient, and the edges expected to be open to what is added to the loss."""
@@ -26,7 +27,8 @@ class GateTraining:
     A step draws one sample of all gates for a part of the examples, and moves the gates down the gradient of
     the mean loss per example plus a pressure. What the full model and the reference are there is computed
     once per part, as long as `Problem` has room to keep it, otherwise in every step. Gates and moments are
-    kept in float64: they are few, and what rounding does to them grows with every step.
+    kept in float64: they are few, and what rounding does to them grows with every step. On a device that has
+    no float64 they are kept in float32.
     """
 
     def __init__(
@@ -48,7 +50,11 @@ class GateTraining:
         self.exists = problem.graph.exists.to(problem.device)
         self._random = torch.Generator(self.exists.device).manual_seed(problem.seed)
         shapes = [self.exists.shape] + [(1, len(problem.graph.senders))] * node_gates
-        self.gates = [(start + 0.01 * self._draw(torch.randn, s).double()).requires_grad_() for s in shapes]
+        self._dtype = widest(self.exists.device)
+        self.gates = [
+            (start + 0.01 * self._draw(torch.randn, shape).to(self._dtype)).requires_grad_()
+            for shape in shapes
+        ]
         self._learnt = list(learnt)
         upwards: list[dict[str, Any]] = [{"params": self._learnt, "maximize": True}] if learnt else []
         self._optimizer = torch.optim.Adam([{"params": self.gates}, *upwards], lr=rate, betas=(0.9, memory))
@@ -62,7 +68,7 @@ class GateTraining:
             ValueError: the loss is not finite.
         """
         part = self._rounds.next()
-        mask = torch.ones_like(self.exists, dtype=torch.float64)
+        mask = torch.ones_like(self.exists, dtype=self._dtype)
         for gates in self.gates:
             mask = mask * hard_concrete(gates, self._draw(torch.rand, gates.shape))
         loss = self.problem.loss(self.objective, self.problem.run(part, mask), part) / len(part)
@@ -79,7 +85,7 @@ class GateTraining:
 
     def scores(self) -> Float[Tensor, "receivers senders"]:
         """The logarithm of each edge's probability to be open."""
-        scores = torch.zeros_like(self.exists, dtype=torch.float64)
+        scores = torch.zeros_like(self.exists, dtype=self._dtype)
         for gates in self.gates:
             scores = scores + log_open(gates)
         return scores

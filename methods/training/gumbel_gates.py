@@ -30,8 +30,8 @@ class GumbelGates:
         temperature: float,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`dtype` is that of gates and moments. In float64, for which gates must be few, rounding grows less
-        from step to step.
+        """`dtype` is that of gates and moments. In float64, for which gates must be few and the device must
+        have it (`widest`), rounding grows less from step to step.
         """
         self.exists = exists
         self.n_gates = sum(int(each.sum()) for each in exists.values())

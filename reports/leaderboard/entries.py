@@ -14,8 +14,10 @@ import pandas as pd
 from reports.parts.methods import Methods, label_of
 from reports.parts.metric import Metrics
 
-REFERENCES = ("empty", "full")
-"""Circuits that every method is read against; they are shown, never ranked."""
+REFERENCES = ("empty", "full", "ones")
+"""Circuits that every method is read against; they are shown, never ranked.
+
+The last one is the full model run under a mask that keeps every edge: what it is off is rounding."""
 
 _TEXT = ("model", "graph", "ablation", "task", "method", "params")
 _APART = ("objective", "n_discovery")
@@ -63,7 +65,7 @@ class Entry:
 
     @property
     def is_reference(self) -> bool:
-        """Whether this is the full or the empty circuit."""
+        """Whether this is the full circuit, as it is or as a mask of ones, or the empty one."""
         return self.method in REFERENCES
 
     @property
@@ -127,7 +129,7 @@ def _name_apart(table: pd.DataFrame, name: str, which: "pd.Series[bool]") -> pd.
 
 
 def contenders(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
-    """Rows that ended ok, of circuits that compete: neither full nor empty nor random, nor oversize."""
+    """Rows that ended ok, of circuits that compete: no references, none random or oversize."""
     table = as_asked(table)
     return table[(table["status"] == "ok") & ~table["method"].isin((*REFERENCES, methods.baseline))]
 

@@ -125,7 +125,7 @@ def troubles(table: pd.DataFrame) -> Grid | None:
 def job_counts(table: pd.DataFrame) -> str:
     """`12 jobs ok, 1 failed`: jobs by status, a job being one method with one seed on one task.
 
-    The full and the empty circuit are rows, but no jobs.
+    The full and the empty circuit and the mask of ones are rows, but no jobs.
     """
     jobs = table[~table["method"].isin(REFERENCES)][
         [name for name in _JOB if name in table.columns and name != "status_reason"]

@@ -148,7 +148,7 @@ def _unscored(rows: Sequence[Row], entries: Sequence[Entry], columns: Sequence[C
     notes = []
     if missing:
         references = sum(row.reference for row in missing)
-        where = f", {references:,} of them in the rows full and empty" if references else ""
+        where = f", {references:,} of them in the rows of references" if references else ""
         notes.append(f"{plural(len(missing), 'cell')} unscored ({DASH}){where}.")
     stats: list[Stat] = [entry.stat(column.metric) for entry in entries for column in columns]
     if partial := sum(0 < stat.scored < stat.runs for stat in stats):

@@ -17,8 +17,8 @@ from reports.parts.numbers import DASH, number, share
 def terminal_table(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]]) -> Table:
     """kl by method and size for each task, and the seconds of discovery; the best of a size is bold.
 
-    The full and the empty circuit's values stand under the task's name. A star marks a circuit with more
-    edges than asked for, which is never bold.
+    The values of the full and the empty circuit, and of the mask of ones, stand under the task's name. A star
+    marks a circuit with more edges than asked for, which is never bold.
 
     Raises:
         ValueError: an empty table.

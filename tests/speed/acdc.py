@@ -20,7 +20,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))  # when it is run as a program
 
-from setting import Setting
+from setting import Operations, Setting
 
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName, Reference
@@ -35,13 +35,14 @@ FULL = Path(__file__).parent / "acdc_M"
 """The whole run: what it cost (.json), and what it kept (.safetensors)."""
 
 
-def problem(setting: Setting, ablation: AblationName = "resample") -> BenchProblem:
+def problem(setting: Operations, ablation: AblationName = "resample") -> BenchProblem:
     """Something to say at the last position of every prompt."""
     n, pos = setting.clean.shape
-    batch = Batch(
-        setting.clean, setting.corrupted, torch.full((n,), pos), torch.arange(n), torch.full((n,), pos - 1),
+    asked = (
+        torch.full((n,), pos), torch.arange(n), torch.full((n,), pos - 1),
         torch.zeros(n, 2, dtype=torch.long), torch.tensor([[True, False]]).expand(n, 2),
     )  # fmt: skip
+    batch = Batch(setting.clean, setting.corrupted, *(part.to(setting.clean.device) for part in asked))
     reference = Reference(ABLATIONS[ablation])
     return BenchProblem(setting.model, [batch], LOGIT_DIFF, lambda _: reference, (0.03,), 0)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from acdc import problem
-from setting import Setting
+from setting import Operations
 
 from methods.training.gate_training import GateTraining
 
 
-def step(setting: Setting) -> Callable[[], tuple[float, float]]:
+def step(setting: Operations) -> Callable[[], tuple[float, float]]:
     """A step on the setting's batch, of which nothing is known from before.
 
     The full model and the corrupted prompts are run in every step, as on data that never comes again.

@@ -57,13 +57,19 @@ def random_model(arch: Architecture, device: str, dtype: torch.dtype) -> MaskedM
     def zeros(*shape: int) -> torch.Tensor:
         return torch.zeros(shape, device=device, dtype=dtype)
 
-    turns = torch.arange(0, arch.rotary, 2, device=device) / arch.rotary
+    def norm(name: str) -> dict[str, torch.Tensor]:
+        return {f"{name}.w": 1 + zeros(d), f"{name}.b": zeros(d)} if arch.norm == "layer" else {}
+
     weights = {
         "embed.W_E": made(arch.d_vocab, d),
         "logits.W_U": made(arch.d_vocab, d).T,
         "logits.b_U": zeros(arch.d_vocab),
-        "rotary.inv_freq": 1e-4**turns,
+        **norm("logits.norm"),
     }
+    if arch.rotary:
+        weights["rotary.inv_freq"] = 1e-4 ** (torch.arange(0, arch.rotary, 2, device=device) / arch.rotary)
+    else:
+        weights["embed.W_pos"] = made(arch.n_ctx, d)
     for i in range(arch.n_layers):
         weights |= {
             f"a{i}.W_QKV": made(rows, d, arch.d_head),
@@ -72,11 +78,13 @@ def random_model(arch: Architecture, device: str, dtype: torch.dtype) -> MaskedM
             f"a{i}.b_O": zeros(d),
             f"m{i}.W_in": made(arch.d_mlp, d).T,
             f"m{i}.b_in": zeros(arch.d_mlp),
-            f"m{i}.W_gate": made(arch.d_mlp, d).T,
-            f"m{i}.b_gate": zeros(arch.d_mlp),
             f"m{i}.W_out": made(arch.d_mlp, d),
             f"m{i}.b_out": zeros(d),
+            **norm(f"a{i}.norm"),
+            **norm(f"m{i}.norm"),
         }
+        if arch.gated:
+            weights |= {f"m{i}.W_gate": made(arch.d_mlp, d).T, f"m{i}.b_gate": zeros(arch.d_mlp)}
     return MaskedModel(arch, weights)
 
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from bench.discovery.select import top
 from bench.engine.circuit import Circuit
 from bench.engine.graph import edges_of_share
-from bench.models.bridge import masked_model
+from bench.engine.masked_model import MaskedModel
 from bench.scoring.metrics import CURVE_SHARES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel  # `make gpu` does without
 
 
 def gpt2(**config: Any) -> PreTrainedModel:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     return GPT2LMHeadModel(GPT2Config(**config, bos_token_id=0, eos_token_id=0))
 
 
 def smollm2() -> PreTrainedModel:
     """SmolLM2-135M's shape: 30 layers, 9 heads that share 3 KV heads, gated MLPs, rotary."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     config = LlamaConfig(
         vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
         num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True,
@@ -38,30 +43,19 @@ SHAPES: dict[str, tuple[Callable[[], PreTrainedModel], tuple[int, int]]] = {
 ROUNDS = {"S": 30, "M": 9, "smollm2": 5}
 
 
-@dataclass
-class Setting:
-    """A random model, a batch of prompt pairs, and what the operations need."""
+class Operations:
+    """A model, a batch of prompt pairs, and what is measured on them."""
 
-    shape: str
-
-    def __post_init__(self) -> None:
-        torch.manual_seed(0)
-        torch.set_num_threads(1)
-        make, (batch, pos) = SHAPES[self.shape]
-        self.hf: Any = make().eval()
-        self.model = masked_model(self.hf)
-        self.graph = self.model.graph
-        vocabulary = self.hf.config.vocab_size
-        self.clean, self.corrupted = torch.randint(vocabulary, (2, batch, pos))
-        self.mask = 0.01 + 0.98 * torch.rand(self.graph.exists.shape)
+    def __init__(self, shape: str, model: MaskedModel, size: tuple[int, int]) -> None:
+        """`size` is that of the batch: examples and positions."""
+        self.shape, self.model, self.graph = shape, model, model.graph
+        device, vocabulary = model.device, model.architecture.d_vocab
+        self.clean, self.corrupted = torch.randint(vocabulary, (2, *size)).to(device)
+        self.mask = (0.01 + 0.98 * torch.rand(self.graph.exists.shape)).to(device)
         self.scores = torch.rand(self.graph.exists.shape)
-        self.reference = self.model.senders(self.corrupted)
-        self.weights = torch.randn(batch, pos, vocabulary)  # a scalar loss: a fixed weighting of the logits
-
-    @torch.no_grad()
-    def plain(self) -> torch.Tensor:
-        logits: torch.Tensor = self.hf(self.clean).logits
-        return logits
+        self.reference = model.senders(self.corrupted)
+        # a scalar loss: a fixed weighting of the logits
+        self.weights = torch.randn(*size, vocabulary).to(device, model.dtype)
 
     @torch.no_grad()
     def masked_forward(self) -> torch.Tensor:
@@ -80,7 +74,7 @@ class Setting:
 
     def eap_ig_5(self) -> torch.Tensor:
         reference, clean = self.model.senders(self.corrupted), self.model.senders(self.clean)
-        total = torch.zeros(self.graph.exists.shape)
+        total = torch.zeros_like(self.mask)
         for k in range(1, 6):
             inputs = torch.lerp(reference[:1], clean[:1], k / 5)
             total += self.model.edge_gradients(
@@ -103,3 +97,21 @@ class Setting:
             logits = self.model.run(self.clean, effective, reference).log_softmax(-1)
             kls.append(float((full.exp() * (full - logits)).sum(-1).mean()))
         return kls
+
+
+class Setting(Operations):
+    """The same beside Hugging Face's own model, of random weights."""
+
+    def __init__(self, shape: str) -> None:
+        from bench.models.bridge import masked_model
+
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+        make, size = SHAPES[shape]
+        self.hf: Any = make().eval()
+        super().__init__(shape, masked_model(self.hf), size)
+
+    @torch.no_grad()
+    def plain(self) -> torch.Tensor:
+        logits: torch.Tensor = self.hf(self.clean).logits
+        return logits

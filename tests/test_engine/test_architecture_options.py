@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -96,6 +97,17 @@ def test_other_architectures_are_named(make: Callable[[], PreTrainedModel]) -> N
     name = type(hf).__name__
     with pytest.raises(ValueError, match=f"^the architecture {name} is not supported yet; supported: GPT2LM"):
         masked_model(hf)
+
+
+@pytest.mark.parametrize("family", ["llama_tied", "qwen3", "gemma2"])
+def test_norms_fold_in_float32(family: str) -> None:
+    """In bfloat16 every weight is that of float32, rounded once."""
+    halved: Any = copy.deepcopy(case_of(family).hf)
+    halved = halved.to(torch.bfloat16)
+    ours, wide = masked_model(halved), masked_model(halved.to(torch.float32))
+    for name, weight in ours.weights.items():
+        assert weight.dtype == torch.bfloat16 or name == "rotary.inv_freq"
+        assert weight.equal(wide.weights[name].to(weight.dtype)), name
 
 
 # ---- from a folder

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
+from memory import SHAPES
 
-from bench.engine.memory import parameters, refuse_too_large, step_bytes
+from bench.engine.memory import parameters, refuse_too_large, refuse_too_little, step_bytes
 from bench.errors import ModelError
 from bench.models.bridge import masked_model
 from bench.models.tiny import decoder
@@ -36,3 +37,17 @@ def test_a_model_that_does_not_fit_says_what_it_needs(monkeypatch: pytest.Monkey
     with pytest.raises(ModelError, match=r"'large' needs about 8\.0 GB of main memory.* 5\.0 GB are free"):
         refuse_too_large("large", 1_000_000_000, torch.float32, "cpu")
     refuse_too_large("large", 1_000_000_000, torch.bfloat16, "cpu")
+
+
+def test_a_card_with_too_little_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Llama-2 13B in bfloat16: the step of one prompt takes a few GB beside the weights."""
+    arch = SHAPES["Llama-2 13B"]
+    free = 10**12
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**12))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * 10**8)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10**8)
+    refuse_too_little(arch, 16, 2, torch.device("cuda"))
+    free = 10**8
+    with pytest.raises(ModelError, match=r"^one prompt of 16 tokens needs about \d\.\d GB .* 0\.3 GB are"):
+        refuse_too_little(arch, 16, 2, torch.device("cuda"))
+    refuse_too_little(arch, 16, 2, torch.device("cpu"))

@@ -55,7 +55,7 @@ def test_a_study_in_a_notebook(crowded: Path) -> None:
     assert "15 of 1,519 edges" in circuit[0]["data"]["text/html"]
     assert "data:image/svg+xml" in circuit[0]["data"]["text/html"]
     shown = table[-1]["data"]["text/html"]
-    assert all(f"<td>{row}</td>" in shown for row in ("0.01", "0.05", "full", "empty", "random"))
+    assert all(f"<td>{row}</td>" in shown for row in ("0.01", "0.05", "full", "empty", "ones", "random"))
     assert {path.name for path in crowded.iterdir()} == {"methods", "tasks.py", "reports"}
 
 

@@ -86,11 +86,22 @@ def test_ranks_by_hand() -> None:
     assert ranking.by_task.loc["good", "ioi"] == 1.25
 
 
+def test_the_mask_of_ones_competes_with_nobody() -> None:
+    """However good it is, and whatever size it says."""
+    table = leaderboard()
+    full = table[table["method"] == "full"]
+    both = pd.concat([table, full.assign(method="ones", size_requested=0.01, kl=1e-9)], ignore_index=True)
+    (ranking,) = rank(entries(both), read_metrics(METRICS)["kl"])
+    assert ranking.mean.to_dict() == rank(entries(table), read_metrics(METRICS)["kl"])[0].mean.to_dict()
+    text = section(markdown(both), "ioi")
+    assert "**" not in next(line for line in text.splitlines() if line.startswith("| ones | 1 % |"))
+
+
 def test_unscored_is_counted_and_never_zero() -> None:
     gt = section(markdown(leaderboard()), "gt")
     row = next(line for line in gt.splitlines() if line.startswith("| random_edges | 10 % |"))
     assert row == f"| random_edges | 10 % | {DASH} | {DASH} | {DASH} | 0.900 | 40 | 2.50 |"
-    assert f"11 cells unscored ({DASH}), 8 of them in the rows full and empty." in gt
+    assert f"11 cells unscored ({DASH}), 8 of them in the rows of references." in gt
 
 
 def test_part_of_the_seeds_is_said() -> None:

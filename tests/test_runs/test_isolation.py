@@ -45,7 +45,7 @@ def run(
     (command.folder / "c.yaml").write_text(f"{text}methods: {json.dumps([*methods, 'eap'])}\n")
     command("run", "--config", "c.yaml", "--out", "out", *words, code=code)
     table = pd.read_csv(command.folder / "out" / "leaderboard.csv")
-    others = ~table["method"].isin(("full", "empty", "random_edges"))
+    others = ~table["method"].isin(("full", "empty", "ones", "random_edges"))
     return {row["method"]: dict(row) for row in table[others].to_dict("records")}
 
 

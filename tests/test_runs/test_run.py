@@ -72,8 +72,8 @@ def test_the_table_is_the_same_whatever_order_jobs_end_in(results: Path, tmp_pat
 def test_table_has_the_stable_columns(results: Path) -> None:
     table = leaderboard(Store(results))
     assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
-    assert set(table["method"]) == {"full", "empty", "random_edges", "eap"}
-    assert len(table) == 2 + 2 * 2
+    assert set(table["method"]) == {"full", "empty", "ones", "random_edges", "eap"}
+    assert len(table) == 3 + 2 * 2
     assert (table["status"] == "ok").all()
     eap = table[table["method"] == "eap"].set_index("size_requested")
     assert list(eap.index) == [0.01, 0.05]

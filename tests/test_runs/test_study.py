@@ -47,7 +47,7 @@ def test_the_numbers_are_those_of_the_command(study: Study, tmp_path: Path) -> N
     assert {"kl", "kl_low", "faithfulness", "complement_kl", "effective_edges"} <= {*compared}
     for size in SIZES:
         assert scored.loc[size, compared].tolist() == stored.loc[size, compared].tolist()
-    for name in ("full", "empty"):
+    for name in ("full", "empty", "ones"):
         for column in ("kl", "accuracy", "faithfulness"):
             assert scored.loc[name, column] == bounds.loc[name, column]
 
@@ -73,8 +73,8 @@ def test_a_method_of_a_cell(study: Study) -> None:
 def test_a_circuit_is_scored_beside_full_empty_and_random(study: Study) -> None:
     circuit = study.discover("eap", [0.05])[0.05]
     table = study.evaluate(circuit, random_draws=4)
-    assert table["circuit"].tolist() == ["circuit", "full", "empty", "random"]
-    assert table["edges_kept"].tolist() == [75, 1519, 0, 75]
+    assert table["circuit"].tolist() == ["circuit", "full", "empty", "ones", "random"]
+    assert table["edges_kept"].tolist() == [75, 1519, 0, 1519, 75]
     assert not table["isolated"].any()
     rows: Any = table.set_index("circuit")
     assert rows.loc["full", "kl"] == 0 < rows.loc["circuit", "kl"] < rows.loc["random", "kl"]
@@ -89,7 +89,7 @@ def test_a_circuit_is_scored_beside_full_empty_and_random(study: Study) -> None:
 
 def test_full_and_empty_circuits_have_no_random_ones(study: Study) -> None:
     table = study.evaluate({"all": Circuit.full(study.graph), "none": Circuit.empty(study.graph)})
-    assert table["circuit"].tolist() == ["all", "none", "full", "empty"]
+    assert table["circuit"].tolist() == ["all", "none", "full", "empty", "ones"]
     assert table["kl"][0] == 0
     assert table["kl"][1] == table["kl"][3]
 

@@ -38,7 +38,23 @@ def test_outputs_hang_neither_on_batches_nor_on_padding(
     together, alone = outputs(3), outputs(1)
     assert together.answers.candidates.equal(torch.as_tensor(examples.candidates))
     assert together.answers.correct.equal(torch.as_tensor(examples.correct))
-    assert together.runs.keys() == {"full", "empty", *circuits}
+    assert together.runs.keys() == {"full", "empty", "ones", *circuits}
     for name, run in together.runs.items():
         for field in fields(Outputs):
             close(getattr(run, field.name), getattr(alone.runs[name], field.name))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "least", "most"), [(torch.bfloat16, 1e-7, 1e-2), (torch.float64, 0, 1e-12)]
+)
+def test_the_mask_of_ones_shows_the_noise_floor(
+    tiny: MaskedModel, dtype: torch.dtype, least: float, most: float
+) -> None:
+    """It is run as a mask, where a circuit of all edges is taken for the full model."""
+    model = tiny.to(dtype=dtype)
+    batches = batches_of(model, ragged_examples(12, model.architecture.d_vocab), 4)
+    whole = {"whole": Circuit.full(model.graph)}
+    reference = make_reference(model, "resample", batches, one_length=False)
+    runs = run_circuits(model, batches, torch.zeros(12), whole, reference).runs
+    assert runs["full"].kl.abs().max() == runs["whole"].kl.abs().max() == 0
+    assert least <= runs["ones"].kl.mean() < most

@@ -35,7 +35,7 @@ def test_more_edges_than_asked_for_are_marked(body: str, oversize: bool, tmp_pat
     table = run(experiment, tmp_path / "out")
     rows: Any = table.set_index("method")["oversize"]
     assert rows["mine"].tolist() == [oversize] * 2
-    assert not rows[["full", "empty", "random_edges"]].any()
+    assert not rows[["full", "empty", "ones", "random_edges"]].any()
     page = (tmp_path / "out" / "leaderboard.md").read_text()
     assert ("exceeded: 2 rows with more edges than asked for" in page) == oversize
     for name in ("leaderboard.csv", "leaderboard.parquet"):
@@ -74,3 +74,21 @@ def test_what_older_results_hold_ends_no_report(tmp_path: Path) -> None:
     assert set(table["objective"].dropna()) == {"k?l"}
     assert "Not drawn: How random" in (tmp_path / "leaderboard.md").read_text().replace("\\", "")
     assert "Not drawn: How random" in (tmp_path / "index.html").read_text()
+
+
+def test_the_mask_of_ones_is_a_row_where_it_was_run(tmp_path: Path) -> None:
+    """Results of a version that did not run it have none, and are read as ever."""
+    experiment = dataclasses.replace(SMALL, methods=("random_edges",), n_discovery=(8,), n_evaluation=8)
+    table = run(experiment, tmp_path)
+    (row,) = table[table["method"] == "ones"].to_dict("records")
+    assert (row["size_requested"], row["edge_sparsity"], row["status"]) == (1.0, 0.0, "ok")
+    assert abs(row["kl"]) < 1e-9
+    assert "ones" in (tmp_path / "leaderboard.md").read_text()
+    (file,) = (tmp_path / "runs").glob("*.safetensors")
+    tensors, header = load_tensors(file)
+    without = {name: tensor for name, tensor in tensors.items() if not name.startswith("outputs.ones.")}
+    assert len(without) == len(tensors) - 4
+    save_tensors(file, without, header)
+    write_report(tmp_path, tmp_path)
+    older = pd.read_csv(tmp_path / "leaderboard.csv")
+    assert older["method"].tolist() == table[table["method"] != "ones"]["method"].tolist()
