@@ -198,6 +198,7 @@ def verify_tracr(
     Exit code 1 when a proof or a method fails; 3 when none does but a recovery is lost that is expected.
     """
     from bench.report import show_recovery, write_report
+    from bench.runs.spent import in_words, spending
     from bench.store.at_work import locked
     from bench.truth.verify import verify_named
 
@@ -209,8 +210,9 @@ def verify_tracr(
             print(line, file=sys.stderr)
         if as_json:
             tell(outcome.to_json())
-        with locked(out, "-report", patience=600):
+        with locked(out, "-report", patience=600), spending("report"):
             write_report(out, out, [entry["program"] for entry in outcome.programs] if program else ())
+        print(in_words(), file=sys.stderr)
     if not as_json:
         show_recovery(outcome.recovery, out)
     sys.exit(outcome.exit_code)

@@ -155,6 +155,7 @@ class Study:
         self,
         sizes: Sequence[float | str] = (),
         *,
+        unaided: bool = True,
         method_seed: int = 0,
         progress: Progressed | None = None,
         checkpoint: Path | None = None,
@@ -162,7 +163,9 @@ class Study:
         """What a method is handed: never the evaluation prompts.
 
         Args:
-            sizes: of the circuits wanted, as shares of edges: 0.05 or "5%"; a method may find one unaided.
+            sizes: of the circuits wanted, as shares of edges: 0.05 or "5%".
+            unaided: whether the circuit that a method settles on is wanted, even if that takes a training of
+                its own.
             method_seed: of whatever the method draws.
             progress: told how far it is.
             checkpoint: a file in which a long discovery keeps what it knows so far.
@@ -170,7 +173,7 @@ class Study:
         return BenchProblem(
             self.model, self.data.discovery, self.data.measure,
             lambda batches: self.reference(self.discovery_ablation, batches),
-            parse_sizes(sizes) if sizes else (), method_seed,
+            parse_sizes(sizes) if sizes else (), method_seed, unaided=unaided,
             memory_budget=memory_budget(self.model.device), progress=progress, checkpoint=checkpoint,
         )  # fmt: skip
 
@@ -179,6 +182,7 @@ class Study:
         method: str | Method | type[Method],
         sizes: Sequence[float | str] = (0.01, 0.02, 0.05, 0.1, 0.2),
         *,
+        unaided: bool = True,
         method_seed: int = 0,
         progress: Progressed | None = None,
     ) -> Found:
@@ -188,6 +192,8 @@ class Study:
             method: as typed (``eap_ig:steps=10``, ``my_method.py``), or a class or an instance of `Method`,
                 which may be defined in a notebook's cell.
             sizes: of the circuits wanted, as shares of edges: 0.05 or "5%".
+            unaided: whether the circuit that it settles on is wanted, even if that takes a training of its
+                own.
             method_seed: of whatever the method draws.
             progress: told how far it is; a bar where none is given and somebody watches.
 
@@ -198,10 +204,10 @@ class Study:
         """
         wanted = parse_sizes(sizes)
         with watched(progress) as told:
-            problem = self.problem(wanted, method_seed=method_seed, progress=told)
+            problem = self.problem(wanted, unaided=unaided, method_seed=method_seed, progress=told)
             found, seconds = discover(as_method(method), problem)
-        unaided = None if found.unaided is None else Circuit(self.graph, found.unaided)
-        return Found(cut(self.graph, found, wanted), found, seconds, unaided)
+        settled = None if found.unaided is None else Circuit(self.graph, found.unaided)
+        return Found(cut(self.graph, found, wanted), found, seconds, settled)
 
     def outputs(
         self,

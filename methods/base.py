@@ -138,7 +138,12 @@ class Problem(Protocol):
     def n_examples(self) -> int: ...
     @property
     def sizes(self) -> Sequence[float]:
-        """The circuit sizes wanted, as shares of all edges from 0 to 1."""
+        """The circuit sizes wanted, as shares of all edges from 0 to 1; none on compiled programs."""
+
+    @property
+    def unaided(self) -> bool:
+        """Whether the circuit that a method settles on itself is wanted, even if finding it costs as much as
+        those of all sizes. Always where no size is wanted; a method that has it for nothing may return it."""
 
     @property
     def seed(self) -> int:
@@ -271,7 +276,7 @@ class Discovery:
     weights: Mapping[float, Mapping[str, Bool[Tensor, "..."]]] = field(default_factory=dict)
     """Weights kept, by size and name; what is not named is whole."""
     unaided: Bool[Tensor, "receivers senders"] | None = None
-    """The circuit that the method settles on when no size is given."""
+    """The circuit that the method settles on when no size is given; see `Problem.unaided`."""
     objective: str = ""
     """What was minimised or differentiated, for the record: a few words."""
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)

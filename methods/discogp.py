@@ -42,9 +42,9 @@ class DiscoGP(Method):
     (the code forgets them after the first epoch); the ablation is the problem's, theirs is zero. Where an
     output is one number there is nothing to choose among: squared error, and no complement.
 
-    The scores and the unaided circuit come of a training of their own, of edges alone and without the
-    complement, for the answer at a constant price of an edge (option `price`) as long as the loss is within
-    `tolerance`; the circuit is cut where loss and price are least together.
+    Where the unaided circuit is wanted, it and the scores come of a training of their own, of edges alone and
+    without the complement, for the answer at a constant price of an edge (option `price`) as long as the loss
+    is within `tolerance`; the circuit is cut where loss and price are least together.
     """
 
     name = "discogp"
@@ -103,7 +103,7 @@ class DiscoGP(Method):
             raise ValueError(f"joint prunes both weights and edges: leave parts={self.parts} out")
 
     def discover(self, problem: Problem) -> Discovery:
-        """The stages wanted, one after the other, then the unaided circuit."""
+        """The stages wanted, one after the other, then the unaided circuit if that is."""
         batches, course = parts_of(problem.batches, self.examples), Course(problem)
         sizes = {size: problem.edges_of_share(size) for size in problem.sizes}
         smaller = {n for n in sizes.values() if 0 < n < problem.graph.n_edges}
@@ -123,13 +123,16 @@ class DiscoGP(Method):
             if WEIGHTS in groups:
                 met = training.prices[groups[-1]].sizes
                 weights = {n: training.kept(n if n in met else met[0], WEIGHTS) for n in weights}
-        few = first_examples(problem.batches, CUT_ON)
-        gates = self._settled(problem, batches, few, course)
+        scores = unaided = None
+        if problem.unaided:
+            few = first_examples(problem.batches, CUT_ON)
+            gates = self._settled(problem, batches, few, course)
+            scores, unaided = gates.logits[EDGES].detach(), self._cut(problem, gates, few)
         return Discovery(
-            scores=gates.logits[EDGES].detach(),
+            scores=scores,
             edges={size: edges[n] for size, n in sizes.items()},
             weights={size: weights[n] for size, n in sizes.items() if weights[n]},
-            unaided=self._cut(problem, gates, few),
+            unaided=unaided,
             objective="answer",
             trace=course.curves.series(),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool
@@ -42,9 +42,9 @@ class EdgePruning(Method):
     numbers are compared by squared error. Adam's memory is short (see `memory`), and gates of whole senders
     are an option.
 
-    The scores and the unaided circuit come of a second training, in which every open edge costs `price` as
-    long as the loss stays within `tolerance` (pressure on a circuit that is broken already takes the rest of
-    it); of its ranking it is the number n of edges for which  loss + price n  is least.
+    Where the unaided circuit is wanted, it and the scores come of a second training, in which every open edge
+    costs `price` as long as the loss stays within `tolerance` (pressure on a circuit that is broken already
+    takes the rest of it); of its ranking it is the number n of edges for which  loss + price n  is least.
 
     Defaults were chosen under resample ablation. Under zero ablation a lower `rate` does better: 0.05 took KL
     on ioi's validation prompts from 0.55 to 0.014 at 7 % of the edges, and from 1.7 to 0.14 at 5 %.
@@ -95,21 +95,19 @@ class EdgePruning(Method):
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
 
     def discover(self, problem: Problem) -> Discovery:
-        """The training through the sizes, then the unaided one, whose ranking the scores are."""
+        """The training through the sizes, then the unaided one if wanted, whose ranking the scores are."""
         saved = problem.checkpoint.load()
         sizes = {size: problem.edges_of_share(size) for size in problem.sizes}
         descent = Descent(problem.graph.n_edges, sizes.values(), self.halving, self.hold)
         parts = parts_of(problem.batches, self.examples)
         circuits, curves, state = self._through(descent, problem, parts, saved)
+        edges = {size: circuits[n] for size, n in sizes.items()}
+        found = Discovery(edges=edges, objective=self.objective, trace=curves.series())
+        if not problem.unaided:
+            return found
         few = first_examples(problem.batches, CUT_ON)
         training = self._settled(problem, parts, few, saved, state)
-        return Discovery(
-            scores=training.scores().detach(),
-            edges={size: circuits[n] for size, n in sizes.items()},
-            unaided=self._cheapest(training, few),
-            objective=self.objective,
-            trace=curves.series(),
-        )
+        return replace(found, scores=training.scores().detach(), unaided=self._cheapest(training, few))
 
     def _through(
         self, descent: Descent, problem: Problem, parts: Sequence[Batch], saved: Mapping[str, Tensor]

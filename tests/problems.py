@@ -70,6 +70,7 @@ def problem(
     examples: Examples | None = None,
     measure: str = "logit_diff",
     per_batch: int = 64,
+    unaided: bool = True,
 ) -> BenchProblem:
     """What a method would be handed for random examples."""
     examples = examples or random_examples(vocab=model.architecture.d_vocab)
@@ -80,6 +81,7 @@ def problem(
         lambda batches: make_reference(model, ablation, batches, one_length(examples)),
         sizes,
         seed,
+        unaided=unaided,
     )
 
 

@@ -47,6 +47,7 @@ class BenchProblem:
         sizes: Sequence[float],
         seed: int,
         *,
+        unaided: bool = True,
         memory_budget: int = 2**32,
         progress: Progress | None = None,
         checkpoint: Path | None = None,
@@ -56,6 +57,7 @@ class BenchProblem:
         self.batches = batches
         self.n_examples = sum(map(len, batches))
         self.sizes = tuple(sizes)
+        self.unaided = unaided or not sizes
         self.seed = seed
         self.memory_budget = memory_budget
         self.counter = Counter()

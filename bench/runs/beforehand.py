@@ -109,10 +109,12 @@ def _unable(model: LoadedModel, task: str, count: int) -> str | None:
     found, expected = [], []
     for batch in make_batches(model.masked, _examples(model, task, "discovery", count)):
         at = (batch.examples, batch.positions)
-        logits = model.masked.run(batch.clean, answers=at, lengths=batch.lengths)
-        answers = Answers(batch.candidates, batch.correct, torch.zeros(len(batch.candidates)))
-        found.append(choice_accuracy(outputs_of(logits, logits, batch.candidates), answers))
-        expected.append(batch.correct.double().mean(1))
+        # on the host: a device may have no float64
+        logits = model.masked.run(batch.clean, answers=at, lengths=batch.lengths).cpu()
+        candidates, correct = batch.candidates.cpu(), batch.correct.cpu()
+        answers = Answers(candidates, correct, torch.zeros(len(candidates)))
+        found.append(choice_accuracy(outputs_of(logits, logits, candidates), answers))
+        expected.append(correct.double().mean(1))
     right, chance = torch.cat(found).double(), torch.cat(expected)
     beyond = right - chance
     error = float(beyond.std()) / len(beyond) ** 0.5 if len(beyond) > 1 else 0.0

@@ -26,6 +26,7 @@ import psutil
 from bench import errors
 from bench.discovery.checked import cleaned
 from bench.errors import UserError
+from bench.runs.spent import spend
 
 Message = dict[str, Any]
 """What a child tells; `said` is its kind, the rest depends on it."""
@@ -75,12 +76,19 @@ class Line:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._pid = os.getpid()
+        self._told = 0.0
 
     def say(self, said: str, **more: Any) -> None:
         """Tells the parent something, as plain data."""
         if os.getpid() != self._pid:  # a copy that a method forked, and forgot to end
             _leave()
         self._connection.send_bytes(json.dumps({"said": said, **more}).encode())
+
+    def spent(self, part: str) -> None:
+        """Tells that the CPU time since the last such word, or since the process began, went to a part."""
+        now = time.process_time()
+        self.say("spent", part=part, cpu_seconds=now - self._told)
+        self._told = now
 
     def say_and_wait(self, said: str, **more: Any) -> dict[str, Any]:
         """The same; goes on when the parent has looked at its clocks, and returns what that tells."""
@@ -145,7 +153,11 @@ class Child:
                     told = None
                 if told is None:
                     return
-                yield self._read(told)
+                message = self._read(told)
+                if message["said"] == "spent":
+                    spend(message["part"], message["cpu_seconds"])
+                else:
+                    yield message
             else:
                 yield {"said": "nothing"}
 

@@ -27,11 +27,11 @@ from bench.progress import Progressed
 from bench.runs.children import Limits, Stopped
 from bench.runs.experiment import Job
 from bench.runs.job import Ended, ended, forget_unfinished, give_up
-from bench.runs.worker import TICK, How, run_job, sees, unfit, unlike
+from bench.runs.worker import TICK, How, run_bundle, sees, unfit, unlike
 from bench.store.failures import forget_traceback
 from bench.store.keys import engine
 from bench.store.logs import LOGS, append
-from bench.store.results import Store, StrayOutputs
+from bench.store.results import Run, Store, StrayOutputs
 
 ANSWERS = 5.0
 """Seconds in which a scheduler must."""
@@ -143,7 +143,7 @@ class Cluster:
 
     def carry_out(
         self,
-        job: Job,
+        bundle: Sequence[Job],
         out: Path,
         *,
         threads: int,
@@ -151,14 +151,14 @@ class Cluster:
         limits: Limits,
         progress: Progressed | None,
         told: Callable[[str], None],
-    ) -> Ended:
+    ) -> list[Ended]:
         """As `job.carry_out`, on a worker.
 
         Args:
-            job: what is run.
+            bundle: one job, or several of one method on one study.
             out: the results folder, here.
             threads: of torch, in each process.
-            at_a_time: how many jobs run at a time; it stands in the record.
+            at_a_time: how many bundles run at a time; it stands in the record.
             limits: that discovery must keep.
             progress: told how far it is.
             told: what happened that a user should know.
@@ -167,11 +167,12 @@ class Cluster:
             UserError: the worker is unlike this machine, the scheduler is lost, or `out` takes no file.
             Stopped: the user stopped the run.
         """
-        key = f"{job.stem}-{uuid.uuid4().hex}"
+        stem = bundle[0].stem
+        key = f"{stem}-{uuid.uuid4().hex}"
         self._listening[key] = (progress, told)
         future = self._client.submit(
-            run_job, _anywhere(job), self._how(limits, threads, at_a_time), key=key, pure=False,
-            resources=self._resources(job.device),
+            run_bundle, tuple(map(_anywhere, bundle)), self._how(limits, threads, at_a_time), key=key,
+            pure=False, resources=self._resources(bundle[0].device),
         )  # fmt: skip
         dead: list[str] = []
         try:
@@ -181,18 +182,18 @@ class Cluster:
                 while self._lost[key]:
                     worker = self._lost[key].pop(0)
                     if self._said_goodbye(worker):
-                        told(f"{job.stem}: the worker {worker} was stopped; it moves")
+                        told(f"{stem}: the worker {worker} was stopped; it moves")
                         continue
                     dead.append(worker)
                     if len(dead) == DEATHS:
-                        return self._died(job, out, dead)
+                        return self._died(bundle, out, dead)
                     self.again += 1
-                    told(f"{job.stem}: the worker {worker} died; it begins again on another one")
+                    told(f"{stem}: the worker {worker} died; it begins again on another one")
             try:
                 files = self._result(future)
             except KilledWorker:
-                return self._died(job, out, dead)
-            return _keep(job, out, files)
+                return self._died(bundle, out, dead)
+            return _keep(bundle, out, files)
         finally:
             future.cancel()
             del self._listening[key]
@@ -205,9 +206,9 @@ class Cluster:
             )
         return future.result()
 
-    def _died(self, job: Job, out: Path, dead: Sequence[str]) -> Ended:
+    def _died(self, bundle: Sequence[Job], out: Path, dead: Sequence[str]) -> list[Ended]:
         named = " and ".join(dict.fromkeys(dead)) or "several"
-        return give_up(job, out, "failed", f"the workers that ran it died: {named}")
+        return [give_up(job, out, "failed", f"the workers that ran it died: {named}") for job in bundle]
 
     def _said_goodbye(self, worker: str) -> bool:
         told = (message for _, message in self._client.get_events(worker))
@@ -303,9 +304,10 @@ def _anywhere(job: Job) -> Job:
     return replace(job, method=method, model=model, folder=None)
 
 
-def _keep(job: Job, out: Path, files: Mapping[str, bytes]) -> Ended:
+def _keep(bundle: Sequence[Job], out: Path, files: Mapping[str, bytes]) -> list[Ended]:
     """Stores what a worker left, as if it had been left here."""
-    forget_traceback(out, job.stem)
+    for job in bundle:
+        forget_traceback(out, job.stem)
     with tempfile.TemporaryDirectory(prefix="circuitmark-") as name:
         for file, content in files.items():
             if file.startswith("runs/"):
@@ -314,7 +316,11 @@ def _keep(job: Job, out: Path, files: Mapping[str, bytes]) -> Ended:
                 append(out / file, content)
             else:
                 write_atomically(out / file, content)
-        (run,) = Store(Path(name)).runs()
+        runs = {run.record.method_seed: run for run in Store(Path(name)).runs()}  # in which alone they differ
+    return [_keep_run(job, out, runs[job.dimensions.method_seed]) for job in bundle]
+
+
+def _keep_run(job: Job, out: Path, run: Run) -> Ended:
     try:
         Store(out).save(job.stem, run)
     except StrayOutputs as error:

@@ -1,7 +1,8 @@
 """A method's discovery in a process of its own, timed by its parent; what it found comes back in a file.
 
 Data and model are made there before any code of the method is imported, and end with it. On a device, that
-process alone holds memory: its parent never does, and scoring begins when it has ended.
+process alone holds memory: its parent never does, and scoring begins when it has ended. Several seeds of a
+method that costs next to nothing may share a process.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor
 from bench.discovery.checked import as_discovery, refuse_infinite
 from bench.discovery.checkpoint import forget
 from bench.discovery.discover import Declined, discover
+from bench.discovery.problem import BenchProblem
 from bench.engine.graph import EdgeGraph
 from bench.errors import DamagedFile
 from bench.files import load_tensors, save_tensors
@@ -33,7 +35,7 @@ from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimi
 from bench.schema import read
 from bench.store.record import Status
 from bench.study import Study
-from methods.base import Discovery
+from methods.base import Discovery, Method
 from tasks.base import TaskError
 
 HALF = 2
@@ -56,6 +58,8 @@ class Errand:
     method: str
     """As typed."""
     sizes: tuple[float, ...] = ()
+    unaided: bool = True
+    """Whether the circuit that it settles on is wanted, where that takes a training of its own."""
     method_seed: int = 0
     threads: int = 1
     key: str
@@ -106,15 +110,18 @@ class Unfound:
 
 
 def discover_apart(
-    errand: Errand, limits: Limits, progress: Progressed | None = None, told: Callable[[str], None] = print
+    errands: Sequence[Errand],
+    limits: Limits,
+    progress: Progressed | None = None,
+    told: Callable[[str], None] = print,
 ) -> Unfound | None:
-    """Runs a method, and leaves what it found in the errand's file; None, or why there is none.
+    """Runs a method, and leaves what it found in the errands' files; None, or why one is missing.
 
     A file that is there already, of the same key, is left as it is.
 
     Args:
-        errand: what is asked of which method.
-        limits: that it must keep.
+        errands: what is asked of the method: of one method on one study, that differ in the seed alone.
+        limits: that it must keep on each.
         progress: told how far it is.
         told: what happened that a user should know, a line each.
 
@@ -122,14 +129,14 @@ def discover_apart(
         UserError: the model, a file or a folder cannot be used.
         Stopped: the user stopped the run.
     """
-    if _is_there(errand):
+    if not any(open_ := [errand for errand in errands if not _is_there(errand)]):
         return None
     try:
         try:
-            return _attempt(errand, limits, progress, 1)
+            return _attempt(open_, limits, progress, 1)
         except OutOfMemory as error:
-            told(f"{errand.method}: {error}: once more with half the batch")
-            return _attempt(errand, limits, progress, HALF)
+            told(f"{open_[0].method}: {error}: once more with half the batch")
+            return _attempt(open_, limits, progress, HALF)
     except (OverLimit, Died) as error:
         return Unfound("failed", str(error))
 
@@ -174,10 +181,12 @@ def _is_there(errand: Errand) -> bool:
     return False
 
 
-def _attempt(errand: Errand, limits: Limits, progress: Progressed | None, smaller: int) -> Unfound | None:
+def _attempt(
+    errands: Sequence[Errand], limits: Limits, progress: Progressed | None, smaller: int
+) -> Unfound | None:
     began = (0.0, 0.0)
     under_way = False
-    with Child(_discover, errand, smaller, limits=limits, log=errand.log) as child:
+    with Child(_discover, tuple(errands), smaller, limits=limits, log=errands[0].log) as child:
         for message in child.messages():
             match message["said"]:
                 case "ready":
@@ -203,50 +212,70 @@ def _attempt(errand: Errand, limits: Limits, progress: Progressed | None, smalle
         raise Died(child.last_words())
 
 
-def _discover(line: Line, errand: Errand, smaller: int) -> None:
+def _discover(line: Line, errands: Sequence[Errand], smaller: int) -> None:
     """In a process of its own."""
-    torch.set_num_threads(errand.threads)
+    first = errands[0]
+    torch.set_num_threads(first.threads)
     try:
-        study = errand.study(smaller)
+        study = first.study(smaller)
     except TaskError as error:
         return line.say("unfound", status="skipped", reason=str(error))
     plain = _plain_forward_seconds(study)
+    line.spent("start-up")
+    method = get_method(first.method)
+    for errand in errands:
+        try:
+            found, cost = _found(line, method, study, errand, plain, smaller)
+        except Declined as error:
+            return line.say("unfound", status="declined", reason=str(error))
+        _leave_behind(errand, found, cost)
+    line.spent(f"discovery by {method.name}")
+    return line.say("kept")
+
+
+def _found(
+    line: Line, method: Method, study: Study, errand: Errand, plain: float, smaller: int
+) -> tuple[Discovery, Cost]:
+    """What the method finds with one seed, and what that took.
+
+    Raises:
+        Declined: the method declines the problem.
+    """
 
     def progress(done: int, total: int, note: str) -> None:
         line.say("progress", done=done, total=total, note=note)
 
-    method = get_method(errand.method)
+    def problem(checkpoint: Path | None) -> BenchProblem:
+        return study.problem(
+            errand.sizes, unaided=errand.unaided, method_seed=errand.method_seed, progress=progress,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+
     line.say_and_wait("ready")
-    problem = study.problem(
-        errand.sizes, method_seed=errand.method_seed, progress=progress, checkpoint=errand.checkpoint
-    )
-    signal.signal(signal.SIGTERM, problem.checkpoint.part)
+    asked = problem(errand.checkpoint)
+    signal.signal(signal.SIGTERM, asked.checkpoint.part)
     try:
-        try:
-            found, _ = discover(method, problem)
-        except Declined:
+        found, _ = discover(method, asked)
+    except Declined:
+        raise
+    except Exception:
+        if errand.checkpoint is None or not asked.checkpoint.was_read:
             raise
-        except Exception:
-            if errand.checkpoint is None or not problem.checkpoint.was_read:
-                raise
-            forget(errand.checkpoint)  # what does not fit is no place to go on from
-            problem = study.problem(errand.sizes, method_seed=errand.method_seed, progress=progress)
-            found, _ = discover(method, problem)
-    except Declined as error:
-        return line.say("unfound", status="declined", reason=str(error))
+        forget(errand.checkpoint)  # what does not fit is no place to go on from
+        asked = problem(None)
+        found, _ = discover(method, asked)
     spent = line.say_and_wait("done")
-    seconds = spent["seconds"] + problem.charged["seconds"]
-    cpu_seconds = spent["cpu_seconds"] + problem.charged["cpu_seconds"]
+    seconds = spent["seconds"] + asked.charged["seconds"]
+    cpu_seconds = spent["cpu_seconds"] + asked.charged["cpu_seconds"]
     cost = Cost(
         seconds=seconds,
         cpu_seconds=cpu_seconds,
         forward_equivalents=(cpu_seconds if study.model.device.type == "cpu" else seconds) / plain,
-        **asdict(problem.counter),
+        **asdict(asked.counter),
         peak_memory_mb=_peak_memory_mb(),
         smaller=smaller,
     )
-    _leave_behind(errand, found, cost)
-    return line.say("kept")
+    return found, cost
 
 
 def _leave_behind(errand: Errand, found: Discovery, cost: Cost) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,8 @@ from bench.store.record import Dimensions, EvaluatedSplit, Evaluation
 from bench.study import Study
 
 DTYPES = ("float32", "float64", "bfloat16")
+DRAWS = 10
+"""Random draws, at most, that share their processes."""
 Several = MaxLen(1000)
 Draws = Annotated[int, Interval(ge=1, le=10_000)]
 Prompts = Annotated[int, Interval(ge=1, le=1_000_000)]
@@ -48,6 +51,9 @@ class Experiment:
     complements', and whether one of them holds the edge that matters is a toss of a coin."""
     n_discovery: Annotated[tuple[Prompts, ...], Several] = (200,)
     """Several are so many runs, to see what more data gives and costs."""
+    unaided: bool = False
+    """Whether a method is to find the circuit that it settles on as well, where that takes it a training of
+    its own."""
     n_evaluation: Prompts = 200
     split: EvaluatedSplit = "evaluation"
     """On which circuits are scored. A method's defaults are chosen on validation, never on evaluation."""
@@ -133,12 +139,12 @@ class Experiment:
             Job(
                 model=self.model, revision=self.revision, folder=folder, model_hash=identity,
                 task_code=tasks[task], method=method, method_code=codes[method.text], sizes=sizes,
-                evaluation=evaluation, device=self.device,
+                unaided=self.unaided, evaluation=evaluation, device=self.device,
                 dimensions=Dimensions(
                     model=model_name(self.model), task=task, split_embed=self.split_embed,
                     ablation=self.ablation, discovery_ablation=self.discovery_ablation or self.ablation,
                     method=method.name, params=method.params, n_discovery=n_discovery,
-                    data_seed=seed, method_seed=seed,
+                    data_seed=0 if is_baseline(method) else seed, method_seed=seed,
                 ),
             )
             for task in tasks
@@ -175,6 +181,7 @@ class Job:
     method: MethodSpec
     method_code: str
     sizes: tuple[float, ...]
+    unaided: bool = False
     dimensions: Dimensions
     """What tells its run apart from others."""
     evaluation: Evaluation
@@ -206,14 +213,15 @@ class Job:
     @cached_property
     def lineage(self) -> str:
         """The key but for the sizes: runs of one lineage can stand in one table, whatever their sizes."""
-        return replace(self, sizes=()).key
+        return replace(self, sizes=(), unaided=False).key
 
     @cached_property
     def key(self) -> str:
         """A hash of all that determines the result; hardware, time and commit do not belong to it."""
         told = asdict(self.dimensions) | {"model": self.model_hash}  # whatever it is called
         made_of = [engine(), self.task_code, self.method_code, self.method.settings]
-        return key_of([made_of, told, asdict(self.evaluation), self.sizes, self.device])
+        wanted = [self.sizes, self.unaided]
+        return key_of([made_of, told, asdict(self.evaluation), wanted, self.device])
 
     @cached_property
     def stem(self) -> str:
@@ -222,6 +230,22 @@ class Job:
         words = [told.model, told.task, told.method, told.params, f"seed{told.method_seed}"]
         readable = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
         return f"{readable}-{self.key}"
+
+
+def bundles(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
+    """Jobs as they are run: methods, first those that do not train, each alone in its processes; then random
+    draws, some of a task together, for one costs less than its processes do. Short ones are last, so that no
+    core waits long for another.
+    """
+    drawn: dict[Dimensions, list[Job]] = {}
+    alone = []
+    for job in jobs:
+        if is_baseline(job.method):
+            drawn.setdefault(replace(job.dimensions, method_seed=0), []).append(job)
+        else:
+            alone.append((job,))
+    together = [draws[i : i + DRAWS] for draws in drawn.values() for i in range(0, len(draws), DRAWS)]
+    return [*sorted(alone, key=lambda bundle: bundle[0].method.stochastic), *map(tuple, together)]
 
 
 def task_code(task: str) -> str:

@@ -14,8 +14,9 @@ from bench.progress import ProgressDisplay, ProgressLines, say
 from bench.runs.beforehand import unfit_tasks
 from bench.runs.children import Limits, Stopped
 from bench.runs.executors import side_by_side
-from bench.runs.experiment import Experiment, Job
+from bench.runs.experiment import Experiment, Job, bundles
 from bench.runs.job import Ended, carry_out, give_up
+from bench.runs.spent import in_words, spending
 from bench.store.asked import ask
 from bench.store.at_work import AtWork, locked
 from bench.store.results import Store
@@ -96,12 +97,13 @@ def run_experiment(
                     say(f"all {len(jobs)} jobs are finished already", how.as_json)
                 elsewhere = at_work.elsewhere()
         if open_jobs or not store.is_reported():
-            with locked(out, "-report", PATIENCE):
+            with locked(out, "-report", PATIENCE), spending("report"):
                 report(out)
     except (KeyboardInterrupt, Stopped) as error:
         raise Interrupted(
             "stopped; what was finished is kept: the same command goes on from there"
         ) from error
+    say(in_words(), how.as_json)
     return _ended_well(jobs, store, elsewhere, how.as_json)
 
 
@@ -142,34 +144,40 @@ def _run(
     unfit: Mapping[str, str],
     cluster: Cluster | None,
 ) -> None:
-    waiting = {job.stem: job for job in jobs}
+    waiting = bundles(jobs)
     n = how.n or (cluster.slots(jobs[0].device) if cluster else 1)
     do = cluster.carry_out if cluster else carry_out
 
     with (ProgressLines if how.as_json else ProgressDisplay)(total, total - len(jobs)) as display:
 
-        def take() -> Job | None:
-            """The next job that neither is done nor another process is at."""
-            while waiting and (stem := at_work.take(waiting)) is not None:
-                job = waiting.pop(stem)
-                if _open([job], store, how):
-                    return job
-                at_work.give_back(stem)
+        def take() -> tuple[Job, ...] | None:
+            """The next jobs that neither are done nor another process is at."""
+            while waiting and (stems := at_work.take([[job.stem for job in each] for each in waiting])):
+                (bundle,) = (each for each in waiting if any(job.stem in stems for job in each))
+                waiting.remove(bundle)
+                if others := tuple(job for job in bundle if job.stem not in stems):
+                    waiting.append(others)  # whoever is at them may die
+                left = tuple(_open([job for job in bundle if job.stem in stems], store, how))
+                at_work.give_back({*stems} - {job.stem for job in left})
+                if left:
+                    return left
             return None
 
-        def work(job: Job) -> Ended:
-            if job.dimensions.task in unfit:
-                return give_up(job, store.folder, "skipped", unfit[job.dimensions.task])
+        def work(bundle: tuple[Job, ...]) -> list[Ended]:
+            reason = unfit.get(bundle[0].dimensions.task)
+            if reason is not None:
+                return [give_up(job, store.folder, "skipped", reason) for job in bundle]
             return do(
-                job, store.folder, threads=how.threads, at_a_time=n, limits=how.limits,
-                progress=partial(display.within, job.stem), told=display.say,
+                bundle, store.folder, threads=how.threads, at_a_time=n, limits=how.limits,
+                progress=partial(display.within, bundle[0].stem), told=display.say,
             )  # fmt: skip
 
-        for job, ended in side_by_side(take, work, n, how.limits.stop, at_work.beat):
-            at_work.give_back(job.stem)
-            told = job.dimensions
-            name = f"{told.task} {job.method.text} seed {told.method_seed}"
-            display.ended(job.stem, f"{name}: {ended}", ended.status)
+        for bundle, outcomes in side_by_side(take, work, n, how.limits.stop, at_work.beat):
+            at_work.give_back([job.stem for job in bundle])
+            for job, ended in zip(bundle, outcomes, strict=True):
+                told = job.dimensions
+                name = f"{told.task} {job.method.text} seed {told.method_seed}"
+                display.ended(job.stem, f"{name}: {ended}", ended.status)
 
 
 def _ended_well(jobs: Sequence[Job], store: Store, elsewhere: Mapping[str, str], as_json: bool) -> bool:

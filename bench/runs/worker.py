@@ -102,12 +102,12 @@ def unfit(jobs: Sequence[Job], even_if_unable: bool) -> Mapping[str, str]:
         return unfit_tasks(jobs, Limits(stop=stop), even_if_unable=even_if_unable)
 
 
-def run_job(job: Job, how: How) -> dict[str, bytes]:
-    """Runs a job in a folder of its own, and returns the files that it left there."""
+def run_bundle(bundle: Sequence[Job], how: How) -> dict[str, bytes]:
+    """Runs a bundle of jobs in a folder of its own, and returns the files that it left there."""
     worker, key = get_worker(), thread_state.key
-    if reason := unlike([job], how):  # it may have joined after the others were looked at
+    if reason := unlike(bundle, how):  # it may have joined after the others were looked at
         raise UsageError(f"the worker {worker.address} {reason}")
-    job = replace(job, folder=_model(how.topic, job.model, job.revision)[0])
+    bundle = [replace(job, folder=_model(how.topic, job.model, job.revision)[0]) for job in bundle]
     last = 0.0
 
     def progress(done: int, total: int, note: str) -> None:
@@ -122,7 +122,7 @@ def run_job(job: Job, how: How) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="circuitmark-") as name, _while_wanted() as stop:
         folder = Path(name)
         carry_out(
-            job, folder, threads=how.threads, at_a_time=how.at_a_time, progress=progress, told=told,
+            bundle, folder, threads=how.threads, at_a_time=how.at_a_time, progress=progress, told=told,
             limits=Limits(how.seconds, how.memory, stop), unfinished=how.unfinished or folder / "unfinished",
         )  # fmt: skip
         return {

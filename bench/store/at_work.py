@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -125,22 +125,25 @@ class AtWork:
             self._file.unlink()
             self._file.parent.rmdir()
 
-    def take(self, stems: Iterable[str]) -> str | None:
-        """The first of these jobs that nobody else is at; it is this process's from now on.
+    def take(self, bundles: Iterable[Sequence[str]]) -> tuple[str, ...]:
+        """The jobs of the first of these bundles that nobody else is at; they are this process's from now on.
+
+        Empty where others are at all.
 
         Raises:
             BusyFolder, UnwritableFolder: as `locked`.
         """
         with locked(self._folder):
             taken = self.elsewhere()
-            free = next((stem for stem in stems if stem not in taken), None)
-            if free is not None:
-                self._say((*self._me.jobs, free))
-            return free
+            for stems in bundles:
+                if free := tuple(stem for stem in stems if stem not in taken):
+                    self._say((*self._me.jobs, *free))
+                    return free
+            return ()
 
-    def give_back(self, stem: str) -> None:
-        """A job has ended."""
-        self._say(tuple(each for each in self._me.jobs if each != stem))
+    def give_back(self, stems: Collection[str]) -> None:
+        """Jobs have ended."""
+        self._say(tuple(each for each in self._me.jobs if each not in stems))
 
     def beat(self) -> None:
         """Shows that this process is alive."""

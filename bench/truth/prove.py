@@ -44,7 +44,10 @@ def prove_apart(
 def _prove(line: Line, spec: str, ablations: Sequence[AblationName]) -> None:
     torch.set_num_threads(1)
     model = load_program(get_program(spec))
-    line.say("proved", truths={name: _told(model, model.truth(name)) for name in ablations})
+    line.spent("compiling")
+    truths = {name: _told(model, model.truth(name)) for name in ablations}
+    line.spent("proofs")
+    line.say("proved", truths=truths)
 
 
 def _told(model: ProgramModel, truth: Truth) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _discover(
 ) -> tuple[Row, dict[str, Tensor]]:
     """What is told of a discovery, and its tensors."""
     about: Row = {"status": "ok", "status_reason": "", "objective": "", "seconds": None}
-    unfound = discover_apart(errand, limits, told=told)
+    unfound = discover_apart([errand], limits, told=told)
     forget_traceback(out, stem)
     try:
         if unfound is None:

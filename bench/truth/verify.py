@@ -153,11 +153,13 @@ def verify_program(
     """
     from bench.engine.circuit import Circuit
     from bench.models.tracr import load_program
+    from bench.runs.spent import spending
     from bench.truth.prove import prove_apart
     from bench.truth.recovery import FIRST_SEED, recover
 
     program = get_program(spec)
-    model = load_program(program)
+    with spending("compiling"):
+        model = load_program(program)
     graph = model.masked.graph
     entry: Row = {
         "program": program.name,

@@ -108,7 +108,7 @@ def test_the_method_of_the_readme_runs(tmp_path: Path) -> None:
         n_discovery=(20,), n_evaluation=20,
     )  # fmt: skip
     for job in experiment.jobs():
-        assert carry_out(job, tmp_path / "out").status == "ok"
+        assert carry_out([job], tmp_path / "out")[0].status == "ok"
     kl = leaderboard(Store(tmp_path / "out")).set_index("method")["kl"]
     assert kl["my_method"] < kl["random_edges"] / 10
 

@@ -21,7 +21,7 @@ SMALL = Experiment(
 
 
 def run(experiment: Experiment, out: Path) -> list[str]:
-    return [carry_out(job, out).status for job in experiment.jobs()]
+    return [carry_out([job], out)[0].status for job in experiment.jobs()]
 
 
 def test_a_ranking_recovers_a_program_and_random_circuits_do_not(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_a_plugin_is_executed_once_a_process(tmp_path: Path) -> None:
     jobs = [job for job in experiment.jobs() if job.method.name == "mine"]
     assert len(jobs) == 2
     for job in jobs:
-        assert carry_out(job, tmp_path / "one").status == "ok"
+        assert carry_out([job], tmp_path / "one")[0].status == "ok"
     assert log.read_text() == "xxx"
 
 

@@ -48,7 +48,7 @@ def run(experiment: Experiment, out: Path) -> list[str]:
     """Executes what is not finished, as the command does."""
     jobs, store = experiment.jobs(), Store(out)
     ask(out, ((job.dimensions, job.lineage, job.stem) for job in jobs))
-    return [carry_out(job, out).status for job in jobs if store.status(job.stem) in (None, "failed")]
+    return [carry_out([job], out)[0].status for job in jobs if store.status(job.stem) in (None, "failed")]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_rerunning_does_nothing_and_a_killed_run_goes_on(results: Path, tmp_path
     assert run(SMALL, results) == []
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*.safetensors")} == before
     first, _second = SMALL.jobs()
-    carry_out(first, tmp_path)  # and then killed
+    carry_out([first], tmp_path)  # and then killed
     assert run(SMALL, tmp_path) == ["ok"]
 
 

@@ -25,6 +25,7 @@ from command_line import COMMAND, CommandLine
 
 EVALUATION = Evaluation(n_evaluation=24, split="evaluation", dtype="float32")
 JOBS = ("a", "b", "c")
+ALONE = [(job,) for job in JOBS]
 CLOCKS = ["seconds", "cpu_seconds", "forward_equivalents", "peak_memory_mb", "created"]
 
 
@@ -47,7 +48,7 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process, which has taken the job `a` and lives."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with at_work(tmp_path) as me:
-        me.take(JOBS)
+        me.take(ALONE)
         (file,) = (tmp_path / "at_work").iterdir()
         import psutil
 
@@ -61,13 +62,14 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_a_job_is_taken_once(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
     with at_work(tmp_path) as me:
-        assert me.take(JOBS) == "b"
-        assert me.take(("a",)) is None
+        assert me.take(ALONE) == ("b",)
+        assert me.take([("a",)]) == ()
         assert list(me.elsewhere()) == ["a"]
-        me.give_back("b")
+        me.give_back(["b"])
+        assert me.take([JOBS]) == ("b", "c")  # of a bundle, what is free
         other.kill()
         other.wait()
-        assert me.take(JOBS) == "a"  # the dead are at nothing
+        assert me.take(ALONE) == ("a",)  # the dead are at nothing
     assert not (tmp_path / "at_work").exists()
 
 
@@ -159,7 +161,7 @@ def test_two_commands_share_a_folder(command: CommandLine) -> None:
     assert len({line.split("] ")[1].split(":")[0] for line in ended}) == 5
     command("run", "--config", "c.yaml", "--out", "alone")
     tables = [pd.read_csv(command.folder / out / "leaderboard.csv") for out in ("out", "alone")]
-    assert len(tables[0]) == 7
+    assert len(tables[0]) == 3 + 5
     names = ["method", "method_seed", "kl", "complement_kl", "faithfulness", "stem"]
     assert tables[0][names].equals(tables[1][names])
 

@@ -1,0 +1,202 @@
+"""What was found is scored in a process of its own, where no method ever ran, and stored there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from bench.discovery.checked import notes_of
+from bench.discovery.discover import cut
+from bench.engine.ablation import AblationName, Reference
+from bench.engine.circuit import Circuit
+from bench.engine.masked_model import MaskedModel
+from bench.progress import Progressed
+from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimit, reason_of
+from bench.runs.discovering import HALF, Cost, Errand, Unfound, load_found
+from bench.runs.experiment import Job, is_baseline
+from bench.scoring.evaluate import REFERENCES, RawOutputs
+from bench.scoring.metrics import CURVE_SHARES
+from bench.store.record import Record
+from bench.store.results import Run, Store, StrayOutputs, now
+from bench.study import Study
+from methods.base import Discovery
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A job, with what was asked for it of a method, and what its run says of itself from the start."""
+
+    job: Job
+    errand: Errand
+    record: Record
+
+
+def score_apart(
+    asked: Sequence[Asked],
+    out: Path,
+    limits: Limits,
+    progress: Progressed | None,
+    told: Callable[[str], None],
+) -> Unfound | None:
+    """Scores and stores what was found; None, or why there is nothing.
+
+    Args:
+        asked: jobs of one method on one study, each with the errand that was run.
+        out: the results folder, absolute.
+        limits: its memory is kept to.
+        progress: told how far it is.
+        told: what happened that a user should know.
+
+    Raises:
+        UserError: a file cannot be read or written.
+        Stopped: the user stopped the run.
+    """
+    limits = replace(limits, seconds=None)
+    first = asked[0]
+
+    def attempt(smaller: int) -> Unfound | None:
+        with Child(_score, tuple(asked), out, smaller, limits=limits, log=first.errand.log) as child:
+            for message in child.messages():
+                match message["said"]:
+                    case "progress" if progress:
+                        progress(message["done"], message["total"], message["note"])
+                    case "kept":
+                        return None
+                    case "unfound":
+                        return Unfound("failed", message["reason"])
+                    case "failed" if message["out_of_memory"]:
+                        raise OutOfMemory(message["reason"])
+                    case "failed":
+                        return Unfound("failed", message["reason"], message["traceback"])
+            raise Died(f"while it was scored, {child.last_words()}")
+
+    try:
+        try:
+            return attempt(1)
+        except OutOfMemory as error:
+            told(f"{first.job.method.text}, scoring: {error}: once more with half the batch")
+            return attempt(HALF)
+    except (OverLimit, Died) as error:
+        return Unfound("failed", str(error))
+
+
+def _score(line: Line, asked: Sequence[Asked], out: Path, smaller: int) -> None:
+    """In a process of its own, where no method ever ran."""
+    first = asked[0]
+    torch.set_num_threads(first.errand.threads)
+    study = first.job.study(smaller)
+    line.spent("start-up")
+    try:
+        found = [_Found.of(each, study.model) for each in asked]
+    except (TypeError, ValueError) as error:
+        return line.say("unfound", reason=reason_of(error))
+    reference = study.reference(study.ablation)
+
+    def progress(done: int, total: int, note: str) -> None:
+        line.say("progress", done=done, total=total, note=note)
+
+    runs = {f"{i} {name}": run for i, each in enumerate(found) for name, run in each.runs.items()}
+    raw = study.outputs(runs, reference=reference, progress=progress)
+    for i, (each, discovered) in enumerate(zip(asked, found, strict=True)):
+        own = {name: raw.runs[f"{i} {name}"] for name in discovered.runs}
+        shared = {name: raw.runs[name] for name in REFERENCES}
+        try:
+            _keep(each, discovered, RawOutputs({**shared, **own}, raw.answers), study, reference, out)
+        except StrayOutputs as error:
+            return line.say("unfound", reason=str(error))
+    line.spent("random draws" if is_baseline(first.job.method) else "evaluation")
+    return line.say("kept")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a method found for a job, and the circuits that are run for it."""
+
+    discovery: Discovery
+    cost: Cost
+    wanted: Mapping[float, Circuit]
+    """Of the sizes asked for."""
+    curve: Mapping[float, Circuit]
+    """Of other sizes, which only a ranking serves."""
+
+    @classmethod
+    def of(cls, asked: Asked, model: MaskedModel) -> _Found:
+        """What stands in the file that was left.
+
+        Raises:
+            TypeError, ValueError: it is no discovery.
+        """
+        found, cost = load_found(asked.errand, model.graph, model.maskable)
+        wanted = cut(model.graph, found, asked.job.sizes)
+        ranked = found.scores is not None and not found.edges and not found.weights
+        curve = cut(model.graph, found, CURVE_SHARES) if ranked else {}
+        others = {size: circuit for size, circuit in curve.items() if size not in wanted}
+        return cls(found, cost, wanted, others)
+
+    @property
+    def circuits(self) -> dict[float, Circuit]:
+        """All of them by size."""
+        return {**self.wanted, **self.curve}
+
+    @property
+    def runs(self) -> dict[str, Circuit]:
+        """By name, complements of those asked for as well."""
+        runs = {f"size {size:g}": circuit for size, circuit in self.circuits.items()}
+        return runs | {f"complement {size:g}": circuit.complement() for size, circuit in self.wanted.items()}
+
+
+def _keep(
+    asked: Asked, found: _Found, raw: RawOutputs, study: Study, reference: Reference, out: Path
+) -> None:
+    """Stores a run.
+
+    Raises:
+        StrayOutputs: its full or empty outputs are not those of its setting.
+    """
+    model, discovery, stem = study.model, found.discovery, asked.job.stem
+    record = replace(
+        asked.record,
+        created=now(),
+        ablation_policy=reference.policy,
+        position_policy=study.data.evaluation.positions,
+        measure=study.data.measure.name,
+        graph=model.graph.description,
+        n_edges=model.graph.n_edges,
+        objective=discovery.objective,
+        selection=discovery.selection if discovery.scores is not None else "",
+        **asdict(found.cost),
+        unaided_edges=None if discovery.unaided is None else int(discovery.unaided.sum()),
+        trace=discovery.trace,
+        notes=notes_of(discovery, model.graph),
+        repeated_prompts=study.data.evaluation.repeated_prompts,
+        circuits={
+            f"size {size:g}": {
+                "size_requested": size,
+                "complement": f"complement {size:g}" if size in found.wanted else None,
+                "hash": circuit.digest,
+                **_sizes(circuit, study.ablation, model),
+            }
+            for size, circuit in found.circuits.items()
+        },
+    )
+    saved = {f"{size:g}": circuit for size, circuit in found.wanted.items()}
+    if discovery.unaided is not None:
+        saved["unaided"] = Circuit(model.graph, discovery.unaided)
+    for name, circuit in saved.items():
+        circuit.save(out / "circuits" / stem / f"{name}.safetensors")
+    scores = {} if discovery.scores is None else {"discovery.scores": discovery.scores}
+    Store(out).save(stem, Run(record, {**raw.tensors(), **scores}))
+
+
+def _sizes(circuit: Circuit, ablation: AblationName, model: MaskedModel) -> dict[str, int | float]:
+    return {
+        "edges_kept": len(circuit),
+        "effective_edges": len(circuit.effective(ablation)),
+        "edge_sparsity": circuit.sparsity,
+        "nodes_kept": circuit.nodes_kept,
+        "weight_density": circuit.weight_density(model.matrices),
+        "effective_weight_density": circuit.effective_weight_density(ablation, model.matrices),
+    }
