@@ -230,6 +230,21 @@ def test_weights_stay_masked_while_edges_train(tiny: MaskedModel, monkeypatch: p
     assert all(masks[name].equal(kept[name]) for masks in seen for name in kept)
 
 
+def test_an_unaided_circuit_is_trained_for_where_it_is_wanted(tiny: MaskedModel) -> None:
+    """Circuits of sizes do not hang on it."""
+    both, sizes = (problem(tiny, unaided=wanted) for wanted in (True, False))
+    result, spared = found(both), found(sizes)
+    assert (spared.scores, spared.unaided) == (None, None)
+    assert result.unaided is not None
+    assert all(edges.equal(result.edges[size]) for size, edges in spared.edges.items())
+    assert all(
+        mask.equal(result.weights[size][name])
+        for size, masks in spared.weights.items()
+        for name, mask in masks.items()
+    )
+    assert both.counter.backwards - sizes.counter.backwards == QUICK["settling"]
+
+
 def test_circuits_are_cut_where_as_many_gates_are_open(
     tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,6 +209,17 @@ def test_circuits_have_exactly_the_sizes_wanted(
     assert found.trace["target"][-1] == pytest.approx(few)
 
 
+def test_an_unaided_circuit_is_trained_for_where_it_is_wanted(tiny: MaskedModel) -> None:
+    """Circuits of sizes do not hang on it; without sizes it always is."""
+    both, sizes = (problem(tiny, unaided=wanted) for wanted in (True, False))
+    found, spared = QUICK.discover(both), QUICK.discover(sizes)
+    assert (spared.scores, spared.unaided) == (None, None)
+    assert found.unaided is not None
+    assert all(edges.equal(found.edges[size]) for size, edges in spared.edges.items())
+    assert both.counter.backwards - sizes.counter.backwards == QUICK.settling
+    assert problem(tiny, sizes=(), unaided=False).unaided
+
+
 def test_a_killed_run_goes_on_as_if_nothing_had_been(
     tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

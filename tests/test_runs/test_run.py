@@ -16,7 +16,7 @@ from bench.engine.circuit import Circuit
 from bench.errors import DamagedFile, MixedSettings, UsageError
 from bench.files import load_header, load_tensors, save_tensors
 from bench.names import get_method, params_of, parse_sizes
-from bench.runs.experiment import Experiment
+from bench.runs.experiment import Experiment, bundles
 from bench.runs.job import carry_out
 from bench.scoring.leaderboard import COLUMNS, leaderboard, write_tables
 from bench.store.asked import ask
@@ -56,6 +56,28 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results")
     assert run(SMALL, out) == ["ok", "ok"]
     return out
+
+
+def test_random_draws_that_share_processes_are_what_each_is_alone(tmp_path: Path) -> None:
+    experiment = dataclasses.replace(
+        SMALL, methods=("random_edges", "eap", "edge_pruning", "random_edges:kind=uniform"), random_draws=12
+    )
+    jobs = experiment.jobs()
+    ran = bundles(jobs)
+    assert [[job.dimensions.method_seed for job in bundle] for bundle in ran] == [
+        [0], [0], [0], [*range(10)], [10, 11]
+    ]  # fmt: skip
+    assert [bundle[0].method.name for bundle in ran][:3] == ["eap", "edge_pruning", "random_edges"]
+    two = ran[-1]
+    assert [ended.status for ended in carry_out(two, tmp_path / "together")] == ["ok", "ok"]
+    for job in two:
+        carry_out([job], tmp_path / "alone")
+        (one, header), (other, its) = (
+            load_tensors(Store(tmp_path / out).path(job.stem)) for out in ("together", "alone")
+        )
+        assert one.keys() == other.keys()
+        assert all(tensor.equal(other[name]) for name, tensor in one.items())
+        assert header["record"]["circuits"] == its["record"]["circuits"]
 
 
 def test_the_table_is_the_same_whatever_order_jobs_end_in(results: Path, tmp_path: Path) -> None:
