@@ -189,6 +189,7 @@ def verify_tracr(
     jobs: Annotated[int, typer.Option("-j", min=1, help="Programs at a time.")] = 1,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
     method_seeds: Annotated[int, typer.Option(min=1, help="Runs of each method that draws at random.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="Thirteen programs, small and large.")] = False,
     expect: Annotated[
         bool, typer.Option("--expect", help="Make what is stored in --out the expectation.")
     ] = False,
@@ -204,7 +205,7 @@ def verify_tracr(
 
     with results_alone(as_json) as tell:
         outcome = verify_named(
-            method, program, ablation, out, n=jobs, method_seeds=method_seeds, expect=expect
+            method, program, ablation, out, n=jobs, method_seeds=method_seeds, quick=quick, expect=expect
         )  # fmt: skip
         for line in outcome.troubles:
             print(line, file=sys.stderr)

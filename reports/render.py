@@ -86,7 +86,9 @@ def _render(report: Report | None, recovery: RecoverySection | None, title: str)
 
 def _files(path: str, drawing: Drawing) -> dict[str, bytes]:
     figure = drawing.figure()
-    return {f"{path}.svg": svg.render(figure, "svg"), f"{path}.png": svg.render(figure, "png")}
+    vector = svg.render(figure, "svg")
+    figure.set_layout_engine("none")  # it stays as it was laid out, which takes longer than drawing
+    return {f"{path}.svg": vector, f"{path}.png": svg.render(figure, "png")}
 
 
 def markdown_page(

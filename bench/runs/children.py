@@ -302,7 +302,8 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["circuitmark.server"])
+    programs = [name for name in sys.modules if name.startswith("tracr_ground_truth.")]  # with Tracr and JAX
+    context.set_forkserver_preload(["circuitmark.server", *programs])
     return context
 
 

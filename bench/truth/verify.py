@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 ABLATIONS: tuple[AblationName, ...] = ("zero", "resample")
+QUICK = (
+    "x_proportion", "reverse", "hist_so_far", "same_as_first", "relative_jump", "share_at_like_places",
+    "distinct_so_far", "proportion_of_repeated", "square_less_index", "after_less_before", "detect_aba",
+    "collatz", "eleven_jumps",
+)  # fmt: skip
+"""Programs of a quick run: the two of the Edge Pruning paper, and every fifth of all in order of their edges.
+What methods do on them had no part in the choice."""
 SHAKES = 3
 """Runs on shaken weights that a result must outlast to become an expectation."""
 LOST = 3
@@ -208,17 +215,19 @@ def verify_named(
     *,
     n: int,
     method_seeds: int = 1,
+    quick: bool = False,
     expect: bool = False,
 ) -> Verification:
     """`verify` for names as typed.
 
     Args:
         methods: as `get_method` reads them; None for all of ours.
-        programs: as `get_program` reads them; None for all of ours.
+        programs: as `get_program` reads them; None for all of ours, or for those of `QUICK`.
         ablation: `zero` or `resample`; None for both.
         out: the results folder.
         n: programs at a time.
         method_seeds: runs of a stochastic method on a program.
+        quick: takes the programs of `QUICK`.
         expect: makes all that is stored in `out`, found on whatever machine, the expectation, unless a proof
             fails; nothing counts as lost.
 
@@ -235,7 +244,9 @@ def verify_named(
     if programs is None and missing:
         raise UsageError(f"no program can be verified: {next(iter(missing.values()))}")
     chosen = [choose_method(text) for text in dict.fromkeys(methods or find_methods()[0])]
-    wanted = list(dict.fromkeys(programs or shipped))
+    if quick and programs:
+        raise UsageError("--quick names its programs itself: leave -p out, or --quick")
+    wanted = list(dict.fromkeys(programs or (QUICK if quick else shipped)))
     names: dict[str, str] = {}
     for spec in wanted:
         twin = names.setdefault(get_program(spec).name, spec)

@@ -177,6 +177,30 @@ def test_processes_are_forked_from_one_with_one_thread() -> None:
     assert told == [{"said": "threads", "n": 1}]
 
 
+def test_so_are_those_of_programs(tmp_path: Path) -> None:
+    """Tracr and JAX are imported once, by the server, where this process has imported them."""
+    pytest.importorskip("tracr")
+    (tmp_path / "telling.py").write_text(
+        "import os, sys\n"
+        "def tell(line):\n"
+        "    n = len(os.listdir(f'/proc/{os.getppid()}/task'))\n"
+        "    line.say('threads', n=n, imported='jax' in sys.modules)\n"
+    )
+    (tmp_path / "main.py").write_text(
+        "from bench.runs.children import Child, Limits\nfrom tracr_ground_truth import find_programs\n"
+        "import telling\n"
+        "if __name__ == '__main__':\n"
+        "    find_programs()\n"
+        "    with Child(telling.tell, limits=Limits()) as child:\n"
+        "        print(*(m for m in child.messages() if m['said'] == 'threads'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "{'said': 'threads', 'n': 1, 'imported': True}\n", done
+    assert not done.stderr
+
+
 SLEEPER = "import pathlib, os, time\npathlib.Path(PLACE, str(os.getpid())).touch()\ntime.sleep(600)"
 
 

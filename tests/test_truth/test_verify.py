@@ -29,7 +29,7 @@ from bench.scoring.metrics import CURVE_SHARES, circuit_recovery, ranking_recove
 from bench.store.recoveries import rows
 from bench.truth.expectations import HELD
 from bench.truth.recovery import DISCOVERY_PAIRS, program_study, recover
-from bench.truth.verify import ABLATIONS, Verification, verify
+from bench.truth.verify import ABLATIONS, QUICK, Verification, verify
 from command_line import CommandLine, in_a_process
 from methods.eap import EAP
 from tracr_ground_truth import Program, find_programs
@@ -262,10 +262,23 @@ def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
         ("--ablation zeroo", "unknown ablation 'zeroo'; did you mean 'zero'?"),
         ("--ablation mean", "unknown ablation 'mean'"),
         ("-p none.py:f", "there is no file none.py"),
+        ("--quick -p reverse", "--quick names its programs itself: leave -p out, or --quick"),
     ],
 )
 def test_mistakes_are_one_line(words: str, message: str, command: CommandLine) -> None:
     assert command.complaint("verify-tracr", *words.split()).startswith(f"circuitmark: {message}")
+
+
+def test_quick_programs_are_of_all_sizes() -> None:
+    """By a rule that knows no method."""
+    by_edges = sorted(SHIPPED, key=lambda name: load_program(SHIPPED[name]).masked.graph.n_edges)
+    assert ("x_proportion", "reverse", *by_edges[2::5]) == QUICK
+
+
+def test_a_quick_run_takes_these(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.truth.verify.QUICK", ("count", "hist"))
+    answer = command("verify-tracr", "--quick", "-m", "random_edges", "--json", "--out", "out")
+    assert [about["program"] for about in json.loads(answer.stdout)["programs"]] == ["count", "hist"]
 
 
 def test_one_ablation_alone(command: CommandLine, tmp_path: Path) -> None:
