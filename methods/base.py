@@ -272,7 +272,8 @@ class Discovery:
     selection: Literal["top", "greedy"] = "top"
     """How circuits are cut from the scores: the n best, or grown from the logits."""
     edges: Mapping[float, Bool[Tensor, "receivers senders"]] = field(default_factory=dict)
-    """Edges kept, by size as it stands in `Problem.sizes`."""
+    """Edges kept, by size as it stands in `Problem.sizes`. Where they are fewer than wanted, the best of the
+    others by `scores` are added."""
     weights: Mapping[float, Mapping[str, Bool[Tensor, "..."]]] = field(default_factory=dict)
     """Weights kept, by size and name; what is not named is whole."""
     unaided: Bool[Tensor, "receivers senders"] | None = None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.discovery.checked import as_discovery, cleaned, refuse_infinite, told
 from bench.discovery.problem import BenchProblem
-from bench.discovery.select import SELECTIONS
+from bench.discovery.select import SELECTIONS, filled
 from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph, edges_of_share
 from methods.base import Discovery, Method
@@ -59,6 +59,9 @@ def seed_generators(seed: int) -> None:
 def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[float, Circuit]:
     """A circuit per size: the edges that the method named, otherwise the best by its scores.
 
+    Where it named fewer edges than asked for, the best of the others by its scores fill it up, so that
+    circuits of a size can be compared.
+
     Args:
         graph: the model's.
         found: what a method returned, checked by `discover`.
@@ -72,6 +75,8 @@ def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[floa
         weights: Mapping[str, Tensor] = found.weights.get(size, {})
         if size in found.edges:
             kept = found.edges[size]
+            if found.scores is not None:
+                kept = filled(graph, kept, found.scores, edges_of_share(graph.n_edges, size))
         elif found.scores is not None:
             kept = SELECTIONS[found.selection](graph, found.scores, edges_of_share(graph.n_edges, size))
         elif weights:

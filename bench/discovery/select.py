@@ -25,6 +25,26 @@ def top(
     return n_best(torch.where(graph.exists, scores, -torch.inf), n)
 
 
+def filled(
+    graph: EdgeGraph,
+    kept: Bool[Tensor, "receivers senders"],
+    scores: Float[Tensor, "receivers senders"],
+    n: int,
+) -> Bool[Tensor, "receivers senders"]:
+    """A circuit of fewer than n edges with the others of highest score, so that it has n.
+
+    Args:
+        graph: the model's.
+        kept: a circuit; one of n edges or more stays as it is.
+        scores: finite, read where edges exist.
+        n: edges, as `edges_of_share` counts them.
+    """
+    missing = n - int(kept.sum())
+    if missing <= 0:
+        return kept
+    return kept | n_best(torch.where(graph.exists & ~kept, scores, -torch.inf), missing)
+
+
 def greedy(
     graph: EdgeGraph, scores: Float[Tensor, "receivers senders"], n: int
 ) -> Bool[Tensor, "receivers senders"]:

@@ -177,6 +177,9 @@ def _keep(
                 "size_requested": size,
                 "complement": f"complement {size:g}" if size in found.wanted else None,
                 "hash": circuit.digest,
+                "edges_filled": len(circuit) - int(discovery.edges[size].sum())
+                if size in discovery.edges
+                else 0,
                 **_sizes(circuit, study.ablation, model),
             }
             for size, circuit in found.circuits.items()

@@ -65,6 +65,8 @@ METRICS = (
            "circuits drawn, the same noise for every method of a size"),
     Metric("complement_loss_margin_high", "Margin 97.5 %", "Upper end of that interval"),
     Metric("edges_kept", "Edges kept", "Edges in the circuit", "edges"),
+    Metric("edges_filled", "Edges filled in", "Edges, by the method's scores, that fill up a circuit for "
+           "which it named fewer than asked for", "edges"),
     Metric("oversize", "Oversize", "Whether the circuit has more edges than asked for; it is shown, and not "
            "ranked"),
     Metric("edge_sparsity", "Edge sparsity", "Share of edges removed", "share"),

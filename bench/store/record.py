@@ -136,6 +136,8 @@ class Kept:
     complement: str | None
     """The name of its raw outputs; None for a point of the curve alone."""
     edges_kept: Natural
+    edges_filled: Natural = 0
+    """Of these, edges by the method's scores where it named fewer than asked for."""
     effective_edges: Natural
     edge_sparsity: Share
     nodes_kept: Natural

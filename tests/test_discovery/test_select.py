@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.discovery.select import greedy, top
+from bench.discovery.select import filled, greedy, top
 from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph, edges_of_share
 
@@ -27,6 +27,20 @@ def test_top_keeps_the_n_best(n: int, seed: int) -> None:
     left = GRAPH.exists & ~kept
     if n and left.any():
         assert values[kept].min() >= values[left].max()
+
+
+@given(st.integers(0, GRAPH.n_edges), st.integers(0, GRAPH.n_edges), st.integers(0, 20))
+@settings(max_examples=40, deadline=None)
+def test_what_is_missing_is_filled_by_score(named: int, n: int, seed: int) -> None:
+    """The definition: the best edge that is not there yet, again and again."""
+    values, kept = scores(seed), top(GRAPH, scores(seed + 1), named)
+    whole = filled(GRAPH, kept, values, n)
+    slow = kept.clone()
+    while int(slow.sum()) < n:
+        left = (GRAPH.exists & ~slow).nonzero().tolist()
+        slow[tuple(max(left, key=lambda edge: float(values[tuple(edge)])))] = True
+    assert whole.equal(slow)
+    assert int(whole.sum()) == max(named, n)
 
 
 @given(st.integers(0, GRAPH.n_edges), st.integers(0, 20))

@@ -118,6 +118,31 @@ def test_table_has_the_stable_columns(results: Path) -> None:
     assert (eap["kl"].to_numpy() < random["kl"].to_numpy()).all()
 
 
+def test_circuits_have_the_size_asked_for(tmp_path: Path) -> None:
+    """A method that names fewer edges is filled up from its scores, if it has any, and the row says so."""
+    (tmp_path / "fewer.py").write_text(
+        PLUGIN.format(
+            body="edges = {size: problem.graph.exists & False for size in problem.sizes}\n"
+            "        edges[0.05][3, 0] = True\n"
+            "        return Discovery(edges=edges, scores=torch.rand(problem.graph.exists.shape))"
+        )
+    )
+    (tmp_path / "none.py").write_text(
+        PLUGIN.replace('"mine"', '"scoreless"').format(
+            body="return Discovery(edges={size: problem.graph.exists & False for size in problem.sizes})"
+        )
+    )
+    methods = tuple(str(tmp_path / name) for name in ("fewer.py", "none.py"))
+    run(dataclasses.replace(SMALL, methods=methods, random_draws=1), tmp_path / "out")
+    table = leaderboard(Store(tmp_path / "out")).set_index(["method", "size_requested"])
+    told = table[["edges_kept", "edges_filled"]]
+    assert told.loc["mine"].to_numpy().tolist() == [[15, 15], [75, 74]]
+    assert told.loc["scoreless"].to_numpy().tolist() == [[0, 0], [0, 0]]
+    assert told.loc["random_edges"].to_numpy().tolist() == [[15, 0], [75, 0]]
+    (file,) = (tmp_path / "out" / "circuits").glob("*mine*/0.05.safetensors")
+    assert len(Circuit.load(file)) == 75
+
+
 def test_written_tables_are_the_same_table(results: Path) -> None:
     store = Store(results)
     table = leaderboard(store)
