@@ -76,6 +76,6 @@ def test_kills_lose_nothing(how: str, tmp_path: Path) -> None:
             now = stored(folder)
             assert done.items() <= now.items()
             done = now
-        assert table(folder).equals(table(tmp_path / "whole"))
+        pd.testing.assert_frame_equal(table(folder), table(tmp_path / "whole"), check_exact=True)
         assert not list(folder.rglob("*.part"))
         assert not (folder / "out" / "unfinished").exists()
