@@ -81,7 +81,13 @@ def run(
     model: Annotated[str | None, typer.Option(help="See `list models`.")] = None,
     revision: Annotated[str | None, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = None,
     ablation: Annotated[str | None, typer.Option(help="resample, zero, zero_with_bias or mean.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Runs per method, the discovery data redrawn.")] = None,
+    data_seeds: Annotated[int | None, typer.Option(help="Discovery sets on which every method runs.")] = None,
+    method_seeds: Annotated[
+        int | None, typer.Option(help="Runs on each of a method that draws at random.")
+    ] = None,
+    evaluation_seed: Annotated[
+        int | None, typer.Option(help="Fresh evaluation prompts; 0 for those of everybody.")
+    ] = None,
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
@@ -122,7 +128,9 @@ def run(
         "model": model,
         "revision": revision,
         "ablation": ablation,
-        "seeds": seeds,
+        "data_seeds": data_seeds,
+        "method_seeds": method_seeds,
+        "evaluation_seed": evaluation_seed,
         "dtype": dtype,
         "device": device,
         "sizes": sizes.split(",") if sizes is not None else None,

@@ -77,7 +77,8 @@ class Study:
         ablation: what removed edges carry when circuits are scored.
         discovery_ablation: what they carry in the method's problem; the same if left out.
         n_discovery: prompt pairs that a method sees.
-        n_evaluation: prompt pairs on which circuits are scored, the same whatever the seeds.
+        n_evaluation: prompt pairs on which circuits are scored, the same whatever other seeds are.
+        evaluation_seed: draws them: 0 those that everybody is scored on, another number fresh ones.
         split: of which these are: evaluation, or validation for choosing a method's options.
         data_seed: draws the discovery prompts.
         dtype: float32, float64 or bfloat16.
@@ -104,6 +105,7 @@ class Study:
         discovery_ablation: AblationName | None = None,
         n_discovery: int = 200,
         n_evaluation: int = 200,
+        evaluation_seed: int = 0,
         split: EvaluatedSplit = "evaluation",
         data_seed: int = 0,
         dtype: str = "float32",
@@ -113,9 +115,9 @@ class Study:
         revision: str = "",
     ) -> None:
         data = load_data(
-            model, _task_of(model, task), n_discovery=n_discovery, n_evaluation=n_evaluation, split=split,
-            data_seed=data_seed, dtype=dtype, split_embed=split_embed, device=device,
-            smaller=smaller, revision=revision,
+            model, _task_of(model, task), n_discovery=n_discovery, n_evaluation=n_evaluation,
+            evaluation_seed=evaluation_seed, split=split, data_seed=data_seed, dtype=dtype,
+            split_embed=split_embed, device=device, smaller=smaller, revision=revision,
         )  # fmt: skip
         self._set(data, ablation, discovery_ablation)
 

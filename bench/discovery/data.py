@@ -63,6 +63,7 @@ def load_data(
     *,
     n_discovery: int,
     n_evaluation: int,
+    evaluation_seed: int = 0,
     split: EvaluatedSplit,
     data_seed: int,
     dtype: str,
@@ -77,7 +78,8 @@ def load_data(
         model: as typed, see `models.load.find_model`.
         task: a task's name; `PROGRAM_TASK` where the model is a program.
         n_discovery: prompt pairs that methods see.
-        n_evaluation: prompt pairs on which circuits are scored, the same whatever the seed.
+        n_evaluation: prompt pairs on which circuits are scored, the same whatever `data_seed` is.
+        evaluation_seed: draws them.
         split: of which these are.
         data_seed: draws the discovery set.
         dtype: of the model's weights and activations.
@@ -93,11 +95,11 @@ def load_data(
     """
     program = program_of(model, revision)
     if program is not None:
-        return _of_program(program, n_discovery, n_evaluation, data_seed, dtype)
+        return _of_program(program, n_discovery, n_evaluation, data_seed, evaluation_seed, dtype)
     kind, loaded = get_task(task), load_model(model, dtype, device, revision)
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
     discovery = kind.examples(loaded.tokenizer, "discovery", n_discovery, data_seed)
-    evaluation = kind.examples(loaded.tokenizer, split, n_evaluation, 0)
+    evaluation = kind.examples(loaded.tokenizer, split, n_evaluation, evaluation_seed)
     return Data(
         masked,
         MEASURES[kind.measure],
@@ -127,12 +129,14 @@ def program_data(model: ProgramModel, n: int, data_seed: int) -> Data:
     return Data(model.masked, measure_of(model), model.batches(n, data_seed), nothing, model.one_length)
 
 
-def _of_program(program: str, n_discovery: int, n_evaluation: int, data_seed: int, dtype: str) -> Data:
+def _of_program(
+    program: str, n_discovery: int, n_evaluation: int, data_seed: int, evaluation_seed: int, dtype: str
+) -> Data:
     """Half of a program's inputs are for discovery, the others for evaluation."""
     from bench.models.tracr import load_program
 
     loaded = load_program(get_program(program), dtype)
-    evaluation = loaded.batches(n_evaluation, 0, "evaluation")
+    evaluation = loaded.batches(n_evaluation, evaluation_seed, "evaluation")
     starts = torch.tensor([0, *(len(batch) for batch in evaluation)]).cumsum(0)
     template = torch.cat([start + b.examples for start, b in zip(starts, evaluation, strict=False)])
     return Data(

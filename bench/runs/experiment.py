@@ -45,9 +45,14 @@ class Experiment:
     ablation: AblationName = "resample"
     discovery_ablation: AblationName | Literal[""] = ""
     """What methods are given, where it is another than the one that circuits are scored under."""
-    seeds: Draws = 1
+    data_seeds: Draws = 1
+    """Discovery sets, on each of which every method runs."""
+    method_seeds: Draws = 1
+    """Runs of a method that draws at random, on each of these."""
+    evaluation_seed: Annotated[int, Interval(ge=0, le=2**31)] = 0
+    """Of the evaluation prompts: 0 draws those that everybody is scored on, another number fresh ones."""
     random_draws: Draws = 10
-    """Seeds of the random connected circuits, when these are more. Completeness is read beside their
+    """Seeds of the random connected circuits. Completeness is read beside their
     complements', and whether one of them holds the edge that matters is a toss of a coin."""
     n_discovery: Annotated[tuple[Prompts, ...], Several] = (200,)
     """Several are so many runs, to see what more data gives and costs."""
@@ -134,7 +139,10 @@ class Experiment:
         tasks = {task: task_code(task) for task in self._tasks()}
         codes = {method.text: code_of(method.file) for method in methods}
         folder, identity = find_identified(self.model, self.revision)
-        evaluation = Evaluation(n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype)
+        evaluation = Evaluation(
+            n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype,
+            evaluation_seed=self.evaluation_seed,
+        )  # fmt: skip
         return [
             Job(
                 model=self.model, revision=self.revision, folder=folder, model_hash=identity,
@@ -144,15 +152,22 @@ class Experiment:
                     model=model_name(self.model), task=task, split_embed=self.split_embed,
                     ablation=self.ablation, discovery_ablation=self.discovery_ablation or self.ablation,
                     method=method.name, params=method.params, n_discovery=n_discovery,
-                    data_seed=0 if is_baseline(method) else seed, method_seed=seed,
+                    data_seed=data_seed, method_seed=method_seed,
                 ),
             )
             for task in tasks
             for i, n_discovery in enumerate(dict.fromkeys(self.n_discovery))
             for method in methods
             if i == 0 or not is_baseline(method)  # random circuits need no data
-            for seed in range(max(self.seeds, self.random_draws) if is_baseline(method) else self.seeds)
+            for data_seed in range(1 if is_baseline(method) else self.data_seeds)
+            for method_seed in range(self._runs(method))
         ]  # fmt: skip
+
+    def _runs(self, method: MethodSpec) -> int:
+        """How often it runs on a discovery set."""
+        if is_baseline(method):
+            return self.random_draws
+        return self.method_seeds if method.stochastic else 1
 
     def _tasks(self) -> tuple[str, ...]:
         if program_of(self.model) is None:
@@ -227,7 +242,8 @@ class Job:
     def stem(self) -> str:
         """The name of its files: readable, and unique by the key."""
         told = self.dimensions
-        words = [told.model, told.task, told.method, told.params, f"seed{told.method_seed}"]
+        seeds = [f"data{told.data_seed}" if told.data_seed else "", f"seed{told.method_seed}"]
+        words = [told.model, told.task, told.method, told.params, *seeds]
         readable = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
         return f"{readable}-{self.key}"
 

@@ -22,7 +22,7 @@ from bench.store.failures import forget_traceback, keep_traceback, kept_tracebac
 from bench.store.keys import engine
 from bench.store.logs import kept_log, log_of
 from bench.store.provenance import provenance
-from bench.store.record import Record, Status
+from bench.store.record import BENCHMARK, Record, Status
 from bench.store.results import Run, Store, now
 
 
@@ -170,6 +170,7 @@ def _record(job: Job, threads: int, at_a_time: int) -> Record:
         model_hash=job.model_hash,
         lineage=job.lineage,
         task_code=job.task_code,
+        benchmark=BENCHMARK,
         task_version=1 if task == PROGRAM_TASK else get_task(task).version,
         settings=job.method.settings,
         sizes=job.sizes,

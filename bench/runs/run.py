@@ -176,7 +176,8 @@ def _run(
             at_work.give_back([job.stem for job in bundle])
             for job, ended in zip(bundle, outcomes, strict=True):
                 told = job.dimensions
-                name = f"{told.task} {job.method.text} seed {told.method_seed}"
+                on = f" on data {told.data_seed}" if told.data_seed else ""
+                name = f"{told.task} {job.method.text} seed {told.method_seed}{on}"
                 display.ended(job.stem, f"{name}: {ended}", ended.status)
 
 

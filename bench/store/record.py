@@ -16,6 +16,9 @@ EvaluatedSplit = Literal["evaluation", "validation"]
 Status = Literal["ok", "failed", "skipped", "declined"]
 FORMAT = 1
 """Of records; raised when a field changes its meaning."""
+BENCHMARK = 2
+"""Of prompts, splits and embedded models; raised when one of them changes. Scores of different versions never
+stand in one table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,8 @@ class Evaluation:
     n_evaluation: Count
     split: EvaluatedSplit
     dtype: str
+    evaluation_seed: Seed = 0
+    """Of the evaluation prompts; 0 stands for those that everybody is scored on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,7 @@ class Record(Dimensions, Evaluation):
     lineage: str
     """The same for runs that differ in their sizes alone."""
     task_version: Natural
+    benchmark: Natural = 1
     settings: Mapping[str, Any]
     """All options of the method."""
     sizes: Sequence[Share]

@@ -22,7 +22,7 @@ from bench.errors import DamagedFile, MixedSettings, NewerResults, OlderResults
 from bench.files import load_header, load_tensors, save_tensors
 from bench.store.asked import Place, place_of, read_asked
 from bench.store.keys import key_of
-from bench.store.record import FORMAT, Evaluation, Record, Setting, names_of, told_apart_by
+from bench.store.record import BENCHMARK, FORMAT, Evaluation, Record, Setting, names_of, told_apart_by
 
 REPORTED = ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html")
 """What a report leaves in a results folder."""
@@ -149,6 +149,11 @@ class Store:
                         f"{self.folder} holds runs with {name}={held}, not {asked}: "
                         "choose another folder with --out"
                     )
+            if record.benchmark != BENCHMARK:
+                raise MixedSettings(
+                    f"{self.folder} holds runs of version {record.benchmark} of the benchmark, and this is "
+                    f"version {BENCHMARK}, with other prompts or models: choose another folder with --out"
+                )
             if record.model == model and record.model_hash != model_hash:
                 raise MixedSettings(
                     f"{self.folder} holds runs of another model named '{model}' (its files differ): "
@@ -163,8 +168,15 @@ class Store:
 
         Raises:
             DamagedFile: one of the files cannot be read.
+            MixedSettings: they are of several versions of the benchmark.
         """
-        for record, path in self._shown():
+        shown = self._shown()
+        if len(versions := {record.benchmark for record, _ in shown}) > 1:
+            raise MixedSettings(
+                f"{self.folder} holds runs of versions {' and '.join(map(str, sorted(versions)))} of the "
+                "benchmark, which do not compare: move those of one to a folder of their own"
+            )
+        for record, path in shown:
             tensors = load_tensors(path)[0]
             if bool(tensors) != (record.status == "ok"):
                 held = "raw outputs" if tensors else "no raw outputs"

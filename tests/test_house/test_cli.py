@@ -31,7 +31,7 @@ SMALL = ("run", "-t", "gp", "-m", "random_edges", "--sizes", "5%", "--quick")
         (("run", "--sizes", "5"), "did you mean '5%'?"),
         (("run", "--sizes", ""), "'' is no size"),
         (("run", "--ablation", "resampel"), "did you mean 'resample'?"),
-        (("run", "--seeds", "0"), "seeds must be at least 1"),
+        (("run", "--data-seeds", "0"), "data_seeds must be at least 1"),
         (("run", "--config", "none.yaml"), "cannot read the configuration none.yaml"),
         (("run", "-m", "eap:steps=3"), "unknown option of eap 'steps'"),
         (("report", "nowhere"), "nowhere holds no results"),
@@ -199,7 +199,7 @@ def test_output_folder_that_cannot_be(command: CommandLine, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_killed_in_the_middle_goes_on(command: CommandLine, tmp_path: Path) -> None:
     """kill -9 while jobs run: what was finished is kept, nothing is half-written, the rest follows."""
-    words = [COMMAND, "run", "-t", "gp", "-m", "eap", "--sizes", "5%", "--seeds", "3"]
+    words = [COMMAND, "run", "-t", "gp", "-m", "eap", "--sizes", "5%", "--data-seeds", "3"]
     process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     runs = tmp_path / "results" / "runs"
     deadline = time.monotonic() + 120

@@ -26,7 +26,7 @@ def test_a_plugin_is_executed_once_a_process(tmp_path: Path) -> None:
     plugin, log = tmp_path / "mine.py", tmp_path / "log"
     plugin.write_text(f"open({str(log)!r}, 'a').write('x')\n{PLUGIN}")
     experiment = Experiment(
-        tasks=("gp",), methods=(str(plugin),), sizes=("5%",), seeds=2, n_discovery=(8,), n_evaluation=8
+        tasks=("gp",), methods=(str(plugin),), sizes=("5%",), data_seeds=2, n_discovery=(8,), n_evaluation=8
     )
     jobs = [job for job in experiment.jobs() if job.method.name == "mine"]
     assert len(jobs) == 2

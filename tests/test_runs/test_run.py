@@ -20,6 +20,7 @@ from bench.runs.experiment import Experiment, bundles
 from bench.runs.job import carry_out
 from bench.scoring.leaderboard import COLUMNS, leaderboard, write_tables
 from bench.store.asked import ask
+from bench.store.record import BENCHMARK
 from bench.store.results import Store
 from checkout import ROOT
 from methods.eap_ig import EAPIG
@@ -34,6 +35,7 @@ PLUGIN = textwrap.dedent(
     class Mine(Method):
         """Does what the test says."""
         name, description, citation = "mine", "a test", "@misc{{x}}"
+        stochastic = True
 
         def skip(self, problem: Problem) -> str | None:
             return "too large for me" if problem.seed == 1 else None
@@ -284,7 +286,9 @@ def test_twins_and_nothing_are_refused() -> None:
 def test_a_declined_problem_is_final(tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text(PLUGIN.format(body="return Discovery(scores=torch.rand(problem.graph.exists.shape))"))
-    experiment = dataclasses.replace(SMALL, methods=(str(plugin), "random_edges"), seeds=2, sizes=("5%",))
+    experiment = dataclasses.replace(
+        SMALL, methods=(str(plugin), "random_edges"), method_seeds=2, random_draws=2, sizes=("5%",)
+    )
     assert run(experiment, tmp_path / "out") == ["ok", "declined", "ok", "ok"]
     assert run(experiment, tmp_path / "out") == []
     table = leaderboard(Store(tmp_path / "out"))
@@ -305,6 +309,50 @@ def test_sizes_add_up_and_settings_do_not_mix(tmp_path: Path) -> None:
         store.check_setting(dataclasses.replace(job.evaluation, n_evaluation=25), "other", "x")
     with pytest.raises(MixedSettings, match="another model named 'embedded'"):
         store.check_setting(job.evaluation, "embedded", "x")
+
+
+def test_versions_of_the_benchmark_do_not_mix(tmp_path: Path) -> None:
+    """Neither in a run nor in a table; all of an older version can still be shown."""
+    experiment = dataclasses.replace(SMALL, methods=("random_edges",), sizes=("5%",), random_draws=2)
+    run(experiment, tmp_path)
+    store, job = Store(tmp_path), experiment.jobs()[0]
+    table = leaderboard(store)
+    for file in sorted((tmp_path / "runs").glob("*.safetensors")):
+        tensors, header = load_tensors(file)
+        assert header["record"].pop("benchmark") == BENCHMARK  # as older versions left it
+        save_tensors(file, tensors, header)
+        with pytest.raises(MixedSettings, match="version 1 of the benchmark"):
+            store.check_setting(job.evaluation, job.dimensions.model, job.model_hash)
+        if file.stem != job.stem:
+            break
+        with pytest.raises(MixedSettings, match="versions 1 and 2 of the benchmark"):
+            leaderboard(store)
+    assert leaderboard(store).drop(columns="benchmark").equals(table.drop(columns="benchmark"))
+
+
+def test_seeds_are_told_apart(tmp_path: Path) -> None:
+    """Every method runs on every discovery set, one that draws at random several times on each."""
+    methods = ("eap", "edge_pruning")
+    experiment = dataclasses.replace(SMALL, methods=methods, data_seeds=2, method_seeds=3, random_draws=4)
+    ran = [
+        (job.method.name, job.dimensions.data_seed, job.dimensions.method_seed) for job in experiment.jobs()
+    ]
+    assert sorted(ran) == [
+        *(("eap", data, 0) for data in range(2)),
+        *(("edge_pruning", data, seed) for data in range(2) for seed in range(3)),
+        *(("random_edges", 0, seed) for seed in range(4)),
+    ]
+    assert len({job.stem for job in experiment.jobs()}) == len(ran)
+
+
+def test_an_evaluation_seed_draws_fresh_prompts() -> None:
+    """For all methods the same; discovery prompts stay."""
+    (public, *_), (fresh, *_) = (dataclasses.replace(SMALL, evaluation_seed=seed).jobs() for seed in (0, 1))
+    here, there = public.study().data, fresh.study().data
+    assert public.key != fresh.key
+    assert all(a.clean.equal(b.clean) for a, b in zip(here.discovery, there.discovery, strict=True))
+    prompts = [{str(p) for b in data.evaluation.batches for p in b.clean.tolist()} for data in (here, there)]
+    assert not prompts[0] & prompts[1]
 
 
 def test_a_changed_method_supersedes_and_can_be_changed_back(tmp_path: Path) -> None:
@@ -409,7 +457,7 @@ def test_configuration(tmp_path: Path) -> None:
         ("tesks: [gp]", "did you mean 'tasks'"),
         ("[1", "no YAML"),
         ("3", "no list of"),
-        ("seeds: many", "seeds must be a valid integer, not 'many'"),
+        ("data_seeds: many", "data_seeds must be a valid integer, not 'many'"),
     ]:
         (tmp_path / "c.yaml").write_text(text)
         with pytest.raises(UsageError, match=message):

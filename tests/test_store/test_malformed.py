@@ -220,30 +220,30 @@ CONFIG: dict[str, str | bytes] = {
         f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
     ),
     "a reference to itself": "tasks: &t [*t]",
-    "seeds beyond reason": "seeds: 100000000",
+    "data_seeds beyond reason": "data_seeds: 100000000",
     "draws beyond reason": "random_draws: 100000000",
-    "a number of digits beyond reason": "seeds: " + "9" * 5000,
+    "a number of digits beyond reason": "data_seeds: " + "9" * 5000,
     "sizes beyond reason": f"sizes: [{', '.join(['1%'] * 2000)}]",
     "a megabyte": f"sizes: [{', '.join(['1%'] * 250_000)}]",
     "lists within lists": "tasks: " + "[" * 300 + "]" * 300,
-    "a key twice": "seeds: 1\nseeds: 2",
-    "a tab": "\tseeds: 1",
+    "a key twice": "data_seeds: 1\ndata_seeds: 2",
+    "a tab": "\tdata_seeds: 1",
     "a text cut short": "model: 'emb",
     "Latin-1": "model: ä".encode("latin-1"),
-    "UTF-16": "seeds: 1".encode("utf-16"),
+    "UTF-16": "data_seeds: 1".encode("utf-16"),
     "half a character": 'model: "\\ud800"',
-    "a tag": "seeds: !!python/object/apply:os.getcwd []",
-    "a tag of nothing": "seeds: !!int ''",
+    "a tag": "data_seeds: !!python/object/apply:os.getcwd []",
+    "a tag of nothing": "data_seeds: !!int ''",
     "no such day": "model: 2020-13-45",
     "a day": "model: 2020-01-01",
     "a list as key": "? [seeds]\n: 1",
     "a number as key": "1: 2",
-    "two documents": "seeds: 1\n---\nseeds: 2",
-    "a fraction": "seeds: 1.5",
-    "true": "seeds: true",
+    "two documents": "data_seeds: 1\n---\ndata_seeds: 2",
+    "a fraction": "data_seeds: 1.5",
+    "true": "data_seeds: true",
     "not a number": "n_evaluation: .nan",
     "below 1": "n_discovery: [8, 0]",
-    "nothing": "seeds:",
+    "nothing": "data_seeds:",
     "a mapping": "tasks: {gp: 1}",
     "a list for one": "model: [embedded]",
     "an unknown key": "seed: 1",
@@ -256,7 +256,7 @@ CONFIG: dict[str, str | bytes] = {
 @pytest.mark.parametrize("change", [*ANY, *CONFIG])
 def test_no_malformed_configuration_is_accepted(change: str, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text("seeds: 2\nsizes: [5%, 0.1]", encoding="utf-8")
+    file.write_text("data_seeds: 2\nsizes: [5%, 0.1]", encoding="utf-8")
     if change in ANY:
         ANY[change](file)
     else:
@@ -267,8 +267,8 @@ def test_no_malformed_configuration_is_accepted(change: str, tmp_path: Path) -> 
 
 
 def test_a_configuration_may_have_a_byte_order_mark(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_bytes(b"\xef\xbb\xbfseeds: 2\n")
-    assert Experiment.from_file(tmp_path / "config.yaml").seeds == 2
+    (tmp_path / "config.yaml").write_bytes(b"\xef\xbb\xbfdata_seeds: 2\n")
+    assert Experiment.from_file(tmp_path / "config.yaml").data_seeds == 2
 
 
 def expected(**changes: Any) -> str:
