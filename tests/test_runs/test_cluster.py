@@ -86,7 +86,7 @@ def test_the_table_of_a_cluster_is_the_serial_one(
 @pytest.mark.slow
 def test_every_method_has_the_same_numbers_everywhere(tmp_path: Path) -> None:
     serial = run(tmp_path / "serial", *EVERY)
-    assert len(serial) == 7
+    assert len(serial) == 3 + 5
     pd.testing.assert_frame_equal(run(tmp_path / "two", *EVERY, n=2), serial)
     pd.testing.assert_frame_equal(run(tmp_path / "local", *EVERY, scheduler="local:2"), serial)
 

@@ -176,12 +176,14 @@ def test_three_commands_share_a_folder_and_one_is_killed(command: CommandLine) -
     while not (victim.exists() and json.loads(victim.read_text())["jobs"]):
         time.sleep(0.02)
     three[0].kill()
+    held = json.loads(victim.read_text())["jobs"]
     told = [process.communicate(timeout=600)[1] for process in three]
     assert [process.returncode for process in three] == [-signal.SIGKILL, 0, 0], told
     ended = [
         line.split("] ")[1].split(":")[0] for text in told for line in text.splitlines() if "] gp" in line
     ]
-    assert len(ended) == len(set(ended)) == 13
+    assert len(ended) == len(set(ended))
+    assert 13 - len(held) <= len(ended) <= 13  # what it stored right before, it could not tell any more
     command("run", "--config", "c.yaml", "--out", "alone")
     tables = [pd.read_csv(command.folder / out / "leaderboard.csv") for out in ("out", "alone")]
     same = tables[0].columns.difference(CLOCKS)
