@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import resource
 import signal
-import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -32,6 +30,7 @@ from bench.files import load_tensors, save_tensors
 from bench.names import get_method
 from bench.progress import Progressed
 from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimit
+from bench.runs.yardstick import Yardstick
 from bench.schema import read
 from bench.store.record import Status
 from bench.study import Study
@@ -220,12 +219,12 @@ def _discover(line: Line, errands: Sequence[Errand], smaller: int) -> None:
         study = first.study(smaller)
     except TaskError as error:
         return line.say("unfound", status="skipped", reason=str(error))
-    plain = _plain_forward_seconds(study)
+    yardstick = Yardstick(study)
     line.spent("start-up")
     method = get_method(first.method)
     for errand in errands:
         try:
-            found, cost = _found(line, method, study, errand, plain, smaller)
+            found, cost = _found(line, method, study, errand, yardstick, smaller)
         except Declined as error:
             return line.say("unfound", status="declined", reason=str(error))
         _leave_behind(errand, found, cost)
@@ -234,7 +233,7 @@ def _discover(line: Line, errands: Sequence[Errand], smaller: int) -> None:
 
 
 def _found(
-    line: Line, method: Method, study: Study, errand: Errand, plain: float, smaller: int
+    line: Line, method: Method, study: Study, errand: Errand, yardstick: Yardstick, smaller: int
 ) -> tuple[Discovery, Cost]:
     """What the method finds with one seed, and what that took.
 
@@ -244,6 +243,7 @@ def _found(
 
     def progress(done: int, total: int, note: str) -> None:
         line.say("progress", done=done, total=total, note=note)
+        yardstick.look()
 
     def problem(checkpoint: Path | None) -> BenchProblem:
         return study.problem(
@@ -251,6 +251,7 @@ def _found(
             checkpoint=checkpoint,
         )  # fmt: skip
 
+    yardstick.begin()
     line.say_and_wait("ready")
     asked = problem(errand.checkpoint)
     signal.signal(signal.SIGTERM, asked.checkpoint.part)
@@ -265,12 +266,13 @@ def _found(
         asked = problem(None)
         found, _ = discover(method, asked)
     spent = line.say_and_wait("done")
-    seconds = spent["seconds"] + asked.charged["seconds"]
-    cpu_seconds = spent["cpu_seconds"] + asked.charged["cpu_seconds"]
+    seconds = spent["seconds"] + asked.charged["seconds"] - yardstick.seconds
+    cpu_seconds = spent["cpu_seconds"] + asked.charged["cpu_seconds"] - yardstick.cpu_seconds
+    yardstick.lay()
     cost = Cost(
         seconds=seconds,
         cpu_seconds=cpu_seconds,
-        forward_equivalents=(cpu_seconds if study.model.device.type == "cpu" else seconds) / plain,
+        forward_equivalents=(cpu_seconds if study.model.device.type == "cpu" else seconds) / yardstick.plain,
         **asdict(asked.counter),
         peak_memory_mb=_peak_memory_mb(),
         smaller=smaller,
@@ -286,22 +288,6 @@ def _leave_behind(errand: Errand, found: Discovery, cost: Cost) -> None:
     tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
     header = _Header(errand.key, found.selection, found.objective, found.trace, cost)
     save_tensors(errand.found, tensors, asdict(header))
-
-
-@torch.no_grad()
-def _plain_forward_seconds(study: Study) -> float:
-    """Median of three plain forwards of the discovery set, after a warm-up: CPU seconds, or a device's."""
-    device = study.model.device
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    times = []
-    for _ in range(4):
-        began = clock()
-        for batch in study.data.discovery:
-            study.model.run(batch.clean, answers=(batch.examples, batch.positions), lengths=batch.lengths)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(clock() - began)
-    return max(statistics.median(times[1:]), 1e-6)
 
 
 def _peak_memory_mb() -> float:

@@ -184,8 +184,11 @@ class AtWork:
 
 
 def _birth(pid: int) -> float | None:
-    """When a process of this machine began, None where there is none: numbers are used again."""
+    """When a process of this machine began, None where it has ended: numbers are used again."""
     try:
-        return float(psutil.Process(pid).create_time())
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:  # dead, and nobody has asked how it ended
+            return None
+        return float(process.create_time())
     except psutil.Error:
         return None

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolder
@@ -50,8 +51,6 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     with at_work(tmp_path) as me:
         me.take(ALONE)
         (file,) = (tmp_path / "at_work").iterdir()
-        import psutil
-
         content = json.loads(file.read_text())
         content |= {"pid": process.pid, "began": psutil.Process(process.pid).create_time()}
         (tmp_path / "at_work" / "other.json").write_text(json.dumps(content))
@@ -71,6 +70,15 @@ def test_a_job_is_taken_once(tmp_path: Path, other: subprocess.Popen[bytes]) -> 
         other.wait()
         assert me.take(ALONE) == ("a",)  # the dead are at nothing
     assert not (tmp_path / "at_work").exists()
+
+
+def test_a_zombie_is_dead(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+    """Whoever began it may not ask for long how it ended."""
+    other.kill()
+    while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    with at_work(tmp_path) as me:
+        assert me.take(ALONE) == ("a",)
 
 
 def test_one_of_another_machine_is_dead_when_it_is_silent(
@@ -173,10 +181,11 @@ def test_three_commands_share_a_folder_and_one_is_killed(command: CommandLine) -
     words = [COMMAND, "run", "--config", "c.yaml", "--out", "out"]
     three = [subprocess.Popen(words, cwd=command.folder, text=True, stderr=subprocess.PIPE) for _ in range(3)]
     victim = command.folder / "out" / "at_work" / f"{socket.gethostname()}-{three[0].pid}.json"
-    while not (victim.exists() and json.loads(victim.read_text())["jobs"]):
+    held: list[str] = []
+    while not held:
         time.sleep(0.02)
+        held = json.loads(victim.read_text())["jobs"] if victim.exists() else []
     three[0].kill()
-    held = json.loads(victim.read_text())["jobs"]
     told = [process.communicate(timeout=600)[1] for process in three]
     assert [process.returncode for process in three] == [-signal.SIGKILL, 0, 0], told
     ended = [
