@@ -50,8 +50,8 @@ def test_new_templates_by_hand() -> None:
     ends = theirs.confidence_interval()
     assert (interval.low, interval.high) == pytest.approx((ends.low, ends.high))
     assert mean.p() == pytest.approx(theirs.pvalue)
-    assert mean.p_above(3) == pytest.approx(stats.ttest_1samp(values, 3, alternative="greater").pvalue)
-    assert mean.p_below(3) == pytest.approx(stats.ttest_1samp(values, 3, alternative="less").pvalue)
+    assert mean.p_above(3.0) == pytest.approx(stats.ttest_1samp(values, 3, alternative="greater").pvalue)
+    assert mean.p_below(3.0) == pytest.approx(stats.ttest_1samp(values, 3, alternative="less").pvalue)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_not_to_be_had(values: np.ndarray, prompts: int, reason: str) -> None:
     mean = over_templates(values, prompts)
     interval = mean.interval()
     assert mean.reason == interval.reason == reason
-    assert np.isnan([interval.low, interval.high, mean.p(), mean.p_above(0), mean.p_below(0)]).all()
+    assert np.isnan([interval.low, interval.high, mean.p(), mean.p_above(0.0), mean.p_below(0.0)]).all()
 
 
 def test_a_standard_error_of_0_gives_no_p() -> None:
@@ -78,7 +78,7 @@ def test_a_standard_error_of_0_gives_no_p() -> None:
     for value in (0.0, 0.1, math.log(0.01)):
         mean = over_templates(np.full(11, value), 8)
         assert mean.reason == "a standard error of 0"
-        assert np.isnan([mean.p(), mean.p_above(0), mean.p_below(0), paired.equivalence(mean)]).all()
+        assert np.isnan([mean.p(), mean.p_above(0.0), mean.p_below(0.0), paired.equivalence(mean)]).all()
         interval = mean.interval()
         assert interval.low == interval.high == mean.value
         assert not interval.reason
@@ -214,8 +214,10 @@ def test_progress_and_area() -> None:
     assert behaviours.progress(np.full(3, floor), random) == pytest.approx([1, 1, 1])
     assert (behaviours.progress(np.zeros(3), random) < 0).all()
     assert np.isnan(behaviours.progress(random, np.full(3, floor))).all()
-    assert behaviours.area([4, 8, 16], np.array([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0]])) == pytest.approx([1, 3])
-    assert behaviours.area([1, 10, 1000], np.array([0.0, 1.0, 1.0])) == pytest.approx((0.5 + 2) / 3)
+    assert behaviours.area([4.0, 8.0, 16.0], np.array([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0]])) == pytest.approx(
+        [1, 3]
+    )
+    assert behaviours.area([1.0, 10.0, 1000.0], np.array([0.0, 1.0, 1.0])) == pytest.approx((0.5 + 2) / 3)
 
 
 def slow_of_kl(kl: np.ndarray, empty: np.ndarray, template: np.ndarray) -> dict[str, tuple[float, ...]]:

@@ -29,7 +29,7 @@ def area(sizes: Sequence[float], values: Float[np.ndarray, "*any size"]) -> Floa
         values: at each size.
     """
     x = np.log(np.asarray(sizes, float))
-    found: Float[np.ndarray, "*any"] = np.trapezoid(values, x, axis=-1) / (x[-1] - x[0])
+    found: Float[np.ndarray, "*any"] = np.asarray(np.trapezoid(values, x, axis=-1) / (x[-1] - x[0]))
     return found
 
 
@@ -73,13 +73,13 @@ def beats(
         b: of the other.
     """
     difference = a[..., :, None, :] - b[..., None, :, :]
-    found: Float[np.ndarray, "*any"] = (0.5 + 0.5 * np.sign(difference)).mean((-3, -2, -1))
+    found: Float[np.ndarray, "*any"] = np.asarray((0.5 + 0.5 * np.sign(difference)).mean((-3, -2, -1)))
     return found
 
 
 def interval(
     statistic: Callable[..., np.ndarray],
-    *scores: Float[np.ndarray, "run behaviour"],
+    *scores: Float[np.ndarray, "_ behaviour"],
     draws: int = 2000,
     seed: int = 0,
 ) -> Interval:

@@ -71,6 +71,6 @@ def _of_prompts(
     return {"template": _divided(between - within, each), "prompt": within - noise}
 
 
-def _divided(amount: float, by: float) -> float:
+def _divided(amount: float, by: int | float) -> float:
     """NaN where there is nothing to divide by."""
     return amount / by if by else float("nan")
