@@ -183,7 +183,7 @@ FEW_SEEDS = pytest.mark.xfail(
 
 @cache
 def six_methods(sigma: float, of_seed: float) -> tuple[float, float]:
-    """One of six has 0.4 of the others' KL: how many of its pairs are found, how often another is, after Holm."""
+    """One of six has 0.4 of the others' KL: how many of its pairs Holm finds, how often another."""
     rng = np.random.default_rng(0)
     pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
     seen, false = [], []
@@ -284,13 +284,15 @@ def test_components_of_variance() -> None:
     known = {"model": 1.0, "data": 0.5, "method": 0.25, "template": 0.6, "prompt": 0.4}
     known |= {"rest_of_run": 0.3, "rest_of_prompt": 0.2}
     template = np.concatenate([np.full(n, i) for i, n in enumerate((8, 8, 9, 12, 3, 20, 8, 8, 10, 14))])
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "model": (3, 1, 1, 1),
         "data": (1, 3, 1, 1),
         "method": (1, 1, 3, 1),
+        "template": (10,),
+        "prompt": (100,),
         "rest_of_run": (3, 3, 3, 1),
+        "rest_of_prompt": (3, 3, 3, 100),
     }
-    shapes |= {"template": (10,), "prompt": (100,), "rest_of_prompt": (3, 3, 3, 100)}
     tables = []
     for _ in range(2000):
         parts = {name: known[name] ** 0.5 * rng.normal(size=shape) for name, shape in shapes.items()}
