@@ -73,6 +73,25 @@ def test_these_prompts(templates: int, sigma: float, ratio: float) -> None:
         assert 0.93 <= covered <= 0.97, name
 
 
+def test_these_prompts_without_a_tail() -> None:
+    """Normal scores, shares of right answers, and ratios as faithfulness is."""
+    rng = np.random.default_rng(0)
+    template = templates_of(200, 24)
+    found: dict[str, list[float]] = {"normal": [], "share": [], "ratio": []}
+    for group in range(GROUPS):
+        normal, reference = rng.normal(size=(2, 200, EACH))
+        share = (rng.random((200, EACH)) < 0.8).astype(float)
+        ratio = intervals.of_ratio(2 + normal, 4 + reference, template, seed=group)
+        for name, of, truth in (
+            ("normal", intervals.of_mean(normal, template, seed=group), 0.0),
+            ("share", intervals.of_mean(share, template, seed=group), 0.8),
+            ("ratio", ratio, 0.5),
+        ):
+            found[name].append(float(((of.low <= truth) & (truth <= of.high)).mean()))
+    for name, covered in found.items():
+        assert 0.93 <= tell(f"these prompts, {name}, 200 of 24", float(np.mean(covered))) <= 0.97
+
+
 TOO_LONG_A_TAIL = pytest.mark.xfail(
     strict=True, reason="50 prompts hold too little of a tail of sigma 1.5: the interval of kl covers 92.8 %"
 )
