@@ -24,7 +24,7 @@ from bench.scoring.statistics.student import FEWEST_PROMPTS
 
 Scale = Literal["linear", "log"]
 WITHIN = 0.97
-"""Share of the draws between the ends of a 95 % interval, where a tail is long; else it is 0.95 (linear scale).
+"""Share of the draws between the ends of a 95 % interval where a tail is long; 0.95 on a linear scale.
 
 Calibrated, as in Loh 1987 (Journal of the American Statistical Association 82): a long tail is longer than
 any sample of it. In log-normal simulations the ends at 0.95 held 91 to 94 % of truths, these 93 to 97 %."""
