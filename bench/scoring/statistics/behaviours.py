@@ -1,0 +1,142 @@
+"""Over behaviours: one number a method, and how often it beats another, after rliable.
+
+Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, "Deep reinforcement learning at the edge of the
+statistical precipice", NeurIPS: runs, of a data seed each, are drawn anew within each behaviour; behaviours
+stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from bench.scoring.statistics.gaps import LOG_FLOOR
+from bench.scoring.statistics.intervals import WITHIN
+from bench.scoring.statistics.student import NONE, Interval
+
+FEWEST_RUNS = 5
+"""Of a behaviour, below which drawing them anew says too little."""
+OVER = "new runs of these behaviours"
+
+
+def area(sizes: Sequence[float], values: Float[np.ndarray, "*any size"]) -> Float[np.ndarray, "*any"]:
+    """The mean of values over log size, by trapezoids, in the values' unit; NaN if one is.
+
+    Args:
+        sizes: of the circuits, above 0, ascending, two at least.
+        values: at each size.
+    """
+    x = np.log(np.asarray(sizes, float))
+    found: Float[np.ndarray, "*any"] = np.asarray(np.trapezoid(values, x, axis=-1) / (x[-1] - x[0]))
+    return found
+
+
+def progress(
+    y: Float[np.ndarray, "*any size"], y_random: Float[np.ndarray, "*any size"]
+) -> Float[np.ndarray, "*any size"]:
+    """(y_random - y) / (y_random - log 0.01): of the way from random circuits to the floor, the share gone.
+
+    1 is the floor, 0 no better than random, below 0 worse; never clipped. No other method's entry moves it.
+    NaN where random circuits are at the floor themselves.
+
+    Args:
+        y: log_gap of the method.
+        y_random: of random connected circuits of the same sizes.
+    """
+    room = y_random - LOG_FLOOR
+    found: Float[np.ndarray, "*any size"] = (y_random - y) / np.where(room > 0, room, np.nan)
+    return found
+
+
+def interquartile_mean(scores: Float[np.ndarray, "*any run behaviour"]) -> Float[np.ndarray, "*any"]:
+    """The mean of the middle half of all runs of all behaviours; NaN if one is.
+
+    Args:
+        scores: of one method.
+    """
+    from scipy.stats import trim_mean
+
+    flat = scores.reshape(*scores.shape[:-2], -1)
+    found: Float[np.ndarray, "*any"] = np.where(np.isnan(flat).any(-1), NONE, trim_mean(flat, 0.25, axis=-1))
+    return found
+
+
+def beats(
+    a: Float[np.ndarray, "*any run behaviour"], b: Float[np.ndarray, "*any other behaviour"]
+) -> Float[np.ndarray, "*any"]:
+    """P(a beats b): the share of pairs of runs in which a is higher, ties half, averaged over behaviours.
+
+    Args:
+        a: scores of one method.
+        b: of the other.
+    """
+    difference = a[..., :, None, :] - b[..., None, :, :]
+    found: Float[np.ndarray, "*any"] = np.asarray((0.5 + 0.5 * np.sign(difference)).mean((-3, -2, -1)))
+    return found
+
+
+def interval(
+    statistic: Callable[..., np.ndarray],
+    *scores: Float[np.ndarray, "_ behaviour"],
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """A statistic's interval over new runs of the same behaviours: stratified bootstrap.
+
+    Of the runs of a behaviour one fewer is drawn than there are; as many would vary too little, with five
+    by a fifth of the variance (Rao and Wu 1988, Journal of the American Statistical Association 83). Ends
+    are those of `WITHIN`. An interquartile mean of three behaviours far apart is that of one behaviour's
+    few runs, and its interval is too short; where a is ahead in every pair of runs, P is 1 at both ends.
+
+    Args:
+        statistic: of one method's scores, or of several methods', each with draws in front.
+        scores: of each method that the statistic takes; each is drawn apart.
+        draws: how many.
+        seed: of the drawing.
+    """
+    if reason := _refusal(scores):
+        return Interval(NONE, NONE, OVER, reason)
+    rng = np.random.default_rng(seed)
+    return _ends(statistic(*(_redrawn(each, draws, rng) for each in scores)))
+
+
+def ranks(
+    scores: Float[np.ndarray, "method run behaviour"], draws: int = 2000, seed: int = 0
+) -> list[Interval]:
+    """Where each method stands by interquartile mean, 1 is best; ties share the mean of their ranks.
+
+    Args:
+        scores: higher is better.
+        draws: how many.
+        seed: of the drawing.
+    """
+    from scipy.stats import rankdata
+
+    if reason := _refusal(scores):
+        return [Interval(NONE, NONE, OVER, reason)] * len(scores)
+    rng = np.random.default_rng(seed)
+    means = np.stack([interquartile_mean(_redrawn(each, draws, rng)) for each in scores])
+    return [_ends(of_method) for of_method in rankdata(-means, axis=0)]
+
+
+def _refusal(scores: Sequence[np.ndarray] | np.ndarray) -> str:
+    runs = min(len(each) for each in scores)
+    if runs < FEWEST_RUNS:
+        return f"{runs} runs of a behaviour, {FEWEST_RUNS} needed"
+    return "" if all(np.isfinite(each).all() for each in scores) else "unscored"
+
+
+def _redrawn(
+    scores: Float[np.ndarray, "run behaviour"], draws: int, rng: np.random.Generator
+) -> Float[np.ndarray, "draw fewer behaviour"]:
+    runs, behaviours = scores.shape
+    chosen = rng.integers(0, runs, (draws, runs - 1, behaviours))
+    found: Float[np.ndarray, "draw fewer behaviour"] = scores[chosen, np.arange(behaviours)]
+    return found
+
+
+def _ends(drawn: Float[np.ndarray, " draw"]) -> Interval:
+    low, high = np.quantile(drawn, [(1 - WITHIN) / 2, (1 + WITHIN) / 2])
+    return Interval(float(low), float(high), OVER)

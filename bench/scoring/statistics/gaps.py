@@ -1,0 +1,67 @@
+"""The headline: how far a circuit is from the model, as a share of how far the empty circuit is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+
+FLOOR = 0.01
+"""Of the empty circuit's KL: below it there is nothing left to win."""
+LOG_FLOOR = math.log(FLOOR)
+
+
+def recovered(
+    kl: Float[np.ndarray, "answer row"], empty: Float[np.ndarray, " answer #row"]
+) -> Float[np.ndarray, " row"]:
+    """1 - mean kl / mean kl of the empty circuit; higher is better.
+
+    1 is the model, 0 is nothing, below 0 is worse than nothing; NaN where the empty circuit's mean is 0.
+
+    Args:
+        kl: of the circuits.
+        empty: of the empty circuit at the same answers, a column for each row or one for all.
+    """
+    found: Float[np.ndarray, " row"] = 1 - _share(kl.mean(0), empty.mean(0))
+    return found
+
+
+def template_log_gaps(
+    kl: Float[np.ndarray, "answer row"],
+    empty: Float[np.ndarray, " answer #row"],
+    template: Int[np.ndarray, " answer"],
+) -> Float[np.ndarray, "template row"]:
+    """y_g = log max(mean kl / mean kl of the empty circuit, 0.01) of each template; lower is better.
+
+    NaN where the empty circuit's mean is 0.
+
+    Args:
+        kl: of the circuits.
+        empty: of the empty circuit at the same answers, a column for each row or one for all.
+        template: of each answer; rows of the result are in the order of their numbers.
+    """
+    groups = [template == number for number in np.unique(template)]
+    shares = np.stack([_share(kl[here].mean(0), empty[here].mean(0)) for here in groups])
+    gaps: Float[np.ndarray, "template row"] = np.log(np.maximum(shares, FLOOR))
+    return gaps
+
+
+def log_gap(
+    kl: Float[np.ndarray, "answer row"],
+    empty: Float[np.ndarray, " answer #row"],
+    template: Int[np.ndarray, " answer"],
+) -> Float[np.ndarray, " row"]:
+    """y, the mean of y_g over templates, whatever the number of their answers; lower is better.
+
+    Args:
+        kl: of the circuits.
+        empty: of the empty circuit, as for `template_log_gaps`.
+        template: of each answer.
+    """
+    mean: Float[np.ndarray, " row"] = template_log_gaps(kl, empty, template).mean(0)
+    return mean
+
+
+def _share(kl: np.ndarray, empty: np.ndarray) -> np.ndarray:
+    return kl / np.where(empty > 0, empty, np.nan)
