@@ -16,11 +16,10 @@ from bench.engine.circuit import Circuit
 from bench.errors import DamagedFile, MixedSettings, UsageError
 from bench.files import load_header, load_tensors, save_tensors
 from bench.names import get_method, params_of, parse_sizes
-from bench.runs.experiment import Experiment, bundles
+from bench.runs.experiment import Experiment
 from bench.runs.job import carry_out
 from bench.scoring.leaderboard import COLUMNS, leaderboard, write_tables
 from bench.store.asked import ask
-from bench.store.record import BENCHMARK
 from bench.store.results import Store
 from checkout import ROOT
 from methods.eap_ig import EAPIG
@@ -60,28 +59,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_random_draws_that_share_processes_are_what_each_is_alone(tmp_path: Path) -> None:
-    experiment = dataclasses.replace(
-        SMALL, methods=("random_edges", "eap", "edge_pruning", "random_edges:kind=uniform"), random_draws=12
-    )
-    jobs = experiment.jobs()
-    ran = bundles(jobs)
-    assert [[job.dimensions.method_seed for job in bundle] for bundle in ran] == [
-        [0], [0], [0], [*range(10)], [10, 11]
-    ]  # fmt: skip
-    assert [bundle[0].method.name for bundle in ran][:3] == ["eap", "edge_pruning", "random_edges"]
-    two = ran[-1]
-    assert [ended.status for ended in carry_out(two, tmp_path / "together")] == ["ok", "ok"]
-    for job in two:
-        carry_out([job], tmp_path / "alone")
-        (one, header), (other, its) = (
-            load_tensors(Store(tmp_path / out).path(job.stem)) for out in ("together", "alone")
-        )
-        assert one.keys() == other.keys()
-        assert all(tensor.equal(other[name]) for name, tensor in one.items())
-        assert header["record"]["circuits"] == its["record"]["circuits"]
-
-
 def test_the_table_is_the_same_whatever_order_jobs_end_in(results: Path, tmp_path: Path) -> None:
     """Nor does a clock decide it that was set back meanwhile."""
     shutil.copytree(results, tmp_path / "other")
@@ -118,31 +95,6 @@ def test_table_has_the_stable_columns(results: Path) -> None:
     assert (eap["faithfulness_low"] < eap["faithfulness"]).all()
     assert random["cpr"].isna().all()
     assert (eap["kl"].to_numpy() < random["kl"].to_numpy()).all()
-
-
-def test_circuits_have_the_size_asked_for(tmp_path: Path) -> None:
-    """A method that names fewer edges is filled up from its scores, if it has any, and the row says so."""
-    (tmp_path / "fewer.py").write_text(
-        PLUGIN.format(
-            body="edges = {size: problem.graph.exists & False for size in problem.sizes}\n"
-            "        edges[0.05][3, 0] = True\n"
-            "        return Discovery(edges=edges, scores=torch.rand(problem.graph.exists.shape))"
-        )
-    )
-    (tmp_path / "none.py").write_text(
-        PLUGIN.replace('"mine"', '"scoreless"').format(
-            body="return Discovery(edges={size: problem.graph.exists & False for size in problem.sizes})"
-        )
-    )
-    methods = tuple(str(tmp_path / name) for name in ("fewer.py", "none.py"))
-    run(dataclasses.replace(SMALL, methods=methods, random_draws=1), tmp_path / "out")
-    table = leaderboard(Store(tmp_path / "out")).set_index(["method", "size_requested"])
-    told = table[["edges_kept", "edges_filled"]]
-    assert told.loc["mine"].to_numpy().tolist() == [[15, 15], [75, 74]]
-    assert told.loc["scoreless"].to_numpy().tolist() == [[0, 0], [0, 0]]
-    assert told.loc["random_edges"].to_numpy().tolist() == [[15, 0], [75, 0]]
-    (file,) = (tmp_path / "out" / "circuits").glob("*mine*/0.05.safetensors")
-    assert len(Circuit.load(file)) == 75
 
 
 def test_written_tables_are_the_same_table(results: Path) -> None:
@@ -309,50 +261,6 @@ def test_sizes_add_up_and_settings_do_not_mix(tmp_path: Path) -> None:
         store.check_setting(dataclasses.replace(job.evaluation, n_evaluation=25), "other", "x")
     with pytest.raises(MixedSettings, match="another model named 'embedded'"):
         store.check_setting(job.evaluation, "embedded", "x")
-
-
-def test_versions_of_the_benchmark_do_not_mix(tmp_path: Path) -> None:
-    """Neither in a run nor in a table; all of an older version can still be shown."""
-    experiment = dataclasses.replace(SMALL, methods=("random_edges",), sizes=("5%",), random_draws=2)
-    run(experiment, tmp_path)
-    store, job = Store(tmp_path), experiment.jobs()[0]
-    table = leaderboard(store)
-    for file in sorted((tmp_path / "runs").glob("*.safetensors")):
-        tensors, header = load_tensors(file)
-        assert header["record"].pop("benchmark") == BENCHMARK  # as older versions left it
-        save_tensors(file, tensors, header)
-        with pytest.raises(MixedSettings, match="version 1 of the benchmark"):
-            store.check_setting(job.evaluation, job.dimensions.model, job.model_hash)
-        if file.stem != job.stem:
-            break
-        with pytest.raises(MixedSettings, match="versions 1 and 2 of the benchmark"):
-            leaderboard(store)
-    assert leaderboard(store).drop(columns="benchmark").equals(table.drop(columns="benchmark"))
-
-
-def test_seeds_are_told_apart(tmp_path: Path) -> None:
-    """Every method runs on every discovery set, one that draws at random several times on each."""
-    methods = ("eap", "edge_pruning")
-    experiment = dataclasses.replace(SMALL, methods=methods, data_seeds=2, method_seeds=3, random_draws=4)
-    ran = [
-        (job.method.name, job.dimensions.data_seed, job.dimensions.method_seed) for job in experiment.jobs()
-    ]
-    assert sorted(ran) == [
-        *(("eap", data, 0) for data in range(2)),
-        *(("edge_pruning", data, seed) for data in range(2) for seed in range(3)),
-        *(("random_edges", 0, seed) for seed in range(4)),
-    ]
-    assert len({job.stem for job in experiment.jobs()}) == len(ran)
-
-
-def test_an_evaluation_seed_draws_fresh_prompts() -> None:
-    """For all methods the same; discovery prompts stay."""
-    (public, *_), (fresh, *_) = (dataclasses.replace(SMALL, evaluation_seed=seed).jobs() for seed in (0, 1))
-    here, there = public.study().data, fresh.study().data
-    assert public.key != fresh.key
-    assert all(a.clean.equal(b.clean) for a, b in zip(here.discovery, there.discovery, strict=True))
-    prompts = [{str(p) for b in data.evaluation.batches for p in b.clean.tolist()} for data in (here, there)]
-    assert not prompts[0] & prompts[1]
 
 
 def test_a_changed_method_supersedes_and_can_be_changed_back(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""Jobs: what is run together, which seeds tell them apart, and what may stand beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from bench.engine.circuit import Circuit
+from bench.errors import MixedSettings
+from bench.files import load_tensors, save_tensors
+from bench.runs.experiment import Experiment, bundles
+from bench.runs.job import carry_out
+from bench.scoring.leaderboard import leaderboard
+from bench.store.asked import ask
+from bench.store.record import BENCHMARK
+from bench.store.results import Store
+from careless import SCORES, adapter
+from problems import SMALL
+
+
+def run(experiment: Experiment, out: Path) -> None:
+    """Executes all jobs, as the command does."""
+    jobs = experiment.jobs()
+    ask(out, ((job.dimensions, job.lineage, job.stem) for job in jobs))
+    for bundle in bundles(jobs):
+        carry_out(bundle, out)
+
+
+def test_random_draws_that_share_processes_are_what_each_is_alone(tmp_path: Path) -> None:
+    experiment = dataclasses.replace(
+        SMALL, methods=("random_edges", "eap", "edge_pruning", "random_edges:kind=uniform"), random_draws=12
+    )
+    jobs = experiment.jobs()
+    ran = bundles(jobs)
+    assert [[job.dimensions.method_seed for job in bundle] for bundle in ran] == [
+        [0], [0], [0], [*range(10)], [10, 11]
+    ]  # fmt: skip
+    assert [bundle[0].method.name for bundle in ran][:3] == ["eap", "edge_pruning", "random_edges"]
+    two = ran[-1]
+    assert [ended.status for ended in carry_out(two, tmp_path / "together")] == ["ok", "ok"]
+    for job in two:
+        carry_out([job], tmp_path / "alone")
+        (one, header), (other, its) = (
+            load_tensors(Store(tmp_path / out).path(job.stem)) for out in ("together", "alone")
+        )
+        assert one.keys() == other.keys()
+        assert all(tensor.equal(other[name]) for name, tensor in one.items())
+        assert header["record"]["circuits"] == its["record"]["circuits"]
+
+
+def test_circuits_have_the_size_asked_for(tmp_path: Path) -> None:
+    """A method that names fewer edges is filled up from its scores, if it has any, and the row says so."""
+    fewer = (
+        "edges = {size: problem.graph.exists & False for size in problem.sizes}\nedges[0.05][3, 0] = True\n"
+    )
+    (tmp_path / "fewer.py").write_text(adapter(f"{fewer}return Discovery(edges=edges, scores={SCORES})"))
+    without = adapter(f"{fewer}return Discovery(edges=edges)").replace('"mine"', '"scoreless"')
+    (tmp_path / "none.py").write_text(without)
+    methods = tuple(str(tmp_path / name) for name in ("fewer.py", "none.py"))
+    run(dataclasses.replace(SMALL, methods=methods, random_draws=1), tmp_path / "out")
+    table = leaderboard(Store(tmp_path / "out")).set_index(["method", "size_requested"])
+    told = table[["edges_kept", "edges_filled"]]
+    assert told.loc["mine"].to_numpy().tolist() == [[15, 15], [75, 74]]
+    assert told.loc["scoreless"].to_numpy().tolist() == [[0, 0], [1, 0]]
+    assert told.loc["random_edges"].to_numpy().tolist() == [[15, 0], [75, 0]]
+    (file,) = (tmp_path / "out" / "circuits").glob("*mine*/0.05.safetensors")
+    assert len(Circuit.load(file)) == 75
+
+
+def test_versions_of_the_benchmark_do_not_mix(tmp_path: Path) -> None:
+    """Neither in a run nor in a table; all of an older version can still be shown."""
+    experiment = dataclasses.replace(SMALL, methods=("random_edges",), sizes=("5%",), random_draws=2)
+    run(experiment, tmp_path)
+    store, job = Store(tmp_path), experiment.jobs()[0]
+    table = leaderboard(store)
+    for file in sorted((tmp_path / "runs").glob("*.safetensors")):
+        tensors, header = load_tensors(file)
+        assert header["record"].pop("benchmark") == BENCHMARK  # as older versions left it
+        save_tensors(file, tensors, header)
+        with pytest.raises(MixedSettings, match="version 1 of the benchmark"):
+            store.check_setting(job.evaluation, job.dimensions.model, job.model_hash)
+        if file.stem != job.stem:
+            break
+        with pytest.raises(MixedSettings, match="versions 1 and 2 of the benchmark"):
+            leaderboard(store)
+    assert leaderboard(store).drop(columns="benchmark").equals(table.drop(columns="benchmark"))
+
+
+def test_seeds_are_told_apart(tmp_path: Path) -> None:
+    """Every method runs on every discovery set, one that draws at random several times on each."""
+    methods = ("eap", "edge_pruning")
+    experiment = dataclasses.replace(SMALL, methods=methods, data_seeds=2, method_seeds=3, random_draws=4)
+    ran = [
+        (job.method.name, job.dimensions.data_seed, job.dimensions.method_seed) for job in experiment.jobs()
+    ]
+    assert sorted(ran) == [
+        *(("eap", data, 0) for data in range(2)),
+        *(("edge_pruning", data, seed) for data in range(2) for seed in range(3)),
+        *(("random_edges", 0, seed) for seed in range(4)),
+    ]
+    assert len({job.stem for job in experiment.jobs()}) == len(ran)
+
+
+def test_an_evaluation_seed_draws_fresh_prompts() -> None:
+    """For all methods the same; discovery prompts stay."""
+    (public, *_), (fresh, *_) = (dataclasses.replace(SMALL, evaluation_seed=seed).jobs() for seed in (0, 1))
+    here, there = public.study().data, fresh.study().data
+    assert public.key != fresh.key
+    assert all(a.clean.equal(b.clean) for a, b in zip(here.discovery, there.discovery, strict=True))
+    prompts = [{str(p) for b in data.evaluation.batches for p in b.clean.tolist()} for data in (here, there)]
+    assert not prompts[0] & prompts[1]
