@@ -268,7 +268,7 @@ def _found(
     spent = line.say_and_wait("done")
     seconds = spent["seconds"] + asked.charged["seconds"] - yardstick.seconds
     cpu_seconds = spent["cpu_seconds"] + asked.charged["cpu_seconds"] - yardstick.cpu_seconds
-    yardstick.lay()
+    yardstick.end()
     cost = Cost(
         seconds=seconds,
         cpu_seconds=cpu_seconds,

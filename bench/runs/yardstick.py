@@ -12,7 +12,7 @@ from bench.study import Study
 EVERY = 5.0
 """Seconds of a discovery between two looks."""
 AROUND = 3
-"""Looks before it, and after it."""
+"""Looks before it, and after one that took as long."""
 
 
 class Yardstick:
@@ -30,14 +30,14 @@ class Yardstick:
         self._device = study.model.device
         self._clock = time.process_time if self._device.type == "cpu" else time.perf_counter
         self._forward()  # a first one takes longer
+        self._times = [self._forward() for _ in range(AROUND)]
 
     def begin(self) -> None:
-        """Before a discovery."""
-        self._times: list[float] = []
+        """Before a discovery; several short ones share what was seen before the first."""
         self.seconds = self.cpu_seconds = 0.0
         """That looks within the discovery took."""
-        self.lay()
-        self._due = time.perf_counter() + EVERY
+        self._began = time.perf_counter()
+        self._due = self._began + EVERY
 
     def look(self) -> None:
         """Within a discovery: looks where it is time to."""
@@ -49,9 +49,10 @@ class Yardstick:
             self.seconds += ended - began
             self._due = ended + EVERY
 
-    def lay(self) -> None:
-        """Before or after a discovery."""
-        self._times += [self._forward() for _ in range(AROUND)]
+    def end(self) -> None:
+        """After a discovery."""
+        if time.perf_counter() - self._began >= EVERY:
+            self._times += [self._forward() for _ in range(AROUND)]
 
     @property
     def plain(self) -> float:

@@ -12,43 +12,41 @@ from bench.study import Study
 
 
 @pytest.fixture
-def laid(monkeypatch: pytest.MonkeyPatch) -> Yardstick:
-    study = Study("embedded", "gp", n_discovery=8, n_evaluation=8)
-    found = Yardstick(study)
-    takes = iter([0.2, 0.2, 0.2, 5.0, 5.0, 0.2, 0.2, 0.2])  # the machine is busy for a while
-
-    def forward(_: Yardstick) -> float:
-        return next(takes)
-
-    monkeypatch.setattr(Yardstick, "_forward", forward)
-    found.begin()
-    return found
+def study() -> Study:
+    return Study("embedded", "gp", n_discovery=8, n_evaluation=8)
 
 
-def test_a_busy_while_does_not_count(laid: Yardstick, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_while_does_not_count(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    takes = iter([0.3, 0.2, 0.2, 0.2, 5.0, 5.0, 0.2, 0.2, 0.2])
+    monkeypatch.setattr(Yardstick, "_forward", lambda _: next(takes))
     monkeypatch.setattr(yardstick, "EVERY", 0.0)
-    laid._due = 0.0
+    laid = Yardstick(study)
+    laid.begin()
     laid.look()
     laid.look()
-    laid.lay()
-    assert len(laid._times) == 2 * AROUND + 2
+    laid.end()
+    assert list(takes) == []
     assert laid.plain == 0.2
 
 
-def test_it_is_looked_at_now_and_then(laid: Yardstick) -> None:
-    """However often a method tells how far it is."""
-    for _ in range(1000):
-        laid.look()
+def test_it_is_looked_at_now_and_then(study: Study) -> None:
+    """However often a method tells how far it is, and however many short discoveries there are."""
+    laid = Yardstick(study)
+    for _ in range(20):
+        laid.begin()
+        for _ in range(100):
+            laid.look()
+        laid.end()
+        assert (laid.seconds, laid.cpu_seconds) == (0, 0)
     assert len(laid._times) == AROUND
-    assert (laid.seconds, laid.cpu_seconds) == (0, 0)
 
 
-def test_what_a_look_takes_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Yardstick(Study("embedded", "gp", n_discovery=8, n_evaluation=8))
-    found.begin()
-    found._due = 0.0
+def test_what_a_look_takes_is_known(study: Study) -> None:
+    laid = Yardstick(study)
+    laid.begin()
+    laid._due = 0.0
     began, cpu = time.perf_counter(), time.process_time()
-    found.look()
-    assert 0 < found.cpu_seconds <= time.process_time() - cpu
-    assert 0 < found.seconds <= time.perf_counter() - began
-    assert 0 < found.plain < 1
+    laid.look()
+    assert 0 < laid.cpu_seconds <= time.process_time() - cpu
+    assert 0 < laid.seconds <= time.perf_counter() - began
+    assert 0 < laid.plain < 1
