@@ -138,7 +138,7 @@ def test_a_killed_run_goes_on(gpt2: MaskedModel, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(ThresholdSearch, "_inside", lambda search, low, high, goal: math.sqrt(low * high))
     monkeypatch.setattr(bench.discovery.checkpoint, "SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(bench.discovery.checkpoint, "SHARE_OF_TIME", float("inf"))
-    method, sizes = ACDC(threshold=0.03), (0.05, 0.2)
+    method, sizes = ACDC(threshold=0.03, tolerance=0.1), (0.05, 0.2)
 
     def make(progress: Any = None) -> BenchProblem:
         p = problem(gpt2, sizes=sizes)
