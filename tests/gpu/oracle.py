@@ -157,7 +157,9 @@ def evaluation(device: str) -> Iterator[dict[str, Any]]:
                 batches = batches_of(model, ragged_examples(12, model.architecture.d_vocab), 5)
                 half = Circuit(model.graph, (mask_of("binary", model.graph.exists) > 0) & model.graph.exists)
                 reference = Reference(ABLATIONS["resample"])
-                raw = run_circuits(model, batches, torch.zeros(12), {"half": half}, reference)
+                raw = run_circuits(
+                    model, batches, torch.zeros(12, dtype=torch.long), {"half": half}, reference
+                )
                 kls.append([float(raw.runs[run].kl.mean()) for run in ("half", "empty", "ones")])
             here, there = kls
             apart = max(abs(a - b) / max(b, 1.0) for a, b in zip(there, here, strict=True))

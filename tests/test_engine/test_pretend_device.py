@@ -166,7 +166,9 @@ def test_evaluation(model: MaskedModel, device: torch.device, ablation: Ablation
         masks = {n: torch.rand(s, generator=seeded(n)) < 0.9 for n, s in each.matrices.items()}
         half = Circuit(each.graph, (soft(each) < 0.5) & each.graph.exists, masks)
         reference = make_reference(each, ablation, p.batches, False)
-        raws.append(run_circuits(each, p.batches, torch.zeros(6), {"half": half}, reference))
+        raws.append(
+            run_circuits(each, p.batches, torch.zeros(6, dtype=torch.long), {"half": half}, reference)
+        )
     here, there = (raw.tensors() for raw in raws)
     assert here.keys() == there.keys()
     for name, tensor in here.items():

@@ -55,6 +55,6 @@ def test_the_mask_of_ones_shows_the_noise_floor(
     batches = batches_of(model, ragged_examples(12, model.architecture.d_vocab), 4)
     whole = {"whole": Circuit.full(model.graph)}
     reference = make_reference(model, "resample", batches, one_length=False)
-    runs = run_circuits(model, batches, torch.zeros(12), whole, reference).runs
+    runs = run_circuits(model, batches, torch.zeros(12, dtype=torch.long), whole, reference).runs
     assert runs["full"].kl.abs().max() == runs["whole"].kl.abs().max() == 0
     assert least <= runs["ones"].kl.mean() < most
