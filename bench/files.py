@@ -73,8 +73,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+        descriptor, temporary = _temporary(path)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -90,6 +89,17 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"cannot write {path} ({error.strerror or error}): "
             "free some space there or choose another folder with --out"
         ) from error
+
+
+def _temporary(path: Path, attempts: int = 100) -> tuple[int, str]:
+    """A new file beside `path`, in a folder that another process may tidy away as soon as it is made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+    except (FileNotFoundError, FileExistsError):
+        if attempts == 1:
+            raise
+        return _temporary(path, attempts - 1)
 
 
 def clear_temporaries(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 from rich.console import Console
 
 import reports
-from bench.errors import UnwritableFolder
 from bench.files import write_atomically
 from report_tables import EVIL, KL, METRICS, leaderboard, section
 from reports.leaderboard.entries import Entry, fold_seeds, tidy
@@ -244,18 +242,6 @@ def test_lines_are_drawn_in_order_of_their_names() -> None:
     (task,) = build(pd.concat([table, *more]), METRICS, METHODS, "").tasks
     labels = [str(line.get_label()) for line in task.figures[0].figure().axes[0].get_lines()]
     assert labels == ["random_edges", "good", *names]
-
-
-def test_a_broken_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_atomically(tmp_path / "page", b"old")
-
-    def refuse(*_: object) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(UnwritableFolder, match="no space"):
-        write_atomically(tmp_path / "page", b"new")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
 def test_bad_input_is_one_clear_line() -> None:
