@@ -29,7 +29,8 @@ def test_a_broken_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_a_folder_that_is_tidied_away_before_its_first_file_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, make, tidied = tmp_path / "unfinished" / "job", tempfile.mkstemp, []
+    path, make = tmp_path / "unfinished" / "job", tempfile.mkstemp
+    tidied: list[bool] = []
 
     def late(suffix: str, prefix: str, folder: Path) -> Any:
         if not tidied:
