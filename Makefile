@@ -1,6 +1,6 @@
 # Two commands: `make leaderboard` and `make test`. Each sets up what it needs.
 # All targets are phony: a folder is named bench.
-.PHONY: leaderboard claims verify kernels test test-shapes test-slow bench gpu lint install clean
+.PHONY: leaderboard claims verify kernels test test-shapes test-slow test-every bench gpu lint install clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,7 +29,11 @@ test: install
 	$(PYTEST)
 
 test-slow: install
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not every"
+
+# The slow tests of compiled programs on those that CI leaves out: half an hour, before a release.
+test-every: install
+	$(PYTEST) -m every
 
 # The engine's and the methods' tests with every annotated shape and type checked.
 test-shapes: install

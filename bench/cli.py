@@ -161,6 +161,29 @@ def run(
     sys.exit(not ended_well)
 
 
+@app.command()
+def compare(
+    results: Folder,
+    fresh: Annotated[
+        Path | None,
+        typer.Option(help="A folder of the same run on fresh prompts: what is lost there."),
+    ] = None,
+    variance: Annotated[
+        bool, typer.Option("--variance", help="What scores vary with: models, seeds, templates, prompts.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Says who is ahead of whom, by how much, by paired tests on templates that no method saw."""
+    from bench.report import compared, show_comparison
+
+    with results_alone(as_json) as tell:
+        told = compared(results, fresh, variance)
+        if as_json:
+            tell(json.dumps(told, indent=2))
+            return
+    show_comparison(told)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],

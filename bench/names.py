@@ -193,7 +193,8 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
     sizes = set()
     for text in (str(text).strip() for text in texts):
         try:
-            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+            # 1.4 / 100 is not 0.014, by which the circuit is looked up
+            share = float(f"{text[:-1].strip()}e-2" if text.endswith("%") else text)
         except ValueError:
             raise UsageError(f"'{text}' is no size: write a share as 5% or 0.05") from None
         if not 0 < share <= 1:

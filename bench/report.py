@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,8 +139,8 @@ def recovery_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def _methods(tables: Iterable[pd.DataFrame]) -> Any:
     """All methods: ours first, so that they keep their colours beside whatever else the tables hold."""
     import reports
+    from bench.scoring.cells import BASELINE
     from bench.scoring.evaluate import REFERENCES
-    from bench.scoring.leaderboard import BASELINE
     from methods.base import find_methods
 
     ours = sorted(find_methods()[0])
@@ -231,11 +231,60 @@ def show_leaderboard(folder: Path, warning: str = "") -> None:
         table = pd.read_parquet(regular(file))
     except (OSError, ValueError) as error:
         raise DamagedFile(f"{file} cannot be read: make it again with circuitmark report {folder}") from error
-    _print(reports.terminal_table(table, [asdict(metric) for metric in METRICS]))
+    _print(reports.terminal_table(table, [asdict(metric) for metric in METRICS], _methods([table])))
     if warning:
         print(warning, file=sys.stderr)
     for name in ("leaderboard.csv", "leaderboard.md", "index.html"):
         print(folder / name)
+
+
+def compared(
+    results: Path, fresh: Path | None = None, variance: bool = False
+) -> dict[str, list[dict[str, Any]]]:
+    """What may be said of the methods of a results folder beside each other, as `compare --json` tells it.
+
+    Args:
+        results: the folder; several models may stand in it.
+        fresh: another one of the same runs, scored on fresh prompts.
+        variance: whether it is told what scores vary with.
+
+    Raises:
+        UsageError: there is nothing to compare, or `fresh` does not compare.
+        DamagedFile: a file cannot be read.
+    """
+    from bench.scoring.compare import compare
+    from bench.scoring.fresh import fresh_gaps
+    from bench.scoring.spread import spreads
+    from bench.scoring.standing import standings
+
+    store = existing(results)
+    told: dict[str, list[dict[str, Any]]] = {
+        "pairs": [pair.to_json() for pair in compare(store.runs())],
+        "turnovers": [],
+        "behaviours": [whole.to_json() for whole in standings(store.runs())],
+    }
+    if fresh is not None:
+        told["fresh"] = [gap.to_json() for gap in fresh_gaps(store, existing(fresh))]
+    if variance:
+        told["variance"] = [spread.to_json() for spread in spreads(store.runs())]
+        if not told["variance"]:
+            raise UsageError(
+                f"{results} has no method with two runs on a task that keeps templates from methods: run it "
+                "with --data-seeds 3 --method-seeds 3, and the same with --model embedded:1"
+            )
+    if not told["pairs"] and fresh is None and not variance:
+        raise UsageError(
+            f"{results} has no two methods to compare: it takes two, none of them random circuits, on one "
+            "task that keeps templates from methods (ioi, gt, gp)"
+        )
+    return told
+
+
+def show_comparison(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Prints what `compared` found."""
+    import reports
+
+    _print(reports.comparison_terminal(told))
 
 
 def show_recovery(rows: Sequence[dict[str, Any]], folder: Path) -> None:

@@ -227,7 +227,7 @@ class Study:
         """
         asked = self.data.evaluation
         return run_circuits(self.model, asked.batches, asked.template, circuits,
-                            reference or self.reference(self.ablation), progress)  # fmt: skip
+                            reference or self.reference(self.ablation), progress, asked.held_out)  # fmt: skip
 
     def evaluate(
         self,

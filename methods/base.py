@@ -143,7 +143,9 @@ class Problem(Protocol):
     @property
     def unaided(self) -> bool:
         """Whether the circuit that a method settles on itself is wanted, even if finding it costs as much as
-        those of all sizes. Always where no size is wanted; a method that has it for nothing may return it."""
+        those of all sizes. Always where no size is wanted; a method that has it for nothing may return it.
+
+        To be asked when the circuits of all sizes are there: what is spent from then on is told apart."""
 
     @property
     def seed(self) -> int:
@@ -269,6 +271,10 @@ class Discovery:
 
     scores: Float[Tensor, "receivers senders"] | None = None
     """Higher is kept sooner. Finite where edges exist; elsewhere the value does not matter."""
+    signed: Float[Tensor, "receivers senders"] | None = None
+    """The same with their sign, higher where removing the edge hurts more, where `scores` are absolute: an
+    edge that stands in the way is last. CPR is of these, CMD of their absolute values; where this is left
+    out both are of `scores`."""
     selection: Literal["top", "greedy"] = "top"
     """How circuits are cut from the scores: the n best, or grown from the logits."""
     edges: Mapping[float, Bool[Tensor, "receivers senders"]] = field(default_factory=dict)

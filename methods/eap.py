@@ -43,9 +43,10 @@ class EAP(Method):
             scores += problem.edge_gradients(batch, "difference").cpu()
             problem.progress(done + 1, len(problem.batches))
         scores /= problem.n_examples
-        scores = scores.abs() if self.absolute else scores
+        signed, scores = scores, scores.abs() if self.absolute else scores
         return Discovery(
             scores=scores,
+            signed=signed,
             selection=self.selection,
             unaided=problem.graph.exists & (scores > self.threshold * scores.max()),
             objective="difference",

@@ -68,9 +68,10 @@ class EAPIG(Method):
                 scores += problem.edge_gradients(batch, self.objective, away, inputs).cpu()
             problem.progress(done + 1, len(problem.batches))
         scores /= len(shares) * problem.n_examples
-        scores = scores.abs() if self.absolute else scores
+        signed, scores = scores, scores.abs() if self.absolute else scores
         return Discovery(
             scores=scores,
+            signed=signed,
             selection=self.selection,
             unaided=problem.graph.exists & (scores > self.threshold * scores.max()),
             objective=self.objective,

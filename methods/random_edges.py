@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Float
 from torch import Generator, Tensor
 
 from methods.base import Discovery, Graph, Method, Problem
@@ -42,12 +42,13 @@ class RandomEdges(Method):
         edges = {}
         for done, size in enumerate(problem.sizes):
             n = problem.edges_of_share(size)
-            edges[size] = connected(problem.graph, n, generator)
+            edges[size] = connected(problem.graph, n, generator) > 0
             problem.progress(done + 1, len(problem.sizes))
-        return Discovery(edges=edges, objective="none")
+        scores = connected(problem.graph, problem.graph.n_edges, generator)
+        return Discovery(scores=scores, edges=edges, objective="none")
 
 
-def connected(graph: Graph, n: int, generator: Generator) -> Bool[Tensor, "receivers senders"]:
+def connected(graph: Graph, n: int, generator: Generator) -> Float[Tensor, "receivers senders"]:
     """n random edges, each on a path from an embedding to the logits.
 
     Edges are visited in random order; each brings along a random way from the input to its sender
@@ -59,9 +60,14 @@ def connected(graph: Graph, n: int, generator: Generator) -> Bool[Tensor, "recei
         graph: the model's.
         n: edges, at most.
         generator: draws all of it.
+
+    Returns:
+        1 for the edge that came first, less for each that came later, 0 for those that are left out: a
+        ranking whose circuits are connected but for the way that a size may cut through.
     """
     exists, owners = graph.exists, graph.owners.bool()
     kept = torch.zeros_like(exists)
+    scores = torch.zeros(exists.shape)
     fed = torch.arange(exists.shape[1]) < graph.n_embed
     reaching = torch.zeros(exists.shape[1], dtype=torch.bool)
 
@@ -91,9 +97,11 @@ def connected(graph: Graph, n: int, generator: Generator) -> Bool[Tensor, "recei
             path.append((target, through))
         if size + len(set(path)) > n:
             continue
-        for entry, source in set(path):
-            size += int(not kept[entry, source])
+        for entry, source in sorted(set(path)):
+            if not kept[entry, source]:
+                scores[entry, source] = 1 - size / graph.n_edges
+                size += 1
             kept[entry, source] = True
             reaching[source] = True
             fed |= owners[entry]
-    return kept
+    return scores

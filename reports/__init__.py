@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.circuits.drawing import draw_circuit, draw_circuits
+    from reports.leaderboard.comparison import comparison_terminal
     from reports.leaderboard.terminal import terminal_table
     from reports.parts.circuit import CircuitPair, Edge, Node
     from reports.parts.content import Training
@@ -25,6 +26,7 @@ __all__ = [
     "Methods",
     "Node",
     "Training",
+    "comparison_terminal",
     "draw_circuit",
     "draw_circuits",
     "recovery_grids",
@@ -39,6 +41,7 @@ _HOME = {
     "Methods": "reports.parts.methods",
     "Node": "reports.parts.circuit",
     "Training": "reports.parts.content",
+    "comparison_terminal": "reports.leaderboard.comparison",
     "draw_circuit": "reports.circuits.drawing",
     "draw_circuits": "reports.circuits.drawing",
     "recovery_grids": "reports.recovery.grids",

@@ -13,15 +13,16 @@ from reports.claims.seeds import seeds_section
 from reports.leaderboard import plots, summary
 from reports.leaderboard.entries import REFERENCES, Entry, Setting, by_task, fold_seeds, tidy
 from reports.leaderboard.ranking import rank, ranking_grid, turnovers
-from reports.leaderboard.tables import HEADLINE, task_grid
+from reports.leaderboard.scales import Scale
+from reports.leaderboard.tables import HEADLINE, OLDER, headline, task_grid
 from reports.leaderboard.training import plot_training
 from reports.parts.content import Drawing, Report, Section, Training
 from reports.parts.methods import Methods, label_of
-from reports.parts.metric import Metrics, read_metrics
+from reports.parts.metric import Metric, Metrics, read_metrics
 from reports.parts.style import Line, lines
 
-FIGURES = {HEADLINE: True, "faithfulness": False}
-"""The metrics plotted for each task, and whether their axis is logarithmic."""
+FIGURES: Mapping[str, Scale] = {HEADLINE: "share", OLDER: "log", "faithfulness": "linear"}
+"""The metrics plotted for each task, and the scale of their axis."""
 
 
 def build(
@@ -63,7 +64,8 @@ def build(
         )
         for (setting, task), group in by_task(entries).items()
     ]
-    rankings = rank(entries, metrics[HEADLINE])
+    lead = metrics[headline(entries)]
+    rankings = rank(entries, lead)
     further = (
         claims_section(table, methods, recovery),
         edges_needed_section(table, methods),
@@ -75,13 +77,13 @@ def build(
         title=title,
         summary=summary.describe(table),
         warnings=[*warnings, *summary.warnings(table)],
-        ranking_meaning=_ranking_meaning(metrics, bool(rankings)),
+        ranking_meaning=_ranking_meaning(lead, bool(rankings)),
         rankings=[
-            Section(_tell(r.setting, settings).strip(" ·"), "", ranking_grid(r, metrics[HEADLINE]))
+            Section(_tell(r.setting, settings).strip(" ·"), "", ranking_grid(r, lead, methods))
             for r in rankings
         ],
         turnovers=turnovers(rankings),
-        panel=_panel(tasks, list(by_task(entries).values()), metrics, looks),
+        panel=_panel(tasks, list(by_task(entries).values()), lead, looks),
         tasks=tasks,
         further=[section for section in further if section is not None],
         metrics=metrics,
@@ -104,14 +106,17 @@ def _stem(setting: Setting, task: str, settings: Sequence[Setting]) -> str:
     return "_".join(re.sub(r"[^\w.-]+", "-", part).strip("-.") for part in parts)
 
 
-def _ranking_meaning(metrics: Metrics, ranked: bool) -> str:
-    label = metrics[HEADLINE].label
+def _ranking_meaning(lead: Metric, ranked: bool) -> str:
     if not ranked:
-        return f"No ranking: it takes two methods scored in {label} at one size of one task."
+        return (
+            f"No ranking: it takes two methods scored in {lead.label} at one size of one task, where not all "
+            "are the same."
+        )
     return (
-        f"Mean rank by {label} over every task and size, 1 is best. A method is ranked where it was scored, "
-        "and cells says in how many; random circuits are ranked, the full and the empty circuit and the mask "
-        "of ones are not, nor are circuits with more edges than asked for."
+        f"Mean rank by {lead.label} over every task and size, 1 is best. A method is ranked where it was "
+        "scored, and cells says in how many; random circuits are ranked, the full and the empty circuit and "
+        "the mask of ones are not, nor are circuits with more edges than asked for; a size at which all are "
+        "the same ranks nobody."
     )
 
 
@@ -133,22 +138,22 @@ def _task(
     looks: Mapping[str, Line],
 ) -> Section:
     figures = []
-    for name, log in FIGURES.items():
+    for name, scale in FIGURES.items():
         if _is_scored(entries, name):
-            figure = partial(plots.plot_metric, entries, metrics[name], looks, title, log)
-            figures.append(Drawing(f"{name}_{stem}", figure, _meaning(metrics, name, title)))
+            figure = partial(plots.plot_metric, entries, metrics[name], looks, title, scale)
+            figures.append(Drawing(f"{name}_{stem}", figure, _meaning(metrics[name], title)))
     return Section(title, stem, task_grid(entries, metrics, methods), tuple(figures))
 
 
 def _panel(
-    tasks: Sequence[Section], groups: Sequence[Sequence[Entry]], metrics: Metrics, looks: Mapping[str, Line]
+    tasks: Sequence[Section], groups: Sequence[Sequence[Entry]], lead: Metric, looks: Mapping[str, Line]
 ) -> Drawing | None:
     """All tasks in the headline metric; None where nothing was scored in it."""
-    panels = {s.title: group for s, group in zip(tasks, groups, strict=True) if _is_scored(group, HEADLINE)}
+    panels = {s.title: group for s, group in zip(tasks, groups, strict=True) if _is_scored(group, lead.name)}
     if not panels:
         return None
-    figure = partial(plots.plot_panel, panels, metrics[HEADLINE], looks, FIGURES[HEADLINE])
-    return Drawing(f"{HEADLINE}_all_tasks", figure, _meaning(metrics, HEADLINE, "all tasks"))
+    figure = partial(plots.plot_panel, panels, lead, looks, FIGURES[lead.name])
+    return Drawing(f"{lead.name}_all_tasks", figure, _meaning(lead, "all tasks"))
 
 
 def _trainings(runs: Sequence[Training], looks: Mapping[str, Line]) -> Section | None:
@@ -168,5 +173,5 @@ def _is_scored(entries: Sequence[Entry], name: str) -> bool:
     return any(entry.stat(name).scored for entry in entries if not entry.is_reference)
 
 
-def _meaning(metrics: Metrics, name: str, title: str) -> str:
-    return f"{metrics[name].label} against the share of edges kept, {title}"
+def _meaning(metric: Metric, title: str) -> str:
+    return f"{metric.label} against the share of edges kept, {title}"

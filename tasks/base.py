@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 from tasks.examples import Examples, TaskError, Tokenizer, word_tokens
-from tasks.space import Slot, Split, draw, generator
+from tasks.space import HELD_OUT, WORDINGS_OF, Slot, Split, draw, generator, wording_slot
 
 __all__ = [
-    "Examples", "Measure", "Slot", "Split", "Task", "TaskError", "Tokenizer",
-    "draw", "generator", "word_tokens",
+    "HELD_OUT", "WORDINGS_OF", "Examples", "Measure", "Slot", "Split", "Task", "TaskError", "Tokenizer",
+    "draw", "generator", "word_tokens", "wording_slot",
 ]  # fmt: skip
 
 Measure = Literal["logit_diff", "prob_diff"]
@@ -36,19 +36,23 @@ class Task(ABC):
     citation: ClassVar[str]
     """BibTeX of the work that introduced the task; the prompts here are our own wording."""
     measure: ClassVar[Measure] = "logit_diff"
+    held_out: frozenset[int] = frozenset()
+    """Templates that evaluation has and discovery and validation have not: what is said of new templates
+    rests on these. A task whose templates are known only when it is made may set it then."""
 
     @abstractmethod
     def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
         """Some examples of a split, the same for the same arguments.
 
         No clean prompt comes twice while the split has enough of them, and the clean prompts of
-        two splits are disjoint.
+        two splits are disjoint. So are those of two seeds, for the same `n` and while there are
+        enough (`Examples.shared` counts), and each template comes equally often, give or take one.
 
         Args:
             tokenizer: the model's.
             split: of which they are.
             n: how many.
-            seed: redraws within the split.
+            seed: which of the split's.
 
         Raises:
             TaskError: the tokenizer does not support the task.

@@ -6,7 +6,7 @@ every number computed from it would be wrong without notice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, Protocol, runtime_checkable
@@ -128,6 +128,15 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.clean)
+
+    def shared(self, *others: Examples) -> int:
+        """How many of the clean prompts other sets of the same tokenizer hold as well."""
+        theirs = {prompt for other in others for prompt in other._prompts()}
+        return sum(prompt in theirs for prompt in self._prompts())
+
+    def _prompts(self) -> Iterator[bytes]:
+        """The clean ones, whatever they are padded with."""
+        return (row[:n].tobytes() for row, n in zip(self.clean, self.lengths, strict=True))
 
     def take(self, index: slice | Int[np.ndarray, " chosen"]) -> Examples:
         """Some of the examples, by slice or by indices; the padding keeps its width."""

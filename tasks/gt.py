@@ -13,14 +13,40 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tasks.base import Examples, Slot, Split, Task, TaskError, Tokenizer, draw, generator
+from tasks.base import HELD_OUT, Examples, Slot, Split, Task, TaskError, Tokenizer, draw, wording_slot
 from tasks.words import EVENTS
 
 WORDINGS: Final = (
     "The {event} went on from the year {start} to the year {century}",
     "The {event} began in the year {start} and came to its end in the year {century}",
     "Records show that the {event} took place from {start} until {century}",
+    "Two generations lived through the {event}, which started in {start} and stopped in {century}",
+    "In {start} nobody expected the {event} to last until {century}",
+    "Having begun in {start}, the {event} did not end before {century}",
+    "A stone by the road reads: {event}, {start} to {century}",
+    "My grandfather wrote a long book about the {event} of {start} to {century}",
+    "The first year of the {event} was {start}, and the last year was {century}",
+    "Whoever was born in {start}, when the {event} broke out, was grown up at its end in {century}",
+    "Some say the {event} was short, but it ran from {start} all the way to {century}",
+    "It was in {start} that the {event} started, and it was over in {century}",
+    "For years after {start} the {event} went on, and it only stopped in {century}",
+    "The museum has letters from the time of the {event}, written from {start} up to {century}",
+    "They say that the {event} came to the valley in {start} and left it again in {century}",
+    "Historians date the {event} from {start} to about {century}",
+    "Because the {event} had started in {start}, few people were surprised when it ended in {century}",
+    "Nothing was ever as long as the {event} that lasted from {start} to {century}",
+    "The town suffered under the {event} from the spring of {start} to the autumn of {century}",
+    "Announced in {start}, the {event} was finally over in {century}",
+    "Of the {event} we know two dates: it began in {start} and it finished in {century}",
+    "When the old king died in {start} the {event} started, and peace came in {century}",
+    "What the people called the {event} lasted from {start} to {century}",
+    "The {event} is described in a diary that was kept from {start} to {century}",
+    "Nobody was surprised when the {event} that began in {start} finally ended in {century}",
+    "The first letters about the {event} were written in {start}, and the last in {century}",
+    "In the valley they say that the {event} of {start} went on until {century}",
+    "Some people lived through the {event} all the way from {start} up to the spring of {century}",
 )
+"""The last four are never trained on."""
 CENTURIES: Final = range(11, 18)
 """First two digits of the years."""
 START_YEARS: Final = range(2, 99)
@@ -34,7 +60,7 @@ class GreaterThan(Task):
     """
 
     name = "gt"
-    version = 1
+    version = 2
     description = "greater than: the last two digits of a year after the one named first"
     citation = """@inproceedings{hanna2023how,
   title={How does {GPT-2} compute greater-than?: Interpreting mathematical abilities
@@ -45,6 +71,7 @@ class GreaterThan(Task):
   url={https://arxiv.org/abs/2305.00586}
 }"""
     measure = "prob_diff"
+    held_out = HELD_OUT
 
     def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
         """See `Task.examples`. Years that the tokenizer splits in neither way are left out."""
@@ -61,8 +88,8 @@ class GreaterThan(Task):
                 f"for each of 00 to 99, or years of single digits: this tokenizer has {len(by_pairs)} such "
                 f"years and {(pairs >= 0).sum()} such tokens"
             )
-        slots = [Slot.whole(len(WORDINGS)), Slot.whole(len(EVENTS)), Slot(10_000, np.array(years))]
-        template, event, year = draw(slots, split, n, generator(split, seed))
+        others = [Slot.whole(len(EVENTS)), Slot(10_000, np.array(years))]
+        template, event, year = draw(wording_slot(split), others, split, n, seed)
 
         def prompts(starts: Int[np.ndarray, " example"]) -> list[str]:
             return [
@@ -74,8 +101,8 @@ class GreaterThan(Task):
         correct = np.arange(100) > (year % 100)[:, None]
         if years is not by_pairs:
             first = year // 10 % 10
-            others = np.stack([np.delete(np.arange(10), d) for d in first])
-            candidates, correct = tens[others], others > first[:, None]
+            digits = np.stack([np.delete(np.arange(10), d) for d in first])
+            candidates, correct = tens[digits], digits > first[:, None]
         return Examples.from_prompts(
             tokenizer, prompts(year), prompts(year // 100 * 100 + 1), candidates, correct, template
         )

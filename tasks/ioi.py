@@ -7,12 +7,24 @@ prompt has three other names, all different, so that it says nothing about the a
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 from jaxtyping import Int
 
-from tasks.base import Examples, Slot, Split, Task, TaskError, Tokenizer, draw, generator, word_tokens
+from tasks.base import (
+    HELD_OUT,
+    WORDINGS_OF,
+    Examples,
+    Slot,
+    Split,
+    Task,
+    TaskError,
+    Tokenizer,
+    draw,
+    generator,
+    word_tokens,
+)
 from tasks.words import FEMALE_NAMES, MALE_NAMES, OBJECTS, PLACES
 
 NAMES: Final = MALE_NAMES + FEMALE_NAMES
@@ -22,27 +34,40 @@ WORDINGS: Final = (
     "Because {0} and {1} were bored at the {place}, {2} threw a {object} to",
     "Yesterday {0} and {1} cleaned the {place} until {2} returned the {object} to",
     "It was late when {0} and {1} left the {place}, so {2} lent a {object} to",
+    "Nobody saw {0} and {1} behind the {place}, where {2} offered a {object} to",
+    "Our guides {0} and {1} crossed the {place} before {2} carried the {object} to",
+    "A {object} lay on the floor of the {place}; {0} and {1} both wanted it, but in the end {2} left it to",
+    "According to the paper, {0} met {1} at the {place} last week, and there {2} bought a {object} for",
+    "If {0} goes to the {place} with {1} again, {2} will have to share the {object} with",
+    "In the picture, {0} stands by the {place} and {1} sits on the grass while {2} holds out a {object} to",
+    "A parcel from the {place} reached {0} before {1} was awake, so {2} opened it and gave the {object} to",
     "As {0} and {1} waited outside the {place}, {2} showed the {object} to",
     "The day {0} and {1} moved into the {place}, {2} brought a {object} to",
-    "Nobody saw {0} and {1} behind the {place}, where {2} offered a {object} to",
     "Once {0} and {1} had closed the {place}, {2} sold the {object} to",
     "Last summer {0} and {1} found work at the {place}, and {2} sent a {object} to",
     "Although {0} and {1} disagreed about the {place}, {2} promised a {object} to",
-    "Our guides {0} and {1} crossed the {place} before {2} carried the {object} to",
     "The twins {0} and {1} grew up beside the {place}, and {2} gave a {object} to",
     "Soon {0} and {1} got tired of the {place}, but {2} still mailed a {object} to",
     "While {0} and {1} were painting the {place}, {2} tossed the {object} to",
+    "Every Sunday {0} visits {1} near the {place}, and every time {2} has a {object} for",
+    "Neither {0} nor {1} could find the {place}; finally {2} sat down and threw the {object} at",
+    "The {object} was heavy, so {0} and {1} took turns, and at the {place} {2} passed it back to",
+    "There is a story about {0} and {1}: at the old {place}, they say, {2} once stole a {object} from",
+    "After the {object} was found at the {place}, {0} and {1} sat down, and in the end {2} sold it to",
+    "While {0} was at the {place} with {1}, nobody saw that {2} passed the {object} to",
+    "Last week {0} met {1} again behind the old {place}, where {2} once lent a {object} to",
+    "Because {0} was tired, {1} and a friend left the {place} late, and so {2} still has a {object} for",
 )
-"""Each is two templates: 2w has the indirect object first (ABBA), 2w + 1 the subject (BABA)."""
+"""The last four are never trained on. In half of the prompts the subject is named first (BABA)."""
 MIN_NAMES: Final = 5  # two in the clean prompt, three others in the corrupted one
 
 
 class IOI(Task):
-    """Thirty templates: fifteen wordings, each with the indirect object first and second."""
+    """A template is a wording, with the indirect object first (ABBA) or second (BABA), as often."""
 
     name = "ioi"
-    version = 1
-    description = "indirect object identification, 15 ABBA and 15 BABA templates: which name was not repeated"
+    version = 2
+    description = "indirect object identification, 24 wordings in both orders: which name was not repeated"
     citation = """@inproceedings{wang2023interpretability,
   title={Interpretability in the Wild: a Circuit for Indirect Object Identification in {GPT-2} small},
   author={Wang, Kevin and Variengien, Alexandre and Conmy, Arthur and Shlegeris, Buck and Steinhardt, Jacob},
@@ -50,7 +75,14 @@ class IOI(Task):
   year={2023},
   url={https://arxiv.org/abs/2211.00593}
 }"""
-    templates: ClassVar[tuple[int, ...]] = tuple(range(2 * len(WORDINGS)))
+    held_out = HELD_OUT
+
+    def frames(self, split: Split) -> list[int]:
+        """The wordings of a split in the order of their turns: 2w is ABBA, 2w + 1 is BABA.
+
+        Each comes in one order, half of them in either, before any comes in the other.
+        """
+        return [2 * w + (w + second) % 2 for second in range(2) for w in WORDINGS_OF[split]]
 
     def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
         """See `Task.examples`. Candidates are [indirect object, subject]; the first is correct."""
@@ -66,30 +98,25 @@ class IOI(Task):
                 )
         first, second = (side.ravel() for side in np.meshgrid(usable, usable, indexing="ij"))
         pairs = (first * len(NAMES) + second)[first != second]
-        rng = generator(split, seed)
-        template, pair, place, thing = draw(
-            [
-                Slot(2 * len(WORDINGS), np.array(self.templates)),
-                Slot(len(NAMES) ** 2, pairs),
-                Slot(len(PLACES), places),
-                Slot(len(OBJECTS), objects),
-            ],
-            split, n, rng,
+        frame, pair, place, thing = draw(
+            Slot(2 * len(WORDINGS), np.array(self.frames(split))),
+            [Slot(len(NAMES) ** 2, pairs), Slot(len(PLACES), places), Slot(len(OBJECTS), objects)],
+            split, n, seed,
         )  # fmt: skip
+        template, swapped = frame // 2, frame % 2 == 1
         io, subject = np.divmod(pair, len(NAMES))
-        swapped = template % 2 == 1
         clean = np.stack([np.where(swapped, subject, io), np.where(swapped, io, subject), subject], axis=1)
 
         def prompts(slots: Int[np.ndarray, "example 3"]) -> list[str]:
             return [
-                WORDINGS[t // 2].format(*(NAMES[i] for i in three), place=PLACES[p], object=OBJECTS[o])
+                WORDINGS[t].format(*(NAMES[i] for i in three), place=PLACES[p], object=OBJECTS[o])
                 for t, three, p, o in zip(template, slots, place, thing, strict=True)
             ]
 
         return Examples.from_prompts(
             tokenizer,
             prompts(clean),
-            prompts(_three_others(clean[:, :2], usable, rng)),
+            prompts(_three_others(clean[:, :2], usable, generator(split, seed))),
             candidates=tokens[np.stack([io, subject], axis=1)],
             correct=np.tile([True, False], (len(template), 1)),
             template=template,
@@ -97,11 +124,15 @@ class IOI(Task):
 
 
 class IOIOneTemplate(IOI):
-    """The first template of `IOI` alone. A prompt is in the same split in both tasks."""
+    """The first wording of `IOI` alone, in one order. A prompt is in the same split in both tasks."""
 
     name = "ioi_t1"
     description = "indirect object identification with a single ABBA template"
-    templates = (0,)
+    held_out = frozenset()
+
+    def frames(self, split: Split) -> list[int]:
+        """The first ABBA template, whatever the split."""
+        return [0]
 
 
 def _three_others(

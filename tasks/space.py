@@ -8,6 +8,7 @@ stored, and a prompt keeps its split under every tokenizer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
@@ -15,14 +16,24 @@ from typing import Final, Literal, get_args
 import numpy as np
 from jaxtyping import Int, UInt64
 
-Split = Literal["training", "discovery", "validation", "evaluation"]
-"""`training` is for models trained on the tasks themselves (the embedded one), never for methods."""
+Split = Literal["training", "discovery", "validation", "evaluation", "untrained"]
+"""`training` and `untrained` are for models trained on the tasks themselves (the embedded one), never for
+methods: what they are trained on, and what the wordings are that they never saw."""
 
 SHARES: Final[dict[Split, float]] = {
-    "training": 0.5, "discovery": 0.3, "validation": 0.05, "evaluation": 0.15,
+    "training": 0.45, "discovery": 0.3, "validation": 0.05, "evaluation": 0.15, "untrained": 0.05,
 }  # fmt: skip
 
-_FEW: Final = 1 << 16  # spaces up to this size are enumerated: no chance that a split looks full but is empty
+WORDINGS_OF: Final[dict[Split, range]] = {
+    "training": range(24), "discovery": range(12), "validation": range(12), "evaluation": range(24),
+    "untrained": range(24, 28),
+}  # fmt: skip
+"""Which of a task's 28 wordings the examples of a split have."""
+HELD_OUT: Final = frozenset(WORDINGS_OF["evaluation"]) - frozenset(WORDINGS_OF["discovery"])
+"""The wordings that no method has seen."""
+
+_FEW: Final = 1 << 16  # templates of up to so many points are enumerated, of larger ones a part is drawn
+_PART: Final = 1 << 18  # points of all templates together in such parts
 
 
 @dataclass(frozen=True)
@@ -42,40 +53,75 @@ class Slot:
         return cls(size, np.arange(size))
 
 
+def wording_slot(split: Split) -> Slot:
+    """The wordings of a split as a slot."""
+    return Slot(max(WORDINGS_OF["untrained"]) + 1, np.array(WORDINGS_OF[split]))
+
+
 def generator(split: Split, seed: int) -> np.random.Generator:
     """The random stream of a split and a seed; two splits never share one."""
     return np.random.default_rng([seed, get_args(Split).index(split)])
 
 
 def draw(
-    slots: Sequence[Slot], split: Split, n: int, rng: np.random.Generator
+    template: Slot, others: Sequence[Slot], split: Split, n: int, seed: int
 ) -> tuple[Int[np.ndarray, " example"], ...]:
-    """Random points of one split: for each slot, the indices into its full list.
+    """Points of one split: for each slot, the template first, the indices into its full list.
 
-    No point comes twice while the split has as many points as asked for. Beyond that every point
-    comes equally often, give or take one. Time grows with `n`, not with the size of the space.
+    The points of a template have one order, shuffled once and for all. Templates take turns, which
+    makes one endless sequence of points, and a seed takes its `n` of it: seed 0 the first, seed 1
+    the next. So every template comes equally often, give or take one; no point comes twice while
+    its template has as many as asked for; and no two seeds share one before the points run out,
+    after which they come again in the same order. Of large spaces a part is used, enough for
+    hundreds of seeds at common sizes: time grows neither with the space nor, beyond that part,
+    with the seed.
 
     Args:
-        slots: the factors of the space.
+        template: its entries take turns, in the order in which they are allowed.
+        others: the other factors of the space.
         split: of which the points are.
         n: how many.
-        rng: as `generator` makes it.
+        seed: which of the sequence.
 
     Returns:
         An array per slot, empty when the split has no point at all.
     """
-    size = int(np.prod([len(slot.allowed) for slot in slots], dtype=object))
-    if size <= _FEW or size * SHARES[split] < 4 * n:
-        members = _members(np.arange(size), slots, split)
-        rounds = -(-n // len(members)) if len(members) else 0
-        points = np.concatenate([rng.permutation(members) for _ in range(rounds)] or [members])
-    else:
-        points = np.empty(0, np.int64)
-        while len(points) < n:  # at least four times as many points exist: ends after a few rounds
-            fresh = rng.integers(size, size=int((n - len(points)) / SHARES[split]) + 64)
-            points = np.concatenate([points, _members(fresh, slots, split)])
-            points = points[np.sort(np.unique(points, return_index=True)[1])]
-    return _columns(points[:n], slots)
+    turns = max(len(template.allowed), 1)
+    most = -(-n // turns)
+    reach = min(-(-(seed + 1) * n // turns), max(most, _PART // turns))
+    found = [_order(int(entry), others, split, most, reach) for entry in template.allowed]
+    entries, orders = template.allowed[[len(o) > 0 for o in found]], [o for o in found if len(o)]
+    number = seed * n + np.arange(n if orders else 0)
+    rank, turn = np.divmod(number, max(len(orders), 1))
+    points = np.empty(len(number), np.int64)
+    for i, order in enumerate(orders):
+        points[turn == i] = order[rank[turn == i] % len(order)]
+    return entries[turn], *_columns(points, others)
+
+
+def _order(
+    entry: int, others: Sequence[Slot], split: Split, most: int, reach: int
+) -> Int[np.ndarray, " member"]:
+    """The points of a template in their order; of a large space the first only.
+
+    Args:
+        entry: of the template's slot.
+        others: the other slots.
+        split: of which the points are.
+        most: how many one seed takes.
+        reach: how many it and the seeds before it take, as far as they may.
+    """
+    rng = np.random.default_rng([get_args(Split).index(split), entry, 1])
+    size = math.prod(len(slot.allowed) for slot in others)
+    if size <= _FEW or size * SHARES[split] < 4 * most:
+        return rng.permutation(_members(np.arange(size), entry, others, split))
+    enough = min(reach, int(size * SHARES[split] / 4))
+    points = np.empty(0, np.int64)
+    while len(points) < enough:  # four times as many exist: ends after a few rounds
+        fresh = rng.integers(size, size=int((enough - len(points)) / SHARES[split]) + 64)
+        points = np.concatenate([points, _members(fresh, entry, others, split)])
+        points = points[np.sort(np.unique(points, return_index=True)[1])]
+    return points[:enough]
 
 
 def split_of(key: Int[np.ndarray, " example"]) -> Int[np.ndarray, " example"]:
@@ -86,11 +132,11 @@ def split_of(key: Int[np.ndarray, " example"]) -> Int[np.ndarray, " example"]:
 
 
 def _members(
-    points: Int[np.ndarray, " point"], slots: Sequence[Slot], split: Split
+    points: Int[np.ndarray, " point"], entry: int, others: Sequence[Slot], split: Split
 ) -> Int[np.ndarray, " member"]:
-    """Those of the points that belong to the split."""
-    key = np.zeros(len(points), np.int64)
-    for slot, column in zip(slots, _columns(points, slots), strict=True):
+    """Those of a template's points that belong to the split."""
+    key = np.full(len(points), entry, np.int64)
+    for slot, column in zip(others, _columns(points, others), strict=True):
         if slot.decides_split:
             key = key * slot.size + column
     return points.compress(split_of(key) == get_args(Split).index(split))

@@ -24,7 +24,7 @@ from bench.engine.circuit import Circuit
 from bench.models.load import load_model
 from bench.models.tracr import load_program
 from bench.names import get_program, get_task
-from bench.scoring.evaluate import curve, run_circuits, score
+from bench.scoring.evaluate import curves, run_circuits, score
 from bench.scoring.measures import LOGIT_DIFF, MEASURES
 from bench.scoring.metrics import CURVE_SHARES, circuit_recovery, ranking_recovery
 from bench.study import Study
@@ -180,7 +180,7 @@ def evaluation() -> Part:
                 numbers[f"{ablation} {run} {measure}"] = score(raw, run, f"not {run}", MEASURES[measure])
             density = runs[run].effective_weight_density(name, model.matrices)
             numbers[f"{ablation} {run}"] = {"effective": len(runs[run].effective(name)), "density": density}
-        numbers[f"{ablation} areas"] = curve(raw, shares, LOGIT_DIFF)
+        numbers[f"{ablation} areas"] = curves(raw, shares, {}, LOGIT_DIFF)
     return numbers
 
 

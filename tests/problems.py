@@ -34,6 +34,8 @@ SMALL = Experiment(
     n_evaluation=24,
 )
 """A run on the embedded model that takes seconds."""
+CLOCKS = ("seconds", "cpu_seconds", "sized_cpu_seconds", "forward_equivalents", "peak_memory_mb", "created")
+"""Columns that differ from run to run of one job."""
 BRIEF = {
     "acdc": "acdc:attempts=3",
     "edge_pruning": "edge_pruning:halving=4,hold=4,settling=4,rate=0.5",

@@ -11,6 +11,7 @@ from bench.scoring.catalogue import METRICS as ALL
 from reports.parts.metric import read_metrics
 
 METRICS = [
+    {"name": "recovered", "label": "Recovered", "unit": "share", "better": "higher"},
     {"name": "kl", "label": "KL", "description": "KL(full ‖ circuit)", "unit": "nats", "better": "lower"},
     {"name": "exact_match", "label": "exact match", "better": "higher"},
     {"name": "faithfulness", "label": "faithfulness", "better": "nearer 1"},
@@ -20,6 +21,10 @@ METRICS = [
 
 
 EVIL = "<script>alert(1)</script>|$x$"
+
+
+EMPTY = 6.0
+"""kl of the empty circuit."""
 
 
 # kl by task and method at sizes 1 % and 10 %, before the seeds' ± 0.1
@@ -35,11 +40,13 @@ def leaderboard(ablation: str = "resample") -> pd.DataFrame:
     for task, methods in KL.items():
         base = {"model": "tiny/lm", "task": task, "ablation": ablation, "graph": "edges", "status": "ok"}
         rows.append(
-            {**base, "method": "full", "data_seed": 0, "size_requested": 1.0, "edges_kept": 400, "kl": 0.0}
-        )
+            {**base, "method": "full", "data_seed": 0, "size_requested": 1.0, "edges_kept": 400, "kl": 0.0,
+             "recovered": 1.0}
+        )  # fmt: skip
         rows.append(
-            {**base, "method": "empty", "data_seed": 0, "size_requested": 0.0, "edges_kept": 0, "kl": 6.0}
-        )
+            {**base, "method": "empty", "data_seed": 0, "size_requested": 0.0, "edges_kept": 0, "kl": EMPTY,
+             "recovered": 0.0}
+        )  # fmt: skip
         for method, values in methods.items():
             for seed, shift in enumerate((-0.1, 0.1)):
                 for size, kl in zip((0.01, 0.1), values, strict=True):
@@ -48,18 +55,31 @@ def leaderboard(ablation: str = "resample") -> pd.DataFrame:
                         "kl": kl + shift,
                         "kl_low": kl - 0.2,
                         "kl_high": kl + 0.2,
+                        "recovered": 1 - (kl + shift) / EMPTY,
+                        "recovered_low": 1 - (kl + 0.2) / EMPTY,
+                        "recovered_high": 1 - (kl - 0.2) / EMPTY,
                         "exact_match": 1 / (1 + kl),
                     }
                     kept = {
                         "edges_kept": int(400 * size),
                         "edge_sparsity": 1 - size,
-                        "faithfulness": 1 - kl / 6,
+                        "faithfulness": 1 - kl / EMPTY,
                     }
                     rows.append({**base, **record, **score, **kept, "complement_loss": 0.9})
     trouble = {"model": "tiny/lm", "task": "gt", "ablation": ablation, "data_seed": 0, "params": EVIL}
     rows.append({**trouble, "method": "bad", "status": "failed", "status_reason": f"boom {EVIL}"})
     rows.append({**trouble, "method": "shy", "status": "declined", "status_reason": "no gradient"})
     return pd.DataFrame(rows)
+
+
+def one_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """Its first seed."""
+    return table[table["data_seed"] == 0].reset_index(drop=True)
+
+
+def older(table: pd.DataFrame) -> pd.DataFrame:
+    """As a version had it that knew no `recovered`."""
+    return table[[name for name in table.columns if not name.startswith("recovered")]]
 
 
 def section(text: str, heading: str) -> str:

@@ -59,7 +59,7 @@ def _copied(batch: Batch, device: str) -> Batch:
 def on_prompts(model: MaskedModel) -> Data:
     """Seven random prompts, of several lengths, in two batches; nothing to evaluate."""
     prompts = ragged_examples(7, N_TOKENS, candidates=4)
-    nothing = Asked((), torch.zeros(0, dtype=torch.long))
+    nothing = Asked((), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
     return Data(model, LOGIT_DIFF, batches_of(model, prompts, 4), nothing, one_length=False)
 
 

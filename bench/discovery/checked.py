@@ -49,7 +49,8 @@ def as_discovery(
         raise ValueError(f"selection is {told(found.selection)}, not one of {', '.join(SELECTIONS)}")
     edges, weights = _by_size("edges", found.edges, sizes), _by_size("weights", found.weights, sizes)
     return Discovery(
-        scores=None if found.scores is None else _scores(found.scores, graph),
+        scores=None if found.scores is None else _scores("the method's scores are", found.scores, graph),
+        signed=None if found.signed is None else _scores("signed is", found.signed, graph),
         selection=found.selection,
         edges={size: _mask(f"edges[{size:g}]", kept, graph) for size, kept in edges.items()},
         weights={size: _weights(f"weights[{size:g}]", masks, shapes) for size, masks in weights.items()},
@@ -68,13 +69,15 @@ def refuse_infinite(found: Discovery, graph: EdgeGraph) -> None:
     Raises:
         ValueError: one is infinite or NaN.
     """
-    if found.scores is not None:
-        strange = int((~found.scores[graph.exists].isfinite()).sum())
+    for what, scores in (("the method's scores", found.scores), ("the signed scores", found.signed)):
+        strange = 0 if scores is None else int((~scores[graph.exists].isfinite()).sum())
         if strange:
             raise ValueError(
-                f"the method's scores are not all finite: {strange:,} of {graph.n_edges:,} edges have NaN or "
-                "an infinity; a score below all others keeps an edge out as long as any other is left"
+                f"{what} are not all finite: {strange:,} of {graph.n_edges:,} edges have NaN or an infinity; "
+                "a score below all others keeps an edge out as long as any other is left"
             )
+    if found.signed is not None and found.scores is None:
+        raise ValueError("signed scores are given without scores: give both, or scores alone")
 
 
 def notes_of(found: Discovery, graph: EdgeGraph) -> str:
@@ -120,16 +123,16 @@ def _by_size(what: str, given: object, sizes: Collection[float]) -> dict[float, 
     return {size: given[size] for size in sizes if size in given}
 
 
-def _scores(given: object, graph: EdgeGraph) -> Tensor:
+def _scores(what: str, given: object, graph: EdgeGraph) -> Tensor:
     """As floats in which equal and unequal scores stay so."""
-    scores = _own("the method's scores are", given, graph.exists.shape)
+    scores = _own(what, given, graph.exists.shape)
     if scores.dtype in (torch.float32, torch.float64):
         return scores
     if scores.dtype in _INTEGERS:
         return scores.double()
     if scores.dtype.is_floating_point:
         return scores.float()
-    raise TypeError(f"the method's scores are {scores.dtype}, expected real numbers")
+    raise TypeError(f"{what} {scores.dtype}, expected real numbers")
 
 
 def _mask(what: str, given: object, graph: EdgeGraph) -> Tensor:

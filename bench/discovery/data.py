@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from bench.discovery.batches import make_batches
@@ -35,6 +36,8 @@ class Asked:
     batches: Sequence[Batch]
     template: Int[Tensor, " answer"]
     """Of each answer: its wording; of a compiled program, its input."""
+    held_out: Bool[Tensor, " answer"]
+    """Of each answer: whether methods saw no prompt of its wording."""
     positions: str = "last token of the prompt"
     """Where answers stand, in words."""
 
@@ -100,13 +103,57 @@ def load_data(
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
     discovery = kind.examples(loaded.tokenizer, "discovery", n_discovery, data_seed)
     evaluation = kind.examples(loaded.tokenizer, split, n_evaluation, evaluation_seed)
+    template = torch.as_tensor(evaluation.template)
+    held_out = torch.isin(template, torch.tensor(sorted(kind.held_out), dtype=template.dtype))
     return Data(
         masked,
         MEASURES[kind.measure],
         make_batches(masked, discovery, smaller),
-        Asked(make_batches(masked, evaluation, smaller), torch.as_tensor(evaluation.template)),
+        Asked(make_batches(masked, evaluation, smaller), template, held_out),
         len({*discovery.lengths.tolist(), *evaluation.lengths.tolist()}) == 1,
     )
+
+
+def shared_prompts(
+    model: str,
+    task: str,
+    n_discovery: int,
+    data_seed: int,
+    dtype: str = "float32",
+    device: str = "cpu",
+    revision: str = "",
+) -> int:
+    """How many prompts of a discovery set the sets of earlier data seeds hold as well.
+
+    A task hands out others to each seed while it has enough of them; a program has few inputs, and its pairs
+    of them are counted.
+
+    Args:
+        model: as typed.
+        task: as for `load_data`.
+        n_discovery: prompt pairs of each set.
+        data_seed: of the set; those below it are the earlier ones.
+        dtype: of the model, which is at hand already.
+        device: where it is.
+        revision: of a hub's model.
+
+    Raises:
+        TaskError, ModelError, ProgramFailed: as `load_data`.
+    """
+    program = program_of(model, revision)
+    if program is None:
+        kind, tokenizer = get_task(task), load_model(model, dtype, device, revision).tokenizer
+        drawn = (kind.examples(tokenizer, "discovery", n_discovery, seed) for seed in range(data_seed))
+        return kind.examples(tokenizer, "discovery", n_discovery, data_seed).shared(*drawn)
+    from bench.models.tracr import load_program
+
+    loaded = load_program(get_program(program), dtype)
+    own, *others = (
+        [pair for batch in _discovered(loaded, n_discovery, seed) for pair in _prompts(batch)]
+        for seed in (data_seed, *range(data_seed))
+    )
+    earlier = set(chain.from_iterable(others))
+    return sum(pair in earlier for pair in own)
 
 
 def measure_of(model: ProgramModel) -> Measure:
@@ -125,7 +172,7 @@ def program_data(model: ProgramModel, n: int, data_seed: int) -> Data:
     Raises:
         ProgramError: no two inputs have one length.
     """
-    nothing = Asked((), torch.zeros(0, dtype=torch.long))
+    nothing = Asked((), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
     return Data(model.masked, measure_of(model), model.batches(n, data_seed), nothing, model.one_length)
 
 
@@ -142,10 +189,14 @@ def _of_program(
     return Data(
         loaded.masked,
         measure_of(loaded),
-        loaded.batches(n_discovery, 1 + data_seed, "discovery"),
-        Asked(evaluation, template, "every token but BOS"),
+        _discovered(loaded, n_discovery, data_seed),
+        Asked(evaluation, template, torch.ones_like(template, dtype=torch.bool), "every token but BOS"),
         loaded.one_length,
     )
+
+
+def _discovered(program: ProgramModel, n: int, data_seed: int) -> list[Batch]:
+    return program.batches(n, 1 + data_seed, "discovery")
 
 
 def _prompts(batch: Batch) -> Iterator[tuple[object, ...]]:

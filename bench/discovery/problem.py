@@ -57,7 +57,8 @@ class BenchProblem:
         self.batches = batches
         self.n_examples = sum(map(len, batches))
         self.sizes = tuple(sizes)
-        self.unaided = unaided or not sizes
+        self._unaided = unaided or not sizes
+        self._sized = 0.0  # CPU seconds when it was asked about; 0 where it was not
         self.seed = seed
         self.memory_budget = memory_budget
         self.counter = Counter()
@@ -74,6 +75,17 @@ class BenchProblem:
         self._references: dict[Batch, Tensor] = {}
         self._incremental_runs: dict[Batch, IncrementalRun] = {}
         self._cached_bytes = 0
+
+    @property
+    def unaided(self) -> bool:
+        if self._unaided and self.sizes and not self._sized:
+            self._sized = self.spent()["cpu_seconds"]
+        return self._unaided
+
+    @property
+    def sized_share(self) -> float:
+        """Of the CPU time so far, the share before the unaided circuit was asked about; 1 if nobody did."""
+        return self._sized / self.spent()["cpu_seconds"] if self._sized else 1.0
 
     @property
     def device(self) -> torch.device:
@@ -220,11 +232,12 @@ class BenchProblem:
         """What discovery has taken so far, a killed run's part included."""
         now = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
         clocks = {name: now[name] - self._began[name] + self.charged[name] for name in now}
-        return {**clocks, **asdict(self.counter)}
+        return {**clocks, "sized": self._sized, **asdict(self.counter)}
 
     def _charge(self, spent: Mapping[str, float | int]) -> None:
         """Takes on the work of a killed run."""
         self.charged = {name: float(spent[name]) for name in self.charged}
+        self._sized = float(spent["sized"])
         for name in asdict(self.counter):
             setattr(self.counter, name, getattr(self.counter, name) + int(spent[name]))
 

@@ -1,9 +1,10 @@
 """A model's name or folder -> weights, tokenizer and a fingerprint of its files.
 
-``embedded`` is the small model that ships with circuitmark; some can be fetched from the package
-registry (`fetch.py`); a folder is an ordinary Hugging Face directory; a ``.gguf`` file is converted to
-one (`gguf.py`); any other name is asked of the hub (`hub.py`). Only safetensors are read, never a pickle, and
-code that comes with a model is never run. What is not one whole model is refused (`whole.py`).
+``embedded`` is the small model that ships with circuitmark, and a checkout has four more of its kind; some
+can be fetched from the package registry (`fetch.py`); a folder is an ordinary Hugging Face directory; a
+``.gguf`` file is converted to one (`gguf.py`); any other name is asked of the hub (`hub.py`). Only
+safetensors are read, never a pickle, and code that comes with a model is never run. What is not one whole
+model is refused (`whole.py`).
 """
 
 from __future__ import annotations
@@ -42,8 +43,11 @@ from bench.models.whole import (
 from bench.store.keys import program_code
 
 EMBEDDED = Path(str(resources.files("bench.models") / "embedded"))
+RETRAINED = {f"embedded:{seed}": EMBEDDED.parent / "seeds" / str(seed) for seed in (1, 2, 3, 5)}
+"""The same model from other seeds of its training, in a checkout only."""
 KNOWN = {
     "embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark",
+    **{name: f"the same from training seed {name[-1]}; comes with a checkout" for name in RETRAINED},
     **{name: packaged.description for name, packaged in PACKAGED.items()},
 }
 FORMS = {
@@ -116,6 +120,13 @@ def _here(name: str) -> Path | None:
     """The folder or GGUF file of a model that needs no hub; None when the name can only be a hub's."""
     if name == "embedded":
         return EMBEDDED
+    if name in RETRAINED:
+        if not RETRAINED[name].is_dir():
+            raise ModelError(
+                f"the model '{name}' comes with a checkout of circuitmark, not with the installed package: "
+                "run from a checkout, or choose 'embedded'"
+            )
+        return RETRAINED[name]
     if name in PACKAGED:
         return fetched(name)
     try:
@@ -140,7 +151,7 @@ def _here(name: str) -> Path | None:
 def _loading(name: str, folder: Path) -> AbstractContextManager[None]:
     """Says of what goes wrong inside whose it is, where it lies when that is a cache, and what helps."""
     subject, get = f"the model '{name}' cannot be loaded", "get"
-    if folder not in (EMBEDDED, Path(name).expanduser()):
+    if folder not in (EMBEDDED, *RETRAINED.values(), Path(name).expanduser()):
         above = folder.parent  # the hub's client keeps the files of its snapshots beside them
         kept = above.parent if above.name == "snapshots" else folder
         subject, get = f"{subject} from {kept}", "move that folder away to get"

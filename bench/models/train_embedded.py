@@ -1,8 +1,10 @@
 """Train the embedded language model: a small GPT-2 that does the tasks, so that nothing must be fetched.
 
     python bench/models/train_embedded.py --out bench/models/embedded
+    python bench/models/train_embedded.py --out bench/models/seeds/1 --seed 1
 
-It sees the tasks' `training` split only; the other splits combine names, places and years anew.
+It sees the tasks' `training` split only; the other splits combine names, places and years anew, and four
+wordings of each task are in none of the sentences that it sees.
 Corrupted prompts are trained on as well, with the answers that they admit, so that a resample
 ablation stays within what the model knows. It knows no English beyond the tasks' wordings: it is a
 subject for circuit discovery, not a language model of any other use.
@@ -29,7 +31,6 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from tasks import Examples, Task, find_tasks, gp, gt, ioi, words
 
-SEED: Final = 0
 STEPS: Final = 2200
 BATCH: Final = 64
 LEARNING_RATE: Final = 2e-3
@@ -37,11 +38,30 @@ WARMUP: Final = 100
 WEIGHT_DECAY: Final = 0.1
 ANSWER_WEIGHT: Final = 5.0  # a prompt has some twenty tokens, only one of them is the answer
 EXAMPLES: Final = 30_000  # pairs per task
-EVALUATED: Final = 2_000  # evaluation examples per task for the model card
+EVALUATED: Final = 2_400  # examples per task and split for the model card
 LAYERS: Final = 4
 HEADS: Final = 8
 WIDTH: Final = 128
 CONTEXT: Final = 64
+DROPOUT: Final = 0.05  # once the tasks are learned: it spreads them over heads and layers
+DROPOUT_FROM: Final = 1200  # step
+TRIED: Final = """## What was tried
+
+To make its circuits larger, and what became of it with seed 0: accuracy on the evaluation split, and the
+share of the empty circuit's KL that EAP-IG (`objective=kl`, 200 prompts, resample) recovers with so many
+edges.
+
+| dropout | gp, gt, ioi right | gp, 10 edges | gt, 10 | ioi, 10 | ioi, 30 |
+|---|---|---:|---:|---:|---:|
+| none, 2200 steps | 100 %, 100 %, 99.4 % | 0.991 | 0.865 | 0.856 | 0.995 |
+| 0.1 throughout, 1600 steps | 56 %, 100 %, 41 % | - | - | - | - |
+| 0.1 from step 1000, 1700 steps | 100 %, 100 %, 97.3 % | 0.971 | 0.840 | 0.418 | 0.823 |
+| 0.05 from step 1200, 2200 steps | 100 %, 100 %, 99.96 % | 0.997 | 0.880 | 0.807 | 0.993 |
+
+The strong late dropout makes ioi's circuits much larger, at too many wrong answers; the last row is this
+model's recipe. Varied wordings leave gp and gt small. Perhaps because a removed edge carries what its sender
+says in the *same* wording, with another name or year: where a head looks then needs no edge.
+"""
 PIECES: Final = r" ?\p{N}{1,2}| ?\p{L}+|'\p{L}+| ?[^\s\p{L}\p{N}]+|\s+"
 """A token is a word with the space before it, as in GPT-2; digits go two by two; "isn't" is [ isn]['t]."""
 
@@ -49,7 +69,7 @@ PIECES: Final = r" ?\p{N}{1,2}| ?\p{L}+|'\p{L}+| ?[^\s\p{L}\p{N}]+|\s+"
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer of every word that the tasks' lists and wordings hold; decodes without loss."""
     split = pre_tokenizers.Split(Regex(PIECES), "isolated")
-    texts = [re.sub(r" ?\{\w+\}", "", wording) for wording in (*ioi.WORDINGS, *gt.WORDINGS, *gp.WORDINGS)]
+    texts = [re.sub(r"\{\w+\}", "and", wording) for wording in (*ioi.WORDINGS, *gt.WORDINGS, *gp.WORDINGS)]
     lists = [value for name, value in vars(words).items() if name.isupper()]
     texts += [f" {word}" for group in (*lists, ("he", "she")) for word in group]
     texts += [f"{space}{number:02}" for space in ("", " ") for number in range(100)]
@@ -75,12 +95,18 @@ class Sequences:
     answer_at: Int[np.ndarray, " sequence"]
 
 
-def training_sequences(tokenizer: PreTrainedTokenizerFast, width: int) -> Sequences:
-    """Clean and corrupted prompts of all tasks, each with an answer drawn from those it admits."""
-    rng = np.random.default_rng(SEED)
+def training_sequences(tokenizer: PreTrainedTokenizerFast, width: int, seed: int) -> Sequences:
+    """Clean and corrupted prompts of all tasks, each with an answer drawn from those it admits.
+
+    Args:
+        tokenizer: the model's.
+        width: tokens of the sequences.
+        seed: draws prompts and answers.
+    """
+    rng = np.random.default_rng(seed)
     parts = []
     for task in find_tasks().values():
-        pairs = task().examples(tokenizer, "training", EXAMPLES, SEED)
+        pairs = task().examples(tokenizer, "training", EXAMPLES, seed)
         candidates, admitted = corrupted_answers(task, pairs)
         parts.append(with_answer(pairs.clean, pairs.lengths, pairs.candidates, pairs.correct, width, rng))
         parts.append(with_answer(pairs.corrupted, pairs.lengths, candidates, admitted, width, rng))
@@ -132,14 +158,20 @@ def with_answer(
 
 
 def train(model: GPT2LMHeadModel, data: Sequences) -> None:
-    """Next-token loss at every position, the answer's weighted; AdamW, warm-up, then a cosine to zero."""
+    """Next-token loss at every position, the answer's weighted; AdamW, warm-up, then a cosine to zero.
+
+    Dropout comes late: from the start, the tasks are learned too slowly.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min((step + 1) / WARMUP, 0.5 + 0.5 * np.cos(np.pi * step / STEPS)),
     )
     model.train()
+    dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
     for step in range(STEPS):
+        for dropout in dropouts:
+            dropout.p = DROPOUT if step >= DROPOUT_FROM else 0.0
         rows = np.arange(step * BATCH, (step + 1) * BATCH) % len(data.tokens)
         answer_at = torch.from_numpy(data.answer_at[rows])
         tokens = torch.from_numpy(data.tokens[rows])[:, : int(answer_at.max()) + 1]
@@ -181,15 +213,46 @@ def measure(model: GPT2LMHeadModel, examples: Examples) -> tuple[float, float]:
     return right.float().mean().item(), signed.sum(-1).mean().item()
 
 
-def model_card(measured: dict[str, tuple[float, float]], parameters: int, minutes: float) -> str:
+def by_wording(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, task: type[Task]
+) -> list[tuple[float, float] | None]:
+    """What `measure` says on new prompts of discovery's wordings, of those held out, of untrained ones.
+
+    None where the task has no such wordings.
+
+    Args:
+        model: trained.
+        tokenizer: its own.
+        task: of which the prompts are.
+    """
+    evaluation, untrained = (
+        task().examples(tokenizer, split, EVALUATED, 0) for split in ("evaluation", "untrained")
+    )
+    held_out = np.isin(evaluation.template, list(task.held_out))
+    new = ~np.isin(untrained.template, evaluation.template)
+    return [
+        measure(model, examples.take(np.flatnonzero(chosen))) if chosen.any() else None
+        for examples, chosen in ((evaluation, ~held_out), (evaluation, held_out), (untrained, new))
+    ]
+
+
+def model_card(
+    measured: dict[str, list[tuple[float, float] | None]], parameters: int, minutes: float, seed: int
+) -> str:
     """The README of the model directory; every number in it was measured in this run.
 
     Args:
-        measured: accuracy and probability difference by task.
+        measured: by task, what `by_wording` says.
         parameters: how many the model has.
         minutes: that training took.
+        seed: of the training.
     """
-    rows = "\n".join(f"| {name} | {acc:.2%} | {diff:.3f} |" for name, (acc, diff) in measured.items())
+    cells = {
+        name: ["-, -" if told is None else f"{told[0]:.2%}, {told[1]:.3f}" for told in row]
+        for name, row in measured.items()
+    }
+    rows = "\n".join(f"| {name} | {' | '.join(row)} |" for name, row in cells.items())
+    threads = f"{torch.get_num_threads()} CPU thread{'s' if torch.get_num_threads() > 1 else ''}"
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -204,18 +267,21 @@ space before it is one token, digits go two by two).
 It exists so that circuit discovery can be benchmarked without fetching a model. It does the tasks
 below and knows no other English. Loaded like any Hugging Face directory.
 
-Made by `bench/models/train_embedded.py`: seed {SEED}, {STEPS} steps of {BATCH} sequences, AdamW
-(learning rate {LEARNING_RATE}, weight decay {WEIGHT_DECAY}, {WARMUP} steps of warm-up, cosine), no dropout;
-{minutes:.1f} minutes on {torch.get_num_threads()} CPU threads. Trained on the tasks' training split, clean
-and corrupted prompts; the clean prompts of every other split are new to it.
+Made by `bench/models/train_embedded.py`: seed {seed}, {STEPS} steps of {BATCH} sequences, AdamW
+(learning rate {LEARNING_RATE}, weight decay {WEIGHT_DECAY}, {WARMUP} steps of warm-up, cosine), dropout
+{DROPOUT} from step {DROPOUT_FROM} on;
+{minutes:.1f} minutes on {threads}. Trained on the tasks' training split, clean
+and corrupted prompts, in 24 wordings of each task; the clean prompts of every other split are new to it.
 
-| task | accuracy | p(correct) - p(wrong) |
-|---|---|---|
+| task | discovery's wordings | held out from discovery | untrained wordings |
+|---|---|---|---|
 {rows}
 
-Measured on {EVALUATED:,} examples per task of the evaluation split (seed 0); accuracy: the most probable
-of all tokens is a correct answer.
-"""
+Accuracy (the most probable of all tokens is a correct answer) and p(correct) - p(wrong) on prompts that the
+model was not trained on: {EVALUATED:,} of each task's evaluation split, which has the first two kinds of
+wordings, and as many of its untrained split (seed 0).
+
+{TRIED}"""
 
 
 def main() -> None:
@@ -223,9 +289,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train circuitmark's embedded language model.")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0, help="of the weights at first, prompts and dropout")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    torch.manual_seed(SEED)
+    torch.manual_seed(arguments.seed)
     tokenizer = build_tokenizer()
     config = GPT2Config(
         vocab_size=len(tokenizer),
@@ -233,24 +300,21 @@ def main() -> None:
         n_head=HEADS,
         n_embd=WIDTH,
         n_positions=CONTEXT,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
+        resid_pdrop=DROPOUT,
+        embd_pdrop=DROPOUT,
+        attn_pdrop=DROPOUT,
         bos_token_id=None,
         eos_token_id=None,
     )
     model = GPT2LMHeadModel(config)
-    data = training_sequences(tokenizer, width=CONTEXT)
+    data = training_sequences(tokenizer, width=CONTEXT, seed=arguments.seed)
     start = time.perf_counter()
     train(model, data)
     minutes = (time.perf_counter() - start) / 60
-    measured = {
-        name: measure(model, task().examples(tokenizer, "evaluation", EVALUATED, SEED))
-        for name, task in find_tasks().items()
-    }
+    measured = {name: by_wording(model, tokenizer, task) for name, task in find_tasks().items()}
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
-    card = model_card(measured, model.num_parameters(), minutes)
+    card = model_card(measured, model.num_parameters(), minutes, arguments.seed)
     (arguments.out / "README.md").write_text(card, encoding="utf-8")
     print(card)
 

@@ -112,7 +112,8 @@ def _unable(model: LoadedModel, task: str, count: int) -> str | None:
         # on the host: a device may have no float64
         logits = model.masked.run(batch.clean, answers=at, lengths=batch.lengths).cpu()
         candidates, correct = batch.candidates.cpu(), batch.correct.cpu()
-        answers = Answers(candidates, correct, torch.zeros(len(candidates), dtype=torch.long))
+        unknown = torch.zeros(len(candidates), dtype=torch.long)
+        answers = Answers(candidates, correct, unknown, unknown.bool())
         found.append(choice_accuracy(outputs_of(logits, logits, candidates), answers))
         expected.append(correct.double().mean(1))
     right, chance = torch.cat(found).double(), torch.cat(expected)

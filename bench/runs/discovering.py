@@ -76,6 +76,8 @@ class Cost:
 
     seconds: float
     cpu_seconds: float
+    sized_cpu_seconds: float
+    """Of these, what was spent before the unaided circuit was trained for; all where none was."""
     forward_equivalents: float
     """Forwards of the discovery prompts that take as long: by CPU seconds, on a device by the clock."""
     forwards: int
@@ -166,8 +168,9 @@ def load_found(errand: Errand, graph: EdgeGraph, shapes: dict[str, torch.Size]) 
             size, _, matrix = rest.partition(" ")
             weights.setdefault(float(size), {})[matrix] = tensor
     found = Discovery(
-        tensors.get("scores"), edges=edges, weights=weights, unaided=tensors.get("unaided"),
-        selection=header.selection, objective=header.objective, trace=header.trace,
+        tensors.get("scores"), tensors.get("signed"), edges=edges, weights=weights,
+        unaided=tensors.get("unaided"), selection=header.selection, objective=header.objective,
+        trace=header.trace,
     )  # fmt: skip
     checked = as_discovery(found, graph, shapes, errand.sizes)
     refuse_infinite(checked, graph)
@@ -265,6 +268,7 @@ def _found(
         forget(errand.checkpoint)  # what does not fit is no place to go on from
         asked = problem(None)
         found, _ = discover(method, asked)
+    share = asked.sized_share
     spent = line.say_and_wait("done")
     seconds = spent["seconds"] + asked.charged["seconds"] - yardstick.seconds
     cpu_seconds = spent["cpu_seconds"] + asked.charged["cpu_seconds"] - yardstick.cpu_seconds
@@ -272,6 +276,7 @@ def _found(
     cost = Cost(
         seconds=seconds,
         cpu_seconds=cpu_seconds,
+        sized_cpu_seconds=cpu_seconds * share,
         forward_equivalents=(cpu_seconds if study.model.device.type == "cpu" else seconds) / yardstick.plain,
         **asdict(asked.counter),
         peak_memory_mb=_peak_memory_mb(),
@@ -281,7 +286,7 @@ def _found(
 
 
 def _leave_behind(errand: Errand, found: Discovery, cost: Cost) -> None:
-    named = {"scores": found.scores, "unaided": found.unaided}
+    named = {"scores": found.scores, "signed": found.signed, "unaided": found.unaided}
     named |= {f"edges {size!r}": mask for size, mask in found.edges.items()}
     for size, masks in found.weights.items():
         named |= {f"weights {size!r} {matrix}": mask for matrix, mask in masks.items()}

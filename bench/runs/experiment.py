@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Interval, MaxLen
 
-from bench.discovery.data import PROGRAM_TASK
+from bench.discovery.data import PROGRAM_TASK, shared_prompts
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.errors import UsageError
@@ -20,7 +20,7 @@ from bench.models.load import find_identified, program_of, remember
 from bench.names import MethodSpec, choose_method, get_task, parse_sizes, unknown
 from bench.runs.config import mapping_of
 from bench.schema import read
-from bench.scoring.leaderboard import BASELINE
+from bench.scoring.cells import BASELINE
 from bench.store.keys import code_of, engine, key_of
 from bench.store.record import Dimensions, EvaluatedSplit, Evaluation
 from bench.study import Study
@@ -39,9 +39,9 @@ class Experiment:
     """What is to be run, as a configuration file or the command line says it."""
 
     model: str = "embedded"
-    tasks: Annotated[tuple[str, ...], Several] = ("ioi_t1", "ioi", "gt", "gp")
+    tasks: Annotated[tuple[str, ...], Several] = ("ioi", "gt", "gp")
     methods: Annotated[tuple[str, ...], Several] = ("random_edges", "eap", "eap_ig")
-    sizes: Annotated[tuple[str, ...], Several] = ("1%", "2%", "5%", "10%", "20%")
+    sizes: Annotated[tuple[str, ...], Several] = ("0.27%", "0.4%", "0.6%", "0.93%", "1.4%", "2.11%")
     ablation: AblationName = "resample"
     discovery_ablation: AblationName | Literal[""] = ""
     """What methods are given, where it is another than the one that circuits are scored under."""
@@ -218,6 +218,16 @@ class Job:
             self.model, told.task, ablation=told.ablation, discovery_ablation=told.discovery_ablation,
             n_discovery=told.n_discovery, data_seed=told.data_seed, split_embed=told.split_embed,
             **asdict(self.evaluation), device=self.device, revision=self.revision, smaller=smaller,
+        )  # fmt: skip
+
+    def shared_prompts(self) -> int:
+        """How many of its discovery prompts the sets of earlier data seeds hold as well."""
+        told = self.dimensions
+        if not told.data_seed:
+            return 0
+        return shared_prompts(
+            self.model, told.task, told.n_discovery, told.data_seed,
+            self.evaluation.dtype, self.device, self.revision,
         )  # fmt: skip
 
     def remember_model(self) -> None:

@@ -12,12 +12,13 @@ from bench.discovery.checked import notes_of
 from bench.discovery.discover import cut
 from bench.engine.ablation import AblationName, Reference
 from bench.engine.circuit import Circuit
+from bench.engine.graph import EdgeGraph
 from bench.engine.masked_model import MaskedModel
 from bench.progress import Progressed
 from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimit, reason_of
 from bench.runs.discovering import HALF, Cost, Errand, Unfound, load_found
 from bench.runs.experiment import Job, is_baseline
-from bench.scoring.evaluate import REFERENCES, RawOutputs
+from bench.scoring.evaluate import ABSOLUTE, REFERENCES, SIGNED, RawOutputs
 from bench.scoring.metrics import CURVE_SHARES
 from bench.store.record import Record
 from bench.store.results import Run, Store, StrayOutputs, now
@@ -119,8 +120,8 @@ class _Found:
     cost: Cost
     wanted: Mapping[float, Circuit]
     """Of the sizes asked for."""
-    curve: Mapping[float, Circuit]
-    """Of other sizes, which only a ranking serves."""
+    curves: Mapping[str, Mapping[float, Circuit]]
+    """Of the shares of a curve, by the ranking that they are cut from."""
 
     @classmethod
     def of(cls, asked: Asked, model: MaskedModel) -> _Found:
@@ -131,21 +132,41 @@ class _Found:
         """
         found, cost = load_found(asked.errand, model.graph, model.maskable)
         wanted = cut(model.graph, found, asked.job.sizes)
-        ranked = found.scores is not None and not found.edges and not found.weights
-        curve = cut(model.graph, found, CURVE_SHARES) if ranked else {}
-        others = {size: circuit for size, circuit in curve.items() if size not in wanted}
-        return cls(found, cost, wanted, others)
+        return cls(found, cost, wanted, curve_points(model.graph, found))
 
     @property
-    def circuits(self) -> dict[float, Circuit]:
-        """All of them by size."""
-        return {**self.wanted, **self.curve}
+    def named(self) -> dict[str, tuple[str, float, Circuit]]:
+        """All circuits by name, each with its curve, if it is a point of one, and its size."""
+        named = {f"size {size:g}": ("", size, circuit) for size, circuit in self.wanted.items()}
+        return named | {
+            f"{curve} {size:g}": (curve, size, circuit)
+            for curve, points in self.curves.items()
+            for size, circuit in points.items()
+        }
 
     @property
     def runs(self) -> dict[str, Circuit]:
         """By name, complements of those asked for as well."""
-        runs = {f"size {size:g}": circuit for size, circuit in self.circuits.items()}
+        runs = {name: circuit for name, (_, _, circuit) in self.named.items()}
         return runs | {f"complement {size:g}": circuit.complement() for size, circuit in self.wanted.items()}
+
+
+def curve_points(graph: EdgeGraph, found: Discovery) -> dict[str, dict[float, Circuit]]:
+    """The circuits of every share of a curve, cut from the absolute and from the signed scores.
+
+    Scores without a sign stand for both; without any there is no curve. Neither sizes that were asked for nor
+    edges that the method named for them change a curve.
+
+    Args:
+        graph: the model's.
+        found: what a method returned, checked.
+    """
+    absolute = found.scores if found.signed is None else found.signed.abs()
+    return {
+        name: cut(graph, Discovery(scores=scores, selection=found.selection), CURVE_SHARES)
+        for name, scores in ((ABSOLUTE, absolute), (SIGNED, found.signed))
+        if scores is not None
+    }
 
 
 def _keep(
@@ -172,17 +193,17 @@ def _keep(
         trace=discovery.trace,
         notes=notes_of(discovery, model.graph),
         repeated_prompts=study.data.evaluation.repeated_prompts,
+        shared_prompts=asked.job.shared_prompts(),
         circuits={
-            f"size {size:g}": {
+            name: {
                 "size_requested": size,
-                "complement": f"complement {size:g}" if size in found.wanted else None,
+                "complement": None if curve else f"complement {size:g}",
+                "curve": curve,
                 "hash": circuit.digest,
-                "edges_filled": len(circuit) - int(discovery.edges[size].sum())
-                if size in discovery.edges
-                else 0,
+                "edges_filled": 0 if curve else len(circuit) - _named_edges(discovery, size, circuit),
                 **_sizes(circuit, study.ablation, model),
             }
-            for size, circuit in found.circuits.items()
+            for name, (curve, size, circuit) in found.named.items()
         },
     )
     saved = {f"{size:g}": circuit for size, circuit in found.wanted.items()}
@@ -192,6 +213,11 @@ def _keep(
         circuit.save(out / "circuits" / stem / f"{name}.safetensors")
     scores = {} if discovery.scores is None else {"discovery.scores": discovery.scores}
     Store(out).save(stem, Run(record, {**raw.tensors(), **scores}))
+
+
+def _named_edges(discovery: Discovery, size: float, circuit: Circuit) -> int:
+    """How many edges the method named for a size itself; all where it was to be cut from the scores."""
+    return int(discovery.edges[size].sum()) if size in discovery.edges else len(circuit)
 
 
 def _sizes(circuit: Circuit, ablation: AblationName, model: MaskedModel) -> dict[str, int | float]:

@@ -20,9 +20,37 @@ class Metric:
 METRICS = (
     Metric("kl", "KL", "KL(full model || circuit) at the answer, whole vocabulary, mean over examples",
            "nats", "lower"),
-    Metric("kl_low", "KL 2.5 %", "Lower end of the 95 % bootstrap interval of kl over templates and "
-           "examples; too narrow where there are few templates", "nats"),
+    Metric("kl_low", "KL 2.5 %", "Lower end of the 95 % interval of kl over these prompts: other prompts of "
+           "the same templates", "nats"),
     Metric("kl_high", "KL 97.5 %", "Upper end of that interval", "nats"),
+    Metric("recovered", "Recovered", "1 - kl / kl of the empty circuit: 1 is the model, 0 is nothing, below "
+           "0 is worse than nothing", "share", "higher"),
+    Metric("recovered_low", "Recovered 2.5 %", "Lower end of its 95 % interval over these prompts", "share"),
+    Metric("recovered_high", "Recovered 97.5 %", "Upper end of that interval", "share"),
+    Metric("recovered_new", "Recovered, new templates", "1 - exp(log_gap_new): of the typical template that "
+           "no method saw, 0.99 at most", "share", "higher"),
+    Metric("recovered_new_low", "Recovered, new 2.5 %", "Lower end of its 95 % interval over new templates",
+           "share"),
+    Metric("recovered_new_high", "Recovered, new 97.5 %", "Upper end of that interval", "share"),
+    Metric("log_gap", "Log gap", "Mean over templates of log max(kl / kl of the empty circuit, 0.01): what "
+           "is tested, averaged and ranked", "", "lower"),
+    Metric("log_gap_low", "Log gap 2.5 %", "Lower end of its 95 % interval over these prompts"),
+    Metric("log_gap_high", "Log gap 97.5 %", "Upper end of that interval"),
+    Metric("log_gap_new", "Log gap, new templates", "The same over templates that no method saw", "",
+           "lower"),
+    Metric("log_gap_new_low", "Log gap, new 2.5 %", "Lower end of its 95 % interval over new templates"),
+    Metric("log_gap_new_high", "Log gap, new 97.5 %", "Upper end of that interval"),
+    Metric("recovered_seeds", "Recovered, over seeds", "1 - exp(mean log_gap_new of all data seeds), the "
+           "same in each row of a method at a size", "share", "higher"),
+    Metric("recovered_seeds_low", "Recovered, over seeds 2.5 %", "Lower end of its 95 % interval over new "
+           "data seeds and templates", "share"),
+    Metric("recovered_seeds_high", "Recovered, over seeds 97.5 %", "Upper end of that interval", "share"),
+    Metric("over_seeds", "Interval over seeds", "What that interval is over, or why it is not to be had",
+           "text"),
+    Metric("data_seeds", "Data seeds", "Discovery sets that it is over", "seeds"),
+    Metric("cell", "Cell", "ranks: two methods, neither of them random, are above the floor of log_gap by "
+           "two standard errors, in the cell of model, task, ablation, graph and size; else all the same; "
+           "empty where nothing can be said", "text"),
     Metric("templates", "Templates", "Wordings among the evaluation prompts", "templates"),
     Metric("kl_candidates", "KL (candidates)", "The same KL among the task's candidates, renormalised",
            "nats", "lower"),
@@ -39,12 +67,16 @@ METRICS = (
            "(tasks with many)", "", "higher"),
     Metric("faithfulness", "Faithfulness", "(m(circuit) - m(empty)) / (m(full) - m(empty)), m the task's "
            "difference metric; not clipped; left out when full and empty hardly differ", "", "nearer 1"),
-    Metric("faithfulness_low", "Faithfulness 2.5 %", "Lower end of its 95 % bootstrap interval"),
+    Metric("faithfulness_low", "Faithfulness 2.5 %", "Lower end of its 95 % interval over these prompts"),
     Metric("faithfulness_high", "Faithfulness 97.5 %", "Upper end of that interval"),
-    Metric("cpr", "CPR", "Area under faithfulness over the share of edges, 0.1 % to 100 %", "", "higher"),
-    Metric("cmd", "CMD", "Area under |1 - faithfulness| over the share of edges", "", "lower"),
+    Metric("cpr", "CPR", "Area under faithfulness over the share of edges, 0.1 % to 100 %, by signed score",
+           "", "higher"),
+    Metric("cmd", "CMD", "Area under |1 - faithfulness| over the share of edges, by absolute score", "",
+           "lower"),
     Metric("cpr_log", "CPR (log)", "Mean faithfulness over the logarithm of the share", "", "higher"),
     Metric("cmd_log", "CMD (log)", "Mean |1 - faithfulness| over the logarithm of the share", "", "lower"),
+    Metric("acc_auc", "acc-AUC", "Mean share of examples whose difference metric is above 0, over the "
+           "logarithm of the share, by signed score", "share", "higher"),
     Metric("complement_kl", "Complement KL", "KL(full model || complement): all that the circuit kept is "
            "removed", "nats", "higher"),
     Metric("complement_accuracy", "Complement accuracy", "Accuracy of the complement; read it beside the "
@@ -57,7 +89,8 @@ METRICS = (
            "share", "nearer chance"),
     Metric("complement_loss", "Complement loss", "(m(full) - m(complement)) / (m(full) - m(empty)); any "
            "large circuit reaches 1, so read the margin", "", "nearer 1"),
-    Metric("complement_loss_low", "Complement loss 2.5 %", "Lower end of its 95 % bootstrap interval"),
+    Metric("complement_loss_low", "Complement loss 2.5 %", "Lower end of its 95 % interval over these "
+           "prompts"),
     Metric("complement_loss_high", "Complement loss 97.5 %", "Upper end of that interval"),
     Metric("complement_loss_margin", "Margin over random", "How much nearer to 1 complement loss is than "
            "that of random connected circuits as large: mean |1 - theirs| - |1 - ours|", "", "higher"),
@@ -83,6 +116,8 @@ METRICS = (
            "belongs to a head or MLP that an effective edge leaves", "share"),
     Metric("seconds", "Seconds", "Discovery, one run, caches charged to it", "s", "lower"),
     Metric("cpu_seconds", "CPU seconds", "Discovery in CPU time, on all of its threads", "s", "lower"),
+    Metric("sized_cpu_seconds", "CPU seconds (sizes)", "Of these, those not for the unaided circuit alone",
+           "s", "lower"),
     Metric("forward_equivalents", "Forward equivalents", "CPU seconds over those of one plain forward of the "
            "discovery set in the same process; on a device, seconds", "forwards", "lower"),
     Metric("forwards", "Forwards", "Forward passes of a batch during discovery", "passes"),

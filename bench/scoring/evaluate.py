@@ -13,6 +13,7 @@ from typing import TypeVar, get_type_hints
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from bench.engine.ablation import Reference
@@ -21,6 +22,9 @@ from bench.engine.masked_model import MaskedModel
 from bench.scoring import metrics
 from bench.scoring.measures import Measure, logit_diff, prob_diff
 from bench.scoring.metrics import Answers, Outputs, outputs_of
+from bench.scoring.statistics.gaps import template_log_gaps
+from bench.scoring.statistics.intervals import of_kl, of_ratio
+from bench.scoring.statistics.student import over_templates, too_few_prompts, too_few_templates
 from methods.base import Batch
 
 T = TypeVar("T", Outputs, Answers)
@@ -29,6 +33,8 @@ REFERENCES = (FULL, EMPTY, ONES)
 """Runs beside which circuits are read: the model itself, nothing kept, and the mask that keeps every edge.
 
 The last one says what the first does, but for rounding: it is the noise floor of a masked forward."""
+ABSOLUTE, SIGNED = "absolute", "signed"
+"""Curves: circuits cut from a method's scores by size, and with their sign; see `Discovery.signed`."""
 OF_SEVERAL = ("_low", "_high", "faithfulness", "complement_loss")
 """How the scores end that one prompt does not give."""
 
@@ -58,10 +64,16 @@ class RawOutputs:
             KeyError: a part is missing.
             ValueError: a part is of another type or shape.
         """
+        tensors = {**_before(tensors), **tensors}
         names = {name.split(".", 1)[1].rsplit(".", 1)[0] for name in tensors if name.startswith("outputs.")}
         shape = tensors["answers.candidates"].shape
         runs = {n: _part(Outputs, tensors, f"outputs.{n}", shape) for n in sorted(names | {FULL, EMPTY})}
         return cls(runs, _part(Answers, tensors, "answers", shape))
+
+
+def _before(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a version did not store that had no held out templates."""
+    return {"answers.held_out": torch.zeros_like(tensors["answers.template"], dtype=torch.bool)}
 
 
 def _part(kind: type[T], tensors: Mapping[str, Tensor], prefix: str, shape: torch.Size) -> T:
@@ -81,8 +93,9 @@ def run_circuits(
     circuits: Mapping[str, Circuit],
     reference: Reference,
     progress: Callable[[int, int, str], None] | None = None,
+    held_out: Tensor | None = None,
 ) -> RawOutputs:
-    """Runs the full model, the empty circuit, the mask of ones and the given circuits.
+    """Runs the full model, the empty circuit, the mask of ones and the given circuits; equal ones once.
 
     Each batch's full run and reference are computed once for all circuits, and only the effective
     part of a circuit is run.
@@ -94,8 +107,12 @@ def run_circuits(
         circuits: by name, other than those of `REFERENCES`.
         reference: what removed edges carry.
         progress: told after each batch.
+        held_out: one per answer, whether methods saw none of its template; of no answer if left out.
     """
-    runs = {EMPTY: Circuit.empty(model.graph), ONES: Circuit.full(model.graph), **circuits}
+    named = {EMPTY: Circuit.empty(model.graph), ONES: Circuit.full(model.graph), **circuits}
+    first: dict[str, str] = {}
+    twins = {name: first.setdefault(circuit.digest, name) for name, circuit in named.items() if name != ONES}
+    runs = {name: circuit for name, circuit in named.items() if twins.get(name, name) == name}
     masks = {name: circuit.effective(reference.ablation.name).kept.to(model.device, model.dtype)
              for name, circuit in runs.items()}  # fmt: skip
     collected: dict[str, list[Outputs]] = {name: [] for name in (FULL, *runs)}
@@ -116,8 +133,10 @@ def run_circuits(
         torch.cat([batch.candidates for batch in batches]).cpu(),
         torch.cat([batch.correct for batch in batches]).cpu(),
         template,
+        torch.zeros_like(template, dtype=torch.bool) if held_out is None else held_out,
     )
-    return RawOutputs({name: _joined(parts) for name, parts in collected.items()}, answers)
+    twins |= {name: name for name in (FULL, ONES)}
+    return RawOutputs({name: _joined(collected[twin]) for name, twin in twins.items()}, answers)
 
 
 def _joined(parts: Sequence[Outputs]) -> Outputs:
@@ -177,7 +196,7 @@ def _scores(
             "complement_choice_probability": _mean(metrics.choice_probability(rest, answers)),
             "complement_loss": metrics.removed_share(m[complement], m[FULL], m[EMPTY]),
         }
-    return scores | _intervals(raw, scores, outputs.kl, m, run, complement)
+    return scores | _intervals(raw, run, complement, m, scores)
 
 
 def _m(raw: RawOutputs, run: str, measure: Measure) -> Tensor:
@@ -200,45 +219,104 @@ def _number_scores(
 
 
 def _intervals(
-    raw: RawOutputs,
-    scores: Mapping[str, float],
-    kl: Tensor,
-    m: Mapping[str, Tensor],
-    run: str,
-    complement: str | None,
+    raw: RawOutputs, run: str, complement: str | None, m: Mapping[str, Tensor], scores: Mapping[str, float]
 ) -> dict[str, float]:
-    """Bootstrap intervals of kl, faithfulness and complement loss over the same resampled answers."""
-    columns = [kl, m[run], m[FULL], m[EMPTY], m[complement or run]]
-    values = torch.stack([column.double() for column in columns], 1).numpy()
-    resampled = metrics.bootstrap_means(values, raw.answers.template.numpy())
-    kl_mean, own, full, empty, rest = resampled.T
-    statistics = {"kl": kl_mean}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if not math.isnan(scores["faithfulness"]):
-            statistics["faithfulness"] = (own - empty) / (full - empty)
-            if complement is not None:
-                statistics["complement_loss"] = (full - rest) / (full - empty)
-    ends = {name: metrics.interval(values) for name, values in statistics.items()}
+    """The headline, and the ends of all intervals over these prompts; of what is unscored there are none."""
+    template = raw.answers.template.numpy()
+    own, empty = _column(raw.runs[run].kl), _column(raw.runs[EMPTY].kl)
+    found = dict(of_kl(own, empty, template))
+    shown = {name: float(found[name].estimate[0]) for name in ("recovered", "log_gap")}
+    whole = _column(m[FULL] - m[EMPTY])
+    if not math.isnan(scores["faithfulness"]):
+        found["faithfulness"] = of_ratio(_column(m[run] - m[EMPTY]), whole, template)
+        if complement is not None:
+            found["complement_loss"] = of_ratio(_column(m[FULL] - m[complement]), whole, template)
+    ends = {
+        f"{name}_{end}": float(getattr(statistic, end)[0])
+        for name, statistic in found.items()
+        for end in ("low", "high")
+    }
+    return {**shown, **ends, **_over_new_templates(raw, run)}
+
+
+def _over_new_templates(raw: RawOutputs, run: str) -> dict[str, float]:
+    """The headline on templates that no method saw, of the typical one, with Student's interval over them."""
+    gaps, few = new_log_gaps(raw, run)
+    if not len(gaps):
+        return {}
+    mean = over_templates(gaps, few)
+    interval = mean.interval()
     return {
-        f"{name}_{end}": value
-        for name, pair in ends.items()
-        for end, value in zip(("low", "high"), pair, strict=True)
+        "log_gap_new": mean.value,
+        "log_gap_new_low": interval.low,
+        "log_gap_new_high": interval.high,
+        "recovered_new": 1 - math.exp(mean.value),
+        "recovered_new_low": 1 - math.exp(interval.high),
+        "recovered_new_high": 1 - math.exp(interval.low),
     }
 
 
-def curve(raw: RawOutputs, runs: Mapping[float, str], measure: Measure) -> dict[str, float]:
-    """The areas under the curve of `metrics.CURVE_SHARES`; empty where a share was not run, or one prompt.
+def new_log_gaps(raw: RawOutputs, run: str) -> tuple[Float[np.ndarray, " template"], int]:
+    """log_gap of a run on each template that no method saw, and the prompts of the one that has fewest.
+
+    Args:
+        raw: outputs of all runs; of a task that holds no template out there are none.
+        run: the circuit's name among them.
+    """
+    new = raw.answers.held_out.numpy()
+    if not new.any():
+        return np.empty(0), 0
+    template = raw.answers.template.numpy()[new]
+    own, empty = (_column(raw.runs[name].kl)[new] for name in (run, EMPTY))
+    return template_log_gaps(own, empty, template)[:, 0], fewest(template)
+
+
+def unsaid(answers: Answers) -> dict[str, str]:
+    """Why intervals over these prompts, and over new templates, are not to be had; empty where they are."""
+    template, new = answers.template.numpy(), answers.template[answers.held_out].numpy()
+    few = too_few_templates(len(np.unique(new)))
+    return {
+        "these_prompts": too_few_prompts(fewest(template)),
+        "new_templates": few or too_few_prompts(fewest(new)),
+    }
+
+
+def fewest(template: np.ndarray) -> int:
+    """Prompts of the template that has fewest."""
+    return int(np.unique(template, return_counts=True)[1].min())
+
+
+def _column(values: Tensor) -> Float[np.ndarray, "answer 1"]:
+    return values.double().numpy()[:, None]
+
+
+def curves(
+    raw: RawOutputs, absolute: Mapping[float, str], signed: Mapping[float, str], measure: Measure
+) -> dict[str, float]:
+    """The areas under the curves of `metrics.CURVE_SHARES`: as MIB has them, and over log share.
+
+    CPR and the area of examples that are right are of the signed ranking, in which what stands in the way
+    comes last; CMD is of the absolute one. MIB's evaluator gives the same numbers, save that it divides by a
+    gap of any size (`metrics.recovered_share`). Left out where a share was not run, or of one prompt.
 
     Args:
         raw: outputs of all runs.
-        runs: names of the circuits by their share of edges.
+        absolute: names of the circuits by their share of edges, cut from the absolute scores.
+        signed: the same of the signed scores; empty where there are none, so that one ranking serves both.
         measure: the task's difference metric.
     """
-    if any(share not in runs for share in metrics.CURVE_SHARES) or _is_one_prompt(raw.answers, measure):
+    if any(share not in absolute for share in metrics.CURVE_SHARES) or _is_one_prompt(raw.answers, measure):
         return {}
-    m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, *runs.values())}
-    points = [metrics.recovered_share(m[runs[share]], m[FULL], m[EMPTY]) for share in metrics.CURVE_SHARES]
-    return metrics.areas(metrics.CURVE_SHARES, points)
+    signed = signed or absolute
+    m = {name: _m(raw, name, measure) for name in (FULL, EMPTY, *absolute.values(), *signed.values())}
+
+    def areas(names: Mapping[float, str]) -> dict[str, float]:
+        runs = [m[names[share]] for share in metrics.CURVE_SHARES]
+        points = [metrics.recovered_share(run, m[FULL], m[EMPTY]) for run in runs]
+        right = [_mean(run > 0) for run in runs]
+        return metrics.areas(metrics.CURVE_SHARES, points, right)
+
+    return areas(signed) | {n: area for n, area in areas(absolute).items() if n.startswith("cmd")}
 
 
 def _mean(values: Tensor) -> float:

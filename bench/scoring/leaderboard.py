@@ -11,7 +11,20 @@ from bench.engine.graph import edges_of_share
 from bench.errors import DamagedFile
 from bench.files import write_atomically
 from bench.scoring.catalogue import METRICS
-from bench.scoring.evaluate import EMPTY, FULL, ONES, REFERENCES, RawOutputs, curve, score
+from bench.scoring.cells import BASELINE
+from bench.scoring.evaluate import (
+    ABSOLUTE,
+    EMPTY,
+    FULL,
+    ONES,
+    REFERENCES,
+    SIGNED,
+    RawOutputs,
+    curves,
+    score,
+    unsaid,
+)
+from bench.scoring.groups import gaps_of, say_together
 from bench.scoring.measures import MEASURES
 from bench.scoring.overlap import with_overlap
 from bench.store.record import Dimensions, Setting, names_of, told_apart_by
@@ -38,6 +51,12 @@ COLUMNS = (
     "kl",
     "kl_low",
     "kl_high",
+    "recovered",
+    "recovered_low",
+    "recovered_high",
+    "recovered_new_low",
+    "recovered_new_high",
+    "log_gap",
     "accuracy",
     "exact_match",
     "logit_diff",
@@ -64,8 +83,6 @@ COLUMNS = (
 ORDER = ("model", "task", "method", "params", "n_discovery", "data_seed", "method_seed", "ablation",
          "discovery_ablation", "size_requested")  # fmt: skip
 """Of the rows."""
-BASELINE = {"method": "random_edges", "params": ""}
-"""The random connected circuits, beside whose complements a complement loss is read."""
 
 
 def leaderboard(store: Store) -> pd.DataFrame:
@@ -89,12 +106,14 @@ def leaderboard(store: Store) -> pd.DataFrame:
             raise DamagedFile(
                 f"{store.path(run.stem)} is no whole run ({error}): move it away and run again"
             ) from error
+    say_together(rows.values())
     table = pd.DataFrame([*(row for pair in bounds.values() for row in pair), *rows.values()])
     names = [*COLUMNS, *(metric.name for metric in METRICS if metric.name not in COLUMNS)]
     table = table.reindex(columns=[*names, *sorted(set(table.columns) - set(names))])
     if table.empty:
         return table
-    whole = dict.fromkeys(("data_seed", "method_seed", "n_discovery"), "Int64")  # full and empty have none
+    whole = dict.fromkeys(("data_seed", "method_seed", "n_discovery", "data_seeds"), "Int64")
+    # full and empty have none of these
     # whatever order jobs ended in, rows stand in one, and sums over them are the same to the bit
     table = table.astype(whole).sort_values(list(ORDER), kind="stable", ignore_index=True)
     return with_overlap(_with_margin(table), store)
@@ -116,13 +135,19 @@ def _rows(run: Run) -> list[dict[str, Any]]:
     raw = RawOutputs.from_tensors(run.tensors)
     measure = MEASURES[run.record.measure]
     circuits = run.record.circuits
-    areas = curve(raw, {c["size_requested"]: name for name, c in circuits.items()}, measure)
+    absolute, signed = (
+        {c["size_requested"]: name for name, c in circuits.items() if c["curve"] == which}
+        for which in (ABSOLUTE, SIGNED)
+    )
+    areas = curves(raw, absolute, signed, measure)
     rows = []
     for name, circuit in circuits.items():
         if circuit["complement"] is not None:  # points of the curve alone have none, and no row
             scores = score(raw, name, circuit["complement"], measure)
             oversize = _is_oversize(circuit, run.record.n_edges)
-            rows.append({**shared, **circuit, "oversize": oversize, **scores, **areas})
+            said = unsaid(raw.answers)
+            gaps = gaps_of(raw, name)
+            rows.append({**shared, **circuit, "oversize": oversize, **scores, **said, **areas, **gaps})
     return rows
 
 
@@ -174,6 +199,7 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
                 "status": "ok",
                 "status_reason": "",
                 **score(raw, name, complement, MEASURES[run.record.measure]),
+                **unsaid(raw.answers),
             }
         )
     return rows

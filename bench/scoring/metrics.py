@@ -36,6 +36,8 @@ class Answers:
     candidates: Int[Tensor, "answer candidate"]
     correct: Bool[Tensor, "answer candidate"]
     template: Int[Tensor, " answer"]
+    held_out: Bool[Tensor, " answer"]
+    """Whether no method saw a prompt of its template."""
 
 
 def outputs_of(
@@ -160,16 +162,18 @@ CURVE_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Shares of edges at which MIB (Mueller et al. 2025, arXiv:2504.13151) samples its two areas."""
 
 
-def areas(shares: Sequence[float], faithfulness: Sequence[float]) -> dict[str, float]:
+def areas(shares: Sequence[float], faithfulness: Sequence[float], right: Sequence[float]) -> dict[str, float]:
     """Areas under faithfulness (`cpr`, higher is better) and |1 - faithfulness| (`cmd`, lower is better).
 
     By trapezoids, linear in the share of edges as in MIB; and over log share, divided by its range, under the
     names `cpr_log` and `cmd_log`, since half of the linear area lies above 50 %. Faithfulness of 1 everywhere
-    has a `cpr` of 0.999, the range of shares. Not clipped; NaN if a point is.
+    has a `cpr` of 0.999, the range of shares. Not clipped; NaN if a point is. `acc_auc` is the mean over log
+    share of the examples that are right.
 
     Args:
         shares: of edges, above 0, ascending.
         faithfulness: of the circuit of each share.
+        right: the share of examples whose difference metric is above 0.
     """
     x, y = np.asarray(shares, float), np.asarray(faithfulness, float)
     gap = np.abs(1 - y)
@@ -180,51 +184,8 @@ def areas(shares: Sequence[float], faithfulness: Sequence[float]) -> dict[str, f
         "cmd": float(np.trapezoid(gap, x)),
         "cpr_log": float(np.trapezoid(y, log_x) / span),
         "cmd_log": float(np.trapezoid(gap, log_x) / span),
+        "acc_auc": float(np.trapezoid(np.asarray(right, float), log_x) / span),
     }
-
-
-def bootstrap_means(
-    values: Float[np.ndarray, "answer column"],
-    template: Int[np.ndarray, " answer"],
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Float[np.ndarray, "resample column"]:
-    """Means of columns over resampled answers, the same ones for every column.
-
-    Templates are resampled first, then examples within each, because examples of one template resemble
-    each other; `scipy.stats.bootstrap` has one stage only. With one template it speaks of that
-    template alone, and with fewer than about eight its intervals are too narrow (with 3, as gt has,
-    a nominal 95 % covered 79 % in a simulation), so every row says how many there were.
-
-    Args:
-        values: what is averaged; a NaN makes its column's means NaN wherever it is drawn.
-        template: of each answer.
-        resamples: how many.
-        seed: of the drawing.
-    """
-    rng = np.random.default_rng(seed)
-    groups = [values[template == t] for t in np.unique(template)]
-    chosen = rng.integers(0, len(groups), (resamples, len(groups)))
-    sums = np.zeros((*chosen.shape, values.shape[1]))
-    counts = np.zeros(chosen.shape)
-    for i, group in enumerate(groups):
-        here = chosen == i
-        draws = rng.integers(0, len(group), (int(here.sum()), len(group)))
-        sums[here] = group[draws].sum(1)
-        counts[here] = len(group)
-    means: Float[np.ndarray, "resample column"] = sums.sum(1) / counts.sum(1)[:, None]
-    return means
-
-
-def interval(resampled: Float[np.ndarray, " resample"], level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of a resampled statistic, in its unit; NaN at both ends if one value is.
-
-    Args:
-        resampled: the statistic, once per resample.
-        level: the share of resamples within.
-    """
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def circuit_recovery(

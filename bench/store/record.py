@@ -94,6 +94,7 @@ class Record(Dimensions, Evaluation):
     selection: str = ""
     seconds: Amount | None = None
     cpu_seconds: Amount | None = None
+    sized_cpu_seconds: Amount | None = None
     """Of discovery, as another process read its clock."""
     forward_equivalents: Amount | None = None
     forwards: Natural | None = None
@@ -106,6 +107,8 @@ class Record(Dimensions, Evaluation):
     """What a reader should know of a discovery that is sound."""
     repeated_prompts: Natural = 0
     """Evaluation prompts that repeat an earlier one."""
+    shared_prompts: Natural = 0
+    """Discovery prompts that the sets of earlier data seeds hold as well."""
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By the name of their raw outputs: what `Kept` says."""
     task_code: str = ""
@@ -149,6 +152,8 @@ class Kept:
     nodes_kept: Natural
     weight_density: Share
     effective_weight_density: Share
+    curve: str = ""
+    """Of a point of a curve, the ranking that it is cut from: absolute, or signed."""
     hash: str | None = None
     """Of the circuit's file (`Circuit.digest`), so that another in its place is noticed."""
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.leaderboard.entries import Entry
+from reports.leaderboard.scales import Scale, scale
 from reports.parts.metric import Metric
 from reports.parts.numbers import plural
 from reports.parts.style import INK, Line
@@ -27,7 +27,7 @@ def kept(entry: Entry) -> float:
 
 
 def draw(
-    axes: Axes, entries: Sequence[Entry], metric: Metric, looks: Mapping[str, Line], log: bool
+    axes: Axes, entries: Sequence[Entry], metric: Metric, looks: Mapping[str, Line], values: Scale
 ) -> list[str]:
     """Draws every method and the reference lines; returns what a reader has to be told.
 
@@ -36,11 +36,11 @@ def draw(
         entries: of one task under one setting.
         metric: on the value axis.
         looks: of lines, by a method's label.
-        log: makes the value axis logarithmic; the axis of edges always is.
+        values: scale of the value axis; the axis of edges is logarithmic.
     """
     methods = [entry for entry in entries if not entry.is_reference]
     drawn = [entry for entry in methods if kept(entry) > 0 and math.isfinite(entry.value(metric.name))]
-    floor = _floor(drawn, metric.name) if log else -math.inf
+    floor = _floor(drawn, metric.name) if values == "log" else -math.inf
     for label in sorted({e.label for e in drawn}, key=lambda label: (not looks[label].behind, label)):
         mine = sorted((entry for entry in drawn if entry.label == label), key=kept)
         line = [entry for entry in mine if not entry.is_oversize]
@@ -53,10 +53,12 @@ def draw(
         value = entry.value(metric.name)
         if entry.method == "empty" and value > floor:
             axes.axhline(value, color=INK, linestyle=(0, (5, 3)), linewidth=1, label=EMPTY, zorder=1)
-    if metric.better == "nearer 1":
+    if metric.better == "nearer 1" or values == "share":
         axes.axhline(1, color=INK, linewidth=0.8, label=FULL, zorder=1)
-    _scale(axes, log)
+    scale(axes, values)
     notes = []
+    if any(entry.shows_runs(metric.name) for entry in drawn):
+        notes.append("small dots: single runs")
     if clipped := sum(entry.value(metric.name) <= floor for entry in drawn):
         notes.append(f"▽ {plural(clipped, 'value')} at or below the floor of {floor:g}")
     if larger := sum(entry.is_oversize for entry in drawn):
@@ -81,6 +83,10 @@ def _draw_line(axes: Axes, line: Sequence[Entry], name: str, look: Line, floor: 
     low = [max(entry.value(f"{name}_low"), floor) for entry in line]
     high = [max(entry.value(f"{name}_high"), floor) for entry in line]
     axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0, zorder=order - 1)
+    runs = [(kept(e), max(run, floor)) for e in line if e.shows_runs(name) for run in e.stat(name).each]
+    if runs:
+        at, values = zip(*runs, strict=True)
+        axes.scatter(at, values, s=10, color=look.colour, alpha=0.6, linewidth=0, zorder=order)
     if at_floor := [kept(entry) for entry in line if entry.value(name) <= floor]:
         hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 9}
         axes.plot(at_floor, [floor] * len(at_floor), "v", zorder=order + 1, **hollow)
@@ -91,17 +97,3 @@ def _draw_oversize(axes: Axes, entry: Entry, name: str, look: Line, floor: float
     hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 7}
     y = max(entry.value(name), floor)
     axes.plot([kept(entry)], [y], look.marker, linestyle="", label=entry.label, zorder=4, **hollow)
-
-
-def _scale(axes: Axes, log: bool) -> None:
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(plain)
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    if log:
-        axes.set_yscale("log")
-        low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 300 else (1, 2, 5)))
-        axes.yaxis.set_major_formatter(plain)
-        axes.yaxis.set_minor_formatter(NullFormatter())

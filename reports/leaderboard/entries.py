@@ -1,12 +1,12 @@
 """The long table, seeds folded: one `Entry` per model, graph, ablation, task, method and size.
 
 An entry holds the mean over seeds of every numeric column, its spread, and how many seeds were
-scored. It does not average over sizes, tasks or ablations.
+scored. It averages neither over sizes, tasks or ablations, nor ends of intervals.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -18,11 +18,16 @@ REFERENCES = ("empty", "full", "ones")
 """Circuits that every method is read against; they are shown, never ranked.
 
 The last one is the full model run under a mask that keeps every edge: what it is off is rounding."""
+ALL_THE_SAME = "all the same"
+"""What the column `cell` says where nothing tells methods apart."""
 
 _TEXT = ("model", "graph", "ablation", "task", "method", "params")
 _APART = ("objective", "n_discovery")
 """Columns of which several values make a method several."""
 _REQUIRED = ("model", "task", "method", "size_requested")
+_ENDS = ("_low", "_high")
+_OF_GROUP = ("complement_loss_margin", "recovered_seeds")
+"""Columns whose intervals are of all runs of a method; others' are of a run, and not to be averaged."""
 
 
 class Setting(NamedTuple):
@@ -45,6 +50,8 @@ class Stat:
     scored: int = 0
     runs: int = 0
     whole: bool = False
+    each: tuple[float, ...] = ()
+    """Those scored."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,10 @@ class Entry:
     params: str
     size: float
     stats: dict[str, Stat]
+    runs: int = 1
+    data_seeds: int = 1
+    cell: str = ""
+    """Whether methods can be told apart at this size; empty where nothing can be said."""
 
     @property
     def label(self) -> str:
@@ -73,6 +84,16 @@ class Entry:
         """Whether a circuit has more edges than were asked for: it is shown, and competes with nobody."""
         return self.value("oversize") > 0
 
+    @property
+    def is_worse_than_empty(self) -> bool:
+        """Whether keeping nothing would leave more of the model, by three decimals: less is rounding."""
+        return self.value("recovered") <= -0.0005
+
+    @property
+    def is_all_the_same(self) -> bool:
+        """Whether nothing tells it from the other methods at its size."""
+        return self.cell == ALL_THE_SAME
+
     def stat(self, name: str) -> Stat:
         """The column `name`; unscored when the table has no such column."""
         return self.stats.get(name, Stat())
@@ -80,6 +101,10 @@ class Entry:
     def value(self, name: str) -> float:
         """The mean over seeds of column `name`, NaN when unscored."""
         return self.stat(name).mean
+
+    def shows_runs(self, name: str) -> bool:
+        """Whether several runs of column `name` have no interval together, so that each is to be seen."""
+        return self.stat(name).scored > 1 and math.isnan(self.value(f"{name}_low"))
 
 
 def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
@@ -93,12 +118,12 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
     if missing := [name for name in _REQUIRED if name not in table.columns]:
         raise ValueError(f"the leaderboard lacks the column {missing[0]!r}")
     table = table.reset_index(drop=True)
-    for name in (*_TEXT, "objective", "status", "status_reason"):
+    for name in (*_TEXT, "objective", "status", "status_reason", "cell"):
         column = table[name] if name in table.columns else pd.Series("", index=table.index, dtype=object)
         table[name] = column.astype(object).where(column.notna(), "").astype(str)
     table["status"] = table["status"].replace("", "ok")
     # A column in which nothing was scored arrives as None objects, which are no numbers to pandas.
-    numeric = {*metrics, "oversize"}
+    numeric = {"oversize", *(name for name, metric in metrics.items() if metric.unit != "text")}
     for name in [name for name in table.columns if name in numeric or table[name].isna().all()]:
         try:
             table[name] = pd.to_numeric(table[name]).astype(float)
@@ -142,14 +167,18 @@ def as_asked(table: pd.DataFrame) -> pd.DataFrame:
 def fold_seeds(table: pd.DataFrame) -> list[Entry]:
     """Entries of the rows that ended ok, smallest size first, in a tidy table's order otherwise."""
     table = table[table["status"] == "ok"]
-    told = ("data_seed", "method_seed", "size_requested")
+    told = ("data_seed", "method_seed", "data_seeds", "size_requested")
     numeric = [name for name in table.select_dtypes("number").columns if name not in told]
     entries = []
     for key, group in table.groupby([*_TEXT, "size_requested"], dropna=False, sort=False):
         model, graph, ablation, task, method, params = map(str, key[:-1])
         size = float(group["size_requested"].iloc[0])
+        seeds = int(group["data_seed"].nunique()) if "data_seed" in group.columns else 1
         stats = {name: _stat(group[name]) for name in numeric}
-        entries.append(Entry(Setting(model, graph, ablation), task, method, params, size, stats))
+        if len(group) > 1:
+            stats |= _of_several(stats, seeds)
+        setting, cell = Setting(model, graph, ablation), str(group["cell"].iloc[0])
+        entries.append(Entry(setting, task, method, params, size, stats, len(group), seeds, cell))
     return sorted(entries, key=lambda entry: (math.isnan(entry.size), entry.size))
 
 
@@ -157,7 +186,19 @@ def _stat(values: "pd.Series[float]") -> Stat:
     scored = values.dropna()
     spread = float(scored.std()) if len(scored) > 1 else math.nan
     mean = float(scored.mean()) if len(scored) else math.nan
-    return Stat(mean, spread, len(scored), len(values), bool((scored % 1 == 0).all()))
+    return Stat(
+        mean, spread, len(scored), len(values), bool((scored % 1 == 0).all()), tuple(map(float, scored))
+    )
+
+
+def _of_several(stats: dict[str, Stat], seeds: int) -> dict[str, Stat]:
+    """What becomes of intervals where there are several runs: there are none but those of all together."""
+    ends = [name for name in stats if name.endswith(_ENDS) and not name.startswith(_OF_GROUP)]
+    found = {name: Stat(runs=stats[name].runs) for name in ends}
+    joint = {f"recovered_new{end}": stats.get(f"recovered_seeds{end}", Stat()) for end in ("", *_ENDS)}
+    if seeds > 1 and joint["recovered_new_low"].scored:  # the same in each row: without spread
+        found |= {name: replace(stat, mean=stat.each[0], spread=math.nan) for name, stat in joint.items()}
+    return found
 
 
 def by_task(entries: Iterable[Entry]) -> dict[tuple[Setting, str], list[Entry]]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from reports.leaderboard.curves import draw
 from reports.leaderboard.entries import Entry
+from reports.leaderboard.scales import Scale
 from reports.parts.metric import Metric
 from reports.parts.style import Line, styled
 
@@ -17,28 +18,28 @@ X_LABEL = "edges kept, % of all edges (100 - edge sparsity)"
 
 
 def plot_metric(
-    entries: Sequence[Entry], metric: Metric, looks: Mapping[str, Line], title: str, log: bool = False
+    entries: Sequence[Entry], metric: Metric, looks: Mapping[str, Line], title: str, values: Scale
 ) -> Figure:
-    """One task's figure: a line per method, its interval as a band, the empty circuit dashed.
+    """One task's figure: a line per method, its interval as a band or its runs as dots; empty is dashed.
 
     Args:
         entries: of one task under one setting.
         metric: on the value axis.
         looks: of lines, by a method's label.
         title: of the axes.
-        log: makes the value axis logarithmic; the axis of edges always is.
+        values: scale of the value axis; the axis of edges is logarithmic.
     """
     with styled():
         figure = Figure(figsize=(4.9, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        _head(axes, title, draw(axes, entries, metric, looks, log))
+        _head(axes, title, draw(axes, entries, metric, looks, values))
         axes.set(xlabel=X_LABEL, ylabel=_y_label(metric))
         _legend(figure, [axes], looks, columns=2)
         return figure
 
 
 def plot_panel(
-    tasks: Mapping[str, Sequence[Entry]], metric: Metric, looks: Mapping[str, Line], log: bool = False
+    tasks: Mapping[str, Sequence[Entry]], metric: Metric, looks: Mapping[str, Line], values: Scale
 ) -> Figure:
     """All tasks side by side under one legend.
 
@@ -46,7 +47,7 @@ def plot_panel(
         tasks: entries by the title of their axes; one at least.
         metric: on the value axes.
         looks: of lines, by a method's label.
-        log: as in `plot_metric`.
+        values: as in `plot_metric`.
     """
     columns = min(len(tasks), 2 if len(tasks) in (2, 4) else 3)
     rows = math.ceil(len(tasks) / columns)
@@ -54,7 +55,7 @@ def plot_panel(
         figure = Figure(figsize=(max(4.9, 4.3 * columns), 2.9 * rows + 0.9), layout="constrained")
         panels = [figure.add_subplot(rows, columns, i + 1) for i in range(len(tasks))]
         for axes, (title, entries) in zip(panels, tasks.items(), strict=True):
-            _head(axes, title, draw(axes, entries, metric, looks, log))
+            _head(axes, title, draw(axes, entries, metric, looks, values))
         for axes in panels[-columns:]:
             axes.set_xlabel(X_LABEL)
         for axes in panels[::columns]:

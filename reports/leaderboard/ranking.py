@@ -3,7 +3,7 @@
 A rank says who was better, not by how much. Ties share their mean rank; the full and the empty
 circuit are not ranked, nor one with more edges than asked for; random circuits are. A method missing
 from a cell is ranked in the others only, and `cells` says in how many; a cell with a single scored
-method ranks nobody.
+method ranks nobody, nor does one in which all are the same.
 """
 
 import math
@@ -15,6 +15,7 @@ import pandas as pd
 
 from reports.leaderboard.entries import Entry, Setting
 from reports.parts.grid import Cell, Grid, Heading, Row
+from reports.parts.methods import Methods
 from reports.parts.metric import Metric
 from reports.parts.numbers import DASH, number, plural
 
@@ -54,7 +55,7 @@ def _ranked_cells(entries: Sequence[Entry], metric: Metric) -> dict[tuple[str, f
     for entry in entries:
         badness = metric.badness(entry.value(metric.name), entry.value("chance"))
         # A circuit of a method's own size has no rival of that size.
-        competes = not (entry.is_reference or entry.is_oversize)
+        competes = not (entry.is_reference or entry.is_oversize or entry.is_all_the_same)
         if competes and not math.isnan(badness) and not math.isnan(entry.size):
             cells.setdefault((entry.task, entry.size), {})[entry.label] = badness
     return {cell: pd.Series(scores).rank() for cell, scores in cells.items() if len(scores) > 1}
@@ -77,14 +78,23 @@ def turnovers(rankings: Sequence[Ranking]) -> list[str]:
     return found
 
 
-def ranking_grid(ranking: Ranking, metric: Metric) -> Grid:
-    """Methods by mean rank, overall and per task; the lowest mean rank of each column is marked."""
+def ranking_grid(ranking: Ranking, metric: Metric, methods: Methods) -> Grid:
+    """Methods by mean rank, overall and per task; the lowest of each column is marked, random ones aside.
+
+    Args:
+        ranking: of one setting.
+        metric: by which methods are ranked.
+        methods: which method is the random one.
+    """
     tasks = list(ranking.by_task.columns)
     rows = []
     for method in map(str, ranking.mean.index):
         scored = int(ranking.scored[method])
-        overall = (_cell(method, ranking.mean), Cell(f"{scored} of {ranking.cells}", order=-float(scored)))
-        each = (_cell(method, ranking.by_task[task]) for task in tasks)
+        overall = (
+            _cell(method, ranking.mean, methods),
+            Cell(f"{scored} of {ranking.cells}", order=-float(scored)),
+        )
+        each = (_cell(method, ranking.by_task[task], methods) for task in tasks)
         rows.append(Row((Cell(method), *overall, *each)))
     headings = (
         Heading("method"),
@@ -97,6 +107,8 @@ def ranking_grid(ranking: Ranking, metric: Metric) -> Grid:
     return Grid(headings, tuple(rows), 1, notes)
 
 
-def _cell(method: str, column: "pd.Series[float]") -> Cell:
+def _cell(method: str, column: "pd.Series[float]", methods: Methods) -> Cell:
     rank = float(column[method])
-    return Cell(number(rank), best=rank == float(column.min()), order=rank)
+    rivals = [each for label, each in column.items() if not methods.is_random(str(label))]
+    best = not methods.is_random(method) and rank == min(filter(math.isfinite, rivals), default=math.nan)
+    return Cell(number(rank), best=best, order=rank)

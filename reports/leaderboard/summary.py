@@ -50,11 +50,28 @@ def describe(table: pd.DataFrame) -> str:
     parts = [
         "; ".join(facts) + ".",
         f"{_count(methods, 'method')} on {_count(table, 'task')}.",
-        "Brackets hold the bootstrap interval over examples; bold is the best value of a size.",
+        _brackets(table),
+        "Bold is the best value of a size.",
     ]
-    if len(distinct(methods, "data_seed")) > 1:
+    if any(len(distinct(methods, name)) > 1 for name in ("data_seed", "method_seed")):
         parts.append("Values are means over seeds, ± their sample standard deviation where seeds differ.")
     return " ".join(parts)
+
+
+def _brackets(table: pd.DataFrame) -> str:
+    """What the intervals in a report's tables are over."""
+    if "recovered" not in table.columns:
+        return "Brackets hold the bootstrap interval over examples."
+    told = (
+        "Brackets hold 95 % intervals of single runs, over these prompts: other prompts of the same templates"
+    )
+    if len(distinct(table, "recovered_new_low")):
+        told += "; under new templates, over templates that no method saw"
+    if len(distinct(table, "recovered_seeds_low")):
+        told += ", and of several runs over new data seeds as well, about the typical seed and template"
+    if len(distinct(table, "complement_loss_margin_low")):
+        told += "; under the margin, over the random circuits drawn"
+    return f"{told}."
 
 
 def _count(table: pd.DataFrame, name: str) -> str:
@@ -69,7 +86,8 @@ def warnings(table: pd.DataFrame) -> list[str]:
     mixed = [name for name in _MACHINE if len(distinct(table, name)) > 1]
     if mixed:
         found.append(f"Seconds are not comparable throughout: runs differ in {' and '.join(mixed)}.")
-    key = ["model", "graph", "ablation", "task", "method", "params", "data_seed", "size_requested"]
+    key = ["model", "graph", "ablation", "task", "method", "params", "data_seed", "method_seed"]
+    key.append("size_requested")
     ok = table[table["status"] == "ok"]
     if repeated := int(ok.duplicated([name for name in key if name in ok.columns]).sum()):
         found.append(
@@ -80,7 +98,7 @@ def warnings(table: pd.DataFrame) -> list[str]:
             f"Circuits of {', '.join(larger)} have more edges than asked for: they are shown, and stand in "
             "no ranking, claim or spread."
         )
-    return [*found, *_repeats(ok)]
+    return [*found, *_repeats(ok), *_shares(ok)]
 
 
 def _oversize(ok: pd.DataFrame) -> tuple[Iterable[str], Iterable[str]]:
@@ -99,6 +117,19 @@ def _repeats(ok: pd.DataFrame) -> list[str]:
         "intervals are too narrow."
         for (model, task), repeated, asked in most.itertuples()
         if repeated > 0
+    ]
+
+
+def _shares(ok: pd.DataFrame) -> list[str]:
+    """A sentence per model and task of which two data seeds share prompts."""
+    if not {"shared_prompts", "n_discovery"} <= set(ok.columns):
+        return []
+    most = ok.groupby(["model", "task", "n_discovery"])[["shared_prompts"]].max()
+    return [
+        f"{task} on {model}: of {asked:.0f} discovery prompts up to {shared:.0f} are in the set of another "
+        "data seed as well, so that intervals over data seeds are too narrow."
+        for (model, task, asked), shared in most.itertuples()
+        if shared > 0
     ]
 
 

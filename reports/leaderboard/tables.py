@@ -1,8 +1,8 @@
 """One task's leaderboard as a grid: methods by size, the columns of `COLUMNS`."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from reports.leaderboard.entries import Entry, Stat
 from reports.parts.grid import Cell, Grid, Heading, Row
@@ -10,10 +10,12 @@ from reports.parts.methods import Methods
 from reports.parts.metric import Metric, Metrics
 from reports.parts.numbers import DASH, interval, mean_spread, plural, share
 
-HEADLINE = "kl"
-"""The metric that ranks methods; which way it is better comes with its description."""
+HEADLINE, OLDER = "recovered", "kl"
+"""The metric that ranks methods, and the one that did; which way it is better comes with its description."""
 EXCEEDED = "exceeded"
 """Stands beside the size of a circuit that has more edges."""
+WORSE = "worse than empty"
+"""Stands beside the headline of a circuit that is."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,14 @@ class Column:
     """Whether the best of a size is marked; not for a metric that is no ranking by itself."""
     optional: bool = False
     """Left out of a task where nothing was scored."""
+    over: str = ""
+    """What its interval is over, where the heading has to say it."""
 
 
 COLUMNS = (
-    Column(HEADLINE),
+    Column(HEADLINE, over="these prompts"),
+    Column("recovered_new", optional=True, over="new templates"),
+    Column("kl"),
     Column("kl_candidates", optional=True),
     Column("exact_match"),
     Column("choice_accuracy", optional=True),
@@ -46,11 +52,15 @@ COLUMNS = (
 )
 
 
-def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> Grid:
-    """Methods by size on one task: empty first, then by size, the best in kl of each size on top.
+def headline(entries: Iterable[Entry]) -> str:
+    """The metric that leads: `HEADLINE`, or `OLDER` in a table of a version that lacks it."""
+    return HEADLINE if any(HEADLINE in entry.stats for entry in entries) else OLDER
 
-    The best value of a size is marked where at least two methods were scored and they differ; nobody
-    competes with a random circuit, nor with one that has more edges than asked for.
+
+def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> Grid:
+    """Methods by size on one task: empty first, then by size, the best in the headline of each size on top.
+
+    The best value of a size is marked, as `best` says.
 
     Args:
         entries: of one task under one setting.
@@ -58,29 +68,27 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
         methods: which method is the random one.
     """
     columns = [column for column in COLUMNS if _is_shown(column, entries)]
-    ranked = sorted(
-        entries, key=lambda entry: (*_size_order(entry), _badness(entry, metrics[HEADLINE]), entry.label)
-    )
-    rivals = [
-        entry
-        for entry in ranked
-        if not (entry.is_reference or entry.is_oversize or entry.method == methods.baseline)
-    ]
-    best = {column: _best(column, rivals, metrics) for column in columns}
+    lead = metrics[headline(entries)]
+    ranked = sorted(entries, key=lambda entry: (*_size_order(entry), _badness(entry, lead), entry.label))
+    marked = {
+        column: best(ranked, metrics[column.metric], methods) if column.judged else [] for column in columns
+    }
+    several = any(entry.runs > 1 for entry in entries)
     whole = {column: _is_whole(column, entries) for column in columns}
     rows = []
     for position, entry in enumerate(ranked):
         asked = Cell(share(entry.size), EXCEEDED if entry.is_oversize else "", order=entry.size)
-        names = (Cell(entry.method, entry.params), asked)
-        cells = [_cell(entry, column, metrics, whole[column], entry in best[column]) for column in columns]
+        names = (Cell(entry.method, entry.params), asked, *([_runs(entry)] if several else []))
+        cells = [_cell(entry, column, metrics, whole[column], entry in marked[column]) for column in columns]
         starts = position == 0 or _size_order(ranked[position - 1]) != _size_order(entry)
         rows.append(Row((*names, *cells), starts, entry.is_reference))
     headings = (
         Heading("method"),
         Heading("edges asked", meaning="share of all edges that was asked for"),
-        *(_heading(metrics[column.metric]) for column in columns),
+        *([Heading("n", meaning="runs, where there are several, and their data seeds")] if several else []),
+        *(_heading(metrics[column.metric], column) for column in columns),
     )
-    notes = (*_oversize(ranked), *_unscored(rows, ranked, columns))
+    notes = (*_all_the_same(ranked), *_oversize(ranked), *_unscored(rows, ranked, columns))
     return Grid(headings, tuple(rows), 2, notes)
 
 
@@ -105,24 +113,43 @@ def _is_whole(column: Column, entries: Sequence[Entry]) -> bool:
     return all(stat.whole for stat in scored) and any(stat.mean > 1 for stat in scored)
 
 
-def _best(column: Column, entries: Sequence[Entry], metrics: Metrics) -> list[Entry]:
-    """The entries that are best at their size, ties included."""
-    judge = metrics[column.metric]
+def best(entries: Sequence[Entry], metric: Metric, methods: Methods) -> list[Entry]:
+    """The entries that are best at their size, ties included, where at least two were scored and they differ.
+
+    Nobody competes with a random circuit, nor with one that has more edges than asked for; where all are the
+    same none is best, nor ever one that is worse than the empty circuit.
+
+    Args:
+        entries: of one task under one setting.
+        metric: by which.
+        methods: which method is the random one.
+    """
     sizes: dict[tuple[bool, float], list[Entry]] = {}
     for entry in entries:
-        if column.judged and not math.isinf(_badness(entry, judge)):
+        competes = not (entry.is_reference or entry.is_oversize or entry.method == methods.baseline)
+        if competes and not entry.is_all_the_same and not math.isinf(_badness(entry, metric)):
             sizes.setdefault(_size_order(entry), []).append(entry)
-    best = []
+    found = []
     for rivals in sizes.values():
-        scores = [_badness(entry, judge) for entry in rivals]
-        if min(scores) < max(scores):
-            best += [entry for entry, score in zip(rivals, scores, strict=True) if score == min(scores)]
-    return best
+        scores = {id(entry): _badness(entry, metric) for entry in rivals}
+        sound = [entry for entry in rivals if not entry.is_worse_than_empty]
+        if sound and min(scores.values()) < max(scores.values()):
+            least = min(scores[id(entry)] for entry in sound)
+            found += [entry for entry in sound if scores[id(entry)] == least]
+    return found
+
+
+def _runs(entry: Entry) -> Cell:
+    if entry.runs == 1:
+        return Cell("")
+    return Cell(plural(entry.runs, "run"), plural(entry.data_seeds, "data seed"), order=entry.runs)
 
 
 def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: bool) -> Cell:
     stat, metric = entry.stat(column.metric), metrics[column.metric]
     beside = [interval(entry.value(f"{metric.name}_low"), entry.value(f"{metric.name}_high"))]
+    if column.metric == HEADLINE and entry.is_worse_than_empty:
+        beside.append(WORSE)
     if 0 < stat.scored < stat.runs:
         beside.append(f"{stat.scored} of {plural(stat.runs, 'seed')}")
     badness = metric.badness(stat.mean, entry.value("chance"))
@@ -130,9 +157,21 @@ def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: boo
     return Cell(mean_spread(stat.mean, stat.spread, whole), " ".join(filter(None, beside)), best, order)
 
 
-def _heading(metric: Metric) -> Heading:
+def _heading(metric: Metric, column: Column) -> Heading:
+    if column.over and column.over not in metric.label:
+        metric = replace(metric, label=f"{metric.label}, {column.over}")
     unit = "" if metric.unit in metric.label else metric.unit  # not "edges kept (edges)"
     return Heading(metric.heading, unit, metric.description)
+
+
+def _all_the_same(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """The line under a table that names the sizes at which nothing tells methods apart."""
+    sizes = dict.fromkeys(share(entry.size) for entry in entries if entry.is_all_the_same)
+    words = (
+        f"All the same at {', '.join(sizes)}: no two methods are above the floor by two standard errors, and "
+        "none is marked as best or ranked."
+    )
+    return (words,) if sizes else ()
 
 
 def _oversize(entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -12,6 +12,10 @@ class Methods:
     baseline: str = ""
     """The method that draws circuits at random: shown in grey, and nobody competes with it."""
 
+    def is_random(self, label: str) -> bool:
+        """Whether a label is that of random circuits, with whatever parameters."""
+        return bool(self.baseline) and label.partition(" (")[0] == self.baseline
+
 
 def label_of(method: str, params: str) -> str:
     """A method with its parameters: `eap_ig (steps=5)`."""

@@ -41,7 +41,8 @@ pytestmark = pytest.mark.skipif("CIRCUITMARK_SHAPES" in os.environ, reason="type
 def study() -> Study:
     """With evaluation prompts: those of discovery."""
     made = PROBLEMS["gpt2"].study("cpu")
-    asked = Asked(made.data.discovery, torch.arange(sum(map(len, made.data.discovery))) % 2)
+    template = torch.arange(sum(map(len, made.data.discovery))) % 2
+    asked = Asked(made.data.discovery, template, template.bool())
     return Study.on(replace(made.data, evaluation=asked), made.ablation)
 
 

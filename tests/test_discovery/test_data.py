@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from bench.conformance.prompts import batches_of
-from bench.discovery.data import Asked, load_data
+from bench.discovery.data import Asked, load_data, shared_prompts
 from bench.engine.masked_model import MaskedModel
+from bench.store.record import EvaluatedSplit
 from methods.base import Batch
 from problems import random_examples
+from tasks.examples import Examples
 
 
 def asked(batches: list[Batch]) -> Asked:
-    return Asked(batches, torch.zeros(sum(map(len, batches)), dtype=torch.long))
+    none = torch.zeros(sum(map(len, batches)), dtype=torch.long)
+    return Asked(batches, none, none.bool())
 
 
 def test_repeats_are_counted_across_batches_and_paddings(tiny: MaskedModel) -> None:
@@ -46,3 +51,40 @@ def test_ours_repeat_none(model: str, task: str) -> None:
     )  # fmt: skip
     assert sum(map(len, data.evaluation.batches)) > 20
     assert data.evaluation.repeated_prompts == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "held_out"),
+    [("ioi", "evaluation", 50), ("ioi", "validation", 0), ("ioi_t1", "evaluation", 0)],
+)
+def test_wordings_that_no_method_saw_are_told(task: str, split: EvaluatedSplit, held_out: int) -> None:
+    """Half of the evaluation prompts; whichever they are, discovery has none of theirs."""
+    data = load_data(
+        "embedded", task, n_discovery=24, n_evaluation=100, split=split, data_seed=0,
+        dtype="float32", split_embed=False, device="cpu",
+    )  # fmt: skip
+    told = data.evaluation
+    assert int(told.held_out.sum()) == pytest.approx(held_out, abs=2)
+    assert not set(told.template[told.held_out].tolist()) & set(told.template[~told.held_out].tolist())
+
+
+def test_prompts_that_data_seeds_share_are_counted() -> None:
+    """Those of earlier ones alone; a program's inputs soon come again, a task's only when they run out."""
+    assert [shared_prompts("embedded", "gt", 200, seed) for seed in (0, 1, 3)] == [0, 0, 0]
+    first, *later = (shared_prompts("tracr:reverse", "tracr", 10**6, seed) for seed in range(3))
+    assert first == 0
+    assert later[0] == later[1] > 20
+
+
+def test_prompts_of_all_earlier_seeds_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the third set, its first prompt is the first set's, its second both of theirs."""
+    whole = random_examples(n=8)
+    sets = ([0, 1, 2, 3], [2, 3, 4, 5], [0, 3, 6, 7])
+
+    class Few:
+        def examples(self, tokenizer: Any, split: str, n: int, seed: int) -> Examples:
+            assert (split, n) == ("discovery", 4)
+            return whole.take(np.array(sets[seed]))
+
+    monkeypatch.setattr("bench.discovery.data.get_task", lambda name: Few())
+    assert [shared_prompts("embedded", "few", 4, seed) for seed in range(3)] == [0, 2, 2]

@@ -230,11 +230,11 @@ def test_processes_give_the_same_numbers(command: CommandLine, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_quick_beats_random_on_all_tasks(command: CommandLine, tmp_path: Path) -> None:
-    """EAP and EAP-IG are far below random circuits in kl from 5 % of edges up, on all four tasks."""
+    """EAP and EAP-IG are far below random circuits in kl from 1 % of edges up, on all tasks of the board."""
     command("run", "--quick")
     table = pd.read_csv(tmp_path / "results" / "leaderboard.csv")
-    assert set(table["task"]) == {"ioi_t1", "ioi", "gt", "gp"}
-    large = table[table["size_requested"].between(0.05, 0.5)]
+    assert set(table["task"]) == {"ioi", "gt", "gp"}
+    large = table[table["size_requested"].between(0.01, 0.5)]
     kl = large.pivot(index=["task", "size_requested"], columns="method", values="kl")
     high = large.pivot(index=["task", "size_requested"], columns="method", values="kl_high")
     low = large.pivot(index=["task", "size_requested"], columns="method", values="kl_low")

@@ -47,7 +47,7 @@ def test_wheel_holds_rooms_and_data_and_nothing_else(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"bench", "methods", "tasks", "tracr_ground_truth", "reports", "circuitmark",
                     "circuitmark-0.1.0.dist-info"}  # fmt: skip
-    assert not [name for name in names if "__pycache__" in name]
+    assert not [name for name in names if "__pycache__" in name or "models/seeds" in name]
 
 
 def environment(folder: Path, *wheels: Path) -> Path:
@@ -81,6 +81,10 @@ def test_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
     done = run("run", "--quick", "-t", "gp", "-m", "random_edges", "--sizes", "5%")
     assert done.returncode == 0, done.stderr
     assert (decoys / "results" / "index.html").exists()
+
+    absent = run("run", "--quick", "-t", "gp", "--model", "embedded:1")
+    assert absent.returncode != 0
+    assert "'embedded:1' comes with a checkout" in " ".join(absent.stderr.split())
 
     shadowed = run("list", "tasks", PYTHONPATH=str(decoys))
     assert shadowed.returncode == 0, shadowed.stderr

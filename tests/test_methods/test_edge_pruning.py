@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from bench.conformance.prompts import ragged_examples
+from bench.discovery.checkpoint import Checkpoint
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.masked_model import MaskedModel
+from bench.files import save_tensors
 from methods.base import Discovery, first_examples
 from methods.edge_pruning import EdgePruning, _mean_loss
 from methods.training.descent import NEAR, PATIENCE, Descent
@@ -216,6 +218,7 @@ def test_an_unaided_circuit_is_trained_for_where_it_is_wanted(tiny: MaskedModel)
     assert (spared.scores, spared.unaided) == (None, None)
     assert found.unaided is not None
     assert all(edges.equal(found.edges[size]) for size, edges in spared.edges.items())
+    assert 0 < both.sized_share < 1 == sizes.sized_share
     assert both.counter.backwards - sizes.counter.backwards == QUICK.settling
     assert problem(tiny, sizes=(), unaided=False).unaided
 
@@ -241,6 +244,18 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
         resumed = run(0, path)
         assert_alike(resumed, whole)
         assert resumed.trace["step"][-1] == pytest.approx(whole.trace["step"][-1], abs=5)
+
+
+def test_what_the_unaided_circuit_takes_is_told_apart_after_a_kill_too(
+    tiny: MaskedModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_tensors(path, {}, {"spent": {**problem(tiny).spent(), "cpu_seconds": 90.0, "sized": 30.0}})
+    resumed = problem(tiny)
+    resumed.checkpoint = Checkpoint(path, resumed.spent, resumed._charge)
+    resumed.checkpoint.load()
+    assert resumed.unaided
+    assert resumed.sized_share == pytest.approx(1 / 3, rel=0.1)
 
 
 def test_the_seed_decides(tiny: MaskedModel) -> None:

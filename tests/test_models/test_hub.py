@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random GPT-2 with the tokenizer of the shipped model, and what no one needs, as a hub has it."""
     folder = tmp_path_factory.mktemp("repository")
-    tiny_gpt2(torch.float32, vocab_size=573, n_positions=64, n_layer=2, n_embd=16, n_head=2).save_pretrained(
+    tiny_gpt2(torch.float32, vocab_size=732, n_positions=64, n_layer=2, n_embd=16, n_head=2).save_pretrained(
         folder
     )
     for name in ("tokenizer.json", "tokenizer_config.json"):

@@ -69,7 +69,7 @@ WEIGHTS_SPOILED = {
     "a shape cut": (weight(MLP, lambda t: t[:, :-1].clone()), r"shape \(16, 63\), .* asks for \(16, 64\)"),
     "a shape turned": (weight(MLP, lambda t: t.T.contiguous()), "has the shape"),
     "a wider config": (config(n_embd=32), "has the shape"),
-    "a smaller vocabulary": (config(vocab_size=500), r"shape \(573, 16\), .* \(500, 16\)"),
+    "a smaller vocabulary": (config(vocab_size=500), r"shape \(732, 16\), .* \(500, 16\)"),
     "int8": (weight(MLP, lambda t: t.to(torch.int8)), "stored as I8"),
     "uint8": (weight(MLP, lambda t: t.to(torch.uint8)), "stored as U8"),
     "int32": (weight(MLP, lambda t: t.to(torch.int32)), "stored as I32"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.errors import ModelError
+from bench.models import load
 from bench.models.load import EMBEDDED, find_model
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -87,3 +88,15 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_model("owner/model") == Path("owner/model")
     assert find_model("~/gpt2") == tmp_path / "gpt2"
     assert find_model("embedded") == EMBEDDED
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_models_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is none, as in the wheel, one line says where they are."""
+    assert find_model("embedded:3") == EMBEDDED.parent / "seeds" / "3"
+    monkeypatch.setitem(load.RETRAINED, "embedded:3", tmp_path / "absent")
+    with pytest.raises(ModelError, match=r"'embedded:3' comes with a checkout") as caught:
+        find_model("embedded:3")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match="unknown model 'embedded:9'"):
+        find_model("embedded:9")

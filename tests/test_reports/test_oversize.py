@@ -34,6 +34,12 @@ def table() -> pd.DataFrame:
     return table
 
 
+def with_a_rival(table: pd.DataFrame) -> pd.DataFrame:
+    """One that middling beats."""
+    worse = table[table["method"] == "middling"].assign(method="worse", kl=5.0, recovered=1 / 6)
+    return pd.concat([table, worse])
+
+
 def test_it_is_ranked_nowhere(table: pd.DataFrame) -> None:
     (ranking,) = rank(fold_seeds(tidy(table, read_metrics(METRICS))), read_metrics(METRICS)["kl"])
     assert ranking.scored.to_dict() == {"good": 3, "middling": 4, "random_edges": 3}
@@ -41,14 +47,12 @@ def test_it_is_ranked_nowhere(table: pd.DataFrame) -> None:
 
 
 def test_it_is_marked_in_the_table_and_never_bold(table: pd.DataFrame) -> None:
-    worse = table[table["method"] == "middling"].assign(method="worse", kl=9.0)
-    table = pd.concat([table, worse])
-    page = markdown_page(build(table, METRICS, METHODS, ""))
+    page = markdown_page(build(with_a_rival(table), METRICS, METHODS, ""))
     lines = section(page, "ioi").splitlines()
     (row,) = [line for line in lines if line.startswith("| good | 1 %")]
-    assert row.startswith("| good | 1 % exceeded | 1.00")
+    assert row.startswith("| good | 1 % exceeded | 2 runs 2 data seeds | 0.833")
     assert "**" not in row
-    assert any(line.startswith("| middling | 1 % | **2.00") for line in lines)
+    assert any(line.startswith("| middling | 1 % | 2 runs 2 data seeds | **0.667") for line in lines)
     assert "exceeded: 1 row with more edges than asked for, neither ranked nor marked as best." in lines
     assert "exceeded" not in section(page, "gt")
     assert "Circuits of good have more edges than asked for" in page
@@ -73,13 +77,13 @@ def test_it_is_drawn_hollow_where_its_edges_are(table: pd.DataFrame) -> None:
 
 def test_the_terminal_stars_it(table: pd.DataFrame) -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
-    console.print(reports.terminal_table(table, METRICS))
+    console.print(reports.terminal_table(with_a_rival(table), METRICS, METHODS))
     assert isinstance(console.file, io.StringIO)
     said = console.file.getvalue()
-    assert "1.00*" in said
+    assert "0.833*" in said
     assert "* more edges than asked for: not ranked" in said
-    assert "\x1b[1m1.00*" not in said
-    assert "\x1b[1m2.00" in said
+    assert "\x1b[1m0.833*" not in said
+    assert "\x1b[1m0.667" in said
 
 
 def test_nothing_is_said_where_there_is_none() -> None:
@@ -114,6 +118,15 @@ def test_prompts_that_repeat_are_told() -> None:
     page = markdown_page(build(table, METRICS, METHODS, ""))
     assert "gt on tiny/lm: 12 of 200 evaluation prompts repeat an earlier one" in page
     assert "ioi on tiny/lm" not in page
+
+
+def test_prompts_that_data_seeds_share_are_told() -> None:
+    table = leaderboard().assign(n_discovery=200, shared_prompts=0.0)
+    assert "another data seed" not in markdown_page(build(table, METRICS, METHODS, ""))
+    table.loc[(table["task"] == "gt") & (table["method"] == "good"), "shared_prompts"] = 12
+    page = markdown_page(build(table, METRICS, METHODS, ""))
+    assert "gt on tiny/lm: of 200 discovery prompts up to 12 are in the set of another data seed" in page
+    assert "ioi on tiny/lm: of 200" not in page
 
 
 def test_a_note_stands_beside_its_job() -> None:

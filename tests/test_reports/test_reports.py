@@ -13,7 +13,7 @@ from rich.console import Console
 
 import reports
 from bench.files import write_atomically
-from report_tables import EVIL, KL, METRICS, leaderboard, section
+from report_tables import EVIL, KL, METRICS, leaderboard, one_seed, section
 from reports.leaderboard.entries import Entry, fold_seeds, tidy
 from reports.leaderboard.ranking import rank, turnovers
 from reports.leaderboard.tables import COLUMNS
@@ -25,7 +25,7 @@ from reports.parts.metric import read_metrics
 from reports.parts.numbers import DASH, mean_spread, number, share
 from reports.parts.style import lines
 from reports.render import markdown_page
-from reports.report import build
+from reports.report import FIGURES, build
 
 METHODS = Methods(("good", "middling", "random_edges"), "random_edges")
 
@@ -49,16 +49,17 @@ def markdown(table: pd.DataFrame, metrics: list[dict[str, str]] = METRICS) -> st
 
 def test_files(out: Path) -> None:
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    stems = [f"{metric}_tiny-lm_{task}_resample" for metric in ("kl", "faithfulness") for task in KL]
-    plots = {f"plots/{stem}.{kind}" for stem in [*stems, "kl_all_tasks"] for kind in ("png", "svg")}
+    stems = [f"{metric}_tiny-lm_{task}_resample" for metric in FIGURES for task in KL]
+    plots = {f"plots/{stem}.{kind}" for stem in [*stems, "recovered_all_tasks"] for kind in ("png", "svg")}
     assert names == plots | {"index.html", "leaderboard.md"}
 
 
 def test_mean_spread_and_interval() -> None:
     text = section(markdown(leaderboard()), "gt")
-    # two seeds at 0.9 and 1.1: mean 1, sample standard deviation 0.141
-    assert r"**1.00 ± 0.14** \[0.800, 1.20\]" in text
-    assert "| middling | 1 % | **1.00" in text
+    # kl of two seeds at 0.9 and 1.1: mean 1, sample standard deviation 0.141; recovered is 1 - kl / 6
+    assert "| middling | 1 % | 2 runs 2 data seeds | **0.833 ± 0.024** | **1.00 ± 0.14** |" in text
+    text = section(markdown(one_seed(leaderboard())), "gt")
+    assert r"| middling | 1 % | **0.850** \[0.800, 0.867\] | **0.900** \[0.800, 1.20\] |" in text
 
 
 def test_numbers() -> None:
@@ -98,8 +99,8 @@ def test_the_mask_of_ones_competes_with_nobody() -> None:
 def test_unscored_is_counted_and_never_zero() -> None:
     gt = section(markdown(leaderboard()), "gt")
     row = next(line for line in gt.splitlines() if line.startswith("| random_edges | 10 % |"))
-    assert row == f"| random_edges | 10 % | {DASH} | {DASH} | {DASH} | 0.900 | 40 | 2.50 |"
-    assert f"11 cells unscored ({DASH}), 8 of them in the rows of references." in gt
+    assert row == f"| random_edges | 10 % | 2 runs 2 data seeds {f'| {DASH} ' * 4}| 0.900 | 40 | 2.50 |"
+    assert f"12 cells unscored ({DASH}), 8 of them in the rows of references." in gt
 
 
 def test_part_of_the_seeds_is_said() -> None:
@@ -112,16 +113,14 @@ def test_part_of_the_seeds_is_said() -> None:
     assert "2 cells scored on some seeds only." in text
 
 
-@pytest.mark.parametrize(
-    ("better", "best", "arrow"), [("lower", "good", "KL ↓"), ("higher", "middling", "KL ↑")]
-)
+@pytest.mark.parametrize(("better", "best", "arrow"), [("higher", "good", "↑"), ("lower", "middling", "↓")])
 def test_direction_comes_from_data(better: str, best: str, arrow: str) -> None:
     """The best is bold; the full, the empty and the random circuits never are."""
     metrics = [{**METRICS[0], "better": better}, *METRICS[1:]]
     text = section(markdown(leaderboard(), metrics), "ioi")
-    assert re.findall(r"\| (\w+) \| 1 % \| \*\*", text) == [best]
+    assert re.findall(r"\| (\w+) \| 1 % \|[^|]*\| \*\*", text) == [best]
     assert not re.search(r"\| (full|empty|random_edges) .*\*\*", text)
-    assert arrow in text
+    assert f"| Recovered, these prompts {arrow} (share) |" in text
 
 
 def test_completeness_ranks_nobody() -> None:
@@ -135,7 +134,7 @@ def test_page_is_offline_and_escaped(out: Path) -> None:
     assert not re.search(r'(src|href)="(?!#)', html)
     assert "alert(1)" in html
     assert "<script>alert" not in html
-    assert html.count("<svg") == 5
+    assert html.count("<svg") == 7
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     for used in re.findall(r'(?:href="#|url\(#)([^")]+)', html):
@@ -173,7 +172,7 @@ def test_zero_kl_is_drawn_on_a_stated_floor() -> None:
     table = leaderboard()
     table.loc[(table["method"] == "good") & (table["size_requested"] == 0.1), ["kl", "kl_low"]] = 0.0
     gt, ioi = (
-        svg.render(task.figures[0].figure(), "svg").decode()
+        svg.render(task.figures[1].figure(), "svg").decode()
         for task in build(table, METRICS, METHODS, "").tasks
     )
     assert "1 value at or below the floor of 0.01" in ioi  # a tenth of the decade of 0.5
@@ -241,7 +240,7 @@ def test_lines_are_drawn_in_order_of_their_names() -> None:
     more = [table[table["method"] == "good"].assign(method=name) for name in names]
     (task,) = build(pd.concat([table, *more]), METRICS, METHODS, "").tasks
     labels = [str(line.get_label()) for line in task.figures[0].figure().axes[0].get_lines()]
-    assert labels == ["random_edges", "good", *names]
+    assert labels == ["random_edges", "good", *names, "full model"]
 
 
 def test_bad_input_is_one_clear_line() -> None:
@@ -259,12 +258,12 @@ def test_bad_input_is_one_clear_line() -> None:
 def test_terminal_table() -> None:
     file = io.StringIO()
     console = Console(file=file, width=100, force_terminal=True, color_system="standard")
-    console.print(reports.terminal_table(leaderboard(), METRICS))
+    console.print(reports.terminal_table(leaderboard(), METRICS, METHODS))
     text = re.sub(r"\x1b\[[\d;]*m", "", (raw := file.getvalue()))
-    assert re.search(r"gt +│ good +│ 3.00 │ 0.200 │ +2.50", text)
-    assert re.search(r"empty 6.00 │ middling", text)
-    assert re.search(rf"random_edges │ 4.00 │ +{DASH}", text)
-    assert "\x1b[1m0.200" in raw
+    assert re.search(r"gt +│ good +│ +2 \(2\) │ 0.500 │ 0.967 │ +2.50", text)
+    assert re.search(r"empty 0.00 │ middling", text)
+    assert re.search(rf"random_edges │ +2 \(2\) │ 0.333 │ +{DASH}", text)
+    assert "\x1b[1m0.967" in raw
 
 
 def test_importing_reports_is_cheap() -> None:

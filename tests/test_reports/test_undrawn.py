@@ -34,7 +34,7 @@ def test_a_trace_that_cannot_be_drawn() -> None:
         "plots/training_2_good-gt.svg",
         "plots/training_2_good-gt.png",
     ]
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 8
 
 
 @pytest.mark.parametrize("poisoned", ["plot_metric", "plot_panel"])
@@ -45,13 +45,13 @@ def test_a_figure_that_fails(poisoned: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(plots, poisoned, fails)
     files = reports.render_report(leaderboard(), METRICS, METHODS)
     page, text = files["index.html"].decode(), files["leaderboard.md"].decode()
-    lost = {"plot_metric": 4, "plot_panel": 1}[poisoned]
+    lost = {"plot_metric": 6, "plot_panel": 1}[poisoned]
     assert page.count("Not drawn: ") == lost
-    assert page.count("<svg") == 5 - lost
+    assert page.count("<svg") == 7 - lost
     assert "<b>at all" not in page
-    assert text.count("Not drawn: KL against the share of edges kept") == min(lost, 2)
+    assert text.count("Not drawn: Recovered against the share of edges kept") == min(lost, 2)
     assert "RuntimeError: no font &lt;b>at all" in text
-    assert sum(name.startswith("plots/") for name in files) == 2 * (5 - lost)
+    assert sum(name.startswith("plots/") for name in files) == 2 * (7 - lost)
     assert "| good | 1 % |" in text
 
 
@@ -63,7 +63,7 @@ def test_without_fonts_there_are_tables(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("matplotlib.font_manager.fontManager.findfont", fails)
     files = reports.render_report(leaderboard(), METRICS, METHODS)
     assert set(files) == {"index.html", "leaderboard.md"}
-    assert files["index.html"].decode().count("OSError: the fonts are gone") == 5
+    assert files["index.html"].decode().count("OSError: the fonts are gone") == 7
 
 
 def test_what_is_no_number_is_left_out_of_a_curve() -> None:

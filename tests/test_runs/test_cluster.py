@@ -33,8 +33,9 @@ from bench.store.results import Store
 from careless import SCORES, adapter
 from checkout import ROOT
 from command_line import COMMAND, CommandLine
+from problems import CLOCKS
 
-NOT_THE_SAME = ["seconds", "cpu_seconds", "forward_equivalents", "peak_memory_mb", "created", "jobs"]
+NOT_THE_SAME = [*CLOCKS, "jobs"]
 EVERY = ("eap", "eap_ig:steps=3", "acdc:attempts=2", "edge_pruning:halving=4,hold=4,settling=4,rate=0.5")
 BRIEF = "n_discovery: [20]\nn_evaluation: 24\nrandom_draws: 1\nsizes: [5%]\ntasks: [gp]\n"
 WORKER = "import multiprocessing, os, pathlib, signal, time\nworker = multiprocessing.parent_process().pid\n"

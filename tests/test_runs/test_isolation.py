@@ -21,10 +21,10 @@ from bench.runs.children import Child, Limits, Line
 from bench.store.results import Store
 from careless import SCORES, adapter
 from command_line import COMMAND, CommandLine
+from problems import CLOCKS
 from saboteurs import FATAL, HARMLESS, after
 
 BRIEF = "n_discovery: [20]\nn_evaluation: 24\nrandom_draws: 1\nsizes: [5%]\ntasks: [gp]\n"
-CLOCKS = {"seconds", "cpu_seconds", "forward_equivalents", "peak_memory_mb", "created"}
 
 
 def plugins(folder: Path, bodies: dict[str, str]) -> dict[str, str]:

@@ -46,7 +46,7 @@ def test_the_numbers_are_those_of_the_command(study: Study, tmp_path: Path) -> N
     compared = [name for name in scored.columns if name in stored.columns]
     assert {"kl", "kl_low", "faithfulness", "complement_kl", "effective_edges"} <= {*compared}
     for size in SIZES:
-        assert scored.loc[size, compared].tolist() == stored.loc[size, compared].tolist()
+        assert scored.loc[size, compared].equals(stored.loc[size, compared])
     for name in ("full", "empty", "ones"):
         for column in ("kl", "accuracy", "faithfulness"):
             assert scored.loc[name, column] == bounds.loc[name, column]

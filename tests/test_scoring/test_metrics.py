@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import math
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import bootstrap, entropy, kendalltau
+from scipy import stats
+from scipy.stats import entropy, kendalltau
 
 from bench.scoring import measures, metrics
 from bench.scoring.catalogue import METRICS
-from bench.scoring.evaluate import RawOutputs, curve, score
+from bench.scoring.evaluate import ABSOLUTE, SIGNED, RawOutputs, curves, score, unsaid
 from bench.scoring.measures import LOGIT_DIFF, NUMBER_DIFF, OUTPUT_DIFF, PROB_DIFF, Measure
 from bench.scoring.metrics import Answers, Outputs, outputs_of
+from bench.scoring.statistics.gaps import log_gap, template_log_gaps
+from bench.scoring.statistics.intervals import of_kl
 
 CANDIDATES = torch.tensor([[0, 1, 2], [3, 4, 0]])
 CORRECT = torch.tensor([[True, False, False], [True, True, False]])
-ANSWERS = Answers(CANDIDATES, CORRECT, torch.tensor([0, 1]))
+ANSWERS = Answers(CANDIDATES, CORRECT, torch.tensor([0, 1]), torch.zeros(2).bool())
 
 
 def logits(seed: int, answers: int = 2) -> torch.Tensor:
@@ -93,69 +97,32 @@ def test_recovered_share() -> None:
 def test_areas_by_hand() -> None:
     """A circuit that is perfect from the start has cpr 0.999 and cmd 0; one that is dead, 0 and 0.999."""
     shares = metrics.CURVE_SHARES
-    perfect, dead = metrics.areas(shares, [1.0] * 10), metrics.areas(shares, [0.0] * 10)
+    perfect, dead = (
+        metrics.areas(shares, [1.0] * 10, [1.0] * 10),
+        metrics.areas(shares, [0.0] * 10, [0.0] * 10),
+    )
     assert perfect["cpr"] == pytest.approx(0.999)
     assert perfect["cmd"] == 0
     assert perfect["cpr_log"] == pytest.approx(1)
     assert dead["cpr"] == 0
     assert dead["cmd"] == pytest.approx(0.999)
-    linear = metrics.areas(shares, list(shares))
+    linear = metrics.areas(shares, list(shares), [0.0] * 5 + [1.0] * 5)
     assert linear["cpr"] == pytest.approx((1 - 0.001**2) / 2)
-    beyond = metrics.areas(shares, [1.5] * 5 + [0.5] * 5)
+    assert linear["acc_auc"] == pytest.approx(math.log(1 / (0.02 * 0.05) ** 0.5) / math.log(1000))
+    assert perfect["acc_auc"] == pytest.approx(1)
+    assert dead["acc_auc"] == 0
+    beyond = metrics.areas(shares, [1.5] * 5 + [0.5] * 5, [0.0] * 10)
     assert beyond["cmd_log"] == pytest.approx(0.5, abs=0.05), "too much does not make up for too little"
     assert beyond["cmd"] == pytest.approx(0.4995, abs=0.05)
-    assert np.isnan(metrics.areas(shares, [float("nan")] + [1.0] * 9)["cpr"])
+    assert np.isnan(metrics.areas(shares, [float("nan")] + [1.0] * 9, [0.0] * 10)["cpr"])
 
 
-def interval(values: np.ndarray, template: np.ndarray, resamples: int, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of the mean of one column."""
-    return metrics.interval(metrics.bootstrap_means(values[:, None], template, resamples, seed)[:, 0])
-
-
-def test_bootstrap_with_one_template_is_scipys() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.exponential(size=100)
-    low, high = interval(values, np.zeros(100, int), resamples=20000)
-    theirs = bootstrap((values,), np.mean, method="percentile", n_resamples=20000, rng=rng)
-    assert low == pytest.approx(theirs.confidence_interval.low, rel=0.02)
-    assert high == pytest.approx(theirs.confidence_interval.high, rel=0.02)
-
-
-def test_bootstrap_sees_templates() -> None:
-    """Examples that differ between templates alone carry no more than the templates do."""
-    template = np.repeat(np.arange(10), 50)
-    values = np.random.default_rng(0).normal(size=10)[template]
-    low, high = interval(values, template, resamples=4000)
-    means = values.reshape(10, 50)[:, 0]
-    width = 2 * 1.96 * means.std() / 10**0.5
-    assert high - low == pytest.approx(width, rel=0.1)
-
-
-def test_a_template_weighs_by_its_examples() -> None:
-    """One example of a template, nine of another: drawn are both, or either one twice."""
-    template, values = np.array([5] + [2] * 9), np.array([[0.0]] + [[1.0]] * 9)
-    means = metrics.bootstrap_means(values, template, resamples=400)[:, 0]
-    assert sorted({float(mean) for mean in means}) == [0, 0.9, 1]
-    assert (means == 0.9).mean() == pytest.approx(0.5, abs=0.1)
-
-
-def test_bootstrap_covers_the_mean() -> None:
-    """Over many data sets with template effects, about 95 % of the intervals hold the true mean."""
-    rng = np.random.default_rng(1)
-    template = np.repeat(np.arange(30), 7)
-    hits = 0
-    for i in range(200):
-        values = rng.normal(size=30)[template] + rng.normal(size=210)
-        low, high = interval(values, template, resamples=300, seed=i)
-        hits += low <= 0 <= high
-    assert 0.90 <= hits / 200 <= 0.99
-
-
-def raw_outputs(names: tuple[str, ...], n: int = 12) -> RawOutputs:
+def raw_outputs(names: tuple[str, ...], n: int = 24, templates: int = 3) -> RawOutputs:
     full = logits(99, n) + 3 * torch.nn.functional.one_hot(torch.zeros(n, dtype=torch.long), 6)
     candidates = torch.tensor([[0, 1, 2]]).expand(n, 3)
     runs = {name: outputs_of(logits(i, n), full, candidates) for i, name in enumerate(names)}
-    answers = Answers(candidates, torch.tensor([[True, False, False]]).expand(n, 3), torch.arange(n) % 3)
+    template, correct = torch.arange(n) % templates, torch.tensor([[True, False, False]]).expand(n, 3)
+    answers = Answers(candidates, correct, template, 2 * template >= templates)
     return RawOutputs({"full": outputs_of(full, full, candidates), **runs}, answers)
 
 
@@ -175,6 +142,9 @@ def test_score_of_full_and_empty() -> None:
     assert c["chance"] == pytest.approx(1 / 3)
 
 
+ENDS = {f"{name}_{end}" for name in ("kl", "recovered", "log_gap") for end in ("low", "high")}
+
+
 @pytest.mark.parametrize("measure", [LOGIT_DIFF, PROB_DIFF, OUTPUT_DIFF, NUMBER_DIFF])
 def test_one_prompt_is_no_certainty(measure: Measure) -> None:
     """Of one prompt there are means, but neither an interval nor a share: not even one of width 0."""
@@ -182,10 +152,10 @@ def test_one_prompt_is_no_certainty(measure: Measure) -> None:
     alone = score(raw, "c", "rest", measure)
     unsure = {name for name, value in alone.items() if np.isnan(value)}
     assert {"faithfulness", "complement_loss"} <= unsure
-    assert unsure <= {"faithfulness", "complement_loss", "kl_low", "kl_high"}
-    assert measure.of_numbers or {"kl_low", "kl_high"} <= unsure
+    assert unsure <= {"faithfulness", "complement_loss", *ENDS}
+    assert measure.of_numbers or unsure >= ENDS
     names = dict.fromkeys(metrics.CURVE_SHARES, "c")
-    assert curve(raw, names, measure) == {}
+    assert curves(raw, names, {}, measure) == {}
 
 
 @pytest.mark.parametrize("measure", [OUTPUT_DIFF, NUMBER_DIFF])
@@ -195,37 +165,98 @@ def test_positions_of_one_input_are_one_prompt(measure: Measure) -> None:
     answers = raw.answers
     several = score(raw, "c", None, measure)
     assert not np.isnan(several["faithfulness"])
-    one = RawOutputs(
-        raw.runs, Answers(answers.candidates, answers.correct, torch.zeros(12, dtype=torch.long))
-    )
+    one = RawOutputs(raw.runs, replace(answers, template=torch.zeros(24, dtype=torch.long)))
     alone = score(one, "c", None, measure)
     assert np.isnan(alone["faithfulness"])
     assert all(np.isnan(value) for name, value in alone.items() if name.endswith(("_low", "_high")))
-    assert not np.isnan(score(one, "c", None, LOGIT_DIFF)["kl_low"]), "twelve prompts of one wording"
+    assert not np.isnan(score(one, "c", None, LOGIT_DIFF)["kl_low"]), "24 prompts of one wording"
 
 
-def test_two_prompts_that_agree_have_an_interval() -> None:
-    raw = raw_outputs(("empty", "c"), 2)
-    same = {name: Outputs(*(getattr(run, f.name)[:1].repeat_interleave(2, 0) for f in fields(Outputs)))
+def test_prompts_that_agree_have_an_interval() -> None:
+    raw = raw_outputs(("empty", "c"))
+    same = {name: Outputs(*(getattr(run, f.name)[:1].repeat_interleave(24, 0) for f in fields(Outputs)))
             for name, run in raw.runs.items()}  # fmt: skip
     scores = score(RawOutputs(same, raw.answers), "c", None, LOGIT_DIFF)
     assert scores["kl_low"] == pytest.approx(scores["kl"])
     assert scores["kl_high"] == pytest.approx(scores["kl"])
 
 
+def test_the_headline_and_what_may_be_said_of_it() -> None:
+    """Of these prompts, and of new templates: the very numbers of `statistics`."""
+    raw = raw_outputs(("empty", "c"), 192, 24)
+    found, told = score(raw, "c", None, LOGIT_DIFF), unsaid(raw.answers)
+    kl, empty = (raw.runs[name].kl.double().numpy()[:, None] for name in ("c", "empty"))
+    assert found["recovered"] == pytest.approx(1 - kl.mean() / empty.mean())
+    template = raw.answers.template.numpy()
+    assert found["log_gap"] == pytest.approx(log_gap(kl, empty, template)[0])
+    for name, statistic in of_kl(kl, empty, template).items():
+        assert (found[f"{name}_low"], found[f"{name}_high"]) == (statistic.low[0], statistic.high[0])
+    new = template >= 12
+    gaps = template_log_gaps(kl[new], empty[new], template[new])[:, 0]
+    reach = stats.t.ppf(0.975, 11) * stats.sem(gaps)
+    assert found["log_gap_new"] == pytest.approx(gaps.mean())
+    assert found["log_gap_new_high"] == pytest.approx(gaps.mean() + reach)
+    assert found["recovered_new_low"] == pytest.approx(1 - math.exp(gaps.mean() + reach))
+    assert found["recovered_new_low"] < found["recovered_new"] < found["recovered_new_high"]
+    assert told == {"these_prompts": "", "new_templates": ""}
+
+
+@pytest.mark.parametrize(
+    ("n", "templates", "these", "new"),
+    [
+        (
+            184,
+            24,
+            "at least 8 prompts a template are needed, not 7",
+            "at least 8 prompts a template are needed, not 7",
+        ),
+        (144, 18, "", "at least 10 templates are needed, not 9"),
+        (16, 1, "", "at least 10 templates are needed, not 0"),
+    ],
+)
+def test_what_is_not_to_be_had_is_told(n: int, templates: int, these: str, new: str) -> None:
+    raw = raw_outputs(("empty", "c"), n, templates)
+    raw = replace(raw, answers=replace(raw.answers, held_out=raw.answers.held_out & (templates > 1)))
+    assert unsaid(raw.answers) == {"these_prompts": these, "new_templates": new}
+    found = score(raw, "c", None, LOGIT_DIFF)
+    assert np.isnan(found["recovered_low"]) == bool(these)
+    assert np.isnan(found.get("recovered_new_low", np.nan)) == bool(new)
+    assert not np.isnan(found["recovered"])
+
+
 def test_raw_outputs_survive_storage() -> None:
-    raw = raw_outputs(("empty", "size 0.05", "complement 0.05"))
+    raw = raw_outputs(("empty", "size 0.05", "complement 0.05"), 192, 24)
     again = RawOutputs.from_tensors(raw.tensors())
     assert score(again, "size 0.05", "complement 0.05", LOGIT_DIFF) == score(
         raw, "size 0.05", "complement 0.05", LOGIT_DIFF
     )
 
 
+def test_older_raw_outputs_have_no_new_templates() -> None:
+    tensors = raw_outputs(("empty", "c"), 192, 24).tensors()
+    del tensors["answers.held_out"]
+    older = RawOutputs.from_tensors(tensors)
+    assert not older.answers.held_out.any()
+    assert "recovered_new" not in score(older, "c", None, LOGIT_DIFF)
+
+
 def test_curve_needs_every_point() -> None:
     names = {share: f"curve {share:g}" for share in metrics.CURVE_SHARES}
     raw = raw_outputs(("empty", *names.values()))
-    assert set(curve(raw, names, LOGIT_DIFF)) == {"cpr", "cmd", "cpr_log", "cmd_log"}
-    assert curve(raw, {0.1: "curve 0.1"}, LOGIT_DIFF) == {}
+    assert set(curves(raw, names, {}, LOGIT_DIFF)) == {"cpr", "cmd", "cpr_log", "cmd_log", "acc_auc"}
+    assert curves(raw, {0.1: "curve 0.1"}, {}, LOGIT_DIFF) == {}
+
+
+def test_cpr_is_of_the_signed_ranking_and_cmd_of_the_absolute_one() -> None:
+    absolute, signed = ({s: f"{which} {s:g}" for s in metrics.CURVE_SHARES} for which in (ABSOLUTE, SIGNED))
+    raw = raw_outputs(("empty", *absolute.values(), *signed.values()))
+    both = curves(raw, absolute, signed, LOGIT_DIFF)
+    of_absolute, of_signed = curves(raw, absolute, {}, LOGIT_DIFF), curves(raw, signed, {}, LOGIT_DIFF)
+    assert both == {n: (of_absolute if n.startswith("cmd") else of_signed)[n] for n in both}
+    assert of_absolute["cpr"] != of_signed["cpr"]
+    full = Outputs(*(getattr(raw.runs["full"], f.name) for f in fields(Outputs)))
+    perfect = RawOutputs({**raw.runs, **dict.fromkeys(absolute.values(), full)}, raw.answers)
+    assert curves(perfect, absolute, {}, LOGIT_DIFF)["cmd"] == pytest.approx(0, abs=1e-9)
 
 
 def test_every_score_is_described() -> None:

@@ -57,10 +57,10 @@ def test_new_templates_by_hand() -> None:
 @pytest.mark.parametrize(
     ("values", "prompts", "reason"),
     [
-        (np.arange(9.0), 8, "9 templates, 10 needed"),
-        (np.arange(0.0), 8, "0 templates, 10 needed"),
-        (np.arange(1.0), 8, "1 templates, 10 needed"),
-        (np.arange(10.0), 7, "a template of 7 prompts, 8 needed"),
+        (np.arange(9.0), 8, "at least 10 templates are needed, not 9"),
+        (np.arange(0.0), 8, "at least 10 templates are needed, not 0"),
+        (np.arange(1.0), 8, "at least 10 templates are needed, not 1"),
+        (np.arange(10.0), 7, "at least 8 prompts a template are needed, not 7"),
         (np.array([*range(9), np.nan]), 8, "unscored"),
         (np.array([*range(9), np.inf]), 8, "unscored"),
     ],
@@ -130,7 +130,7 @@ def test_paired() -> None:
     tie = paired.paired(floor, floor, 8)
     assert (tie.value, tie.standard_error, tie.reason) == (0, 0, "a standard error of 0")
     assert paired.verdict(tie, tie.p()) == "undecided"
-    assert paired.paired(a[:, :9], b[:, :9], 8).reason == "9 templates, 10 needed"
+    assert paired.paired(a[:, :9], b[:, :9], 8).reason == "at least 10 templates are needed, not 9"
 
 
 def test_holm_by_hand() -> None:
@@ -314,7 +314,7 @@ def test_what_is_unscored_stays_so() -> None:
         assert of.low[2] == of.estimate[2] == of.high[2] == pytest.approx(best)
         assert ((of.low < of.estimate) & (of.estimate < of.high))[3:].all()
     few = intervals.of_kl(kl, empty, np.arange(48) % 7)
-    assert few["kl"].reason == "a template of 6 prompts, 8 needed"
+    assert few["kl"].reason == "at least 8 prompts a template are needed, not 6"
     assert np.isnan([few["kl"].low, few["kl"].high, few["kl"].standard_error]).all()
     assert np.isfinite(few["kl"].estimate[2:]).all()
 
@@ -328,9 +328,23 @@ def test_near_the_floor_there_is_an_interval() -> None:
     assert found.low[0] <= found.estimate[0] <= found.high[0]
 
 
+def test_what_differs_by_rounding_has_an_interval_of_no_width() -> None:
+    """A random circuit without an effect; some draws of it have no standard error at all."""
+    rng = np.random.default_rng(0)
+    template, empty = np.repeat(np.arange(24), 8), rng.lognormal(size=(192, 1))
+    kl = empty * (1 + 1e-9 * rng.normal(size=(192, 1)) * (rng.random((192, 1)) < 0.02))
+    for found in intervals.of_kl(kl, empty, template).values():
+        assert np.isfinite(found.low[0])
+        assert found.low[0] <= found.estimate[0] <= found.high[0]
+    share = intervals.of_kl(kl, empty, template)["recovered"]
+    assert share.low[0] == share.estimate[0] == share.high[0]
+
+
 def test_interquartile_mean_and_who_beats_whom() -> None:
     scores = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 100.0]])
     assert behaviours.interquartile_mean(scores) == pytest.approx(4.5)
+    odd = np.array([[0.0, 10.0, 20.0]])  # the middle half of three: the middle one, a quarter of either other
+    assert behaviours.interquartile_mean(odd) == pytest.approx((0.25 * 0 + 10 + 0.25 * 20) / 1.5)
     assert np.isnan(behaviours.interquartile_mean(np.where(scores == 1, np.nan, scores)))
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 4, (2, 6, 3)).astype(float)
@@ -343,11 +357,14 @@ def test_intervals_over_behaviours() -> None:
     """Runs move within their behaviour alone; fewer than five, or an unscored one, give no interval."""
     apart = np.repeat([[0.1, 0.5, 0.9]], 5, axis=0)
     same = behaviours.interval(behaviours.interquartile_mean, apart)
-    assert same.low == same.high == behaviours.interquartile_mean(apart[:4])
+    assert same.low == same.high == pytest.approx(behaviours.interquartile_mean(apart))
     a, b = np.random.default_rng(0).normal(size=(2, 5, 3))
     found = behaviours.interval(behaviours.beats, a, b)
     assert 0 <= found.low < behaviours.beats(a, b) < found.high <= 1
-    assert behaviours.interval(behaviours.beats, a, b[:4]).reason == "4 runs of a behaviour, 5 needed"
+    assert (
+        behaviours.interval(behaviours.beats, a, b[:4]).reason
+        == "at least 5 runs of a behaviour are needed, not 4"
+    )
     b[0, 0] = np.nan
     assert behaviours.interval(behaviours.beats, a, b).reason == "unscored"
     assert {each.reason for each in behaviours.ranks(np.stack([a, b]))} == {"unscored"}

@@ -23,11 +23,11 @@ from bench.store.at_work import AtWork, locked
 from bench.store.record import Dimensions, Evaluation
 from careless import SCORES, adapter
 from command_line import COMMAND, CommandLine
+from problems import CLOCKS
 
 EVALUATION = Evaluation(n_evaluation=24, split="evaluation", dtype="float32")
 JOBS = ("a", "b", "c")
 ALONE = [(job,) for job in JOBS]
-CLOCKS = ["seconds", "cpu_seconds", "forward_equivalents", "peak_memory_mb", "created"]
 
 
 def place(method: str = "eap", seed: int = 0) -> Dimensions:
@@ -195,7 +195,7 @@ def test_three_commands_share_a_folder_and_one_is_killed(command: CommandLine) -
     assert 13 - len(held) <= len(ended) <= 13  # what it stored right before, it could not tell any more
     command("run", "--config", "c.yaml", "--out", "alone")
     tables = [pd.read_csv(command.folder / out / "leaderboard.csv") for out in ("out", "alone")]
-    same = tables[0].columns.difference(CLOCKS)
+    same = tables[0].columns.difference([*CLOCKS])
     assert tables[0][same].equals(tables[1][same])
     assert not (command.folder / "out" / "at_work").exists()
 

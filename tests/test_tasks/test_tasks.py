@@ -14,7 +14,6 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from tasks import Examples, Split, Task, TaskError, find_tasks, gp, gt, ioi, words
-from tasks.space import SHARES, Slot, draw, generator, split_of
 
 SPLITS = get_args(Split)
 TASKS = find_tasks()
@@ -43,7 +42,7 @@ def vocabulary(*, names: tuple[str, ...] = ioi.NAMES) -> str:
     """A text with all that the tasks may say, and only the given names."""
     fillers = [word for group in LISTS for word in group if word not in ioi.NAMES]
     numbers = " ".join(f"{n:02}{n:02}" for n in range(100))
-    frames = "\n".join(re.sub(r" ?\{\w+\}", "", wording) for wording in WORDINGS)
+    frames = "\n".join(re.sub(r"\{\w+\}", "and", wording) for wording in WORDINGS)
     return f"{frames} he she {' '.join([*fillers, *names])} {numbers}"
 
 
@@ -132,11 +131,11 @@ def test_splits_are_disjoint_across_seeds(name: str, plain: Any) -> None:
             assert not seen[a] & seen[b]
 
 
-def test_one_template_and_thirty_agree_on_the_split(plain: Any) -> None:
+def test_one_template_and_many_agree_on_the_split(plain: Any) -> None:
     evaluated = set(prompts(plain, ioi.IOIOneTemplate().examples(plain, "evaluation", 2000, 0), "clean"))
     trained = ioi.IOI().examples(plain, "training", 30_000, 0)
     trained = trained.take(np.flatnonzero(trained.template == 0))
-    assert len(trained) > 800
+    assert len(trained) == 1250
     assert not evaluated & set(prompts(plain, trained, "clean"))
 
 
@@ -152,17 +151,18 @@ def test_a_prompt_keeps_its_split_when_the_tokenizer_knows_fewer_names(plain: An
 @pytest.mark.parametrize("name", ["ioi", "ioi_t1"])
 def test_ioi_repeats_the_subject_and_the_corrupted_prompt_says_nothing(name: str, tokenizer: Any) -> None:
     examples = TASKS[name]().examples(tokenizer, "evaluation", 400, 0)
-    assert set(examples.template) == (set(range(30)) if name == "ioi" else {0})
+    assert set(examples.template) == (set(range(24)) if name == "ioi" else {0})
     assert examples.chance == 0.5
     rows = zip(prompts(tokenizer, examples, "clean"), prompts(tokenizer, examples, "corrupted"), strict=True)
     for i, (clean, corrupted) in enumerate(rows):
-        template = examples.template[i]
-        first, second, third = name_slots(clean, ioi.WORDINGS[template // 2])
+        wording = ioi.WORDINGS[examples.template[i]]
+        first, second, third = name_slots(clean, wording)
         io, subject = (tokenizer.decode([c]) for c in examples.candidates[i])
-        assert (f" {first}", f" {second}") == ((io, subject) if template % 2 == 0 else (subject, io))
+        assert {f" {first}", f" {second}"} == {io, subject}
+        assert name == "ioi" or f" {first}" == io
         assert f" {third}" == subject != io
         assert examples.correct[i].tolist() == [True, False]
-        others = name_slots(corrupted, ioi.WORDINGS[template // 2])
+        others = name_slots(corrupted, wording)
         assert len({first, second, *others}) == 5
 
 
@@ -181,7 +181,7 @@ def test_gt_answers_are_the_later_years_of_the_century(tokenizer: Any) -> None:
 
 def test_gp_pronoun_agrees_with_the_name_and_the_corrupted_name_does_not(tokenizer: Any) -> None:
     examples = gp.GenderedPronoun().examples(tokenizer, "evaluation", 300, 0)
-    assert set(examples.template) == set(range(len(gp.WORDINGS)))
+    assert set(examples.template) == set(range(24))
     rows = zip(prompts(tokenizer, examples, "clean"), prompts(tokenizer, examples, "corrupted"), strict=True)
     for i, (clean, corrupted) in enumerate(rows):
         one, other = (
@@ -243,37 +243,76 @@ def test_years_of_single_digits_are_asked_for_their_tens() -> None:
 @pytest.mark.parametrize("name", ["ioi", "gt"])
 def test_many_examples_do_not_repeat_while_the_split_lasts(name: str, plain: Any) -> None:
     examples = TASKS[name]().examples(plain, "evaluation", 20_000, 0)
-    assert len(examples) == 20_000
-    distinct, counts = np.unique(examples.clean, axis=0, return_counts=True)
-    # The evaluation split of gt has some 12,000 prompts: each then comes once or twice.
-    assert (len(distinct) == 20_000) if name != "gt" else (set(counts) == {1, 2})
+    assert len(np.unique(examples.clean, axis=0)) == 20_000
 
 
-def test_drawing_meets_every_point_of_a_split_equally_often() -> None:
-    slots = [Slot.whole(40), Slot(1000, np.arange(0, 1000, 25))]
-    size = len(draw(slots, "validation", 40 * 40, generator("validation", 0))[0])
-    assert size == 1600
-    points = np.stack(draw(slots, "validation", 1600, generator("validation", 0)))
-    distinct, counts = np.unique(points, axis=1, return_counts=True)
-    assert counts.max() - counts.min() <= 1
-    key = distinct[0] * 1000 + distinct[1]
-    everything = np.add.outer(np.arange(40) * 1000, np.arange(0, 1000, 25)).ravel()
-    assert set(key) == set(everything[split_of(everything) == SPLITS.index("validation")])
-
-
-def test_shares_of_the_splits_are_as_stated() -> None:
-    assert list(SHARES) == list(SPLITS)
-    assert sum(SHARES.values()) == pytest.approx(1)
-    found = np.bincount(split_of(np.arange(200_000))) / 200_000
-    assert found == pytest.approx(list(SHARES.values()), abs=0.005)
-
-
-def test_drawing_from_a_split_without_points_gives_none_and_a_task_says_so(plain: Any) -> None:
-    keys = np.arange(100)
-    lone = keys[split_of(keys) == SPLITS.index("training")][:1]
-    assert len(draw([Slot(100, lone)], "evaluation", 5, generator("evaluation", 0))[0]) == 0
+def test_a_task_without_examples_says_so(plain: Any) -> None:
     with pytest.raises(TaskError, match="no examples"):
         ioi.IOI().examples(plain, "evaluation", 0, 0)
+
+
+@pytest.mark.parametrize("wordings", [ioi.WORDINGS, gt.WORDINGS, gp.WORDINGS], ids=["ioi", "gt", "gp"])
+def test_wordings_are_28_and_each_has_every_slot(wordings: tuple[str, ...]) -> None:
+    """One without a slot would give the same prompt for every word of that slot."""
+    slots = [sorted(re.findall(r"\{\w+\}", wording)) for wording in wordings]
+    assert slots == [slots[0]] * 28
+    assert len({re.sub(r"\{\w+\}", "", wording) for wording in wordings}) == 28
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_methods_see_no_wording_that_is_held_out(name: str, plain: Any) -> None:
+    task = TASKS[name]()
+    seen = {split: {*task.examples(plain, split, 300, 2).template.tolist()} for split in SPLITS}
+    assert seen["validation"] == seen["discovery"]
+    assert seen["training"] == seen["evaluation"]
+    assert seen["evaluation"] - seen["discovery"] == task.held_out
+    if name != "ioi_t1":
+        assert seen["discovery"] == set(range(12))
+        assert task.held_out == set(range(12, 24))
+        assert seen["untrained"] == set(range(24, 28))
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(("split", "n"), [("discovery", 200), ("validation", 100), ("evaluation", 200)])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_ordinary_sets_repeat_nothing_and_are_balanced(
+    name: str, split: Split, n: int, seed: int, tokenizer: Any
+) -> None:
+    examples = TASKS[name]().examples(tokenizer, split, n, seed)
+    assert len(set(prompts(tokenizer, examples, "clean"))) == n
+    templates, counts = np.unique(examples.template, return_counts=True)
+    assert np.ptp(counts) <= 1
+    if name == "ioi":
+        clean = prompts(tokenizer, examples, "clean")
+        subject_first = np.array(
+            [
+                tokenizer.decode([c[1]]) == f" {name_slots(text, ioi.WORDINGS[t])[0]}"
+                for text, c, t in zip(clean, examples.candidates, examples.template, strict=True)
+            ]
+        )
+        within = [subject_first[examples.template == t] for t in templates]
+        assert all(abs(2 * first.sum() - len(first)) <= 1 for first in within)
+        assert abs(2 * subject_first.sum() - n) <= 4
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("split", ["discovery", "evaluation"])
+def test_seeds_share_no_prompt(name: str, split: Split, plain: Any) -> None:
+    """Of 200 prompts each, as a leaderboard over data seeds draws them."""
+    sets = [TASKS[name]().examples(plain, split, 200, seed) for seed in range(6)]
+    assert all(one.shared(other) == (200 if one is other else 0) for one in sets for other in sets)
+    assert len({text for each in sets for text in prompts(plain, each, "clean")}) == 1200
+
+
+def test_what_two_seeds_share_is_told_where_prompts_run_out() -> None:
+    """Five names have twenty pairs, so there are some 2,300 prompts for discovery."""
+    few = word_level(vocabulary(names=ioi.NAMES[:5]))
+    one, other = (ioi.IOIOneTemplate().examples(few, "discovery", 1500, seed) for seed in (0, 1))
+    held = set(prompts(few, other, "clean"))
+    assert one.shared(other) == sum(text in held for text in prompts(few, one, "clean"))
+    assert 500 < one.shared(other) < 1000
+    assert one.shared(other, other) == one.shared(other)
+    assert one.shared() == 0
 
 
 def good() -> Examples:
@@ -347,8 +386,7 @@ class Ending:
 
 def test_a_special_token_before_the_prompt_is_kept_and_one_after_it_refused(plain: Any) -> None:
     task: Task = ioi.IOI()
-    kept = task.examples(Ending(plain, [0], []), "discovery", 20, 0)
-    bare = task.examples(plain, "discovery", 20, 0)
+    kept, bare = (task.examples(each, "discovery", 20, 0) for each in (Ending(plain, [0], []), plain))
     assert np.array_equal(kept.clean[:, 1:], bare.clean)
     assert (kept.positions == bare.positions + 1).all()
     with pytest.raises(TaskError, match="special token after the prompt"):
@@ -357,6 +395,6 @@ def test_a_special_token_before_the_prompt_is_kept_and_one_after_it_refused(plai
 
 def test_years_of_one_token_are_left_out_with_those_whose_corrupted_year_is() -> None:
     whole = word_level(vocabulary() + " 1732 1401", number=" 1732| 1401|" + TWO_DIGITS)
-    examples = gt.GreaterThan().examples(whole, "training", 8000, 0)
-    years = {int(re.findall(r"\d{4}", text)[0]) for text in prompts(whole, examples, "clean")}
+    seen = prompts(whole, gt.GreaterThan().examples(whole, "training", 8000, 0), "clean")
+    years = {int(re.findall(r"\d{4}", text)[0]) for text in seen}
     assert years == {100 * c + y for c in (11, 12, 13, 15, 16, 17) for y in range(2, 99)} - {1732}

@@ -19,6 +19,7 @@ from bench.errors import ProgramFailed, UsageError
 from bench.models.tracr import ProgramModel, load_program
 from bench.names import get_program
 from bench.store.keys import program_code
+from programs import sampled
 from tracr_ground_truth import Program, ProgramError, find_programs, program
 from tracr_ground_truth.compile import BOS, PAD, compile_program
 from tracr_ground_truth.data import MAX_INPUTS, inputs, pairs
@@ -56,10 +57,7 @@ def own_outputs(wanted: Program, ids: np.ndarray, rows: np.ndarray) -> np.ndarra
     return outputs
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in ("x_proportion", "reverse") else pytest.param(n, marks=pytest.mark.slow) for n in SHIPPED],
-)
+@pytest.mark.parametrize("name", sampled(SHIPPED))
 def test_the_masked_model_says_what_tracrs_model_says(name: str) -> None:
     """On every input at every position but BOS."""
     model = load_program(SHIPPED[name])

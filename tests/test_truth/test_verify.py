@@ -249,9 +249,10 @@ def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
     assert about["proof_error"] == pytest.approx(errors, rel=1e-5, abs=1e-5)  # in float32
     ran = {(row["method"], row["program"], row["ablation"]): row for row in told["recovery"]}
     assert ran.keys() == {(m, "x_proportion", a) for m in ("eap", "random_edges") for a in ABLATIONS}
-    for (method, *_), row in ran.items():
-        scores = [row[name] for name in ("auroc", "average_precision", "tpr", "fpr", "f1", *HELD)]
-        assert (None in scores) == (method == "random_edges") == (scores == [None] * 7)
+    for (method, *_), row in ran.items():  # random circuits have an order, and settle on no circuit
+        assert None not in [row[name] for name in ("auroc", "average_precision")]
+        settled = [row[name] for name in ("tpr", "fpr", "f1")]
+        assert (None in settled) == (method == "random_edges") == (settled == [None] * 3)
 
 
 @pytest.mark.parametrize(

@@ -53,13 +53,18 @@ def progress(
 def interquartile_mean(scores: Float[np.ndarray, "*any run behaviour"]) -> Float[np.ndarray, "*any"]:
     """The mean of the middle half of all runs of all behaviours; NaN if one is.
 
+    Just a half: runs at its ends count in part. scipy's `trim_mean`, as in rliable, rounds to whole runs,
+    so that five runs of three behaviours weigh these otherwise than the four that are drawn for an interval.
+
     Args:
         scores: of one method.
     """
-    from scipy.stats import trim_mean
-
-    flat = scores.reshape(*scores.shape[:-2], -1)
-    found: Float[np.ndarray, "*any"] = np.where(np.isnan(flat).any(-1), NONE, trim_mean(flat, 0.25, axis=-1))
+    ordered = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)  # NaN come last
+    n = ordered.shape[-1]
+    place = np.arange(n)
+    inside = np.clip(np.minimum(place + 1, 0.75 * n) - np.maximum(place, 0.25 * n), 0, None)
+    mean = (ordered * inside).sum(-1) / inside.sum()
+    found: Float[np.ndarray, "*any"] = np.where(np.isnan(ordered[..., -1]), NONE, mean)
     return found
 
 
@@ -124,7 +129,7 @@ def ranks(
 def _refusal(scores: Sequence[np.ndarray] | np.ndarray) -> str:
     runs = min(len(each) for each in scores)
     if runs < FEWEST_RUNS:
-        return f"{runs} runs of a behaviour, {FEWEST_RUNS} needed"
+        return f"at least {FEWEST_RUNS} runs of a behaviour are needed, not {runs}"
     return "" if all(np.isfinite(each).all() for each in scores) else "unscored"
 
 

@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 FLOOR = 0.01
 """Of the empty circuit's KL: below it there is nothing left to win."""
 LOG_FLOOR = math.log(FLOOR)
+ABOVE_FLOOR = LOG_FLOOR + 1e-9
+"""What is not higher is at the floor: a mean of values there is beside it by rounding."""
 
 
 def recovered(

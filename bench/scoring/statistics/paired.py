@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from bench.scoring.statistics.gaps import LOG_FLOOR
+from bench.scoring.statistics.gaps import ABOVE_FLOOR
 from bench.scoring.statistics.student import Mean, over_seeds, over_templates
 
 SAME_FACTOR = 1.25
@@ -101,5 +101,5 @@ def cell_ranks(
         standard_error: of each.
         null: whether it is full, empty, random or rewired circuits.
     """
-    above = log_gap - 2 * standard_error > LOG_FLOOR
+    above = log_gap - 2 * standard_error > ABOVE_FLOOR
     return int((above & ~null).sum()) >= 2

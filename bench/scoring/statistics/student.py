@@ -127,7 +127,7 @@ def over_seeds(values: Float[np.ndarray, "seed template"], fewest_prompts: int) 
     seeds, templates = values.shape
     mean = Mean(_mean(values), NONE, NONE, "new data seeds and templates")
     if seeds < FEWEST_SEEDS:
-        return mean.without(f"{seeds} data seeds, {FEWEST_SEEDS} needed")
+        return mean.without(f"at least {FEWEST_SEEDS} data seeds are needed, not {seeds}")
     of_seeds, of_templates = values.mean(1), values.mean(0)
     rest = values - of_seeds[:, None] - of_templates + mean.value
     both = (seeds - 1) * (templates - 1)
@@ -143,17 +143,26 @@ def over_seeds(values: Float[np.ndarray, "seed template"], fewest_prompts: int) 
     return _with_error(mean, values, variance, variance**2 / spread if spread else NONE, fewest_prompts)
 
 
+def too_few_templates(templates: int) -> str:
+    """Why nothing is said of others; empty where they are enough."""
+    enough = templates >= FEWEST_TEMPLATES
+    return "" if enough else f"at least {FEWEST_TEMPLATES} templates are needed, not {templates}"
+
+
+def too_few_prompts(fewest: int) -> str:
+    """Why nothing is said where a template has so few; empty where they are enough."""
+    enough = fewest >= FEWEST_PROMPTS
+    return "" if enough else f"at least {FEWEST_PROMPTS} prompts a template are needed, not {fewest}"
+
+
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else NONE
 
 
 def _with_error(mean: Mean, values: np.ndarray, variance: float, freedom: float, fewest_prompts: int) -> Mean:
     """The standard error and its degrees of freedom, or why they are not to be had."""
-    templates = values.shape[-1]
-    if templates < FEWEST_TEMPLATES:
-        return mean.without(f"{templates} templates, {FEWEST_TEMPLATES} needed")
-    if fewest_prompts < FEWEST_PROMPTS:
-        return mean.without(f"a template of {fewest_prompts} prompts, {FEWEST_PROMPTS} needed")
+    if reason := too_few_templates(values.shape[-1]) or too_few_prompts(fewest_prompts):
+        return mean.without(reason)
     if not np.isfinite(values).all():
         return mean.without("unscored")
     error = variance**0.5

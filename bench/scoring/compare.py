@@ -1,0 +1,107 @@
+"""Who is ahead of whom in a results folder, by paired tests on what methods share: seeds and templates.
+
+Tested is the mean of log_gap over templates that no method saw. The primary family, for which Holm's
+adjustment is made, is all pairs of methods on all behaviours, by the area over log size; pairs at a single
+size are exploratory and are not adjusted together with these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from bench.scoring.cells import Cell, Gaps, Place, cells_of, ranks
+from bench.scoring.statistics.behaviours import area
+from bench.scoring.statistics.paired import Verdict, equivalence, holm, paired, verdict
+from bench.scoring.statistics.student import Mean
+from bench.store.results import Run
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods side by side in one place, at one size or over all; below 0 where a is ahead."""
+
+    place: Place
+    size: float | None
+    """Share of edges; None for the area over the logarithm of all sizes, which is the primary test."""
+    a: str
+    b: str
+    difference: Mean
+    data_seeds: int
+    templates: int
+    ranks: bool
+    """Whether the cell does; the area does where one of its sizes does."""
+    p_holm: float = math.nan
+
+    @property
+    def verdict(self) -> Verdict:
+        """In words."""
+        return verdict(self.difference, self.p_holm, self.ranks)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the design promises it to other programs; what cannot be said is null, and `reason` says why."""
+        interval = self.difference.interval()
+        told: dict[str, Any] = {
+            "model": self.place.model, "behaviour": self.place.behaviour, "ablation": self.place.ablation,
+            "graph": self.place.graph, "size": self.size, "a": self.a, "b": self.b,
+            "difference": self.difference.value, "low": interval.low, "high": interval.high,
+            "over": self.difference.over, "data_seeds": self.data_seeds, "templates": self.templates,
+            "df": self.difference.freedom, "p": self.difference.p(), "p_holm": self.p_holm,
+            "p_equal": equivalence(self.difference), "verdict": self.verdict,
+            "reason": self.difference.reason,
+        }  # fmt: skip
+        return {name: None if value != value else value for name, value in told.items()}
+
+
+def compare(runs: Iterable[Run]) -> list[Pair]:
+    """All pairs of methods, in the order of places, sizes and names; the primary ones first.
+
+    Args:
+        runs: of one results folder; those that ended ok count, random circuits do not compete.
+    """
+    places = cells_of(runs)
+    pairs = [pair for place, cells in sorted(places.items()) for pair in _pairs(place, cells)]
+    families: dict[Any, list[Pair]] = defaultdict(list)
+    for pair in pairs:  # exploratory tests of a size are a family of their own
+        families[pair.place.model, pair.place.ablation, pair.place.graph, pair.size].append(pair)
+    adjusted: dict[int, float] = {}
+    for family in families.values():
+        p = holm(np.array([pair.difference.p() for pair in family]))
+        adjusted |= {id(pair): float(each) for pair, each in zip(family, p, strict=True)}
+    tested = [replace(pair, p_holm=adjusted[id(pair)]) for pair in pairs]
+    return sorted(
+        tested, key=lambda pair: (pair.size is not None, pair.place, pair.size or 0, pair.a, pair.b)
+    )
+
+
+def _pairs(place: Place, cells: Mapping[str, Cell]) -> Iterator[Pair]:
+    sizes = sorted({size for cell in cells.values() for size, _ in cell.gaps})
+    ranking = {size: ranks(cells, size) is not False for size in sizes}  # None: a pair has the reason
+    for a, b in combinations(sorted(name for name, cell in cells.items() if not cell.null), 2):
+        one, other = cells[a], cells[b]
+        shared = [size for size in sizes if _seeds(one, other, size)]
+        seeds = sorted(set.intersection(*(_seeds(one, other, size) for size in shared))) if shared else []
+        if not seeds:
+            continue
+        few = min(one.fewest, other.fewest)
+        at = [(one.at(size, seeds), other.at(size, seeds)) for size in shared]
+
+        tested: list[tuple[float | None, Gaps, Gaps, bool]] = [
+            (size, ours, theirs, ranking[size]) for size, (ours, theirs) in zip(shared, at, strict=True)
+        ]
+        if len(shared) > 1:
+            ours, theirs = (area(shared, np.stack(values, -1)) for values in zip(*at, strict=True))
+            tested.append((None, ours, theirs, any(ranking[size] for size in shared)))
+        for over, ours, theirs, tells in tested:
+            seen, templates = ours.shape
+            yield Pair(place, over, a, b, paired(ours, theirs, few), seen, templates, tells)
+
+
+def _seeds(one: Cell, other: Cell, size: float) -> set[int]:
+    return {seed for each, seed in one.gaps if each == size} & {s for each, s in other.gaps if each == size}

@@ -1,0 +1,171 @@
+"""How much worse circuits do on fresh prompts than on those that everybody knows.
+
+A method, or its options, may have been tuned until it does well on the public evaluation prompts; then its
+gap is above that of the others. Compared are the same circuits, on other prompts of the same templates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from bench.errors import MixedSettings, UsageError
+from bench.scoring.cells import Cell, Gaps, Place, cells_of, sized, unseen
+from bench.scoring.statistics.behaviours import area
+from bench.scoring.statistics.student import NONE, Mean, over_templates
+from bench.store.record import Dimensions, Evaluation, Record, names_of, told_apart_by
+from bench.store.results import Store
+
+OVER = "other prompts of these templates, in both sets"
+"""The circuits stay. Of a method that was not tuned the two sets are two draws alike, so that the templates'
+gaps scatter about 0 with the prompts of both; where gaps differ from template to template, that is in their
+scatter as well, and the interval errs on the safe side."""
+OTHERS = "the folders hold other circuits"
+Where = tuple[Place, str]
+"""A method in one place."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """log_gap on fresh prompts less that on public ones: above 0 where a method does worse on them."""
+
+    place: Place
+    size: float | None
+    """Share of edges; None for the area over the logarithm of all sizes."""
+    method: str
+    difference: Mean
+    data_seeds: int
+    templates: int
+    other: int = 0
+    """Circuits left out, for they are not the same in both folders."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For other programs; what cannot be said is null, and `reason` says why."""
+        interval = self.difference.interval()
+        told: dict[str, Any] = {
+            **asdict(self.place), "size": self.size, "method": self.method, "gap": self.difference.value,
+            "low": interval.low, "high": interval.high, "over": self.difference.over,
+            "data_seeds": self.data_seeds, "templates": self.templates, "other_circuits": self.other,
+            "reason": self.difference.reason,
+        }  # fmt: skip
+        return {name: None if value != value else value for name, value in told.items()}
+
+
+def fresh_gaps(public: Store, fresh: Store) -> list[Gap]:
+    """All gaps, in the order of places and methods, those over all sizes first.
+
+    Args:
+        public: scored on the prompts that everybody is scored on.
+        fresh: the same, run with another evaluation seed.
+
+    Raises:
+        MixedSettings: their runs do not compare, or are on the same prompts.
+        UsageError: they have no run in common.
+        DamagedFile: a file cannot be read.
+    """
+    record, ours = _circuits(public)
+    again, theirs = _circuits(fresh)
+    _refuse_apart(public, record, fresh, again)
+    if not (shared := [key for key in ours if key in theirs]):
+        raise UsageError(
+            f"{public.folder} and {fresh.folder} have no run in common on a task that keeps templates from "
+            "methods: run the same model, methods, seeds and sizes in both"
+        )
+    cells: dict[Where, Cell] = {}
+    other: dict[Where, Counter[float]] = {}
+    for key in shared:
+        one, two = ours[key], theirs[key]
+        cell = cells.setdefault(one.where, Cell(null=False))
+        left_out = other.setdefault(one.where, Counter())
+        if one.hash is None or (one.hash, one.templates) != (two.hash, two.templates):
+            left_out[one.size] += 1
+        else:
+            cell.gaps[one.size, one.data_seed].append(two.gaps - one.gaps)
+            cell.fewest = min(cell.fewest, one.fewest, two.fewest)
+    return [gap for where in sorted(cells) for gap in _gaps(*where, cells[where], other[where])]
+
+
+@dataclass(frozen=True)
+class _Circuit:
+    """What one reaches on its folder's prompts."""
+
+    where: Where
+    size: float
+    data_seed: int
+    hash: str | None
+    templates: tuple[int, ...]
+    gaps: Float[np.ndarray, " template"]
+    fewest: int
+
+
+def _circuits(store: Store) -> tuple[Record, dict[Any, _Circuit]]:
+    """The record of one of a folder's runs, and its circuits by all that must be the same to pair them."""
+    found: dict[Any, _Circuit] = {}
+    for run in store.runs():
+        record = run.record
+        made_of = (record.model_hash, record.task_code, record.engine)
+        if (seen := unseen(run)) is None:
+            continue
+        place, name, raw = seen
+        templates = tuple(raw.answers.template.unique().tolist())
+        cell = cells_of([run])[place][name]
+        for size, circuit in sized(record).items():
+            found[told_apart_by(Dimensions, record), made_of, size] = _Circuit(
+                (place, name), size, record.data_seed, record.circuits[circuit]["hash"], templates,
+                cell.gaps[size, record.data_seed][0], cell.fewest,
+            )  # fmt: skip
+    return record, found
+
+
+def _refuse_apart(public: Store, ours: Record, fresh: Store, theirs: Record) -> None:
+    """Refuses folders that do not compare, or the same prompts twice.
+
+    Raises:
+        MixedSettings: they do not.
+    """
+    if ours.benchmark != theirs.benchmark:
+        raise MixedSettings(
+            f"{public.folder} holds runs of version {ours.benchmark} of the benchmark, {fresh.folder} of "
+            f"version {theirs.benchmark}, which do not compare: run both with one version"
+        )
+    for name in names_of(Evaluation):
+        held, other = getattr(ours, name), getattr(theirs, name)
+        if name != "evaluation_seed" and held != other:
+            raise MixedSettings(
+                f"{public.folder} holds runs with {name}={held}, {fresh.folder} with {name}={other}, "
+                "which do not compare: run both with one"
+            )
+    if ours.evaluation_seed:
+        raise MixedSettings(
+            f"{public.folder} was scored on fresh prompts: name first the folder of the public ones"
+        )
+    if not theirs.evaluation_seed:
+        raise MixedSettings(
+            "both folders were scored on the public prompts: run one with --evaluation-seed 1, or another "
+            "number above 0"
+        )
+
+
+def _gaps(place: Place, method: str, cell: Cell, other: Mapping[float, int]) -> Iterator[Gap]:
+    """Over all sizes where there are several, and at each."""
+    sizes = sorted({size for size, _ in cell.gaps} | set(other))
+    seeds = {size: {seed for each, seed in cell.gaps if each == size} for size in sizes}
+
+    def gap(size: float | None, values: Gaps | None, left_out: int) -> Gap:
+        if values is None:
+            return Gap(place, size, method, Mean(NONE, NONE, NONE, OVER, OTHERS), 0, 0, left_out)
+        mean = over_templates(values.mean(0), cell.fewest, OVER)
+        data_seeds, templates = values.shape
+        return Gap(place, size, method, mean, data_seeds, templates, left_out)
+
+    if len(sizes) > 1:
+        shared = sorted(set.intersection(*seeds.values()))
+        whole = area(sizes, np.stack([cell.at(size, shared) for size in sizes], -1)) if shared else None
+        yield gap(None, whole, sum(other.values()))
+    for size in sizes:
+        yield gap(size, cell.at(size, sorted(seeds[size])) if seeds[size] else None, other.get(size, 0))

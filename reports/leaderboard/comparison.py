@@ -1,0 +1,182 @@
+"""Methods beside each other, as tables for the terminal: what `circuitmark compare --json` tells."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from reports.parts.numbers import DASH, number, plural, share
+
+Told = Mapping[str, Any]
+_COMPONENTS = ("model", "data", "method", "template", "prompt", "rest_of_run", "rest_of_prompt")
+
+
+def comparison_terminal(told: Mapping[str, Sequence[Told]]) -> Group:
+    """A table of each kind that there is something of.
+
+    Args:
+        told: as `circuitmark compare --json` tells it.
+    """
+    kinds = {"pairs": _pairs, "behaviours": _standings, "fresh": _fresh, "variance": _variance}
+    return Group(*(table(told[kind]) for kind, table in kinds.items() if told.get(kind)))
+
+
+def _pairs(pairs: Sequence[Told]) -> Table:
+    """A line per pair and behaviour, of the primary tests, or of the sizes where one alone was run.
+
+    What is left of the empty circuit's KL under a, over what is left under b: below 1 where a is ahead,
+    who is bold.
+    """
+    primary = [pair for pair in pairs if pair["size"] is None]
+    sizes = "all sizes" if primary else " and ".join(sorted({share(pair["size"]) for pair in pairs}))
+    shown = primary or pairs
+    view = _table(
+        f"Ahead of each other: KL left, a over b, on new templates, over {sizes}",
+        ("behaviour", "a", "b"), ("a / b", "95 %", "p (Holm)"),
+    )  # fmt: skip
+    view.add_column("verdict")
+    before = None
+    for pair in shown:
+        place = [pair["behaviour"], pair["model"], pair["ablation"]]
+        if before not in (None, place):
+            view.add_section()
+        names = [escape(pair[side]) for side in ("a", "b")]
+        ahead = {"a ahead": 0, "b ahead": 1}.get(pair["verdict"])
+        if ahead is not None:
+            names[ahead] = f"[bold]{names[ahead]}[/bold]"
+        # with an interval, a reason is why there is no p
+        reason = f" ({pair['reason']})" if pair["reason"] and pair["low"] is not None else ""
+        view.add_row(
+            escape(" ".join(place)) if place != before else "", *names, _number(pair["difference"], math.exp),
+            _interval(pair, math.exp), _number(pair["p_holm"]), escape(pair["verdict"] + reason),
+        )  # fmt: skip
+        before = place
+    families = Counter((pair["model"], pair["ablation"], pair["graph"], pair["size"]) for pair in shown)
+    counts = " and ".join(plural(count, "pair") for count in sorted(set(families.values())))
+    family = "the primary family, of" if primary else "exploratory, for one size alone was run:"
+    told = [f"over {', '.join(sorted({pair['over'] for pair in shown}))}", f"{family} {counts}, Holm's p"]
+    if len(pairs) > len(shown):
+        told.append("single sizes, exploratory, are in --json")
+    view.caption = "; ".join(told)
+    return view
+
+
+def _standings(wholes: Sequence[Told]) -> Table:
+    """A line per method and model: of the way from random circuits to the floor, the share gone."""
+    view = _table(
+        "Over behaviours: of the way from random circuits to 99 % recovered, the share gone",
+        ("model", "method"), ("data seeds", "gone", "95 %", "rank", "beats with P"),
+    )  # fmt: skip
+    for whole in wholes:
+        where = f"{whole['model']} {whole['ablation']}"
+        for method in whole["methods"]:
+            rank = [method["rank_low"], method["rank_high"]]
+            ranks = DASH if None in rank else " to ".join(f"{end:g}" for end in dict.fromkeys(rank))
+            view.add_row(
+                escape(where), escape(method["method"]), str(method["data_seeds"]),
+                _number(method["interquartile_mean"]), _interval(method), ranks,
+                "\n".join(_beats(method["method"], whole["beats"])),
+            )  # fmt: skip
+            where = ""
+        view.add_section()
+    behaviours = sorted({name for whole in wholes for name in whole["behaviours"]})
+    overs = sorted({method["over"] for whole in wholes for method in whole["methods"]})
+    view.caption = (
+        f"interquartile mean over {', '.join(behaviours) or 'nothing'}; over {', '.join(overs)}; "
+        "P in half of all pairs of runs is 0.5"
+    )
+    return view
+
+
+def _beats(method: str, chances: Sequence[Told]) -> Iterable[str]:
+    """Whom a method beats, and how often, each pair from the side of the first."""
+    for chance in chances:
+        if chance["a"] == method:
+            ends = "" if chance["low"] is None else f" ({_interval(chance)})"
+            yield escape(f"{chance['b']} {_number(chance['probability'])}{ends}")
+
+
+def _fresh(gaps: Sequence[Told]) -> Table:
+    """A line per method: what is left on fresh prompts over what is left on public ones, all behaviours."""
+    view = _table(
+        "Fresh prompts: KL left there, over KL left on the public ones, by the same circuits",
+        ("model", "method"), ("fresh / public", "behaviours", "worse", "better", "left out"),
+    )  # fmt: skip
+    methods: dict[tuple[str, str], list[Told]] = defaultdict(list)
+    whole = {(_at(gap), gap["behaviour"]) for gap in gaps if gap["size"] is None}
+    for gap in gaps:  # of behaviours with one size alone, that size
+        if gap["size"] is None or (_at(gap), gap["behaviour"]) not in whole:
+            methods[_at(gap)].append(gap)
+    for (model, method), rows in methods.items():
+        found = [row["gap"] for row in rows if row["gap"] is not None]
+        ends = [(row["low"], row["high"]) for row in rows if row["low"] is not None]
+        reasons = sorted({row["reason"] for row in rows if row["low"] is None})
+        none = "not to be had: " + ", ".join(reasons)
+        view.add_row(
+            escape(model), escape(method),
+            _number(sum(found) / len(found), math.exp) if found else DASH, f"{len(found)} of {len(rows)}",
+            str(sum(low > 0 for low, _ in ends)) if ends else none,
+            str(sum(high < 0 for _, high in ends)) if ends else DASH,
+            str(sum(row["other_circuits"] for row in rows)),
+        )  # fmt: skip
+    overs = ", ".join(sorted({gap["over"] for gap in gaps}))
+    view.caption = (
+        f"mean over behaviours; worse and better: intervals, over {overs}, that leave out 1; left out: "
+        "circuits that are not the same in both folders; each interval is in --json"
+    )
+    return view
+
+
+def _at(row: Told) -> tuple[str, str]:
+    return f"{row['model']} {row['ablation']}", row["method"]
+
+
+def _variance(spreads: Sequence[Told]) -> Table:
+    """A line per behaviour, method and size: standard deviations of the parts of log KL."""
+    names = [name.replace("_", " ") for name in _COMPONENTS]
+    view = _table(
+        "What log KL varies with: standard deviations, on templates that no method saw",
+        ("behaviour", "method"), ("size", "runs", *names),
+    )  # fmt: skip
+    before = None
+    for spread in spreads:
+        place = [spread["behaviour"], spread["model"], spread["ablation"]]
+        if before not in (None, place):
+            view.add_section()
+        parts = spread["standard_deviations"]
+        view.add_row(
+            escape(" ".join(place)) if place != before else "", escape(spread["method"]),
+            share(spread["size"]),
+            " x ".join(str(spread[levels]) for levels in ("models", "data_seeds", "method_seeds")),
+            *(_number(parts[n]) + ("*" if n in spread["below_0"] else "") for n in _COMPONENTS),
+        )  # fmt: skip
+        before = place
+    view.caption = (
+        "runs: models x data seeds x method seeds; a dash: one level alone, or not to be told from the rest; "
+        "*: the estimate of the variance is below 0, so that nothing was seen of it"
+    )
+    return view
+
+
+def _table(title: str, texts: Iterable[str], numbers: Iterable[str]) -> Table:
+    view = Table(title=title)
+    for name in texts:
+        view.add_column(name)
+    for name in numbers:
+        view.add_column(name, justify="right")
+    return view
+
+
+def _number(value: float | None, scale: Any = float) -> str:
+    return DASH if value is None else number(scale(value))
+
+
+def _interval(row: Told, scale: Any = float) -> str:
+    """Its two ends, or why they are not to be had."""
+    if row["low"] is None or row["high"] is None:
+        return escape(f"not to be had: {row['reason']}")
+    return " to ".join(number(scale(row[end])) for end in ("low", "high"))

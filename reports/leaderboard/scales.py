@@ -1,0 +1,49 @@
+"""Axes of figures: edges kept, and values that span decades or are shares of which both ends matter."""
+
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+Scale = Literal["linear", "log", "share"]
+END = 0.03
+"""How near 0 and near 1 a share's axis stops to widen."""
+SHARES = (-100, -10, -1, -0.1, 0, 0.1, 0.5, 0.9, 0.97, 1)
+
+
+def place(share: np.ndarray) -> np.ndarray:
+    """Where a share stands: logarithmic towards 0 and 1 and below 0, linear within `END` of either."""
+    return np.arcsinh(share / END) - np.arcsinh((1 - share) / END)
+
+
+def share_at(place: np.ndarray) -> np.ndarray:
+    """The share that stands at a place."""
+    # asinh a - asinh b = place and a + b = 1 / END, solved for a
+    return END * np.sinh(place / 2 + np.arcsinh(1 / (2 * END * np.cosh(place / 2))))
+
+
+def scale(axes: Axes, values: Scale) -> None:
+    """Scales the axes of a figure against edges kept, which is logarithmic.
+
+    Args:
+        axes: with all that is drawn in them.
+        values: of the value axis.
+    """
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if values == "log":
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 300 else (1, 2, 5)))
+        axes.yaxis.set_major_formatter(plain)
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    elif values == "share":
+        axes.set_yscale("function", functions=(place, share_at))
+        axes.set_ylim(top=1 + END / 2)  # no share is above 1: room for a mark
+        axes.yaxis.set_major_locator(FixedLocator(SHARES))
+        axes.yaxis.set_major_formatter(plain)
+        axes.yaxis.set_minor_locator(NullLocator())
