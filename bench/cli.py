@@ -80,7 +80,9 @@ def run(
     task: Annotated[list[str] | None, typer.Option("-t", "--task", help="May be repeated.")] = None,
     model: Annotated[str | None, typer.Option(help="See `list models`.")] = None,
     revision: Annotated[str | None, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = None,
-    ablation: Annotated[str | None, typer.Option(help="resample, zero, zero_with_bias or mean.")] = None,
+    ablation: Annotated[
+        list[str] | None, typer.Option(help="resample, zero, zero_with_bias or mean. May be repeated.")
+    ] = None,
     data_seeds: Annotated[int | None, typer.Option(help="Discovery sets on which every method runs.")] = None,
     method_seeds: Annotated[
         int | None, typer.Option(help="Runs on each of a method that draws at random.")
@@ -127,7 +129,7 @@ def run(
         "tasks": task,
         "model": model,
         "revision": revision,
-        "ablation": ablation,
+        "ablations": ablation,
         "data_seeds": data_seeds,
         "method_seeds": method_seeds,
         "evaluation_seed": evaluation_seed,

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from methods.base import Discovery, Method, Objective, Problem
-from methods.thresholds.pruning import Pruning
+from methods.thresholds.pruning import Pruning, Turns
 from methods.thresholds.threshold_search import ThresholdSearch
 
 
@@ -72,10 +72,14 @@ class ACDC(Method):
         """The edges to begin with."""
         return problem.graph.exists.clone()
 
+    def turns(self, problem: Problem) -> Turns:
+        """The order in which edges are tried."""
+        return Turns.backwards(problem.graph, self.order == "latest")
+
     def discover(self, problem: Problem) -> Discovery:
         """A run at the default tau, then as many as the sizes take."""
         pruning = Pruning(
-            problem, self.candidates(problem), self.objective, self.absolute, self.order == "latest",
+            problem, self.candidates(problem), self.objective, self.absolute, self.turns(problem),
             self.chain, self.examples or problem.n_examples,
         )  # fmt: skip
         search = ThresholdSearch(pruning, self.threshold, self.attempts, self.tolerance)

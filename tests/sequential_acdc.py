@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.discovery.problem import BenchProblem
 from methods.base import Objective
+from methods.thresholds.pruning import Turns
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Sequential:
     problem: BenchProblem
     objective: Objective = "kl"
     absolute: bool = False
-    latest_first: bool = True
+    turns: Turns | None = None
     effects: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def loss(self, kept: Tensor) -> float:
@@ -35,13 +36,13 @@ class Sequential:
         graph = self.problem.graph
         kept = (graph.exists if candidates is None else candidates).clone()
         current = self.loss(kept)
-        for row in reversed(range(len(graph.receivers))):
+        turns = self.turns or Turns.backwards(graph)
+        for row in turns.rows:
             owners = graph.owners[row].bool()
             if owners.any() and not kept[:, owners].any():
                 kept[row] = False
                 continue
-            columns = kept[row].nonzero()[:, 0].tolist()
-            for column in columns[::-1] if self.latest_first else columns:
+            for column in [column for column in turns.columns if kept[row, column]]:
                 kept[row, column] = False
                 without = self.loss(kept)
                 effect = abs(without - current) if self.absolute else without - current

@@ -155,7 +155,7 @@ class Cluster:
         """As `job.carry_out`, on a worker.
 
         Args:
-            bundle: one job, or several of one method on one study.
+            bundle: as for `job.carry_out`.
             out: the results folder, here.
             threads: of torch, in each process.
             at_a_time: how many bundles run at a time; it stands in the record.
@@ -316,8 +316,9 @@ def _keep(bundle: Sequence[Job], out: Path, files: Mapping[str, bytes]) -> list[
                 append(out / file, content)
             else:
                 write_atomically(out / file, content)
-        runs = {run.record.method_seed: run for run in Store(Path(name)).runs()}  # in which alone they differ
-    return [_keep_run(job, out, runs[job.dimensions.method_seed]) for job in bundle]
+        runs = {(run.record.ablation, run.record.method_seed): run for run in Store(Path(name)).runs()}
+    told = [(job, job.dimensions) for job in bundle]  # in which these two alone differ
+    return [_keep_run(job, out, runs[of.ablation, of.method_seed]) for job, of in told]
 
 
 def _keep_run(job: Job, out: Path, run: Run) -> Ended:
@@ -325,5 +326,5 @@ def _keep_run(job: Job, out: Path, run: Run) -> Ended:
         Store(out).save(job.stem, run)
     except StrayOutputs as error:
         return give_up(job, out, "failed", str(error))
-    forget_unfinished(out, job.stem, run.record.status)
+    forget_unfinished(out, job, run.record.status)
     return ended(job, out, run.record.status, run.record.status_reason)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from annotated_types import Interval, MaxLen
 
@@ -42,9 +42,11 @@ class Experiment:
     tasks: Annotated[tuple[str, ...], Several] = ("ioi", "gt", "gp")
     methods: Annotated[tuple[str, ...], Several] = ("random_edges", "eap", "eap_ig")
     sizes: Annotated[tuple[str, ...], Several] = ("0.27%", "0.4%", "0.6%", "0.93%", "1.4%", "2.11%")
-    ablation: AblationName = "resample"
-    discovery_ablation: AblationName | Literal[""] = ""
-    """What methods are given, where it is another than the one that circuits are scored under."""
+    ablations: Annotated[tuple[AblationName, ...], Several] = ("resample",)
+    """Under which circuits are scored."""
+    discovery_ablations: Annotated[tuple[AblationName, ...], Several] = ()
+    """What methods are given; every circuit is scored under all of `ablations`. Where none is named, methods
+    are given the one that their circuits are scored under."""
     data_seeds: Draws = 1
     """Discovery sets, on each of which every method runs."""
     method_seeds: Draws = 1
@@ -99,10 +101,9 @@ class Experiment:
         Raises:
             UsageError: an unknown ablation or dtype, or a number out of bounds.
         """
-        if self.ablation not in ABLATIONS:
-            raise unknown("ablation", self.ablation, ABLATIONS)
-        if self.discovery_ablation not in ("", *ABLATIONS):
-            raise unknown("discovery_ablation", self.discovery_ablation, ABLATIONS)
+        for ablation in (*self.ablations, *self.discovery_ablations):
+            if ablation not in ABLATIONS:
+                raise unknown("ablation", ablation, ABLATIONS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
         if self.split not in get_args(EvaluatedSplit):
@@ -111,7 +112,7 @@ class Experiment:
             read(Experiment, asdict(self))
         except ValueError as error:
             raise UsageError(str(error)) from error
-        for name in ("tasks", "methods", "n_discovery"):
+        for name in ("tasks", "methods", "ablations", "n_discovery"):
             if not getattr(self, name):
                 raise UsageError(f"no {name} are named: leave '{name}' out for the default ones")
         if here:
@@ -150,7 +151,7 @@ class Experiment:
                 unaided=self.unaided, evaluation=evaluation, device=self.device,
                 dimensions=Dimensions(
                     model=model_name(self.model), task=task, split_embed=self.split_embed,
-                    ablation=self.ablation, discovery_ablation=self.discovery_ablation or self.ablation,
+                    ablation=ablation, discovery_ablation=found_under,
                     method=method.name, params=method.params, n_discovery=n_discovery,
                     data_seed=data_seed, method_seed=method_seed,
                 ),
@@ -161,7 +162,15 @@ class Experiment:
             if i == 0 or not is_baseline(method)  # random circuits need no data
             for data_seed in range(1 if is_baseline(method) else self.data_seeds)
             for method_seed in range(self._runs(method))
+            for found_under, ablation in self._ablations(method)
         ]  # fmt: skip
+
+    def _ablations(self, method: MethodSpec) -> list[tuple[AblationName, AblationName]]:
+        """Those given to a method, and for each those that its circuits are scored under."""
+        scored = tuple(dict.fromkeys(self.ablations))
+        if is_baseline(method) or not self.discovery_ablations:
+            return [(each, each) for each in scored]
+        return [(given, each) for given in dict.fromkeys(self.discovery_ablations) for each in scored]
 
     def _runs(self, method: MethodSpec) -> int:
         """How often it runs on a discovery set."""
@@ -236,6 +245,12 @@ class Job:
             remember(self.model, self.revision, self.folder)
 
     @cached_property
+    def discovered(self) -> Job:
+        """The one that finds its circuits: itself, or where it is scored under another ablation that one."""
+        given = self.dimensions.discovery_ablation
+        return replace(self, dimensions=replace(self.dimensions, ablation=given))
+
+    @cached_property
     def lineage(self) -> str:
         """The key but for the sizes: runs of one lineage can stand in one table, whatever their sizes."""
         return replace(self, sizes=(), unaided=False).key
@@ -259,19 +274,20 @@ class Job:
 
 
 def bundles(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
-    """Jobs as they are run: methods, first those that do not train, each alone in its processes; then random
-    draws, some of a task together, for one costs less than its processes do. Short ones are last, so that no
-    core waits long for another.
+    """Jobs as they are run: methods, first those that do not train, each discovery alone in its process,
+    whatever ablations its circuits are scored under; then random draws, some of a task together, for one
+    costs less than its processes do. Short ones are last, so that no core waits long for another.
     """
     drawn: dict[Dimensions, list[Job]] = {}
-    alone = []
+    found: dict[Dimensions, list[Job]] = {}
     for job in jobs:
         if is_baseline(job.method):
             drawn.setdefault(replace(job.dimensions, method_seed=0), []).append(job)
         else:
-            alone.append((job,))
+            found.setdefault(job.discovered.dimensions, []).append(job)
+    alone = sorted(map(tuple, found.values()), key=lambda bundle: bundle[0].method.stochastic)
     together = [draws[i : i + DRAWS] for draws in drawn.values() for i in range(0, len(draws), DRAWS)]
-    return [*sorted(alone, key=lambda bundle: bundle[0].method.stochastic), *map(tuple, together)]
+    return [*alone, *map(tuple, together)]
 
 
 def task_code(task: str) -> str:

@@ -1,7 +1,7 @@
 """A bundle of jobs from start to end: a process discovers, another one evaluates, everything is kept.
 
-A bundle is one job, or random draws of one task, which share the two processes and what the evaluation of
-circuits has in common.
+A bundle is one discovery, a job for each ablation that its circuits are scored under; or random draws of one
+task, which share the two processes and what the evaluation of circuits has in common.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def carry_out(
     code was ever imported. A method that fails or declines, or whose process dies, leaves runs that say so.
 
     Args:
-        bundle: one job, or several of one method on one study.
+        bundle: one job, or several of one method on one study, of one discovery or of several.
         out: the results folder.
         threads: of torch, in each process.
         at_a_time: how many bundles run at a time; it stands in the record.
@@ -83,7 +83,8 @@ def carry_out(
     held = unfinished or _unfinished(out)
     log = log_of(out.absolute(), bundle[0].stem)
     asked = [Asked(job, _errand(job, threads, held, log), _record(job, threads, at_a_time)) for job in bundle]
-    outcome = discover_apart([each.errand for each in asked], limits, progress, told)
+    errands = list({each.errand.found: each.errand for each in asked}.values())
+    outcome = discover_apart(errands, limits, progress, told)
     if outcome is None:
         outcome = score_apart(asked, out.absolute(), limits, progress, told)
     status: Status = "ok" if outcome is None else outcome.status
@@ -95,11 +96,12 @@ def carry_out(
             Store(out).save(stem, Run(replace(each.record, status=status, status_reason=reason)))
             keep_traceback(out, stem, outcome.traceback)
         if unfinished is None:
-            forget_unfinished(out, stem, status)
+            forget_unfinished(out, each.job, status)
     return [ended(job, out, status, reason) for job in bundle]
 
 
-def _errand(job: Job, threads: int, held: Path, log: Path) -> Errand:
+def _errand(scored: Job, threads: int, held: Path, log: Path) -> Errand:
+    job = scored.discovered
     return Errand(
         study=job.study, method=job.method.text, sizes=job.sizes, unaided=job.unaided,
         method_seed=job.dimensions.method_seed, threads=threads, key=job.key, found=_found(held, job.stem),
@@ -136,14 +138,15 @@ def ended(job: Job, out: Path, status: Status, reason: str) -> Ended:
     return Ended(status, reason, kept_traceback(out, job.stem), kept_log(out, job.stem))
 
 
-def forget_unfinished(out: Path, stem: str, status: Status) -> None:
+def forget_unfinished(out: Path, job: Job, status: Status) -> None:
     """Clears what an interrupted job would go on from; what failed may, where it is tried again.
 
     Args:
         out: the results folder.
-        stem: of the job's files.
+        job: that has ended.
         status: what became of it.
     """
+    stem = job.discovered.stem
     if status != "failed":
         forget(_checkpoint(_unfinished(out), stem))
     forget(_found(_unfinished(out), stem))

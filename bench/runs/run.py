@@ -145,6 +145,7 @@ def _run(
     cluster: Cluster | None,
 ) -> None:
     waiting = bundles(jobs)
+    ablations = {job.dimensions.ablation for job in jobs}
     n = how.n or (cluster.slots(jobs[0].device) if cluster else 1)
     do = cluster.carry_out if cluster else carry_out
 
@@ -177,7 +178,8 @@ def _run(
             for job, ended in zip(bundle, outcomes, strict=True):
                 told = job.dimensions
                 on = f" on data {told.data_seed}" if told.data_seed else ""
-                name = f"{told.task} {job.method.text} seed {told.method_seed}{on}"
+                under = f" under {told.ablation}" if len(ablations) > 1 else ""
+                name = f"{told.task} {job.method.text} seed {told.method_seed}{on}{under}"
                 display.ended(job.stem, f"{name}: {ended}", ended.status)
 
 

@@ -45,7 +45,7 @@ def score_apart(
     """Scores and stores what was found; None, or why there is nothing.
 
     Args:
-        asked: jobs of one method on one study, each with the errand that was run.
+        asked: jobs of one method on one study, each with the errand that was run for it.
         out: the results folder, absolute.
         limits: its memory is kept to.
         progress: told how far it is.
@@ -91,23 +91,31 @@ def _score(line: Line, asked: Sequence[Asked], out: Path, smaller: int) -> None:
     study = first.job.study(smaller)
     line.spent("start-up")
     try:
-        found = [_Found.of(each, study.model) for each in asked]
+        found = {each.errand.found: _Found.of(each, study.model) for each in asked}
     except (TypeError, ValueError) as error:
         return line.say("unfound", reason=reason_of(error))
-    reference = study.reference(study.ablation)
+    under: dict[AblationName, list[Asked]] = {}
+    for each in asked:
+        under.setdefault(each.job.dimensions.ablation, []).append(each)
+
+    scored: list[AblationName] = []
 
     def progress(done: int, total: int, note: str) -> None:
-        line.say("progress", done=done, total=total, note=note)
+        line.say("progress", done=len(scored) * total + done, total=len(under) * total, note=note)
 
-    runs = {f"{i} {name}": run for i, each in enumerate(found) for name, run in each.runs.items()}
-    raw = study.outputs(runs, reference=reference, progress=progress)
-    for i, (each, discovered) in enumerate(zip(asked, found, strict=True)):
-        own = {name: raw.runs[f"{i} {name}"] for name in discovered.runs}
-        shared = {name: raw.runs[name] for name in REFERENCES}
-        try:
-            _keep(each, discovered, RawOutputs({**shared, **own}, raw.answers), study, reference, out)
-        except StrayOutputs as error:
-            return line.say("unfound", reason=str(error))
+    for ablation, group in under.items():
+        circuits = [found[each.errand.found] for each in group]
+        reference = study.reference(ablation)
+        runs = {f"{i} {name}": run for i, each in enumerate(circuits) for name, run in each.runs.items()}
+        raw = study.outputs(runs, reference=reference, progress=progress)
+        for i, (each, discovered) in enumerate(zip(group, circuits, strict=True)):
+            own = {name: raw.runs[f"{i} {name}"] for name in discovered.runs}
+            shared = {name: raw.runs[name] for name in REFERENCES}
+            try:
+                _keep(each, discovered, RawOutputs({**shared, **own}, raw.answers), study, reference, out)
+            except StrayOutputs as error:
+                return line.say("unfound", reason=str(error))
+        scored.append(ablation)
     line.spent("random draws" if is_baseline(first.job.method) else "evaluation")
     return line.say("kept")
 
@@ -201,7 +209,7 @@ def _keep(
                 "curve": curve,
                 "hash": circuit.digest,
                 "edges_filled": 0 if curve else len(circuit) - _named_edges(discovery, size, circuit),
-                **_sizes(circuit, study.ablation, model),
+                **_sizes(circuit, asked.job.dimensions.ablation, model),
             }
             for name, (curve, size, circuit) in found.named.items()
         },

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from bench.engine.graph import edges_of_share
+from bench.errors import DamagedFile
 from bench.scoring.evaluate import RawOutputs, new_log_gaps
 from bench.scoring.measures import MEASURES
 from bench.scoring.statistics.paired import cell_ranks
@@ -32,11 +34,25 @@ class Place:
     graph: str
 
 
+class Entrant(NamedTuple):
+    """What runs have in common that differ in their seeds alone."""
+
+    method: str
+    """With its parameters."""
+    found_under: str
+    """The ablation that it was given."""
+    n_discovery: int
+
+
 @dataclass
 class Cell:
     """One method in one place: log_gaps by size and data seed, one value a new template and method seed."""
 
     null: bool
+    method: str = ""
+    """With its parameters, and with the number of its prompts where others of the place had another one."""
+    found_under: str = ""
+    """The ablation that it was given."""
     gaps: dict[tuple[float, int], list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
     fewest: int = 10**9
     """Prompts of the template that has fewest."""
@@ -52,33 +68,59 @@ class Cell:
 
 
 def cells_of(runs: Iterable[Run]) -> dict[Place, dict[str, Cell]]:
-    """By place and method, with its parameters.
+    """By place and entrant: a method's name with its parameters, and what else tells it from others there.
 
     Args:
         runs: of one results folder; those that ended ok count, on tasks that keep templates from methods.
+
+    Raises:
+        DamagedFile: a run is not whole.
     """
-    places: dict[Place, dict[str, Cell]] = defaultdict(dict)
+    places: dict[Place, dict[Entrant, Cell]] = defaultdict(dict)
     for run in runs:
         if (seen := unseen(run)) is None:
             continue
         place, name, raw = seen
-        for size, circuit in sized(run.record).items():
+        record = run.record
+        entrant = Entrant(name, record.discovery_ablation, record.n_discovery)
+        for size, circuit in sized(record).items():
             gaps, few = new_log_gaps(raw, circuit)
-            cell = places[place].setdefault(name, Cell(run.record.method == BASELINE["method"]))
+            cell = places[place].setdefault(entrant, Cell(record.method == BASELINE["method"]))
             cell.fewest = min(cell.fewest, few)
-            cell.gaps[size, run.record.data_seed].append(gaps)
-    return places
+            cell.gaps[size, record.data_seed].append(gaps)
+    return {place: _named(place, cells) for place, cells in places.items()}
+
+
+def _named(place: Place, cells: Mapping[Entrant, Cell]) -> dict[str, Cell]:
+    """Cells by the names that a reader tells them apart by."""
+    several = len({entrant.n_discovery for entrant, cell in cells.items() if not cell.null}) > 1
+    named = {}
+    for entrant, cell in cells.items():
+        cell.method, cell.found_under = entrant.method, entrant.found_under
+        if several and not cell.null:
+            cell.method += f" on {entrant.n_discovery} prompts"
+        other = "" if cell.found_under == place.ablation else f" found under {cell.found_under}"
+        named[cell.method + other] = cell
+    return named
 
 
 def unseen(run: Run) -> tuple[Place, str, RawOutputs] | None:
     """A run's place, its method with its parameters, and its outputs on templates that no method saw.
 
     None where there are none: it did not end well, its outputs are numbers, or its task keeps no templates.
+
+    Raises:
+        DamagedFile: the run is not whole.
     """
     record = run.record
-    if not run.tensors or MEASURES[record.measure].of_numbers:
-        return None
-    raw = RawOutputs.from_tensors(run.tensors)
+    try:
+        if not run.tensors or MEASURES[record.measure].of_numbers:
+            return None
+        raw = RawOutputs.from_tensors(run.tensors)
+    except (KeyError, ValueError) as error:
+        raise DamagedFile(
+            f"{run.stem} is no whole run ({error}): move its file away and run again"
+        ) from error
     if not (new := raw.answers.held_out).any():
         return None
     name = f"{record.method}:{record.params}" if record.params else record.method
@@ -87,12 +129,26 @@ def unseen(run: Run) -> tuple[Place, str, RawOutputs] | None:
 
 
 def sized(record: Record) -> dict[float, str]:
-    """Names of a run's circuits by the sizes asked for; others are points of a curve."""
+    """A run's circuits by the sizes asked for; one with more edges than that competes with nobody."""
     return {
         kept["size_requested"]: circuit
         for circuit, kept in record.circuits.items()
-        if kept["complement"] is not None
+        if kept["complement"] is not None and not is_oversize(kept, record.n_edges)
     }
+
+
+def is_oversize(circuit: Mapping[str, Any], n_edges: int) -> bool:
+    """Whether a circuit has more edges than asked for.
+
+    One that prunes weights alone has all of them, at every size; its weights say how large it is.
+
+    Args:
+        circuit: as its record tells of it.
+        n_edges: of the graph.
+    """
+    of_weights = circuit["edges_kept"] == n_edges and circuit["weight_density"] < 1
+    wanted = edges_of_share(n_edges, circuit["size_requested"])
+    return bool(circuit["edges_kept"] > wanted and not of_weights)
 
 
 def ranks(cells: Mapping[Any, Cell], size: float) -> bool | None:

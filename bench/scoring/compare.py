@@ -1,26 +1,26 @@
 """Who is ahead of whom in a results folder, by paired tests on what methods share: seeds and templates.
 
 Tested is the mean of log_gap over templates that no method saw. The primary family, for which Holm's
-adjustment is made, is all pairs of methods on all behaviours, by the area over log size; pairs at a single
-size are exploratory and are not adjusted together with these.
+adjustment is made, is all pairs of methods on all behaviours, found and scored under one ablation, by the
+area over log size. Pairs at a single size are exploratory and are not adjusted together with these; so are
+those found under another ablation than scored, and one method with itself, found under two.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from bench.scoring.cells import Cell, Gaps, Place, cells_of, ranks
+from bench.scoring.cells import Cell, Gaps, Place, ranks
 from bench.scoring.statistics.behaviours import area
-from bench.scoring.statistics.paired import Verdict, equivalence, holm, paired, verdict
+from bench.scoring.statistics.paired import Verdict, equivalence, flip_rate, holm, paired, verdict
 from bench.scoring.statistics.student import Mean
-from bench.store.results import Run
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class Pair:
     templates: int
     ranks: bool
     """Whether the cell does; the area does where one of its sizes does."""
+    methods: tuple[str, str]
+    """Without the ablation that each was given."""
+    found_under: str
+    """The ablation that both were given; empty where they were given two."""
+    seed_flips: float
+    """Of all pairs of data seeds, the share in which the difference has opposite signs; NaN of one seed."""
     p_holm: float = math.nan
 
     @property
@@ -49,27 +55,28 @@ class Pair:
         interval = self.difference.interval()
         told: dict[str, Any] = {
             "model": self.place.model, "behaviour": self.place.behaviour, "ablation": self.place.ablation,
-            "graph": self.place.graph, "size": self.size, "a": self.a, "b": self.b,
+            "found_under": self.found_under, "graph": self.place.graph, "size": self.size,
+            "a": self.a, "b": self.b,
             "difference": self.difference.value, "low": interval.low, "high": interval.high,
             "over": self.difference.over, "data_seeds": self.data_seeds, "templates": self.templates,
             "df": self.difference.freedom, "p": self.difference.p(), "p_holm": self.p_holm,
             "p_equal": equivalence(self.difference), "verdict": self.verdict,
-            "reason": self.difference.reason,
+            "seed_flips": self.seed_flips, "reason": self.difference.reason,
         }  # fmt: skip
         return {name: None if value != value else value for name, value in told.items()}
 
 
-def compare(runs: Iterable[Run]) -> list[Pair]:
+def compare(places: Mapping[Place, Mapping[str, Cell]]) -> list[Pair]:
     """All pairs of methods, in the order of places, sizes and names; the primary ones first.
 
     Args:
-        runs: of one results folder; those that ended ok count, random circuits do not compete.
+        places: as `cells_of` gives them; random circuits do not compete.
     """
-    places = cells_of(runs)
     pairs = [pair for place, cells in sorted(places.items()) for pair in _pairs(place, cells)]
     families: dict[Any, list[Pair]] = defaultdict(list)
     for pair in pairs:  # exploratory tests of a size are a family of their own
-        families[pair.place.model, pair.place.ablation, pair.place.graph, pair.size].append(pair)
+        where = pair.place
+        families[where.model, where.ablation, where.graph, pair.found_under, pair.size].append(pair)
     adjusted: dict[int, float] = {}
     for family in families.values():
         p = holm(np.array([pair.difference.p() for pair in family]))
@@ -85,6 +92,9 @@ def _pairs(place: Place, cells: Mapping[str, Cell]) -> Iterator[Pair]:
     ranking = {size: ranks(cells, size) is not False for size in sizes}  # None: a pair has the reason
     for a, b in combinations(sorted(name for name, cell in cells.items() if not cell.null), 2):
         one, other = cells[a], cells[b]
+        if one.found_under != other.found_under and one.method != other.method:
+            continue
+        found_under = one.found_under if one.found_under == other.found_under else ""
         shared = [size for size in sizes if _seeds(one, other, size)]
         seeds = sorted(set.intersection(*(_seeds(one, other, size) for size in shared))) if shared else []
         if not seeds:
@@ -100,7 +110,11 @@ def _pairs(place: Place, cells: Mapping[str, Cell]) -> Iterator[Pair]:
             tested.append((None, ours, theirs, any(ranking[size] for size in shared)))
         for over, ours, theirs, tells in tested:
             seen, templates = ours.shape
-            yield Pair(place, over, a, b, paired(ours, theirs, few), seen, templates, tells)
+            yield Pair(
+                place, over, a, b, paired(ours, theirs, few), seen, templates, tells,
+                methods=(one.method, other.method), found_under=found_under,
+                seed_flips=flip_rate((ours - theirs).mean(1)),
+            )  # fmt: skip
 
 
 def _seeds(one: Cell, other: Cell, size: float) -> set[int]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.engine.graph import edges_of_share
 from bench.errors import DamagedFile
 from bench.files import write_atomically
 from bench.scoring.catalogue import METRICS
-from bench.scoring.cells import BASELINE
+from bench.scoring.cells import BASELINE, is_oversize
 from bench.scoring.evaluate import (
     ABSOLUTE,
     EMPTY,
@@ -144,21 +142,11 @@ def _rows(run: Run) -> list[dict[str, Any]]:
     for name, circuit in circuits.items():
         if circuit["complement"] is not None:  # points of the curve alone have none, and no row
             scores = score(raw, name, circuit["complement"], measure)
-            oversize = _is_oversize(circuit, run.record.n_edges)
+            oversize = is_oversize(circuit, run.record.n_edges)
             said = unsaid(raw.answers)
             gaps = gaps_of(raw, name)
             rows.append({**shared, **circuit, "oversize": oversize, **scores, **said, **areas, **gaps})
     return rows
-
-
-def _is_oversize(circuit: Mapping[str, Any], n_edges: int) -> bool:
-    """Whether it has more edges than asked for.
-
-    One that prunes weights alone has all of them, at every size; its weights say how large it is.
-    """
-    of_weights = circuit["edges_kept"] == n_edges and circuit["weight_density"] < 1
-    wanted = edges_of_share(n_edges, circuit["size_requested"])
-    return bool(circuit["edges_kept"] > wanted and not of_weights)
 
 
 def _bounds(run: Run) -> list[dict[str, Any]]:

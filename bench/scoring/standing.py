@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bench.scoring.cells import BASELINE, Cell, cells_of
+from bench.scoring.cells import BASELINE, Cell, Place
 from bench.scoring.statistics.behaviours import (
     FEWEST_RUNS,
     OVER,
@@ -29,7 +29,6 @@ from bench.scoring.statistics.behaviours import (
     ranks,
 )
 from bench.scoring.statistics.student import NONE, Interval
-from bench.store.results import Run
 
 Seeds = dict[int, Float[np.ndarray, " behaviour"]]
 """A method's scores by data seed."""
@@ -100,14 +99,14 @@ class Standings:
         }
 
 
-def standings(runs: Iterable[Run]) -> list[Standings]:
+def standings(places: Mapping[Place, Mapping[str, Cell]]) -> list[Standings]:
     """Those of each model and ablation, in order.
 
     Args:
-        runs: of one results folder; those that ended ok count, on tasks that keep templates from methods.
+        places: as `cells_of` gives them.
     """
-    wholes: dict[Whole, dict[str, dict[str, Cell]]] = defaultdict(dict)
-    for place, cells in sorted(cells_of(runs).items()):
+    wholes: dict[Whole, dict[str, Mapping[str, Cell]]] = defaultdict(dict)
+    for place, cells in sorted(places.items()):
         wholes[Whole(place.model, place.ablation, place.graph)][place.behaviour] = cells
     return [_standings(whole, behaviours) for whole, behaviours in wholes.items()]
 

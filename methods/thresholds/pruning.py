@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Generator, Tensor
 
-from methods.base import Objective, Problem, first_examples
+from methods.base import Graph, Objective, Problem, first_examples
 
 FREE = -torch.inf
 """The effect of an edge that went untested."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The order in which edges are decided: receiver after receiver, and the senders of each."""
+
+    rows: Sequence[int]
+    columns: Sequence[int]
+
+    @classmethod
+    def backwards(cls, graph: Graph, latest_first: bool = True) -> Turns:
+        """From the logits back.
+
+        Args:
+            graph: the model's.
+            latest_first: whether the senders of a receiver come in reverse order of computation as well.
+        """
+        n_rows, n_columns = graph.exists.shape
+        columns = range(n_columns)
+        return cls(range(n_rows)[::-1], columns[::-1] if latest_first else columns)
+
+    @classmethod
+    def shuffled(cls, graph: Graph, generator: Generator) -> Turns:
+        """Receivers at random, and senders.
+
+        Args:
+            graph: the model's.
+            generator: draws both.
+        """
+        rows, columns = (torch.randperm(n, generator=generator).tolist() for n in graph.exists.shape)
+        return cls(rows, columns)
 
 
 class Pruning:
@@ -30,17 +64,18 @@ class Pruning:
         candidates: Bool[Tensor, "receivers senders"],
         objective: Objective,
         absolute: bool = False,
-        latest_first: bool = True,
+        turns: Turns | None = None,
         chain: int = 8,
         examples: int = 2**62,
     ) -> None:
         self.problem, self.candidates, self.objective = problem, candidates, objective
-        self.absolute, self.latest_first, self.chain = absolute, latest_first, chain
+        self.absolute, self.chain = absolute, chain
+        self.turns = turns or Turns.backwards(problem.graph)
         self.batches = first_examples(problem.batches, examples)
         self.n_examples = sum(map(len, self.batches))
         self.passes: dict[float, Float[Tensor, "receivers senders"]] = {}
-        positions = torch.arange(candidates.numel()).view(candidates.shape).flip(0)
-        self._turns = (positions.flip(1) if latest_first else positions).flatten()
+        positions = torch.arange(candidates.numel()).view(candidates.shape)
+        self._turns = positions[list(self.turns.rows)][:, list(self.turns.columns)].flatten()
         """Flat positions of the matrix in the order in which edges are decided."""
         saved = problem.checkpoint.load()
         if saved:
@@ -58,7 +93,7 @@ class Pruning:
         kept = self.kept(threshold)
         n_kept = int((effects >= threshold).sum())
         current, length = None, 1
-        for row in reversed(range(len(kept))):
+        for row in self.turns.rows:
             columns = self._open(effects[row])
             if columns and owners[row].any() and not kept[:, owners[row]].any():
                 kept[row], effects[row, columns] = False, FREE
@@ -83,8 +118,8 @@ class Pruning:
 
     def _open(self, effects: Float[Tensor, " senders"]) -> list[int]:
         """The undecided edges of a receiver, in order."""
-        columns: list[int] = effects.isnan().nonzero().flatten().tolist()
-        return columns[::-1] if self.latest_first else columns
+        undecided = effects.isnan().tolist()
+        return [column for column in self.turns.columns if undecided[column]]
 
     def _begun(self, threshold: float) -> Float[Tensor, "receivers senders"]:
         """The effects that another pass, or this one before it was killed, shares with this one."""

@@ -9,9 +9,12 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from reports.leaderboard.turnovers import turnovers_table
 from reports.parts.numbers import DASH, number, plural, share
+from reports.parts.terminal import a_table
 
 Told = Mapping[str, Any]
+_FAMILY = ("model", "ablation", "graph", "found_under", "size")
 _COMPONENTS = ("model", "data", "method", "template", "prompt", "rest_of_run", "rest_of_prompt")
 
 
@@ -21,7 +24,10 @@ def comparison_terminal(told: Mapping[str, Sequence[Told]]) -> Group:
     Args:
         told: as `circuitmark compare --json` tells it.
     """
-    kinds = {"pairs": _pairs, "behaviours": _standings, "fresh": _fresh, "variance": _variance}
+    kinds = {
+        "pairs": _pairs, "turnovers": turnovers_table, "behaviours": _standings, "fresh": _fresh,
+        "variance": _variance,
+    }  # fmt: skip
     return Group(*(table(told[kind]) for kind, table in kinds.items() if told.get(kind)))
 
 
@@ -34,7 +40,7 @@ def _pairs(pairs: Sequence[Told]) -> Table:
     primary = [pair for pair in pairs if pair["size"] is None]
     sizes = "all sizes" if primary else " and ".join(sorted({share(pair["size"]) for pair in pairs}))
     shown = primary or pairs
-    view = _table(
+    view = a_table(
         f"Ahead of each other: KL left, a over b, on new templates, over {sizes}",
         ("behaviour", "a", "b"), ("a / b", "95 %", "p (Holm)"),
     )  # fmt: skip
@@ -55,7 +61,7 @@ def _pairs(pairs: Sequence[Told]) -> Table:
             _interval(pair, math.exp), _number(pair["p_holm"]), escape(pair["verdict"] + reason),
         )  # fmt: skip
         before = place
-    families = Counter((pair["model"], pair["ablation"], pair["graph"], pair["size"]) for pair in shown)
+    families = Counter(tuple(pair[name] for name in _FAMILY) for pair in shown)
     counts = " and ".join(plural(count, "pair") for count in sorted(set(families.values())))
     family = "the primary family, of" if primary else "exploratory, for one size alone was run:"
     told = [f"over {', '.join(sorted({pair['over'] for pair in shown}))}", f"{family} {counts}, Holm's p"]
@@ -67,7 +73,7 @@ def _pairs(pairs: Sequence[Told]) -> Table:
 
 def _standings(wholes: Sequence[Told]) -> Table:
     """A line per method and model: of the way from random circuits to the floor, the share gone."""
-    view = _table(
+    view = a_table(
         "Over behaviours: of the way from random circuits to 99 % recovered, the share gone",
         ("model", "method"), ("data seeds", "gone", "95 %", "rank", "beats with P"),
     )  # fmt: skip
@@ -102,7 +108,7 @@ def _beats(method: str, chances: Sequence[Told]) -> Iterable[str]:
 
 def _fresh(gaps: Sequence[Told]) -> Table:
     """A line per method: what is left on fresh prompts over what is left on public ones, all behaviours."""
-    view = _table(
+    view = a_table(
         "Fresh prompts: KL left there, over KL left on the public ones, by the same circuits",
         ("model", "method"), ("fresh / public", "behaviours", "worse", "better", "left out"),
     )  # fmt: skip
@@ -138,7 +144,7 @@ def _at(row: Told) -> tuple[str, str]:
 def _variance(spreads: Sequence[Told]) -> Table:
     """A line per behaviour, method and size: standard deviations of the parts of log KL."""
     names = [name.replace("_", " ") for name in _COMPONENTS]
-    view = _table(
+    view = a_table(
         "What log KL varies with: standard deviations, on templates that no method saw",
         ("behaviour", "method"), ("size", "runs", *names),
     )  # fmt: skip
@@ -159,15 +165,6 @@ def _variance(spreads: Sequence[Told]) -> Table:
         "runs: models x data seeds x method seeds; a dash: one level alone, or not to be told from the rest; "
         "*: the estimate of the variance is below 0, so that nothing was seen of it"
     )
-    return view
-
-
-def _table(title: str, texts: Iterable[str], numbers: Iterable[str]) -> Table:
-    view = Table(title=title)
-    for name in texts:
-        view.add_column(name)
-    for name in numbers:
-        view.add_column(name, justify="right")
     return view
 
 

@@ -21,7 +21,8 @@ from bench.names import get_program
 from bench.scoring.measures import LOGIT_DIFF
 from bench.study import Study
 from decoders import GROUPED
-from methods.thresholds.pruning import Pruning
+from methods.acdc_shuffled import ACDCShuffled
+from methods.thresholds.pruning import Pruning, Turns
 from problems import problem, pruning
 from sequential_acdc import Sequential
 
@@ -56,12 +57,17 @@ def test_identical_to_sequential(model: MaskedModel, ablation: AblationName, tau
 
 @pytest.mark.parametrize(
     "options",
-    [{"absolute": True}, {"latest_first": False}, {"objective": "difference"},
+    [{"absolute": True}, {"turns": "earliest"}, {"turns": "shuffled"}, {"objective": "difference"},
      {"objective": "difference", "absolute": True}],
     ids=str,
 )  # fmt: skip
 def test_options_are_those_of_sequential(gpt2: MaskedModel, options: dict[str, Any]) -> None:
     p, plain = problem(gpt2), pruning(problem(gpt2))
+    orders = {
+        "earliest": Turns.backwards(p.graph, latest_first=False),
+        "shuffled": Turns.shuffled(p.graph, torch.Generator().manual_seed(3)),
+    }
+    options = {name: orders[value] if name == "turns" else value for name, value in options.items()}
     fast, slow = pruning(p, **options), Sequential(problem(gpt2), **options)
     fast.run(0.003)
     plain.run(0.003)
@@ -201,3 +207,19 @@ def test_batches_change_nothing(gpt2: MaskedModel, objective: str, examples: int
     assert parts.run(0.03) == whole.run(0.03)
     assert parts.kept(0.03).equal(whole.kept(0.03))
     torch.testing.assert_close(parts.passes[0.03], whole.passes[0.03], rtol=1e-8, atol=1e-10)
+
+
+def test_shuffled_acdc_is_sequential_in_the_order_that_its_seed_draws(gpt2: MaskedModel) -> None:
+    """Seeds end with different circuits; each is what the sequential algorithm ends with."""
+    found = {}
+    for seed in (1, 2):
+        p = problem(gpt2)
+        p.seed = seed
+        method = ACDCShuffled(threshold=0.003, examples=0)
+        kept = method.discover(p).unaided
+        assert kept is not None
+        assert kept.equal(Sequential(problem(gpt2), turns=method.turns(p)).run(0.003))
+        found[seed] = kept
+    assert not found[1].equal(found[2])
+    with pytest.raises(ValueError, match="leave order out"):
+        ACDCShuffled(order="earliest")

@@ -50,6 +50,38 @@ def test_random_draws_that_share_processes_are_what_each_is_alone(tmp_path: Path
         assert header["record"]["circuits"] == its["record"]["circuits"]
 
 
+def test_a_discovery_serves_all_ablations_that_it_is_scored_under(tmp_path: Path) -> None:
+    """It is made once, and each run is what it is alone."""
+    experiment = dataclasses.replace(
+        SMALL, methods=("eap", "acdc"), sizes=("5%",), random_draws=1,
+        ablations=("resample", "zero", "mean"), discovery_ablations=("zero", "mean"),
+    )  # fmt: skip
+    jobs = experiment.jobs()
+    assert len({job.stem for job in jobs}) == len(jobs) == 2 * 2 * 3 + 3
+    ran = bundles(jobs)
+    assert [(bundle[0].dimensions.discovery_ablation, len(bundle)) for bundle in ran if len(bundle) > 1] == [
+        ("zero", 3), ("mean", 3), ("zero", 3), ("mean", 3)
+    ]  # fmt: skip
+    ended = carry_out(ran[0], tmp_path / "together")
+    assert [each.status for each in ended] == ["ok"] * 3
+    assert not any((tmp_path / "together" / "unfinished").glob("*"))
+    together = Store(tmp_path / "together")
+    costs = {run.record.cpu_seconds for run in together.runs()}
+    assert len(costs) == 1  # of one discovery
+    for job in ran[0]:
+        carry_out([job], tmp_path / "alone")
+        (one, header), (other, its) = (
+            load_tensors(Store(tmp_path / out).path(job.stem)) for out in ("together", "alone")
+        )
+        assert one.keys() == other.keys()
+        assert all(tensor.equal(other[name]) for name, tensor in one.items())
+        assert header["record"]["circuits"] == its["record"]["circuits"]
+        assert header["record"]["ablation"] == job.dimensions.ablation
+    table = leaderboard(Store(tmp_path / "alone"))
+    empty = table[table["method"] == "empty"].set_index("ablation")["kl"]
+    assert empty.nunique() == 3
+
+
 def test_circuits_have_the_size_asked_for(tmp_path: Path) -> None:
     """A method that names fewer edges is filled up from its scores, if it has any, and the row says so."""
     fewer = (

@@ -143,10 +143,10 @@ def test_same_numbers_again(results: Path, tmp_path: Path) -> None:
     "change",
     [
         {"sizes": ("2%",)},
-        {"ablation": "zero"},
+        {"ablations": ("zero",)},
         {"n_discovery": (21,)},
         {"split": "validation"},
-        {"discovery_ablation": "zero"},
+        {"discovery_ablations": ("zero",)},
         {"n_evaluation": 25},
         {"dtype": "float64"},
         {"split_embed": True},

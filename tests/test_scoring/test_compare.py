@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.scoring.compare import Pair, compare
-from bench.store.results import Store
+from bench.scoring import compare as comparing
+from bench.scoring.cells import cells_of
+from bench.scoring.compare import Pair
+from bench.store.results import Run, Store
 from command_line import CommandLine
 from made_runs import GROUPS, PER, SIZES, run, three
+
+
+def compare(runs: Iterable[Run]) -> list[Pair]:
+    return comparing.compare(cells_of(runs))
 
 
 def at(pairs: list[Pair], a: str, b: str, size: float | None) -> Pair:

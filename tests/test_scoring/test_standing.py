@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
-from bench.scoring.standing import Standing, Standings, standings
+from bench.scoring import standing
+from bench.scoring.cells import cells_of
+from bench.scoring.standing import Standing, Standings
 from bench.store.results import Run
 from made_runs import run, three
+
+
+def standings(runs: Iterable[Run]) -> list[Standings]:
+    return standing.standings(cells_of(runs))
 
 
 def of_score(method: str, score: float, data_seed: int = 0, task: str = "gp") -> Run:
@@ -33,7 +39,7 @@ def only(found: list[Standings]) -> Standings:
 
 
 def of(method: str, whole: Standings) -> Standing:
-    (found,) = (standing for standing in whole.methods if standing.method == method)
+    (found,) = (each for each in whole.methods if each.method == method)
     return found
 
 

@@ -53,6 +53,17 @@ def equivalence(difference: Mean, factor: float = SAME_FACTOR) -> float:
     return max(difference.p_above(-math.log(factor)), difference.p_below(math.log(factor)))
 
 
+def flip_rate(by_seed: Float[np.ndarray, " seed"]) -> float:
+    """Of all pairs of data seeds, the share in which a difference has opposite signs; NaN of one seed.
+
+    Args:
+        by_seed: the mean difference of each seed; a tie of 0 flips with nothing.
+    """
+    seeds = len(by_seed)
+    ahead, behind = int((by_seed < 0).sum()), int((by_seed > 0).sum())
+    return ahead * behind / math.comb(seeds, 2) if seeds > 1 else math.nan
+
+
 def holm(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
     """Adjusted p of a family of tests (Holm 1979, Scandinavian Journal of Statistics 6), in the order given.
 
