@@ -252,20 +252,23 @@ def compared(
         UsageError: there is nothing to compare, or `fresh` does not compare.
         DamagedFile: a file cannot be read.
     """
-    from bench.scoring.cells import cells_of
+    from bench.scoring.cells import cells_of, scored
     from bench.scoring.compare import compare
     from bench.scoring.fresh import fresh_gaps
     from bench.scoring.spread import spreads
+    from bench.scoring.stability import stabilities
     from bench.scoring.standing import standings
     from bench.scoring.turnover import turnovers
 
     store = existing(results)
-    cells = cells_of(store.runs())
+    circuits = scored(store.runs())
+    cells = cells_of(circuits)
     pairs = compare(cells)
     told: dict[str, list[dict[str, Any]]] = {
         "pairs": [pair.to_json() for pair in pairs],
         "turnovers": [turnover.to_json() for turnover in turnovers(pairs)],
         "behaviours": [whole.to_json() for whole in standings(cells)],
+        "stability": [each.to_json() for each in stabilities(circuits, store)],
     }
     if fresh is not None:
         told["fresh"] = [gap.to_json() for gap in fresh_gaps(store, existing(fresh))]

@@ -23,7 +23,7 @@ from bench.models.load import program_of
 from bench.names import as_method, parse_sizes, unknown
 from bench.progress import Progressed, watched
 from bench.scoring.evaluate import EMPTY, FULL, ONES, RawOutputs, run_circuits, score
-from bench.store.record import EvaluatedSplit
+from bench.store.record import EvaluatedSplit, Wordings
 from methods.base import Batch, Discovery, Method
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Study:
         evaluation_seed: draws them: 0 those that everybody is scored on, another number fresh ones.
         split: of which these are: evaluation, or validation for choosing a method's options.
         data_seed: draws the discovery prompts.
+        wordings: of these: all that methods may see, or one half of them.
         dtype: float32, float64 or bfloat16.
         split_embed: whether token and position embedding count as two senders.
         device: where the model runs.
@@ -108,6 +109,7 @@ class Study:
         evaluation_seed: int = 0,
         split: EvaluatedSplit = "evaluation",
         data_seed: int = 0,
+        wordings: Wordings = "all",
         dtype: str = "float32",
         split_embed: bool = False,
         device: str = "cpu",
@@ -116,8 +118,8 @@ class Study:
     ) -> None:
         data = load_data(
             model, _task_of(model, task), n_discovery=n_discovery, n_evaluation=n_evaluation,
-            evaluation_seed=evaluation_seed, split=split, data_seed=data_seed, dtype=dtype,
-            split_embed=split_embed, device=device, smaller=smaller, revision=revision,
+            evaluation_seed=evaluation_seed, split=split, data_seed=data_seed, wordings=wordings,
+            dtype=dtype, split_embed=split_embed, device=device, smaller=smaller, revision=revision,
         )  # fmt: skip
         self._set(data, ablation, discovery_ablation)
 

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from bench.discovery.batches import make_batches
 from bench.engine.masked_model import MaskedModel
+from bench.errors import UsageError
 from bench.models.load import load_model, program_of
 from bench.names import get_program, get_task
 from bench.scoring.measures import MEASURES, NUMBER_DIFF, OUTPUT_DIFF, Measure
-from bench.store.record import EvaluatedSplit
+from bench.store.record import EvaluatedSplit, Wordings
 from methods.base import Batch
+from tasks.base import Examples, Task, TaskError, Tokenizer
 
 if TYPE_CHECKING:
     from bench.models.tracr import ProgramModel
@@ -69,6 +72,7 @@ def load_data(
     evaluation_seed: int = 0,
     split: EvaluatedSplit,
     data_seed: int,
+    wordings: Wordings = "all",
     dtype: str,
     split_embed: bool,
     device: str,
@@ -85,6 +89,7 @@ def load_data(
         evaluation_seed: draws them.
         split: of which these are.
         data_seed: draws the discovery set.
+        wordings: of the discovery set.
         dtype: of the model's weights and activations.
         split_embed: whether token and position embedding are two senders; of programs they always are.
         device: where the model runs.
@@ -92,16 +97,18 @@ def load_data(
         revision: of a hub's model.
 
     Raises:
-        UsageError: a revision of what is no hub's model.
-        TaskError: the model's tokenizer does not support the task.
+        UsageError: a revision of what is no hub's model, or half of a program's wordings.
+        TaskError: the model's tokenizer does not support the task, or the task has one wording.
         ModelError, ProgramFailed: the model cannot be had.
     """
     program = program_of(model, revision)
     if program is not None:
+        if wordings != "all":
+            raise UsageError(f"the model '{model}' has no wordings: leave them out")
         return _of_program(program, n_discovery, n_evaluation, data_seed, evaluation_seed, dtype)
     kind, loaded = get_task(task), load_model(model, dtype, device, revision)
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
-    discovery = kind.examples(loaded.tokenizer, "discovery", n_discovery, data_seed)
+    discovery = _drawn(kind, loaded.tokenizer, n_discovery, data_seed, wordings)
     evaluation = kind.examples(loaded.tokenizer, split, n_evaluation, evaluation_seed)
     template = torch.as_tensor(evaluation.template)
     held_out = torch.isin(template, torch.tensor(sorted(kind.held_out), dtype=template.dtype))
@@ -114,11 +121,30 @@ def load_data(
     )
 
 
+def _drawn(kind: Task, tokenizer: Tokenizer, n: int, seed: int, wordings: Wordings) -> Examples:
+    """A discovery set. Halves of the wordings are taken from three times as many prompts: of three wordings
+    the smaller half is one.
+
+    Raises:
+        TaskError: the tokenizer does not support the task, or the task has one wording.
+    """
+    if wordings == "all":
+        return kind.examples(tokenizer, "discovery", n, seed)
+    drawn = kind.examples(tokenizer, "discovery", 3 * n, seed)
+    numbers = np.unique(drawn.template)
+    if len(numbers) < 2:
+        raise TaskError(f"task {kind.name} has one wording, of which there is no half")
+    middle = len(numbers) // 2
+    half = numbers[:middle] if wordings == "first half" else numbers[middle:]
+    return drawn.take(np.flatnonzero(np.isin(drawn.template, half))[:n])
+
+
 def shared_prompts(
     model: str,
     task: str,
     n_discovery: int,
     data_seed: int,
+    wordings: Wordings = "all",
     dtype: str = "float32",
     device: str = "cpu",
     revision: str = "",
@@ -133,6 +159,7 @@ def shared_prompts(
         task: as for `load_data`.
         n_discovery: prompt pairs of each set.
         data_seed: of the set; those below it are the earlier ones.
+        wordings: of all of them.
         dtype: of the model, which is at hand already.
         device: where it is.
         revision: of a hub's model.
@@ -143,8 +170,8 @@ def shared_prompts(
     program = program_of(model, revision)
     if program is None:
         kind, tokenizer = get_task(task), load_model(model, dtype, device, revision).tokenizer
-        drawn = (kind.examples(tokenizer, "discovery", n_discovery, seed) for seed in range(data_seed))
-        return kind.examples(tokenizer, "discovery", n_discovery, data_seed).shared(*drawn)
+        drawn = (_drawn(kind, tokenizer, n_discovery, seed, wordings) for seed in range(data_seed))
+        return _drawn(kind, tokenizer, n_discovery, data_seed, wordings).shared(*drawn)
     from bench.models.tracr import load_program
 
     loaded = load_program(get_program(program), dtype)

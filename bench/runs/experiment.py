@@ -22,7 +22,7 @@ from bench.runs.config import mapping_of
 from bench.schema import read
 from bench.scoring.cells import BASELINE
 from bench.store.keys import code_of, engine, key_of
-from bench.store.record import Dimensions, EvaluatedSplit, Evaluation
+from bench.store.record import Dimensions, EvaluatedSplit, Evaluation, Wordings
 from bench.study import Study
 
 DTYPES = ("float32", "float64", "bfloat16")
@@ -58,6 +58,8 @@ class Experiment:
     complements', and whether one of them holds the edge that matters is a toss of a coin."""
     n_discovery: Annotated[tuple[Prompts, ...], Several] = (200,)
     """Several are so many runs, to see what more data gives and costs."""
+    wordings: Annotated[tuple[Wordings, ...], Several] = ("all",)
+    """Of those that methods may see, the ones that discovery prompts have; halves show what hangs on them."""
     unaided: bool = False
     """Whether a method is to find the circuit that it settles on as well, where that takes it a training of
     its own."""
@@ -104,6 +106,9 @@ class Experiment:
         for ablation in (*self.ablations, *self.discovery_ablations):
             if ablation not in ABLATIONS:
                 raise unknown("ablation", ablation, ABLATIONS)
+        for wordings in self.wordings:
+            if wordings not in get_args(Wordings):
+                raise unknown("wordings", wordings, get_args(Wordings))
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
         if self.split not in get_args(EvaluatedSplit):
@@ -112,7 +117,7 @@ class Experiment:
             read(Experiment, asdict(self))
         except ValueError as error:
             raise UsageError(str(error)) from error
-        for name in ("tasks", "methods", "ablations", "n_discovery"):
+        for name in ("tasks", "methods", "ablations", "n_discovery", "wordings"):
             if not getattr(self, name):
                 raise UsageError(f"no {name} are named: leave '{name}' out for the default ones")
         if here:
@@ -153,17 +158,21 @@ class Experiment:
                     model=model_name(self.model), task=task, split_embed=self.split_embed,
                     ablation=ablation, discovery_ablation=found_under,
                     method=method.name, params=method.params, n_discovery=n_discovery,
-                    data_seed=data_seed, method_seed=method_seed,
+                    data_seed=data_seed, method_seed=method_seed, wordings=wordings,
                 ),
             )
             for task in tasks
             for i, n_discovery in enumerate(dict.fromkeys(self.n_discovery))
             for method in methods
             if i == 0 or not is_baseline(method)  # random circuits need no data
+            for wordings in self._wordings(method)
             for data_seed in range(1 if is_baseline(method) else self.data_seeds)
             for method_seed in range(self._runs(method))
             for found_under, ablation in self._ablations(method)
         ]  # fmt: skip
+
+    def _wordings(self, method: MethodSpec) -> tuple[Wordings, ...]:
+        return ("all",) if is_baseline(method) else tuple(dict.fromkeys(self.wordings))
 
     def _ablations(self, method: MethodSpec) -> list[tuple[AblationName, AblationName]]:
         """Those given to a method, and for each those that its circuits are scored under."""
@@ -225,8 +234,9 @@ class Job:
         self.remember_model()
         return Study(
             self.model, told.task, ablation=told.ablation, discovery_ablation=told.discovery_ablation,
-            n_discovery=told.n_discovery, data_seed=told.data_seed, split_embed=told.split_embed,
-            **asdict(self.evaluation), device=self.device, revision=self.revision, smaller=smaller,
+            n_discovery=told.n_discovery, data_seed=told.data_seed, wordings=told.wordings,
+            split_embed=told.split_embed, **asdict(self.evaluation), device=self.device,
+            revision=self.revision, smaller=smaller,
         )  # fmt: skip
 
     def shared_prompts(self) -> int:
@@ -235,7 +245,7 @@ class Job:
         if not told.data_seed:
             return 0
         return shared_prompts(
-            self.model, told.task, told.n_discovery, told.data_seed,
+            self.model, told.task, told.n_discovery, told.data_seed, told.wordings,
             self.evaluation.dtype, self.device, self.revision,
         )  # fmt: skip
 
@@ -268,6 +278,7 @@ class Job:
         """The name of its files: readable, and unique by the key."""
         told = self.dimensions
         seeds = [f"data{told.data_seed}" if told.data_seed else "", f"seed{told.method_seed}"]
+        seeds += [told.wordings] if told.wordings != "all" else []
         words = [told.model, told.task, told.method, told.params, *seeds]
         readable = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
         return f"{readable}-{self.key}"

@@ -16,7 +16,7 @@ from bench.scoring.evaluate import RawOutputs, new_log_gaps
 from bench.scoring.measures import MEASURES
 from bench.scoring.statistics.paired import cell_ranks
 from bench.scoring.statistics.student import over_templates
-from bench.store.record import Record
+from bench.store.record import Record, Wordings
 from bench.store.results import Run
 
 Gaps = Float[np.ndarray, "seed template"]
@@ -42,6 +42,40 @@ class Entrant(NamedTuple):
     found_under: str
     """The ablation that it was given."""
     n_discovery: int
+    wordings: Wordings = "all"
+
+    @property
+    def data(self) -> str:
+        """The method, and what of its data is not as usual."""
+        return self.method + (f" on the {self.wordings} of the wordings" if self.wordings != "all" else "")
+
+    def beside(self, place: Place) -> str:
+        """The same, and the ablation that it was given where it is scored under another."""
+        given = f" found under {self.found_under}" if self.found_under != place.ablation else ""
+        return self.data + given
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One circuit, on templates that no method saw."""
+
+    place: Place
+    entrant: Entrant
+    null: bool
+    size: float
+    """Share of edges that was asked for."""
+    data_seed: int
+    method_seed: int
+    gaps: Float[np.ndarray, " template"]
+    """log_gap on each template."""
+    templates: tuple[int, ...]
+    """Their numbers."""
+    fewest: int
+    """Prompts of the template that has fewest."""
+    stem: str
+    """Of the run, and of its circuits' folder."""
+    digest: str | None
+    """Of the circuit."""
 
 
 @dataclass
@@ -50,7 +84,7 @@ class Cell:
 
     null: bool
     method: str = ""
-    """With its parameters, and with the number of its prompts where others of the place had another one."""
+    """With its parameters, and with what of its data tells it apart from others of the place."""
     found_under: str = ""
     """The ablation that it was given."""
     gaps: dict[tuple[float, int], list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
@@ -67,8 +101,8 @@ class Cell:
         return np.stack([np.mean(self.gaps[size, seed], axis=0) for seed in seeds])
 
 
-def cells_of(runs: Iterable[Run]) -> dict[Place, dict[str, Cell]]:
-    """By place and entrant: a method's name with its parameters, and what else tells it from others there.
+def scored(runs: Iterable[Run]) -> list[Scored]:
+    """The circuits that compete, and random ones.
 
     Args:
         runs: of one results folder; those that ended ok count, on tasks that keep templates from methods.
@@ -76,18 +110,36 @@ def cells_of(runs: Iterable[Run]) -> dict[Place, dict[str, Cell]]:
     Raises:
         DamagedFile: a run is not whole.
     """
-    places: dict[Place, dict[Entrant, Cell]] = defaultdict(dict)
+    found = []
     for run in runs:
         if (seen := unseen(run)) is None:
             continue
         place, name, raw = seen
-        record = run.record
-        entrant = Entrant(name, record.discovery_ablation, record.n_discovery)
-        for size, circuit in sized(record).items():
-            gaps, few = new_log_gaps(raw, circuit)
-            cell = places[place].setdefault(entrant, Cell(record.method == BASELINE["method"]))
-            cell.fewest = min(cell.fewest, few)
-            cell.gaps[size, record.data_seed].append(gaps)
+        told = run.record
+        entrant = Entrant(name, told.discovery_ablation, told.n_discovery, told.wordings)
+        templates = tuple(raw.answers.template.unique().tolist())
+        for size, circuit in sized(told).items():
+            gaps, fewest = new_log_gaps(raw, circuit)
+            found.append(
+                Scored(
+                    place, entrant, told.method == BASELINE["method"], size, told.data_seed, told.method_seed,
+                    gaps, templates, fewest, run.stem, told.circuits[circuit]["hash"],
+                )
+            )  # fmt: skip
+    return found
+
+
+def cells_of(circuits: Iterable[Scored]) -> dict[Place, dict[str, Cell]]:
+    """By place and entrant: a method's name with its parameters, and what else tells it from others there.
+
+    Args:
+        circuits: as `scored` gives them.
+    """
+    places: dict[Place, dict[Entrant, Cell]] = defaultdict(dict)
+    for each in circuits:
+        cell = places[each.place].setdefault(each.entrant, Cell(each.null))
+        cell.fewest = min(cell.fewest, each.fewest)
+        cell.gaps[each.size, each.data_seed].append(each.gaps)
     return {place: _named(place, cells) for place, cells in places.items()}
 
 
@@ -96,11 +148,10 @@ def _named(place: Place, cells: Mapping[Entrant, Cell]) -> dict[str, Cell]:
     several = len({entrant.n_discovery for entrant, cell in cells.items() if not cell.null}) > 1
     named = {}
     for entrant, cell in cells.items():
-        cell.method, cell.found_under = entrant.method, entrant.found_under
         if several and not cell.null:
-            cell.method += f" on {entrant.n_discovery} prompts"
-        other = "" if cell.found_under == place.ablation else f" found under {cell.found_under}"
-        named[cell.method + other] = cell
+            entrant = entrant._replace(method=f"{entrant.method} on {entrant.n_discovery} prompts")
+        cell.method, cell.found_under = entrant.data, entrant.found_under
+        named[entrant.beside(place)] = cell
     return named
 
 

@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from bench.errors import MixedSettings, UsageError
-from bench.scoring.cells import Cell, Gaps, Place, cells_of, sized, unseen
+from bench.scoring.cells import Cell, Entrant, Gaps, Place, Scored, scored
 from bench.scoring.statistics.behaviours import area
 from bench.scoring.statistics.student import NONE, Mean, over_templates
 from bench.store.record import Dimensions, Evaluation, Record, names_of, told_apart_by
@@ -26,7 +25,7 @@ OVER = "other prompts of these templates, in both sets"
 gaps scatter about 0 with the prompts of both; where gaps differ from template to template, that is in their
 scatter as well, and the interval errs on the safe side."""
 OTHERS = "the folders hold other circuits"
-Where = tuple[Place, str]
+Where = tuple[Place, Entrant]
 """A method in one place."""
 
 
@@ -80,45 +79,29 @@ def fresh_gaps(public: Store, fresh: Store) -> list[Gap]:
     other: dict[Where, Counter[float]] = {}
     for key in shared:
         one, two = ours[key], theirs[key]
-        cell = cells.setdefault(one.where, Cell(null=False))
-        left_out = other.setdefault(one.where, Counter())
-        if one.hash is None or (one.hash, one.templates) != (two.hash, two.templates):
+        where = one.place, one.entrant
+        cell = cells.setdefault(where, Cell(null=False))
+        left_out = other.setdefault(where, Counter())
+        if one.digest is None or (one.digest, one.templates) != (two.digest, two.templates):
             left_out[one.size] += 1
         else:
             cell.gaps[one.size, one.data_seed].append(two.gaps - one.gaps)
             cell.fewest = min(cell.fewest, one.fewest, two.fewest)
-    return [gap for where in sorted(cells) for gap in _gaps(*where, cells[where], other[where])]
+    return [
+        gap
+        for place, entrant in sorted(cells)
+        for gap in _gaps(place, entrant.beside(place), cells[place, entrant], other[place, entrant])
+    ]
 
 
-@dataclass(frozen=True)
-class _Circuit:
-    """What one reaches on its folder's prompts."""
-
-    where: Where
-    size: float
-    data_seed: int
-    hash: str | None
-    templates: tuple[int, ...]
-    gaps: Float[np.ndarray, " template"]
-    fewest: int
-
-
-def _circuits(store: Store) -> tuple[Record, dict[Any, _Circuit]]:
+def _circuits(store: Store) -> tuple[Record, dict[Any, Scored]]:
     """The record of one of a folder's runs, and its circuits by all that must be the same to pair them."""
-    found: dict[Any, _Circuit] = {}
+    found: dict[Any, Scored] = {}
     for run in store.runs():
         record = run.record
         made_of = (record.model_hash, record.task_code, record.engine)
-        if (seen := unseen(run)) is None:
-            continue
-        place, name, raw = seen
-        templates = tuple(raw.answers.template.unique().tolist())
-        cell = cells_of([run])[place][name]
-        for size, circuit in sized(record).items():
-            found[told_apart_by(Dimensions, record), made_of, size] = _Circuit(
-                (place, name), size, record.data_seed, record.circuits[circuit]["hash"], templates,
-                cell.gaps[size, record.data_seed][0], cell.fewest,
-            )  # fmt: skip
+        for each in scored([run]):
+            found[told_apart_by(Dimensions, record), made_of, each.size] = each
     return record, found
 
 

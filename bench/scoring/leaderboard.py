@@ -78,8 +78,8 @@ COLUMNS = (
     "status_reason",
 )
 """Columns of leaderboard.csv that other programs may rely on, first and in this order."""
-ORDER = ("model", "task", "method", "params", "n_discovery", "data_seed", "method_seed", "ablation",
-         "discovery_ablation", "size_requested")  # fmt: skip
+ORDER = ("model", "task", "method", "params", "n_discovery", "wordings", "data_seed", "method_seed",
+         "ablation", "discovery_ablation", "size_requested")  # fmt: skip
 """Of the rows."""
 
 

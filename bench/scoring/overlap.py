@@ -37,15 +37,23 @@ def with_overlap(table: pd.DataFrame, store: Store) -> pd.DataFrame:
         places = zip(group["stem"], group["size_requested"], strict=True)
         files = [store.circuit(stem, size) for stem, size in places]
         if len(files) > 1 and all(file.exists() for file in files):
-            kept = [_circuit(*each).kept.flatten() for each in zip(files, group["hash"], strict=True)]
+            kept = [stored_circuit(*each).kept.flatten() for each in zip(files, group["hash"], strict=True)]
             alike = jaccard(torch.stack(kept))
             others = (alike.sum(1) - alike.diagonal()) / (len(files) - 1)
             overlap[group.index] = others.numpy()
     return table.assign(seed_overlap=overlap)
 
 
-def _circuit(file: Path, digest: object) -> Circuit:
-    """A stored circuit; its record knows its hash, or is of a version that kept none."""
+def stored_circuit(file: Path, digest: object) -> Circuit:
+    """A stored circuit, if it is the one that its run found.
+
+    Args:
+        file: of the circuit.
+        digest: as its record knows it; no text where that is of a version that kept none.
+
+    Raises:
+        DamagedFile: it cannot be read, or another is in its place.
+    """
     circuit = Circuit.load(file)
     if isinstance(digest, str) and circuit.digest != digest:
         raise DamagedFile(f"{file} is not the circuit that its run found: move it away")

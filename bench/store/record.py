@@ -13,6 +13,8 @@ from bench.engine.ablation import AblationName
 from bench.schema import Amount, Count, Natural, Seed, Share, read
 
 EvaluatedSplit = Literal["evaluation", "validation"]
+Wordings = Literal["all", "first half", "second half"]
+"""Of those that methods may see, the ones that a discovery set has."""
 Status = Literal["ok", "failed", "skipped", "declined"]
 FORMAT = 1
 """Of records; raised when a field changes its meaning."""
@@ -46,6 +48,8 @@ class Dimensions(Setting):
     """Of the discovery prompts."""
     method_seed: Seed
     """Of whatever the method draws."""
+    wordings: Wordings = "all"
+    """Of the discovery prompts."""
 
 
 @dataclass(frozen=True, kw_only=True)

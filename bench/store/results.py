@@ -111,7 +111,7 @@ class Store:
         same = [*told_apart_by(Setting, record), *told_apart_by(Evaluation, record), record.model_hash,
                 record.engine, record.task_code]  # fmt: skip
         if ABLATIONS[record.ablation].from_discovery:  # a mean over the discovery prompts
-            same += [record.n_discovery, record.data_seed]
+            same += [record.n_discovery, record.data_seed, record.wordings]
         path = self.folder / "settings" / f"{key_of(same)}.safetensors"
         own = {name: tensor for name, tensor in run.tensors.items() if name.startswith(BOUNDS)}
         if not path.exists():

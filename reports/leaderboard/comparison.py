@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from reports.leaderboard.stability import stability_table
 from reports.leaderboard.turnovers import turnovers_table
 from reports.parts.numbers import DASH, number, plural, share
 from reports.parts.terminal import a_table
@@ -25,8 +26,8 @@ def comparison_terminal(told: Mapping[str, Sequence[Told]]) -> Group:
         told: as `circuitmark compare --json` tells it.
     """
     kinds = {
-        "pairs": _pairs, "turnovers": turnovers_table, "behaviours": _standings, "fresh": _fresh,
-        "variance": _variance,
+        "pairs": _pairs, "turnovers": turnovers_table, "behaviours": _standings, "stability": stability_table,
+        "fresh": _fresh, "variance": _variance,
     }  # fmt: skip
     return Group(*(table(told[kind]) for kind, table in kinds.items() if told.get(kind)))
 

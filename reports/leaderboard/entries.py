@@ -22,7 +22,7 @@ ALL_THE_SAME = "all the same"
 """What the column `cell` says where nothing tells methods apart."""
 
 _TEXT = ("model", "graph", "ablation", "task", "method", "params")
-_APART = ("objective", "n_discovery")
+_APART = ("objective", "n_discovery", "wordings")
 """Columns of which several values make a method several."""
 _REQUIRED = ("model", "task", "method", "size_requested")
 _ENDS = ("_low", "_high")

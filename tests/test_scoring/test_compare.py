@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from bench.scoring import compare as comparing
-from bench.scoring.cells import cells_of
+from bench.scoring.cells import cells_of, scored
 from bench.scoring.compare import Pair
 from bench.store.results import Run, Store
 from command_line import CommandLine
@@ -21,7 +21,7 @@ from made_runs import GROUPS, PER, SIZES, run, three
 
 
 def compare(runs: Iterable[Run]) -> list[Pair]:
-    return comparing.compare(cells_of(runs))
+    return comparing.compare(cells_of(scored(runs)))
 
 
 def at(pairs: list[Pair], a: str, b: str, size: float | None) -> Pair:

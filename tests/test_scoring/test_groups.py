@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from bench.scoring.catalogue import METRICS
-from bench.scoring.cells import cells_of, ranks
+from bench.scoring.cells import cells_of, ranks, scored
 from bench.scoring.groups import say_together
 from bench.scoring.leaderboard import leaderboard
 from bench.scoring.statistics.gaps import LOG_FLOOR
@@ -29,7 +29,7 @@ FLOOR = np.full(12, LOG_FLOOR)
 def row(method: str, gaps: np.ndarray = HIGH, seed: int = 0, **columns: Any) -> dict[str, Any]:
     return {
         "model": "m", "task": "gp", "ablation": "resample", "split_embed": False, "graph": "g",
-        "discovery_ablation": "resample", "method": method, "params": "", "n_discovery": 8,
+        "discovery_ablation": "resample", "method": method, "params": "", "n_discovery": 8, "wordings": "all",
         "data_seed": seed, "method_seed": 0, "size_requested": 0.01, "oversize": False,
         "log_gap_low": math.nan, "gaps": gaps, "fewest": 8 if len(gaps) else 0, **columns,
     }  # fmt: skip
@@ -133,7 +133,7 @@ def test_the_table_has_it_and_agrees_with_cells(tmp_path: Path) -> None:
     assert {"cell", "over_seeds", "data_seeds", "recovered_seeds"} <= {metric.name for metric in METRICS}
     assert not {"gaps", "fewest"} & set(table.columns)
     assert table.loc[table["status"] == "failed", ["cell", "data_seeds"]].isna().all(axis=None)
-    ((_, cells),) = cells_of(store.runs()).items()
+    ((_, cells),) = cells_of(scored(store.runs())).items()
     for size, expected in ((0.01, "ranks"), (0.1, "all the same")):
         rows = table[(table["size_requested"] == size) & (table["status"] == "ok")]
         assert ranks(cells, size) == (expected == "ranks")

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from bench.scoring import standing
-from bench.scoring.cells import cells_of
+from bench.scoring.cells import cells_of, scored
 from bench.scoring.standing import Standing, Standings
 from bench.store.results import Run
 from made_runs import run, three
 
 
 def standings(runs: Iterable[Run]) -> list[Standings]:
-    return standing.standings(cells_of(runs))
+    return standing.standings(cells_of(scored(runs)))
 
 
 def of_score(method: str, score: float, data_seed: int = 0, task: str = "gp") -> Run:

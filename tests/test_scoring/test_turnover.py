@@ -12,6 +12,7 @@ import pytest
 
 from bench.engine.ablation import AblationName
 from bench.scoring.cells import cells_of
+from bench.scoring.cells import scored as circuits_of
 from bench.scoring.compare import compare
 from bench.scoring.statistics.paired import flip_rate
 from bench.scoring.turnover import Turnover, turnovers
@@ -19,6 +20,7 @@ from bench.store.results import Run, Store
 from command_line import CommandLine
 from made_runs import run
 
+ABLATIONS: tuple[AblationName, ...] = ("resample", "zero")
 LEVELS = {"first": 0.1, "second": 0.4}
 
 
@@ -31,16 +33,16 @@ def boards(turned: bool, seeds: int = 1) -> Iterator[Run]:
     """Two methods under two ablations, under the second the other way round, or not."""
     names = [*LEVELS]
     for seed in range(seeds):
-        for scored in ("resample", "zero"):
+        for scored in ABLATIONS:
             order = names[::-1] if turned and scored == "zero" else names
             for name, level in zip(order, LEVELS.values(), strict=True):
                 yield under(run(name, {0.01: level, 0.1: level}, seed), scored)
-    for scored in ("resample", "zero"):
+    for scored in ABLATIONS:
         yield under(run("random_edges", {0.01: 1.0, 0.1: 1.0}), scored)
 
 
 def found(runs: Iterator[Run] | list[Run]) -> list[Turnover]:
-    return turnovers(compare(cells_of(runs)))
+    return turnovers(compare(cells_of(circuits_of(runs))))
 
 
 @pytest.mark.parametrize("turned", [True, False])
@@ -56,22 +58,21 @@ def test_an_order_turns_or_does_not(turned: bool) -> None:
 def test_a_sign_by_chance_is_no_turnover() -> None:
     """Equal methods differ one way or the other; of a cell at the floor nothing is said."""
     equal = [under(run(name, {0.1: 0.3}, seed), scored) for name in LEVELS for seed in (0,)
-             for scored in ("resample", "zero")]  # fmt: skip
+             for scored in ABLATIONS]  # fmt: skip
     assert [each.turns for each in found(equal)] == [False]
-    floor = [under(run(name, {0.1: 0.001}), scored) for name in LEVELS for scored in ("resample", "zero")]
+    floor = [under(run(name, {0.1: 0.001}), scored) for name in LEVELS for scored in ABLATIONS]
     assert [each.turns for each in found(floor)] == [None]
 
 
 def test_circuits_found_alike_and_found_as_scored() -> None:
     """Every circuit is scored under both: matched pairs are one kind, the same circuits another."""
-    ablations = ("resample", "zero")
     runs = [
         under(run(name, {0.1: level}), scored, given)
         for name, level in LEVELS.items()
-        for scored in ablations
-        for given in ablations
+        for scored in ABLATIONS
+        for given in ABLATIONS
     ]
-    cells = cells_of(runs)
+    cells = cells_of(circuits_of(runs))
     assert {name for place in cells if place.ablation == "zero" for name in cells[place]} == {
         "first", "second", "first found under resample", "second found under resample"
     }  # fmt: skip
@@ -92,7 +93,7 @@ def test_a_family_is_of_one_ablation_found_under() -> None:
     matched = [under(run(name, {0.1: level, 0.01: level}), "zero") for name, level in levels.items()]
     crossed = [under(run(name, {0.1: level, 0.01: level}), "zero", "mean") for name, level in levels.items()]
     alone, among = (
-        {pair.methods: pair.p_holm for pair in compare(cells_of(runs))
+        {pair.methods: pair.p_holm for pair in compare(cells_of(circuits_of(runs)))
          if pair.found_under == "zero" and pair.size is None}
         for runs in (matched, [*matched, *crossed])
     )  # fmt: skip
@@ -104,7 +105,7 @@ def test_prompts_tell_methods_apart() -> None:
     """Where a method ran on several numbers of prompts these are not seeds of one method."""
     one = run("one", {0.1: 0.2})
     other = Run(replace(one.record, n_discovery=50), one.tensors, "other")
-    (cells,) = cells_of([one, other]).values()
+    (cells,) = cells_of(circuits_of([one, other])).values()
     assert set(cells) == {"one on 8 prompts", "one on 50 prompts"}
 
 

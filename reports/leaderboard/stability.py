@@ -1,0 +1,44 @@
+"""What methods find again, as a table for the terminal: `circuitmark compare --json`, stability."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from reports.parts.numbers import DASH, number, share
+from reports.parts.terminal import a_table
+
+Told = Mapping[str, Any]
+
+
+def stability_table(rows: Sequence[Told]) -> Table:
+    """A line per behaviour, method, size, and what changes.
+
+    Args:
+        rows: as `circuitmark compare --json` tells them.
+    """
+    view = a_table(
+        "Stability: what circuits share when something changes that should not matter",
+        ("behaviour", "method", "over"),
+        ("size", "circuits", "Jaccard", "random", "core", "recovered"),
+    )  # fmt: skip
+    before = None
+    for row in rows:
+        place = [row["behaviour"], row["model"], row["ablation"]]
+        if before not in (None, place):
+            view.add_section()
+        found = "" if row["found_under"] == row["ablation"] else f" found under {row['found_under']}"
+        random = DASH if row["jaccard_random"] is None else number(row["jaccard_random"])
+        worst, best = (number(row[f"recovered_{end}"]) for end in ("worst", "best"))
+        view.add_row(
+            escape(" ".join(place)) if place != before else "", escape(row["method"] + found), row["over"],
+            share(row["size"]), str(row["circuits"]), number(row["jaccard"]), random, number(row["core"]),
+            f"{worst} to {best}",
+        )  # fmt: skip
+        before = place
+    view.caption = (
+        "Jaccard: edges in both over edges in either, mean over pairs; random: of random connected circuits; "
+        "core: edges in all over edges in any; recovered: the worst and the best circuit, on new templates"
+    )
+    return view
