@@ -18,8 +18,9 @@ from bench.progress import Progressed
 from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimit, reason_of
 from bench.runs.discovering import HALF, Cost, Errand, Unfound, load_found
 from bench.runs.experiment import Job, is_baseline
-from bench.scoring.evaluate import ABSOLUTE, REFERENCES, SIGNED, RawOutputs
+from bench.scoring.evaluate import ABSOLUTE, REFERENCES, SIGNED, RawOutputs, complement_of, rewired_of
 from bench.scoring.metrics import CURVE_SHARES
+from bench.scoring.rewired import rewired
 from bench.store.record import Record
 from bench.store.results import Run, Store, StrayOutputs, now
 from bench.study import Study
@@ -130,6 +131,8 @@ class _Found:
     """Of the sizes asked for."""
     curves: Mapping[str, Mapping[float, Circuit]]
     """Of the shares of a curve, by the ranking that they are cut from."""
+    nulls: Mapping[float, Circuit]
+    """Of those asked for, with some edges rewired."""
 
     @classmethod
     def of(cls, asked: Asked, model: MaskedModel) -> _Found:
@@ -140,7 +143,10 @@ class _Found:
         """
         found, cost = load_found(asked.errand, model.graph, model.maskable)
         wanted = cut(model.graph, found, asked.job.sizes)
-        return cls(found, cost, wanted, curve_points(model.graph, found))
+        generator = torch.Generator().manual_seed(asked.job.dimensions.method_seed)
+        beside = {} if is_baseline(asked.job.method) else wanted  # random circuits are nulls themselves
+        nulls = {size: rewired(circuit, generator) for size, circuit in beside.items()}
+        return cls(found, cost, wanted, curve_points(model.graph, found), nulls)
 
     @property
     def named(self) -> dict[str, tuple[str, float, Circuit]]:
@@ -154,9 +160,10 @@ class _Found:
 
     @property
     def runs(self) -> dict[str, Circuit]:
-        """By name, complements of those asked for as well."""
+        """By name, complements and nulls of those asked for as well."""
         runs = {name: circuit for name, (_, _, circuit) in self.named.items()}
-        return runs | {f"complement {size:g}": circuit.complement() for size, circuit in self.wanted.items()}
+        runs |= {complement_of(size): circuit.complement() for size, circuit in self.wanted.items()}
+        return runs | {rewired_of(size): null for size, null in self.nulls.items()}
 
 
 def curve_points(graph: EdgeGraph, found: Discovery) -> dict[str, dict[float, Circuit]]:
@@ -205,7 +212,8 @@ def _keep(
         circuits={
             name: {
                 "size_requested": size,
-                "complement": None if curve else f"complement {size:g}",
+                "complement": None if curve else complement_of(size),
+                "edges_rewired": 0 if curve else len(circuit) - len(circuit & found.nulls.get(size, circuit)),
                 "curve": curve,
                 "hash": circuit.digest,
                 "edges_filled": 0 if curve else len(circuit) - _named_edges(discovery, size, circuit),

@@ -27,6 +27,8 @@ METRICS = (
            "0 is worse than nothing", "share", "higher"),
     Metric("recovered_low", "Recovered 2.5 %", "Lower end of its 95 % interval over these prompts", "share"),
     Metric("recovered_high", "Recovered 97.5 %", "Upper end of that interval", "share"),
+    Metric("recovered_rewired", "Recovered, rewired", "That of its null: a fifth of the circuit's edges "
+           "replaced by others whose ends are of the same kinds and layers", "share"),
     Metric("recovered_new", "Recovered, new templates", "1 - exp(log_gap_new): of the typical template that "
            "no method saw, 0.99 at most", "share", "higher"),
     Metric("recovered_new_low", "Recovered, new 2.5 %", "Lower end of its 95 % interval over new templates",
@@ -100,6 +102,8 @@ METRICS = (
     Metric("edges_kept", "Edges kept", "Edges in the circuit", "edges"),
     Metric("edges_filled", "Edges filled in", "Edges, by the method's scores, that fill up a circuit for "
            "which it named fewer than asked for", "edges"),
+    Metric("edges_rewired", "Edges rewired", "Edges of the circuit that its null has not; an edge without "
+           "another of its kinds and layers stays", "edges"),
     Metric("oversize", "Oversize", "Whether the circuit has more edges than asked for; it is shown, and not "
            "ranked"),
     Metric("edge_sparsity", "Edge sparsity", "Share of edges removed", "share"),

@@ -22,7 +22,7 @@ from bench.engine.masked_model import MaskedModel
 from bench.scoring import metrics
 from bench.scoring.measures import Measure, logit_diff, prob_diff
 from bench.scoring.metrics import Answers, Outputs, outputs_of
-from bench.scoring.statistics.gaps import template_log_gaps
+from bench.scoring.statistics.gaps import recovered, template_log_gaps
 from bench.scoring.statistics.intervals import of_kl, of_ratio
 from bench.scoring.statistics.student import over_templates, too_few_prompts, too_few_templates
 from methods.base import Batch
@@ -37,6 +37,16 @@ ABSOLUTE, SIGNED = "absolute", "signed"
 """Curves: circuits cut from a method's scores by size, and with their sign; see `Discovery.signed`."""
 OF_SEVERAL = ("_low", "_high", "faithfulness", "complement_loss")
 """How the scores end that one prompt does not give."""
+
+
+def complement_of(size: float) -> str:
+    """The name of the outputs of a circuit's complement."""
+    return f"complement {size:g}"
+
+
+def rewired_of(size: float) -> str:
+    """The name of the outputs of a circuit's null, some of whose edges are rewired."""
+    return f"rewired {size:g}"
 
 
 @dataclass(frozen=True)
@@ -237,6 +247,18 @@ def _intervals(
         for end in ("low", "high")
     }
     return {**shown, **ends, **_over_new_templates(raw, run)}
+
+
+def recovered_by(raw: RawOutputs, run: str) -> float:
+    """`recovered` of a run alone, over all prompts; NaN where it was not run, or its output is a number.
+
+    Args:
+        raw: outputs of all runs.
+        run: its name among them.
+    """
+    if run not in raw.runs:
+        return math.nan
+    return float(recovered(_column(raw.runs[run].kl), _column(raw.runs[EMPTY].kl))[0])
 
 
 def _over_new_templates(raw: RawOutputs, run: str) -> dict[str, float]:

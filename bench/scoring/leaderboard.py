@@ -19,6 +19,8 @@ from bench.scoring.evaluate import (
     SIGNED,
     RawOutputs,
     curves,
+    recovered_by,
+    rewired_of,
     score,
     unsaid,
 )
@@ -145,6 +147,8 @@ def _rows(run: Run) -> list[dict[str, Any]]:
             oversize = is_oversize(circuit, run.record.n_edges)
             said = unsaid(raw.answers)
             gaps = gaps_of(raw, name)
+            if not measure.of_numbers:
+                scores["recovered_rewired"] = recovered_by(raw, rewired_of(circuit["size_requested"]))
             rows.append({**shared, **circuit, "oversize": oversize, **scores, **said, **areas, **gaps})
     return rows
 

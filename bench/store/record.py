@@ -151,6 +151,8 @@ class Kept:
     edges_kept: Natural
     edges_filled: Natural = 0
     """Of these, edges by the method's scores where it named fewer than asked for."""
+    edges_rewired: Natural = 0
+    """In its null: as many edges of the same kinds and layers take the place of others."""
     effective_edges: Natural
     edge_sparsity: Share
     nodes_kept: Natural

@@ -34,6 +34,7 @@ class Column:
 COLUMNS = (
     Column(HEADLINE, over="these prompts"),
     Column("recovered_new", optional=True, over="new templates"),
+    Column("recovered_rewired", judged=False, optional=True),
     Column("kl"),
     Column("kl_candidates", optional=True),
     Column("exact_match"),

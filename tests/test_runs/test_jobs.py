@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.engine.circuit import Circuit
 from bench.errors import MixedSettings
@@ -13,6 +15,7 @@ from bench.files import load_tensors, save_tensors
 from bench.runs.experiment import Experiment, bundles
 from bench.runs.job import carry_out
 from bench.scoring.leaderboard import leaderboard
+from bench.scoring.rewired import rewired
 from bench.store.asked import ask
 from bench.store.record import BENCHMARK
 from bench.store.results import Store
@@ -99,6 +102,24 @@ def test_circuits_have_the_size_asked_for(tmp_path: Path) -> None:
     assert told.loc["random_edges"].to_numpy().tolist() == [[15, 0], [75, 0]]
     (file,) = (tmp_path / "out" / "circuits").glob("*mine*/0.05.safetensors")
     assert len(Circuit.load(file)) == 75
+
+
+def test_every_circuit_is_beside_one_with_other_edges_of_its_sorts(tmp_path: Path) -> None:
+    """The null's score is that of the circuit which the method seed rewires; random circuits have none."""
+    experiment = dataclasses.replace(SMALL, methods=("eap",), random_draws=1)
+    run(experiment, tmp_path)
+    (job,) = (job for job in experiment.jobs() if job.method.name == "eap")
+    rows = leaderboard(Store(tmp_path)).to_dict("records")
+    study, generator = job.study(), torch.Generator().manual_seed(0)
+    for size in sorted(job.sizes):
+        circuit = Circuit.load(Store(tmp_path).circuit(job.stem, size))
+        null = rewired(circuit, generator)
+        (row,) = (row for row in rows if (row["method"], row["size_requested"]) == ("eap", size))
+        assert row["edges_rewired"] == len(circuit) - len(circuit & null) == round(0.2 * len(circuit))
+        (again,) = study.evaluate(null, random_draws=0)["recovered"][:1]
+        assert row["recovered_rewired"] == pytest.approx(again)
+        assert row["recovered_rewired"] < row["recovered"]
+    assert all(math.isnan(row["recovered_rewired"]) for row in rows if row["method"] == "random_edges")
 
 
 def test_versions_of_the_benchmark_do_not_mix(tmp_path: Path) -> None:
