@@ -101,13 +101,24 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     described = [asdict(metric) for metric in metrics]
     methods = _methods(frame for frame in (table, recovery) if frame is not None)
     warnings = [text] if table is not None and (text := unfinished(results)) else []
-    files = reports.render_report(table, described, methods, title, recovery, pairs, trainings, warnings)
+    turned = _turnovers(existing(results)) if table is not None and table["ablation"].nunique() > 1 else []
+    files = reports.render_report(
+        table, described, methods, title, recovery, pairs, trainings, warnings, turned
+    )
     if table is not None:
         write_tables(out, table)
     if recovery is not None:
         files["recovery.csv"] = recovery.to_csv(index=False).encode(errors="replace")
     for name, content in files.items():
         write_atomically(out / name, content)
+
+
+def _turnovers(store: Store) -> list[dict[str, Any]]:
+    from bench.scoring.cells import cells_of, scored
+    from bench.scoring.compare import compare
+    from bench.scoring.turnover import turnovers
+
+    return [turnover.to_json() for turnover in turnovers(compare(cells_of(scored(store.runs()))))]
 
 
 def unfinished(results: Path) -> str:

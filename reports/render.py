@@ -1,6 +1,7 @@
 """One call that renders a whole report: Markdown, plots and the offline page, as files' contents."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -25,6 +26,7 @@ def render_report(
     drawings: Sequence[CircuitPair] = (),
     trainings: Sequence[Training] = (),
     warnings: Sequence[str] = (),
+    turnovers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, bytes]:
     """`index.html`, `leaderboard.md` and what lies under `plots/`, by relative path; nothing is written.
 
@@ -41,6 +43,7 @@ def render_report(
         drawings: circuits for the section on true circuits.
         trainings: drawn beside the leaderboard, those of one method and place in one figure.
         warnings: told before all else, beside those that the table gives rise to.
+        turnovers: two methods under two ablations each, as `circuitmark compare --json` tells them.
 
     Raises:
         ValueError: nothing to report, `drawings` without `recovery`, no rows, a missing column, a bad
@@ -50,7 +53,9 @@ def render_report(
         raise ValueError("nothing to report: neither a leaderboard nor a table of recoveries")
     if drawings and recovery is None:
         raise ValueError("circuits are drawn beside the table of recoveries, and there is none")
-    report = None if table is None else build(table, metrics, methods, title, trainings, recovery, warnings)
+    report = None
+    if table is not None:
+        report = build(table, metrics, methods, title, trainings, recovery, warnings, turnovers)
     section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings)
     return _render(report, section, title)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -12,10 +13,11 @@ from reports.claims.section import claims_section
 from reports.claims.seeds import seeds_section
 from reports.leaderboard import plots, summary
 from reports.leaderboard.entries import REFERENCES, Entry, Setting, by_task, fold_seeds, tidy
-from reports.leaderboard.ranking import rank, ranking_grid, turnovers
+from reports.leaderboard.ranking import rank, ranking_grid
 from reports.leaderboard.scales import Scale
 from reports.leaderboard.tables import HEADLINE, OLDER, headline, task_grid
 from reports.leaderboard.training import plot_training
+from reports.leaderboard.turnovers import turnover_sentences
 from reports.parts.content import Drawing, Report, Section, Training
 from reports.parts.methods import Methods, label_of
 from reports.parts.metric import Metric, Metrics, read_metrics
@@ -33,6 +35,7 @@ def build(
     trainings: Sequence[Training] = (),
     recovery: pd.DataFrame | None = None,
     warnings: Sequence[str] = (),
+    turnovers: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """The content of a report.
 
@@ -44,6 +47,7 @@ def build(
         trainings: drawn in a section of their own.
         recovery: the long table of recoveries, on which some claims are judged.
         warnings: told first.
+        turnovers: as `render_report` takes them.
 
     Raises:
         ValueError: as `render_report`.
@@ -82,7 +86,7 @@ def build(
             Section(_tell(r.setting, settings).strip(" ·"), "", ranking_grid(r, lead, methods))
             for r in rankings
         ],
-        turnovers=turnovers(rankings),
+        turnovers=turnover_sentences(turnovers),
         panel=_panel(tasks, list(by_task(entries).values()), lead, looks),
         tasks=tasks,
         further=[section for section in further if section is not None],

@@ -9,7 +9,6 @@ method ranks nobody, nor does one in which all are the same.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import pandas as pd
 
@@ -59,23 +58,6 @@ def _ranked_cells(entries: Sequence[Entry], metric: Metric) -> dict[tuple[str, f
         if competes and not math.isnan(badness) and not math.isnan(entry.size):
             cells.setdefault((entry.task, entry.size), {})[entry.label] = badness
     return {cell: pd.Series(scores).rank() for cell, scores in cells.items() if len(scores) > 1}
-
-
-def turnovers(rankings: Sequence[Ranking]) -> list[str]:
-    """One sentence per pair of methods whose order turns over between two ablations of one model."""
-    found = []
-    for one, two in combinations(rankings, 2):
-        if one.setting[:2] != two.setting[:2]:
-            continue
-        for a, b in combinations([name for name in one.mean.index if name in two.mean.index], 2):
-            first = one.mean[a] - one.mean[b]
-            second = two.mean[a] - two.mean[b]
-            if first * second < 0:
-                found.append(
-                    f"{one.setting.model}: the order of {a} and {b} turns over "
-                    f"between {one.setting.ablation} and {two.setting.ablation}."
-                )
-    return found
 
 
 def ranking_grid(ranking: Ranking, metric: Metric, methods: Methods) -> Grid:

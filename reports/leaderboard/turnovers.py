@@ -1,4 +1,4 @@
-"""Whether orders hang on the ablation, as a table for the terminal."""
+"""Whether orders hang on the ablation: a table for the terminal, sentences for pages."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,31 +24,10 @@ def turnovers_table(turnovers: Sequence[Told]) -> Table:
         "Turnovers: orders of two methods that differ between two ablations",
         ("model", "ablations", "circuits", "over"), ("cells", "turned", "opposite", "seeds disagree"),
     )  # fmt: skip
-    groups: dict[tuple[str, ...], list[Told]] = defaultdict(list)
-    for told in turnovers:
-        one, other = told["one"], told["other"]
-        kind = told["kind"] if told["kind"] == "found as scored" else f"found under {one['found_under']}"
-        over = "all sizes" if told["size"] is None else "a size"
-        groups[told["model"], f"{one['ablation']} and {other['ablation']}", kind, over].append(told)
-    for place, group in groups.items():
-        ranking = [told for told in group if told["turns"] is not None]
-        flips = [
-            told[side]["seed_flips"]
-            for told in ranking
-            for side in ("one", "other")
-            if told[side]["seed_flips"] is not None
-        ]
-        view.add_row(
-            *map(escape, place), f"{len(ranking)} of {len(group)}",
-            _share([told["turns"] for told in ranking]), _share([told["opposite"] for told in ranking]),
-            share(fmean(flips)) if flips else DASH,
-        )  # fmt: skip
+    for place, group in _groups(turnovers).items():
+        view.add_row(*map(escape, place), *_counts(group))
     turned = [told for told in turnovers if told["turns"] and told["size"] is None]
-    named = "; ".join(
-        f"{told['behaviour']}: {told['a']} and {told['b']} ({told['one']['verdict']} under "
-        f"{told['one']['ablation']}, {told['other']['verdict']} under {told['other']['ablation']})"
-        for told in turned
-    )
+    named = "; ".join(map(_named, turned))
     view.caption = (
         "cells: pairs of methods on a behaviour that rank under both ablations; turned: ahead of each other "
         "the other way round, each by Holm's p; opposite: by sign alone; seeds disagree: two data seeds of "
@@ -56,6 +35,53 @@ def turnovers_table(turnovers: Sequence[Told]) -> Table:
         + (f"; over all sizes {plural(len(turned), 'pair')} turned: {escape(named)}" if turned else "")
     )
     return view
+
+
+def turnover_sentences(turnovers: Sequence[Told]) -> list[str]:
+    """A sentence per two ablations, by the area over all sizes; then one for each pair that turned.
+
+    Args:
+        turnovers: as `circuitmark compare --json` tells them.
+    """
+    whole = [told for told in turnovers if told["size"] is None] or list(turnovers)
+    sentences = []
+    for (model, ablations, kind, over), group in _groups(whole).items():
+        cells, turned, opposite, flips = _counts(group)
+        sentences.append(
+            f"{model}: between {ablations}, circuits {kind}, over {over}, {cells} pairs of methods on a "
+            f"behaviour rank under both; {turned} turned, {opposite} have opposite signs, and two data seeds "
+            f"of one ablation disagree in {flips}."
+        )
+    return sentences + [f"Turned: {_named(told)}." for told in whole if told["turns"]]
+
+
+def _groups(turnovers: Sequence[Told]) -> dict[tuple[str, ...], list[Told]]:
+    """By model, ablations, how circuits were found, and what the comparison is over."""
+    groups: dict[tuple[str, ...], list[Told]] = defaultdict(list)
+    for told in turnovers:
+        one, other = told["one"], told["other"]
+        kind = told["kind"] if told["kind"] == "found as scored" else f"found under {one['found_under']}"
+        over = "all sizes" if told["size"] is None else "a size"
+        groups[told["model"], f"{one['ablation']} and {other['ablation']}", kind, over].append(told)
+    return groups
+
+
+def _counts(group: Sequence[Told]) -> tuple[str, str, str, str]:
+    """Cells that rank under both, how many turned or have opposite signs, and how often seeds disagree."""
+    ranking = [told for told in group if told["turns"] is not None]
+    sides = [told[side]["seed_flips"] for told in ranking for side in ("one", "other")]
+    flips = [rate for rate in sides if rate is not None]
+    return (
+        f"{len(ranking)} of {len(group)}",
+        _share([told["turns"] for told in ranking]),
+        _share([told["opposite"] for told in ranking]),
+        share(fmean(flips)) if flips else DASH,
+    )
+
+
+def _named(told: Told) -> str:
+    one, other = (f"{told[side]['verdict']} under {told[side]['ablation']}" for side in ("one", "other"))
+    return f"{told['behaviour']}, {told['a']} (a) and {told['b']} (b): {one}, {other}"
 
 
 def _share(ones: Sequence[bool]) -> str:

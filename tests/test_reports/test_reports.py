@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ import reports
 from bench.files import write_atomically
 from report_tables import EVIL, KL, METRICS, leaderboard, one_seed, section
 from reports.leaderboard.entries import Entry, fold_seeds, tidy
-from reports.leaderboard.ranking import rank, turnovers
+from reports.leaderboard.ranking import rank
 from reports.leaderboard.tables import COLUMNS
 from reports.leaderboard.training import plot_training
 from reports.parts import svg
@@ -123,9 +124,10 @@ def test_direction_comes_from_data(better: str, best: str, arrow: str) -> None:
     assert f"| Recovered, these prompts {arrow} (share) |" in text
 
 
-def test_completeness_ranks_nobody() -> None:
+def test_completeness_and_nulls_rank_nobody() -> None:
     unjudged = {column.metric for column in COLUMNS if not column.judged}
-    assert unjudged == {"complement_loss", "complement_choice_accuracy", "chance", "weight_density"}
+    of_complements = {"complement_loss", "complement_choice_accuracy"}
+    assert unjudged == {*of_complements, "recovered_rewired", "chance", "weight_density"}
 
 
 def test_page_is_offline_and_escaped(out: Path) -> None:
@@ -179,16 +181,32 @@ def test_zero_kl_is_drawn_on_a_stated_floor() -> None:
     assert "not drawn: 1 point" in gt
 
 
-def test_an_order_that_turns_over_is_flagged() -> None:
-    other = leaderboard("zero")
-    swap = {"good": "middling", "middling": "good"}
-    table = pd.concat([leaderboard(), other.assign(method=other["method"].replace(swap))])
-    rankings = rank(entries(table), read_metrics(METRICS)["kl"])
-    flag = "tiny/lm: the order of good and middling turns over between resample and zero."
-    assert turnovers(rankings) == [flag]
-    text = markdown(table)
-    assert "## ioi · zero" in text
-    assert flag in text
+def turnover(turns: bool | None, opposite: bool, size: float | None = None) -> dict[str, Any]:
+    sides = {
+        side: {"ablation": ablation, "found_under": ablation, "verdict": verdict, "seed_flips": 0.1}
+        for side, ablation, verdict in (("one", "resample", "a ahead"), ("other", "zero", "b ahead"))
+    }
+    return {"model": "tiny/lm", "behaviour": "ioi", "size": size, "a": "good", "b": "middling",
+            "kind": "found as scored", "turns": turns, "opposite": opposite, **sides}  # fmt: skip
+
+
+def test_turnovers_are_told_and_counted() -> None:
+    """Those over all sizes, of cells that rank; the pairs that turned by name."""
+    told = [
+        turnover(True, True), turnover(False, True), turnover(False, False), turnover(None, True),
+        turnover(True, True, 0.1),
+    ]  # fmt: skip
+    files = reports.render_report(leaderboard(), METRICS, METHODS, turnovers=told)
+    text = " ".join(files["leaderboard.md"].decode().split())
+    assert (
+        "tiny/lm: between resample and zero, circuits found as scored, over all sizes, 3 of 4 pairs of "
+        "methods on a behaviour rank under both; 1 (33.33 %) turned, 2 (66.67 %) have opposite signs, and "
+        "two data seeds of one ablation disagree in 10 %." in text
+    )
+    assert (
+        text.count("Turned: ioi, good (a) and middling (b): a ahead under resample, b ahead under zero.") == 1
+    )
+    assert "have opposite signs" in files["index.html"].decode()
 
 
 def test_objectives_do_not_mix() -> None:
