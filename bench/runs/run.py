@@ -15,7 +15,7 @@ from bench.runs.beforehand import unfit_tasks
 from bench.runs.children import Limits, Stopped
 from bench.runs.executors import side_by_side
 from bench.runs.experiment import Experiment, Job, bundles
-from bench.runs.job import Ended, carry_out, give_up
+from bench.runs.job import Ended, carry_out, forget_unfinished, give_up
 from bench.runs.spent import in_words, spending
 from bench.store.asked import ask
 from bench.store.at_work import AtWork, locked
@@ -95,7 +95,8 @@ def run_experiment(
                         _run(open_jobs, len(jobs), store, how, at_work, unfit, cluster)
                 else:
                     say(f"all {len(jobs)} jobs are finished already", how.as_json)
-                elsewhere = at_work.elsewhere()
+                if not (elsewhere := at_work.elsewhere()):
+                    _clear(jobs, store)
         if open_jobs or not store.is_reported():
             with locked(out, "-report", PATIENCE), spending("report"):
                 report(out)
@@ -181,6 +182,15 @@ def _run(
                 under = f" under {told.ablation}" if len(ablations) > 1 else ""
                 name = f"{told.task} {job.method.text} seed {told.method_seed}{on}{under}"
                 display.ended(job.stem, f"{name}: {ended}", ended.status)
+
+
+def _clear(jobs: Sequence[Job], store: Store) -> None:
+    """Removes what a process left that was killed between storing a run and clearing up after it."""
+    if (store.folder / "unfinished").exists():
+        wanted = {job.discovered.stem for job in _open(jobs, store, How(retry_failed=True))}
+        for job in jobs:
+            if job.discovered.stem not in wanted:
+                forget_unfinished(store.folder, job, "ok")
 
 
 def _ended_well(jobs: Sequence[Job], store: Store, elsewhere: Mapping[str, str], as_json: bool) -> bool:
