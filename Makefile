@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --max-worker-restart 0
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --max-worker-restart 0 --durations 15
 
 # A recovery that is lost (exit code 3) is shown; it takes nothing from the board.
 leaderboard: install
@@ -31,9 +31,10 @@ test: install
 test-slow: install
 	$(PYTEST) -m "slow and not every"
 
-# The slow tests of compiled programs on those that CI leaves out: half an hour, before a release.
+# The slow tests of compiled programs on those that CI leaves out, and more kills: an hour, before a release.
 test-every: install
 	$(PYTEST) -m every
+	CIRCUITMARK_KILLS=20 $(PYTEST) -m slow tests/test_runs/test_kills.py
 
 # The engine's and the methods' tests with every annotated shape and type checked.
 test-shapes: install

@@ -15,8 +15,8 @@ import pytest
 from command_line import COMMAND
 from problems import CLOCKS
 
-KILLS = int(os.environ.get("CIRCUITMARK_KILLS", "6"))
-"""Of each kind of run; more on demand."""
+KILLS = int(os.environ.get("CIRCUITMARK_KILLS", "2"))
+"""Of each kind of run; `make test-every` makes more of them."""
 CONFIG = """
 tasks: [gp, ioi_t1]
 methods: [eap, "acdc:attempts=2", "edge_pruning:halving=4,hold=4,settling=4,rate=0.5"]
