@@ -87,7 +87,7 @@ class Experiment:
                 raise unknown(f"key of {path}", name, known)
             if isinstance(default := known[name].default, tuple):
                 entries = value if isinstance(value, list) else [value]
-                of_texts = isinstance(default[0], str)
+                of_texts = not default or isinstance(default[0], str)
                 values[name] = [_text(entry) if of_texts else entry for entry in entries]
         try:
             return read(cls, values)

@@ -382,7 +382,10 @@ def test_method_options() -> None:
 
 
 def test_configuration(tmp_path: Path) -> None:
-    """The default configuration is complete and valid; a wrong one is named."""
+    """All configurations can be run, the default one is complete; a wrong one is named."""
+    for shipped in (ROOT / "configs").rglob("*.yaml"):
+        if shipped.name != "smollm2.yaml":  # whose model may not be at hand
+            assert Experiment.from_file(shipped).jobs()
     path = ROOT / "configs" / "default.yaml"
     default = Experiment.from_file(path)
     assert set(yaml.safe_load(path.read_text())) <= {f.name for f in dataclasses.fields(Experiment)}
@@ -393,6 +396,8 @@ def test_configuration(tmp_path: Path) -> None:
         ("[1", "no YAML"),
         ("3", "no list of"),
         ("data_seeds: many", "data_seeds must be a valid integer, not 'many'"),
+        ("ablation: zero", "did you mean 'ablations'"),
+        ("discovery_ablations: [none]", "discovery_ablations.0 must be"),
     ]:
         (tmp_path / "c.yaml").write_text(text)
         with pytest.raises(UsageError, match=message):

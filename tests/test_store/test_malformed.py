@@ -247,7 +247,9 @@ CONFIG: dict[str, str | bytes] = {
     "a mapping": "tasks: {gp: 1}",
     "a list for one": "model: [embedded]",
     "an unknown key": "seed: 1",
-    "an unknown ablation": "ablation: noise",
+    "an unknown ablation": "ablations: [noise]",
+    "an unknown one for methods": "discovery_ablations: [resample, noise]",
+    "unknown wordings": "wordings: last half",
     "an unknown type": "dtype: float8",
     "an unknown split": "split: test",
 }  # fmt: skip
