@@ -34,7 +34,8 @@ SMALL = Experiment(
     n_evaluation=24,
 )
 """A run on the embedded model that takes seconds."""
-CLOCKS = ("seconds", "cpu_seconds", "sized_cpu_seconds", "forward_equivalents", "peak_memory_mb", "created")
+CLOCKS = ("seconds", "cpu_seconds", "sized_cpu_seconds", "data_seconds", "forward_equivalents",
+          "peak_memory_mb", "created")  # fmt: skip
 """Columns that differ from run to run of one job."""
 BRIEF = {
     "acdc": "acdc:attempts=3",

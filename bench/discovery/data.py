@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +62,8 @@ class Data:
     evaluation: Asked
     one_length: bool
     """Whether all prompts, of both sets, are as long."""
+    seconds: float | None = None
+    """That drawing and batching the discovery prompts took; None where nobody looked at the clock."""
 
 
 def load_data(
@@ -108,16 +111,20 @@ def load_data(
         return _of_program(program, n_discovery, n_evaluation, data_seed, evaluation_seed, dtype)
     kind, loaded = get_task(task), load_model(model, dtype, device, revision)
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
+    began = perf_counter()
     discovery = _drawn(kind, loaded.tokenizer, n_discovery, data_seed, wordings)
+    batches = make_batches(masked, discovery, smaller)
+    seconds = perf_counter() - began
     evaluation = kind.examples(loaded.tokenizer, split, n_evaluation, evaluation_seed)
     template = torch.as_tensor(evaluation.template)
     held_out = torch.isin(template, torch.tensor(sorted(kind.held_out), dtype=template.dtype))
     return Data(
         masked,
         MEASURES[kind.measure],
-        make_batches(masked, discovery, smaller),
+        batches,
         Asked(make_batches(masked, evaluation, smaller), template, held_out),
         len({*discovery.lengths.tolist(), *evaluation.lengths.tolist()}) == 1,
+        seconds,
     )
 
 

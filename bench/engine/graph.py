@@ -174,6 +174,16 @@ class EdgeGraph:
         return owners
 
     @property
+    def shortest_path(self) -> int:
+        """Edges of the shortest path from an embedding to the logits: no circuit with fewer does anything."""
+        distance = torch.full((len(self.senders),), torch.inf)
+        distance[: self.n_embed] = 0
+        for exists, owned in zip(self.exists, self.owners.bool(), strict=True):
+            reached = 1 + distance[exists].min() if exists.any() else torch.tensor(torch.inf)
+            distance[owned] = distance[owned].minimum(reached)
+        return int(reached)  # of the last row, the logits
+
+    @property
     def description(self) -> str:
         """What a record says of the graph it counted."""
         embed = "split" if self.split_embed else "joint"

@@ -87,6 +87,8 @@ class Cost:
     """That its process held, libraries and model included."""
     smaller: int
     """Batches were so many times smaller than memory should have allowed."""
+    data_seconds: float | None = None
+    """That drawing the discovery prompts took, which is not the method's."""
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,7 @@ def _found(
         **asdict(asked.counter),
         peak_memory_mb=_peak_memory_mb(),
         smaller=smaller,
+        data_seconds=study.data.seconds,
     )
     return found, cost
 

@@ -201,6 +201,7 @@ def _keep(
         measure=study.data.measure.name,
         graph=model.graph.description,
         n_edges=model.graph.n_edges,
+        shortest_path=model.graph.shortest_path,
         objective=discovery.objective,
         selection=discovery.selection if discovery.scores is not None else "",
         **asdict(found.cost),

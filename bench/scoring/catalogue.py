@@ -122,6 +122,8 @@ METRICS = (
     Metric("cpu_seconds", "CPU seconds", "Discovery in CPU time, on all of its threads", "s", "lower"),
     Metric("sized_cpu_seconds", "CPU seconds (sizes)", "Of these, those not for the unaided circuit alone",
            "s", "lower"),
+    Metric("data_seconds", "Seconds (prompts)", "Drawing the discovery prompts, by the clock; not in seconds",
+           "s", "lower"),
     Metric("forward_equivalents", "Forward equivalents", "CPU seconds over those of one plain forward of the "
            "discovery set in the same process; on a device, seconds", "forwards", "lower"),
     Metric("forwards", "Forwards", "Forward passes of a batch during discovery", "passes"),

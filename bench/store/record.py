@@ -92,6 +92,8 @@ class Record(Dimensions, Evaluation):
     """The difference metric of the task."""
     graph: str = ""
     n_edges: Natural = 0
+    shortest_path: Natural = 0
+    """Edges from an embedding to the logits, at least; 0 in records of a version that did not count them."""
     ablation_policy: str = ""
     """The ablation that circuits were scored under, and of a mean over what it was taken."""
     objective: str = ""
@@ -100,6 +102,8 @@ class Record(Dimensions, Evaluation):
     cpu_seconds: Amount | None = None
     sized_cpu_seconds: Amount | None = None
     """Of discovery, as another process read its clock."""
+    data_seconds: Amount | None = None
+    """That drawing the discovery prompts took, before all else."""
     forward_equivalents: Amount | None = None
     forwards: Natural | None = None
     backwards: Natural | None = None

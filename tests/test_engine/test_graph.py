@@ -170,6 +170,28 @@ def test_every_sender_but_the_embedding_has_its_receivers(graph: EdgeGraph) -> N
     assert graph.owners.sum(0).tolist() == [expected[node.kind] for node in graph.senders]
 
 
+DIRECT = ["embed->logits"]
+EARLY = [f"{sender}->logits" for sender in ("a0.h0", "a0.h1", "m0")]
+LATE = ["embed->m1", *(f"embed->a1.h{head}.{port}" for head in (0, 1) for port in "qkv")]
+
+
+@pytest.mark.parametrize(
+    ("removed", "edges"), [([], 1), (DIRECT, 2), ([*DIRECT, *EARLY], 2), ([*DIRECT, *EARLY, *LATE], 3)]
+)
+def test_the_shortest_path_is_counted(removed: list[str], edges: int) -> None:
+    """Without the direct one, without what leaves the first layer, without what enters the second."""
+    graph = EdgeGraph(2, 2, 2)
+    for edge in removed:
+        graph.exists[graph.parse_edge(edge)] = False
+    assert graph.shortest_path == edges
+
+
+@given(graphs())
+@settings(deadline=None)
+def test_an_embedding_is_read_by_the_logits(graph: EdgeGraph) -> None:
+    assert graph.shortest_path == 1
+
+
 def test_description_says_which_graph_was_counted() -> None:
     """What every record carries."""
     assert GPT2_SMALL.description == "edges=32491 embed=joint kv=per_head parallel=false"
