@@ -1,14 +1,43 @@
-"""One claim of a paper and what became of it."""
+"""One claim of a paper: what it says, what was run, and the comparisons by which it is judged."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from reports.claims.verdict import Comparison, Verdict, judge
+from reports.parts.numbers import number, plural
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, where it was made, what became of it here, and by which figures."""
+    """A claim with all that speaks for it and against it."""
 
     name: str
     text: str
     source: str
-    verdict: str
-    figures: str
+    ran: str
+    """What was run, and its figures."""
+    comparisons: Sequence[Comparison]
+    needed: int | None = None
+    """In how many comparisons it has to be right; None: in all."""
+    on_programs: bool = False
+    """Whether its models are ours as well: those that Tracr compiles."""
+
+    def verdict(self, pretrained: bool) -> Verdict:
+        """What becomes of it, on pretrained models or on ours."""
+        return judge(self.comparisons, self.needed) if pretrained or self.on_programs else "not tested"
+
+    def seen(self) -> str:
+        """What could have been seen, four times of five; what was not tested, and what not to be met."""
+        parts = []
+        for visible in dict.fromkeys(c.visible for c in self.comparisons if math.isfinite(c.seen)):
+            values = [c.seen for c in self.comparisons if c.visible == visible and math.isfinite(c.seen)]
+            parts.append(visible.format(span(values)))
+        if untested := sum(math.isnan(c.p_for) and not c.impossible for c in self.comparisons):
+            parts.append(f"{untested} of {plural(len(self.comparisons), 'comparison')} without a test")
+        return "; ".join([*parts, *dict.fromkeys(c.impossible for c in self.comparisons if c.impossible)])
+
+
+def span(values: Sequence[float]) -> str:
+    """The smallest and the largest of some values, `0.350 to 0.410`, or the one where they are alike."""
+    return " to ".join(dict.fromkeys(map(number, (min(values), max(values)))))

@@ -8,18 +8,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from reports.claims.estimate import Estimate, logs, slope
 from reports.leaderboard.entries import contenders
 from reports.parts.content import Drawing, Section
 from reports.parts.grid import Cell, Grid, Heading, Row
 from reports.parts.methods import Methods, label_of
 from reports.parts.metric import Metrics
-from reports.parts.numbers import number, share
+from reports.parts.numbers import interval, number, share
 from reports.parts.style import Line, styled
 
+RUN = ("n_discovery", "data_seed", "method_seed")
+"""What tells the runs of a method on a task apart."""
 MEANING = (
-    "The same methods on more discovery examples; the seeds that ran on all of them. Growth is the slope "
-    "of the logarithm of seconds over the logarithm of examples: 1 is in proportion to the data, 0 not at"
-    " all."
+    "The same methods on more discovery examples; the seeds that ran on all of them. Growth is the slope, by "
+    "least squares, of the logarithm of seconds, the making of the prompts among them, over the logarithm of "
+    "examples, with Student's 95 % interval: 1 is in proportion to the data, 0 not at all."
 )
 
 
@@ -37,13 +40,15 @@ def over_data(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
     return ok[ok.groupby([*key, "data_seed"])["n_discovery"].transform("nunique") == all_of_them]
 
 
-def growth(rows: pd.DataFrame) -> float:
-    """Slope of log seconds over log examples, by the first and the last number of examples.
+def growth(rows: pd.DataFrame) -> Estimate:
+    """Slope of log seconds, the making of the prompts among them, over log examples, a point a run.
 
-    A run's seconds are those of all its sizes together.
+    A run's seconds are those of all its sizes together. Unscored where the making was not timed.
     """
-    seconds = rows.groupby("n_discovery")["seconds"].mean()
-    return math.log(seconds.iloc[-1] / seconds.iloc[0]) / math.log(seconds.index[-1] / seconds.index[0])
+    runs = rows.drop_duplicates([name for name in RUN if name in rows.columns])
+    if "data_seconds" not in runs.columns:
+        return Estimate()
+    return slope(logs(runs["n_discovery"]), logs(runs["seconds"] + runs["data_seconds"]))
 
 
 def data_section(
@@ -73,16 +78,21 @@ def _grid(rows: pd.DataFrame) -> Grid:
         Heading("method"),
         Heading("examples"),
         Heading("seconds", "s", "one discovery of all sizes asked for, mean over seeds"),
+        Heading("prompts", "s", "making the discovery prompts, mean over seeds"),
         Heading("growth"),
         *(Heading(f"KL, {share(size)}", "nats") for size in sizes),
     )
     found = []
     for (task, label), group in rows.groupby(["task", "label"]):
+        line = growth(group)
+        grown = Cell(number(line.value), interval(*line.interval()))
         for i, (n, runs) in enumerate(group.groupby("n_discovery")):
             kls = [float(runs[runs["size_requested"] == size]["kl"].mean()) for size in sizes]
-            texts = [f"{float(str(n)):,.0f}", number(float(runs["seconds"].mean()))]
-            texts += [number(growth(group)) if i == 0 else "", *map(number, kls)]
-            found.append(Row(tuple(map(Cell, [str(task), str(label), *texts])), starts=i == 0))
+            made = float(runs["data_seconds"].mean()) if "data_seconds" in runs.columns else math.nan
+            names = [str(task), str(label), f"{float(str(n)):,.0f}"]
+            texts = [number(float(runs["seconds"].mean())), number(made)]
+            before, after = map(Cell, [*names, *texts]), map(Cell, map(number, kls))
+            found.append(Row((*before, grown if i == 0 else Cell(""), *after), starts=i == 0))
     return Grid(headings, tuple(found), 2)
 
 

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from reports.claims.ratio import Ratio, paired_ratio
+from reports.claims.estimate import Estimate, log_ratio
 from reports.leaderboard.entries import contenders
 from reports.parts.content import Section
 from reports.parts.grid import Cell, Grid, Heading, Row
@@ -24,15 +24,14 @@ LEVELS = (0.1, 0.02)
 """Nats."""
 STEP = 0.06
 """Largest gap between two sizes, as a share of the larger; one edge is always near enough."""
-CLAIMANT, BOUND = "edge_pruning", 0.5
-"""Claim C1: it needs less than this share of the edges of ACDC's and EAP's circuits."""
+CLAIMANT = "edge_pruning"
+"""It claims to need less than half the edges of ACDC's and EAP's circuits."""
 MEANING = (
-    "Effective edges of the smallest circuit within a KL of the model (gt: KL among its candidates), "
-    "beside Edge Pruning's share of them: it claims less than half the edges of ACDC's and EAP's circuits"
-    " (Bhaskar et al. 2024). The claim holds on this model where the whole 95 % interval over seeds lies "
-    "below 0.5, fails where it lies above, and is open otherwise, as it is where a seed is unscored or "
-    "without any circuit within that KL. A number is given only where the next smaller size asked for is at "
-    "most 6 % below; \N{INFINITY}: no circuit that was run is within that KL."
+    "Effective edges of the smallest circuit within a KL of the model (gt: KL among its candidates), and "
+    "Edge Pruning's as a share of them: the geometric mean of the ratio over seeds, with Student's 95 % "
+    "interval. There is none where a seed is unscored or without any circuit within that KL. A number is "
+    "given only where the next smaller size asked for is at most 6 % below; \N{INFINITY}: no circuit that "
+    "was run is within that KL."
 )
 PLACE = ["model", "graph", "ablation", "task"]
 
@@ -48,8 +47,11 @@ class Need:
     label: str
     edges: "pd.Series[float]"
     """By seed."""
-    share: Ratio | None
-    """Of the claimant's edges; None for the claimant, and where none or several of its settings ran."""
+    ratio: Estimate | None
+    """Log of the claimant's edges over this method's; None of the claimant, and where none or several of its
+    settings ran."""
+    shortest: float
+    """Edges of the shortest path from input to logits; NaN where the table does not say."""
 
 
 def at_home(table: pd.DataFrame) -> "pd.Series[bool]":
@@ -115,7 +117,6 @@ def edges_needed_section(table: pd.DataFrame, methods: Methods) -> Section | Non
         Heading("edges needed ↓", "edges", "effective edges of the smallest circuit, mean over all seeds"),
         Heading("ratio", "", f"edges that {CLAIMANT} needs over those of this method, seeds paired"),
         Heading("seeds"),
-        Heading("claim", "", f"whether the ratio is below {BOUND}: its whole interval decides"),
     )
     return Section("Edges needed", "needed", Grid(headings, tuple(rows), 2), (), MEANING) if rows else None
 
@@ -128,11 +129,13 @@ def _needs(task: str, group: pd.DataFrame, level: float) -> list[Need]:
         )
         for (method, params), circuits in group.groupby(["method", "params"], sort=False)
     }
+    known = "shortest_path" in group.columns and (group["shortest_path"] > 0).all()
+    shortest = float(group["shortest_path"].min()) if known else math.nan
     ours = [series for (method, _), series in edges.items() if method == CLAIMANT]
     found = []
     for (method, params), series in sorted(edges.items(), key=_mean_or_last):
-        share = paired_ratio(ours[0], series) if len(ours) == 1 and method != CLAIMANT else None
-        found.append(Need(task, level, method, label_of(method, params), series, share))
+        ratio = log_ratio(ours[0], series) if len(ours) == 1 and method != CLAIMANT else None
+        found.append(Need(task, level, method, label_of(method, params), series, ratio, shortest))
     return found
 
 
@@ -140,16 +143,13 @@ def _row(need: Need, starts: bool) -> Row:
     mean = float(need.edges.mean(skipna=False))
     text = mean_spread(mean, float(need.edges.std()) if math.isfinite(mean) else math.nan)
     cells = [Cell(need.task), Cell(need.label), Cell(number(need.level)), Cell(text, order=mean)]
-    if need.share is None:
-        cells += [Cell(""), Cell(str(len(need.edges))), Cell("")]
-    else:
-        share = need.share
-        cells += [
-            Cell(number(share.mean), interval(share.low, share.high)),
-            Cell(str(share.seeds)),
-            Cell(share.verdict(BOUND)),
-        ]
-    return Row(tuple(cells), starts)
+    return Row((*cells, _ratio(need.ratio), Cell(str(len(need.edges)))), starts)
+
+
+def _ratio(log: Estimate | None) -> Cell:
+    if log is None:
+        return Cell("")
+    return Cell(number(math.exp(log.value)), interval(*map(math.exp, log.interval())))
 
 
 def _mean_or_last(item: tuple[tuple[str, str], "pd.Series[float]"]) -> tuple[bool, float]:

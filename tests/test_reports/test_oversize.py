@@ -100,9 +100,9 @@ def test_no_claim_rests_on_it() -> None:
     assert {need.method for need in needs(cheating, methods)} == {"eap"}
 
     fair = pd.DataFrame(
-        rows("edge_pruning", kl=[0.1, 0.11, 0.1])
-        + rows("eap", kl=[0.4, 0.4, 0.41])
-        + rows("acdc", kl=[0.3] * 3)
+        rows("edge_pruning", log_gap=[-2.0, -2.1, -2.0])
+        + rows("eap", log_gap=[-1.0, -1.0, -0.9])
+        + rows("acdc", log_gap=[-1.2] * 3)
     )
     told = claims_section(tidy(fair, METRIC), methods, None)
     assert told is not None
