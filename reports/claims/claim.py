@@ -33,6 +33,8 @@ class Claim:
         for visible in dict.fromkeys(c.visible for c in self.comparisons if math.isfinite(c.seen)):
             values = [c.seen for c in self.comparisons if c.visible == visible and math.isfinite(c.seen)]
             parts.append(visible.format(span(values)))
+        if blind := sum(math.isinf(c.seen) for c in self.comparisons):
+            parts.append(f"{blind} of {plural(len(self.comparisons), 'comparison')} too rough to show it")
         if untested := sum(math.isnan(c.p_for) and not c.impossible for c in self.comparisons):
             parts.append(f"{untested} of {plural(len(self.comparisons), 'comparison')} without a test")
         return "; ".join([*parts, *dict.fromkeys(c.impossible for c in self.comparisons if c.impossible)])

@@ -53,7 +53,7 @@ def _performance(small: pd.DataFrame, zero: pd.DataFrame) -> Claim | None:
     comparisons, parts = [], []
     for (task, size), rows in ours.groupby(["task", "size_requested"]):
         kept = mean_of(rows["choice_accuracy"] / float(full.get(str(task), math.nan)))
-        comparisons.append(compare(kept, KEPT, "above", "a share of {} or more"))
+        comparisons.append(compare(kept, KEPT, "above", "a share of {} or more", end=1))
         density = rows["weight_density"].mean()
         parts.append(
             f"{task} {kept.value:.0%} with {float(str(size)):.0%} of edges, {density:.0%} of weights"
@@ -76,10 +76,10 @@ def _complements(small: pd.DataFrame, baseline: str) -> Claim | None:
         seen.add(method)
         if method == "discogp":
             less = difference(own, random)
-            comparisons.append(compare(mean_of(own), NEAR, "below", "DiscoGP's at {} or less from chance"))
-            comparisons.append(compare(less, 0.0, "below", "at a distance that is {} from random circuits'"))
+            comparisons.append(compare(mean_of(own), NEAR, "below", "a distance of {} or less", end=0))
+            comparisons.append(compare(less, 0.0, "below", "one that differs from random circuits' by {}"))
         else:
-            comparisons.append(compare(mean_of(own), NEAR, "above", "ACDC's and EAP's at {} or more"))
+            comparisons.append(compare(mean_of(own), NEAR, "above", "ACDC's and EAP's {} or more"))
         words = f"{task} {method} {number(mean_of(own).value)}"
         if PROBABILITY in rows:
             words += f" ({number(mean_of(_away(rows, PROBABILITY)).value)})"

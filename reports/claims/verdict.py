@@ -33,7 +33,8 @@ class Comparison:
     p_against: float = math.nan
     """Of "it is so": small where the contrary is shown."""
     seen: float = math.nan
-    """The true value, on the claim's side of the bound, that the test finds four times of five."""
+    """The true value, on the claim's side of the bound, that the test finds four times of five; infinite
+    where there can be none so far from it."""
     visible: str = "{}"
     """That value in words."""
     impossible: str = ""
@@ -46,6 +47,7 @@ def compare(
     side: Literal["below", "above"],
     visible: str,
     shown: Callable[[float], float] = float,
+    end: float = math.inf,
 ) -> Comparison:
     """Whether a quantity lies on one side of a bound, by Student's t.
 
@@ -58,16 +60,19 @@ def compare(
         side: where the claim says that it is.
         visible: "a ratio of {} or less", where {} is the value that could have been seen.
         shown: from that scale to the one on which it is told: exp of a log.
+        end: the furthest value on the claim's side that there can be.
     """
     if not estimate.error > 0:
         return Comparison()
     sign = 1 if side == "below" else -1
     t = sign * (estimate.value - bound) / estimate.error
     reach = float(stats.t.ppf(1 - LEVEL, estimate.freedom) + stats.t.ppf(POWER, estimate.freedom))
+    seen = bound - sign * reach * estimate.error
+    within = math.isinf(end) or sign * seen >= sign * end
     return Comparison(
         float(stats.t.cdf(t, estimate.freedom)),
         float(stats.t.sf(t, estimate.freedom)),
-        shown(bound - sign * reach * estimate.error),
+        shown(seen) if within else math.inf,
         visible,
     )
 

@@ -26,6 +26,8 @@ NOT_RUN = {
     "verify-tracr -m my_method.py -p x_proportion -p reverse --json": "is run with a shipped method",
     "verify-tracr --method-seeds 2 -j 2 --out fresh": "takes an hour",
     "verify-tracr --method-seeds 2 -j 2 --out fresh --expect": "takes hours, and rewrites expectations",
+    "run --config configs/claims/zero.yaml --model smollm2-135m --out zero": "needs that model, and hours",
+    "verify-tracr -m edge_pruning -p x_proportion -p reverse --method-seeds 8 --out zero": "takes minutes",
     "models fetch smollm2-135m": "needs a network; a test fetches from a server of its own",
     "run --scheduler tcp://HOST:8786 --out results": "stands for a user's own cluster",
     "run --scheduler local:2 --out results": "takes half an hour; with less it is run by tests of its own",

@@ -132,6 +132,17 @@ def test_a_deviation_against_a_bound_is_chi_square() -> None:
     assert math.isnan(compare_deviation(values.where(values < 1), 0.1).p_for)
 
 
+@pytest.mark.parametrize(("side", "end"), [("below", 0.0), ("above", 1.0)])
+def test_what_no_value_is_far_enough_to_show(side: Any, end: float) -> None:
+    """The same mean, once sure and once rough."""
+    bound = 0.5
+    sure, rough = (compare(Estimate(0.5, error, 4), bound, side, "{}", end=end) for error in (0.1, 0.2))
+    assert abs(sure.seen - bound) == pytest.approx(0.1 * (2.1318 + 0.9410), rel=1e-3)
+    assert rough.seen == math.inf
+    assert rough.p_for == 0.5
+    assert Claim("C", "", "", "", [sure, rough]).seen().endswith("1 of 2 comparisons too rough to show it")
+
+
 def test_a_share_of_runs_is_binomial() -> None:
     assert compare_share(8, 8, 0.5).p_for == pytest.approx(0.5**8)
     assert compare_share(0, 8, 0.5).p_against == pytest.approx(0.5**8)
