@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from reports.claims.claim import Claim
-from reports.claims.edges_needed import at_home
 from reports.claims.estimate import difference, mean_of
+from reports.claims.place import PLACE, at_home, places
 from reports.claims.verdict import Comparison, compare
-from reports.parts.methods import Methods
+from reports.parts.methods import Methods, label_of
 from reports.parts.numbers import interval, number
 
 SOURCE = "Yu, Niu et al. 2024, abstract"
@@ -27,7 +27,6 @@ RIVALS = ("acdc", "eap")
 PATCHING = (*RIVALS, "eap_ig")
 PROBABILITY = "complement_choice_probability"
 """Beside the accuracy, by which the paper judges: where a complement prefers nothing that is an accident."""
-RUN = ("data_seed", "method_seed")
 
 
 def discogp_claims(table: pd.DataFrame, methods: Methods) -> list[Claim | None]:
@@ -49,15 +48,17 @@ def discogp_claims(table: pd.DataFrame, methods: Methods) -> list[Claim | None]:
 def _performance(small: pd.DataFrame, zero: pd.DataFrame) -> Claim | None:
     """Circuit by circuit, over seeds."""
     ours = small[(small["method"] == "discogp") & (small["weight_density"] <= DENSE)]
-    full = zero[zero["method"] == "full"].groupby("task")["choice_accuracy"].mean()
+    full = zero[zero["method"] == "full"].groupby(PLACE)["choice_accuracy"].mean()
     comparisons, parts = [], []
-    for (task, size), rows in ours.groupby(["task", "size_requested"]):
-        kept = mean_of(rows["choice_accuracy"] / float(full.get(str(task), math.nan)))
-        comparisons.append(compare(kept, KEPT, "above", "a share of {} or more", end=1))
-        density = rows["weight_density"].mean()
-        parts.append(
-            f"{task} {kept.value:.0%} with {float(str(size)):.0%} of edges, {density:.0%} of weights"
-        )
+    for place, here in places(ours):
+        whole = float(full.get(tuple(here[PLACE].iloc[0]), math.nan))
+        for (_, size), rows in here.groupby(["own_params", "size_requested"]):
+            kept = mean_of(_by_run(rows["choice_accuracy"] / whole, rows["data_seed"]))
+            comparisons.append(compare(kept, KEPT, "above", "a share of {} or more", end=1))
+            density = rows["weight_density"].mean()
+            parts.append(
+                f"{place} {kept.value:.0%} with {float(str(size)):.0%} of edges, {density:.0%} of weights"
+            )
     return _claim(
         "C7",
         "DiscoGP's circuits keep 93 to 100 % of the performance with 1 to 7 % of weights and edges",
@@ -69,21 +70,22 @@ def _performance(small: pd.DataFrame, zero: pd.DataFrame) -> Claim | None:
 def _complements(small: pd.DataFrame, baseline: str) -> Claim | None:
     """DiscoGP's: nearer to chance than `NEAR`, and than random circuits' are; its rivals': not so near."""
     comparisons, parts, seen = [], [], set()
-    contestants = small[small["method"].isin(("discogp", *RIVALS))]
-    for (task, method), rows in contestants.groupby(["task", "method"]):
-        own = _away(rows)
-        random = _away(small[(small["task"] == task) & (small["method"] == baseline)])
-        seen.add(method)
-        if method == "discogp":
-            less = difference(own, random)
-            comparisons.append(compare(mean_of(own), NEAR, "below", "a distance of {} or less", end=0))
-            comparisons.append(compare(less, 0.0, "below", "one that differs from random circuits' by {}"))
-        else:
-            comparisons.append(compare(mean_of(own), NEAR, "above", "ACDC's and EAP's {} or more"))
-        words = f"{task} {method} {number(mean_of(own).value)}"
-        if PROBABILITY in rows:
-            words += f" ({number(mean_of(_away(rows, PROBABILITY)).value)})"
-        parts.append(f"{words}, random {number(mean_of(random).value)}")
+    for place, here in places(small[small["method"].isin(("discogp", *RIVALS, baseline))]):
+        drawn = here[here["method"] == baseline]
+        random = _away(drawn, "method_seed" if "method_seed" in drawn else "data_seed")
+        for (method, own), rows in here.drop(drawn.index).groupby(["method", "own_params"]):
+            away = _away(rows)
+            seen.add(method)
+            if method == "discogp":
+                less = difference(away, random)
+                comparisons.append(compare(mean_of(away), NEAR, "below", "a distance of {} or less", end=0))
+                comparisons.append(compare(less, 0.0, "below", "{} or less beside random circuits'"))
+            else:
+                comparisons.append(compare(mean_of(away), NEAR, "above", "ACDC's and EAP's {} or more"))
+            words = f"{place} {label_of(str(method), str(own))} {number(mean_of(away).value)}"
+            if PROBABILITY in rows:
+                words += f" ({number(mean_of(_away(rows, name=PROBABILITY)).value)})"
+            parts.append(f"{words}, random {number(mean_of(random).value)}")
     if "discogp" not in seen:
         return None
     missing = [rival for rival in RIVALS if rival not in seen]
@@ -106,10 +108,12 @@ def _near_random(small: pd.DataFrame) -> Claim | None:
         return None
     patched = small[small["method"].isin(PATCHING) & (small["discovery_ablation"] == "resample")]
     comparisons, parts = [], []
-    for (task, method), rows in patched.groupby(["task", "method"]):
-        above = mean_of((rows["choice_accuracy"] - rows["chance"]).groupby(_run(rows)).mean())
-        comparisons.append(compare(above, NEAR, "below", "an accuracy of chance and {} or less"))
-        parts.append(f"{task} {method} {number(above.value)} {interval(*above.interval())}".strip())
+    for place, here in places(patched):
+        for (method, own), rows in here.groupby(["method", "own_params"]):
+            above = mean_of(_by_run(rows["choice_accuracy"] - rows["chance"], rows["data_seed"]))
+            comparisons.append(compare(above, NEAR, "below", "an accuracy of chance and {} or less"))
+            words = f"{place} {label_of(str(method), str(own))} {number(above.value)}"
+            parts.append(f"{words} {interval(*above.interval())}".strip())
     return _claim(
         "C9",
         "Circuits of patching methods, removed edges at zero, are often near random",
@@ -119,13 +123,16 @@ def _near_random(small: pd.DataFrame) -> Claim | None:
     )
 
 
-def _away(rows: pd.DataFrame, name: str = "complement_choice_accuracy") -> "pd.Series[float]":
+def _away(
+    rows: pd.DataFrame, run: str = "data_seed", name: str = "complement_choice_accuracy"
+) -> "pd.Series[float]":
     """By run, the mean distance from chance: what lies above it does not make up for what lies below."""
-    return (rows[name] - rows["chance"]).abs().groupby(_run(rows)).mean()
+    return _by_run((rows[name] - rows["chance"]).abs(), rows[run])
 
 
-def _run(rows: pd.DataFrame) -> list["pd.Series[float]"]:
-    return [rows[name] for name in RUN if name in rows.columns]
+def _by_run(values: "pd.Series[float]", run: "pd.Series[int]") -> "pd.Series[float]":
+    """The mean of what a run has several of: sizes, and a method's own seeds; NaN where one is unscored."""
+    return values.groupby(run).agg(lambda found: found.mean(skipna=False))
 
 
 def _claim(

@@ -8,8 +8,9 @@ import pandas as pd
 
 from reports.claims.claim import Claim, span
 from reports.claims.data_sizes import growth, over_data
-from reports.claims.edges_needed import CLAIMANT, LEVELS, PLACE, Need, at_home, needs
+from reports.claims.edges_needed import CLAIMANT, LEVELS, Need, needs
 from reports.claims.estimate import deviation, log_ratio, logs
+from reports.claims.place import PLACE, at_home, places
 from reports.claims.seeds import spread_over_seeds
 from reports.claims.verdict import Comparison, compare, compare_deviation
 from reports.parts.methods import Methods
@@ -86,11 +87,9 @@ def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
         return None
     ok = table[(table["status"] == "ok") & (table["size_requested"] <= SPARSE) & table["log_gap"].notna()]
     ok = ok[at_home(ok) & ok["method"].isin((CLAIMANT, *RIVALS))]
-    several = [name for name in PLACE[:-1] if ok[name].nunique() > 1]
     comparisons, parts, seen = [], [], set()
-    for _, here in ok.groupby(PLACE, sort=False):
+    for place, here in places(ok):
         settings = {m: list(rows.groupby("params", sort=False)) for m, rows in here.groupby("method")}
-        place = " ".join(str(here[name].iloc[0]) for name in ("task", *several))
         for rival in RIVALS:
             if len(settings.get(CLAIMANT, ())) != 1 or len(settings.get(rival, ())) != 1:
                 continue
@@ -154,12 +153,12 @@ def _data(table: pd.DataFrame, methods: Methods) -> Claim | None:
 def _seeds(table: pd.DataFrame, methods: Methods) -> Claim | None:
     rows = spread_over_seeds(table, methods)
     comparisons, parts = [], []
-    for place, group in rows[rows["method"] == CLAIMANT].groupby(PLACE):
+    for place, group in places(rows[rows["method"] == CLAIMANT].sort_values("task", kind="stable")):
         edges = group.drop_duplicates(["params", "data_seed"])["unaided_edges"].astype(float)
         found, low, high = deviation(logs(edges))
         comparisons.append(compare_deviation(logs(edges), LITTLE))
         parts.append(
-            f"{place[-1]} {number(found)} {interval(low, high)} ({number(edges.min(), whole=True)} to "
+            f"{place} {number(found)} {interval(low, high)} ({number(edges.min(), whole=True)} to "
             f"{number(edges.max(), whole=True)} edges, {len(edges)} seeds; circuits of one size share "
             f"{number(group['seed_overlap'].mean())} of theirs)"
         )

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from reports.claims.estimate import Estimate, log_ratio
+from reports.claims.place import at_home, places
 from reports.leaderboard.entries import contenders
 from reports.parts.content import Section
 from reports.parts.grid import Cell, Grid, Heading, Row
@@ -33,7 +34,6 @@ MEANING = (
     "given only where the next smaller size asked for is at most 6 % below; \N{INFINITY}: no circuit that "
     "was run is within that KL."
 )
-PLACE = ["model", "graph", "ablation", "task"]
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,6 @@ class Need:
     settings ran."""
     shortest: float
     """Edges of the shortest path from input to logits; NaN where the table does not say."""
-
-
-def at_home(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Where circuits were scored under the ablation under which they were discovered."""
-    if "discovery_ablation" not in table.columns:
-        return pd.Series(True, table.index)
-    return table["discovery_ablation"].isna() | (table["discovery_ablation"] == table["ablation"])
 
 
 def edges_needed(circuits: pd.DataFrame, level: float) -> float:
@@ -94,11 +87,8 @@ def needs(table: pd.DataFrame, methods: Methods) -> list[Need]:
     } <= set(table.columns):
         return []
     ok = contenders(table, methods)
-    ok = ok[at_home(ok)]
-    several = [name for name in PLACE[:-1] if ok[name].nunique() > 1]
     found: list[Need] = []
-    for (_, group), level in product(ok.groupby(PLACE, sort=False), LEVELS):
-        task = " · ".join(str(group[name].iloc[0]) for name in ("task", *several))
+    for (task, group), level in product(places(ok[at_home(ok)]), LEVELS):
         found += _needs(task, group, level)
     return found if any(math.isfinite(need.edges.mean(skipna=False)) for need in found) else []
 

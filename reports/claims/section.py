@@ -5,6 +5,7 @@ import pandas as pd
 from reports.claims.claim import Claim
 from reports.claims.discogp import discogp_claims
 from reports.claims.edge_pruning import edge_pruning_claims
+from reports.claims.place import of_all_wordings
 from reports.claims.true_circuits import true_circuit_claims
 from reports.claims.verdict import is_pretrained
 from reports.leaderboard.entries import as_asked
@@ -35,7 +36,7 @@ def claims_section(table: pd.DataFrame, methods: Methods, recovery: pd.DataFrame
         methods: which methods compete.
         recovery: the long table of recoveries, as it came; None where there is none.
     """
-    table = as_asked(table)
+    table = of_all_wordings(as_asked(table))
     pretrained = is_pretrained(table)
     decides = bool(pretrained.any())
     about = table[pretrained] if decides else table

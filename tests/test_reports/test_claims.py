@@ -122,7 +122,7 @@ def test_another_ablation_is_another_comparison() -> None:
     ]
     claim = claims(resample, *zero)["C2"]
     assert verdict(claim) == "contradicted"
-    assert "ioi zero at 2 % to 5 %, over acdc 1.99 [" in claim.ran
+    assert "ioi · zero at 2 % to 5 %, over acdc 1.99 [" in claim.ran
 
 
 def test_nobody_is_ahead_of_a_rival_with_nothing_left() -> None:
@@ -293,6 +293,12 @@ def test_discogp_keeps_the_performance() -> None:
     alike = claims(FULL, under_zero("discogp", 0.86, 0.5))["C7"]
     assert verdict(alike) == "undecided"  # seeds that are all alike have no p
     assert verdict(claims(GOOD)["C7"]) == "undecided"  # nothing to compare with
+    twice = [{**row, "method_seed": seed} for row in GOOD for seed in (0, 1)]  # no more data than before
+    assert claims(FULL, twice)["C7"].comparisons == claim.comparisons
+    unscored = claims(FULL, under_zero("discogp", [0.86, 0.87, math.nan], 0.5))["C7"]
+    assert verdict(unscored) == "undecided"
+    other = [{**row, "model": "n", "choice_accuracy": 0.5} for row in FULL]  # by its own full model's
+    assert claims(FULL, other, GOOD)["C7"] == claim
     assert "C7" not in claims(FULL, under_zero("discogp", 0.86, 0.55, weight_density=0.2))
     assert "C7" not in claims(FULL, under_zero("discogp", 0.86, 0.55, ablation="resample"))
 
@@ -354,4 +360,7 @@ def test_the_table_of_claims() -> None:
     assert told(*ours, recovery=RECOVERY) == {"C3": "holds", "C7": "not tested", "C8": "not tested"}
     worse = [{**row, "model": "embedded", "choice_accuracy": 0.1} for row in GOOD]
     assert told(*groups, worse) == {"C7": "holds", "C8": "holds"}
+    half = [{**row, "wordings": "first half", "choice_accuracy": 0.1} for row in GOOD]
+    whole = [[{**row, "wordings": "all"} for row in group] for group in groups]
+    assert told(*whole, half) == {"C7": "holds", "C8": "holds"}
     assert claims_section(table(rows("eap")), METHODS, None) is None

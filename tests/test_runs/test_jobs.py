@@ -71,6 +71,8 @@ def test_a_discovery_serves_all_ablations_that_it_is_scored_under(tmp_path: Path
     together = Store(tmp_path / "together")
     costs = {run.record.cpu_seconds for run in together.runs()}
     assert len(costs) == 1  # of one discovery
+    assert all(run.record.data_seconds for run in together.runs())
+    assert {run.record.shortest_path for run in together.runs()} == {1}
     for job in ran[0]:
         carry_out([job], tmp_path / "alone")
         (one, header), (other, its) = (

@@ -90,8 +90,6 @@ def test_table_has_the_stable_columns(results: Path) -> None:
     assert eap["objective"].unique().tolist() == ["difference"]
     assert (eap["peak_memory_mb"] > 100).all()
     assert (eap["cpu_seconds"] > 0).all()
-    assert (eap["data_seconds"] > 0).all()
-    assert set(eap["shortest_path"]) == {1}
     short = (1 - eap["complement_loss"]).abs().to_numpy()
     expected = (1 - random["complement_loss"]).abs().to_numpy() - short
     assert eap["complement_loss_margin"].tolist() == pytest.approx(expected.tolist())
