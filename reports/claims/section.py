@@ -18,11 +18,11 @@ MEANING = (
     "shown by a one-sided test of 5 %, and is contradicted where the contrary of one is (Holm). It is not "
     "attainable where arithmetic alone keeps anybody from meeting it, and undecided otherwise: then the "
     "last column tells what these runs would have found four times of five. A claim about pretrained "
-    "models is not tested on models that were trained for this benchmark. The bounds, stated beforehand: "
-    "half of the edges (C1), a ratio of 1 (C2), more than half of the seeds exact (C3), slopes below 0.1 "
-    "and above 0.5 (C4), a standard deviation of 10 % (C5), 93 % of the accuracy (C7), 0.1 from chance "
-    "and nearer than random circuits' complements (C8), no more than 0.1 above chance for half of the "
-    "methods and tasks (C9). Runs are the unit: seeds, or draws."
+    "models is not tested on models that were trained for this benchmark. The bounds: half of the edges "
+    "(C1), a ratio of 1 (C2), more than half of the seeds exact (C3), slopes below 0.1 and above 0.5 "
+    "(C4), a standard deviation of 10 % (C5), 93 % of the accuracy (C7), 0.1 from chance and nearer than "
+    "random circuits' complements (C8), no more than 0.1 above chance for half of the methods and tasks "
+    "(C9). Runs are the unit: seeds, or draws."
 )
 
 

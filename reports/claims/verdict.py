@@ -1,4 +1,4 @@
-"""What becomes of a claim: comparisons, each with a bound that was stated beforehand -> one of five words.
+"""What becomes of a claim: comparisons, each with a bound that the code states -> one of five words.
 
 A claim *holds* where all that it says is shown, every comparison by a one-sided test of 5 %
 (intersection-union, Berger 1982, Technometrics 24). It is *contradicted* where the contrary of one comparison

@@ -17,7 +17,7 @@ from reports.claims.discogp import KEPT, NEAR, OFTEN
 from reports.claims.edge_pruning import HALF, LITTLE, RATIO, RIVALS
 from reports.claims.estimate import Estimate, slope
 from reports.claims.true_circuits import true_circuit_claims
-from reports.claims.verdict import compare, compare_deviation
+from reports.claims.verdict import compare, compare_deviation, compare_share, judge
 from reports.parts.numbers import number
 from tracr_ground_truth import find_programs
 
@@ -99,6 +99,9 @@ def test_true_circuits() -> None:
         assert (claim.verdict(pretrained=False), claim.seen()) == (verdict, visible)
         assert re.findall(counts, claim.ran) == re.findall(counts, ran)
     assert runs["unaided_exact"].all()
+    for bound in (0.37, 0.68):  # as the page says, either verdict hangs on none between them
+        assert judge([compare_share(0, 8, bound)] * 2) == "contradicted"
+        assert judge([compare_share(8, 8, bound)] * 2) == "holds"
     assert runs.groupby(["program", "ablation", "method_seed"])["kernels"].nunique().eq(2).all()
     needed = runs[runs["ablation"] == "zero"].drop_duplicates("program").set_index("program")["true_edges"]
     for program, edges in needed.items():
