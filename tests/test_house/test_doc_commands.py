@@ -17,6 +17,7 @@ NOT_RUN = {
     "run --model path/to/a/model -t gp": "stands for a user's own model",
     "rescore RESULTS": "stands for a user's own folder",
     "compare RESULTS": "stands for a user's own folder",
+    "compare RESULTS --variance": "stands for a user's own folder",
     "run --quick": "takes two minutes; with fewer tasks the wheel's test runs it",
     "run -m eap_ig:steps=10 -t ioi --sizes 5%": "is the README's with less",
     "run -m eap_ig:steps=20 -m acdc -t gp --sizes 0.6%,1.4% --out first": "takes minutes, for ACDC's sake",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.runs.run import run_experiment
 from command_line import COMMAND
-from problems import CLOCKS
+from problems import CLOCKS, SMALL
 
 KILLS = int(os.environ.get("CIRCUITMARK_KILLS", "2"))
 """Of each kind of run; `make test-every` makes more of them."""
@@ -79,3 +81,22 @@ def test_kills_lose_nothing(how: str, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(table(folder), table(tmp_path / "whole"), check_exact=True)
         assert not list(folder.rglob("*.part"))
         assert not (folder / "out" / "unfinished").exists()
+
+
+def test_what_a_kill_left_of_a_finished_job_is_cleared(tmp_path: Path) -> None:
+    """It stored its run and did not come to clear up; what another job is at stays."""
+    experiment = dataclasses.replace(SMALL, methods=("random_edges",), random_draws=1)
+    run_experiment(experiment, tmp_path, report=lambda _: None)
+    (job,) = experiment.jobs()
+    left = [tmp_path / "unfinished" / f"{job.stem}{end}" for end in (".safetensors", ".found.safetensors")]
+    other = tmp_path / "unfinished" / "other.safetensors"
+    for file in (*left, other):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    run_experiment(experiment, tmp_path, report=lambda _: None)
+    assert not any(file.exists() for file in left)
+    assert other.exists()
+    other.unlink()
+    left[0].touch()
+    run_experiment(experiment, tmp_path, report=lambda _: None)
+    assert not other.parent.exists()

@@ -18,7 +18,6 @@ from bench.files import load_header, load_tensors, save_tensors
 from bench.names import get_method, params_of, parse_sizes
 from bench.runs.experiment import Experiment
 from bench.runs.job import carry_out
-from bench.runs.run import run_experiment
 from bench.scoring.leaderboard import COLUMNS, leaderboard, write_tables
 from bench.store.asked import ask
 from bench.store.results import Store
@@ -131,25 +130,6 @@ def test_rerunning_does_nothing_and_a_killed_run_goes_on(results: Path, tmp_path
     first, _second = SMALL.jobs()
     carry_out([first], tmp_path)  # and then killed
     assert run(SMALL, tmp_path) == ["ok"]
-
-
-def test_what_a_kill_left_of_a_finished_job_is_cleared(tmp_path: Path) -> None:
-    """It stored its run and did not come to clear up; what another job is at stays."""
-    experiment = dataclasses.replace(SMALL, methods=("random_edges",), random_draws=1)
-    run_experiment(experiment, tmp_path, report=lambda _: None)
-    (job,) = experiment.jobs()
-    left = [tmp_path / "unfinished" / f"{job.stem}{end}" for end in (".safetensors", ".found.safetensors")]
-    other = tmp_path / "unfinished" / "other.safetensors"
-    for file in (*left, other):
-        file.parent.mkdir(exist_ok=True)
-        file.touch()
-    run_experiment(experiment, tmp_path, report=lambda _: None)
-    assert not any(file.exists() for file in left)
-    assert other.exists()
-    other.unlink()
-    left[0].touch()
-    run_experiment(experiment, tmp_path, report=lambda _: None)
-    assert not other.parent.exists()
 
 
 def test_same_numbers_again(results: Path, tmp_path: Path) -> None:
