@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from doc_pages import README, commands, example
 
@@ -57,8 +58,13 @@ def test_what_is_not_run_stands_on_a_page() -> None:
     assert NOT_RUN.keys() <= {" ".join(words) for _, _, words in commands()}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def marked(page: Path) -> ParameterSet:
+    """Those of the pages that newcomers begin with run in CI, others before a release."""
+    mark = pytest.mark.slow if page.name in ("README.md", "tutorial.md") else pytest.mark.every
+    return pytest.param(page, marks=mark, id=page.name)
+
+
+@pytest.mark.parametrize("page", map(marked, pages()))
 def test_every_command_is_run_or_listed(page: Path, tmp_path: Path) -> None:
     """A page's commands in order, so that later ones find what earlier ones wrote."""
     for name in FILES.get(page.name, ()):

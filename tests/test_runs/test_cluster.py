@@ -84,7 +84,7 @@ def test_the_table_of_a_cluster_is_the_serial_one(
     assert {path.name for path in Path("there").iterdir()} == {path.name for path in Path("here").iterdir()}
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_every_method_has_the_same_numbers_everywhere(tmp_path: Path) -> None:
     serial = run(tmp_path / "serial", *EVERY)
     assert len(serial) == 3 + 5
@@ -257,8 +257,13 @@ def test_a_folder_that_workers_cannot_see(tmp_path: Path) -> None:
     assert how.unfinished == tmp_path / "unfinished"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.every),
+    ],
+)
 def test_an_interrupt_ends_a_local_cluster(tmp_path: Path, number: int) -> None:
     """And all processes of its jobs."""
     begun = tmp_path / "begun"

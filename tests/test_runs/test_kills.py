@@ -44,8 +44,14 @@ def stored(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_mtime_ns for file in folder.glob("out/runs/[!.]*.safetensors")}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["-j 1", "-j 2", "--scheduler local:2"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("-j 1", marks=pytest.mark.slow),
+        pytest.param("-j 2", marks=pytest.mark.slow),
+        pytest.param("--scheduler local:2", marks=pytest.mark.every),
+    ],
+)
 def test_kills_lose_nothing(how: str, tmp_path: Path) -> None:
     if "local" in how:
         pytest.importorskip("distributed")
