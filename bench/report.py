@@ -265,6 +265,7 @@ def compared(
     """
     from bench.scoring.cells import cells_of, scored
     from bench.scoring.compare import compare
+    from bench.scoring.crossed import crossed
     from bench.scoring.fresh import fresh_gaps
     from bench.scoring.spread import spreads
     from bench.scoring.stability import stabilities
@@ -277,6 +278,7 @@ def compared(
     pairs = compare(cells)
     told: dict[str, list[dict[str, Any]]] = {
         "pairs": [pair.to_json() for pair in pairs],
+        "crossed": [each.to_json() for each in crossed(cells)],
         "turnovers": [turnover.to_json() for turnover in turnovers(pairs)],
         "behaviours": [whole.to_json() for whole in standings(cells)],
         "stability": [each.to_json() for each in stabilities(circuits, store)],

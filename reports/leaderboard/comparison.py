@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from reports.leaderboard.crossed import crossed_table
 from reports.leaderboard.stability import stability_table
 from reports.leaderboard.turnovers import turnovers_table
 from reports.parts.numbers import DASH, number, plural, share
@@ -26,8 +27,8 @@ def comparison_terminal(told: Mapping[str, Sequence[Told]]) -> Group:
         told: as `circuitmark compare --json` tells it.
     """
     kinds = {
-        "pairs": _pairs, "turnovers": turnovers_table, "behaviours": _standings, "stability": stability_table,
-        "fresh": _fresh, "variance": _variance,
+        "pairs": _pairs, "crossed": crossed_table, "turnovers": turnovers_table, "behaviours": _standings,
+        "stability": stability_table, "fresh": _fresh, "variance": _variance,
     }  # fmt: skip
     return Group(*(table(told[kind]) for kind, table in kinds.items() if told.get(kind)))
 
@@ -38,9 +39,10 @@ def _pairs(pairs: Sequence[Told]) -> Table:
     What is left of the empty circuit's KL under a, over what is left under b: below 1 where a is ahead,
     who is bold.
     """
-    primary = [pair for pair in pairs if pair["size"] is None]
-    sizes = "all sizes" if primary else " and ".join(sorted({share(pair["size"]) for pair in pairs}))
-    shown = primary or pairs
+    matched = [pair for pair in pairs if pair["found_under"] == pair["ablation"]] or pairs
+    primary = [pair for pair in matched if pair["size"] is None]
+    sizes = "all sizes" if primary else " and ".join(sorted({share(pair["size"]) for pair in matched}))
+    shown = primary or matched
     view = a_table(
         f"Ahead of each other: KL left, a over b, on new templates, over {sizes}",
         ("behaviour", "a", "b"), ("a / b", "95 %", "p (Holm)"),
@@ -66,8 +68,10 @@ def _pairs(pairs: Sequence[Told]) -> Table:
     counts = " and ".join(plural(count, "pair") for count in sorted(set(families.values())))
     family = "the primary family, of" if primary else "exploratory, for one size alone was run:"
     told = [f"over {', '.join(sorted({pair['over'] for pair in shown}))}", f"{family} {counts}, Holm's p"]
-    if len(pairs) > len(shown):
+    if len(matched) > len(shown):
         told.append("single sizes, exploratory, are in --json")
+    if len(pairs) > len(matched):
+        told.append("so are pairs found under another ablation")
     view.caption = "; ".join(told)
     return view
 

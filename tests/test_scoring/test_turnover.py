@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from bench.engine.ablation import AblationName
 from bench.scoring.cells import cells_of
 from bench.scoring.cells import scored as circuits_of
 from bench.scoring.compare import compare
+from bench.scoring.crossed import crossed
 from bench.scoring.statistics.paired import flip_rate
 from bench.scoring.turnover import Turnover, turnovers
 from bench.store.results import Run, Store
@@ -138,3 +140,33 @@ def test_the_command_tells_turnovers(command: CommandLine, tmp_path: Path) -> No
     assert "resample and zero" in table
     assert "1 (100 %)" in table
     assert "2 of 2" in table
+
+
+def test_found_under_one_and_scored_under_another() -> None:
+    """The mean over templates and seeds of the area, of every method that was given several ablations."""
+    runs = [
+        under(run("first", {0.01: level, 0.1: level}, seed, scatter=0), scored, given)
+        for seed in range(3)
+        for scored in ABLATIONS
+        for given, level in zip(ABLATIONS, (0.1, 0.4), strict=True)
+    ]
+    runs += [under(run("second", {0.01: 0.3, 0.1: 0.3}), scored) for scored in ABLATIONS]
+    told = [each.to_json() for each in crossed(cells_of(circuits_of(runs)))]
+    assert [(each["ablation"], each["method"], each["found_under"]) for each in told] == [
+        ("resample", "first", "resample"), ("resample", "first", "zero"),
+        ("zero", "first", "resample"), ("zero", "first", "zero"),
+    ]  # fmt: skip
+    assert [each["log_gap"] for each in told] == pytest.approx([math.log(level) for level in (0.1, 0.4) * 2])
+    assert {each["data_seeds"] for each in told} == {3}
+
+
+def test_the_command_tells_them_crossed(command: CommandLine, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    for name, level in LEVELS.items():
+        for scored in ABLATIONS:
+            for given in ABLATIONS:
+                each = under(run(name, {0.01: level, 0.1: level}), scored, given)
+                store.save(each.stem, each)
+    table = " ".join(command("compare", str(store.folder)).stdout.split())
+    assert "Found under one ablation, scored under another" in table
+    assert "so are pairs found under another ablation" in table
