@@ -53,9 +53,10 @@ class Experiment:
     """Runs of a method that draws at random, on each of these."""
     evaluation_seed: Annotated[int, Interval(ge=0, le=2**31)] = 0
     """Of the evaluation prompts: 0 draws those that everybody is scored on, another number fresh ones."""
-    random_draws: Draws = 10
+    random_draws: Draws = 20
     """Seeds of the random connected circuits. Completeness is read beside their
-    complements', and whether one of them holds the edge that matters is a toss of a coin."""
+    complements', and whether one of them holds the edge that matters is a toss of a coin; of fewer than 19
+    no circuit is better than random by a test."""
     n_discovery: Annotated[tuple[Prompts, ...], Several] = (200,)
     """Several are so many runs, to see what more data gives and costs."""
     wordings: Annotated[tuple[Wordings, ...], Several] = ("all",)
@@ -63,6 +64,8 @@ class Experiment:
     unaided: bool = False
     """Whether a method is to find the circuit that it settles on as well, where that takes it a training of
     its own."""
+    circuit_tests: bool = True
+    """Whether edges of circuits of at most 100 are knocked out as well, to test whether each is needed."""
     n_evaluation: Prompts = 200
     split: EvaluatedSplit = "evaluation"
     """On which circuits are scored. A method's defaults are chosen on validation, never on evaluation."""
@@ -154,6 +157,7 @@ class Experiment:
                 model=self.model, revision=self.revision, folder=folder, model_hash=identity,
                 task_code=tasks[task], method=method, method_code=codes[method.text], sizes=sizes,
                 unaided=self.unaided, evaluation=evaluation, device=self.device,
+                circuit_tests=self.circuit_tests and not is_baseline(method),
                 dimensions=Dimensions(
                     model=model_name(self.model), task=task, split_embed=self.split_embed,
                     ablation=ablation, discovery_ablation=found_under,
@@ -215,6 +219,7 @@ class Job:
     method_code: str
     sizes: tuple[float, ...]
     unaided: bool = False
+    circuit_tests: bool = True
     dimensions: Dimensions
     """What tells its run apart from others."""
     evaluation: Evaluation
@@ -263,14 +268,14 @@ class Job:
     @cached_property
     def lineage(self) -> str:
         """The key but for the sizes: runs of one lineage can stand in one table, whatever their sizes."""
-        return replace(self, sizes=(), unaided=False).key
+        return replace(self, sizes=(), unaided=False, circuit_tests=False).key
 
     @cached_property
     def key(self) -> str:
         """A hash of all that determines the result; hardware, time and commit do not belong to it."""
         told = asdict(self.dimensions) | {"model": self.model_hash}  # whatever it is called
         made_of = [engine(), self.task_code, self.method_code, self.method.settings]
-        wanted = [self.sizes, self.unaided]
+        wanted = [self.sizes, self.unaided, self.circuit_tests]
         return key_of([made_of, told, asdict(self.evaluation), wanted, self.device])
 
     @cached_property

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bench.discovery.checked import notes_of
 from bench.discovery.discover import cut
@@ -19,6 +20,7 @@ from bench.runs.children import Child, Died, Limits, Line, OutOfMemory, OverLimi
 from bench.runs.discovering import HALF, Cost, Errand, Unfound, load_found
 from bench.runs.experiment import Job, is_baseline
 from bench.scoring.evaluate import ABSOLUTE, REFERENCES, SIGNED, RawOutputs, complement_of, rewired_of
+from bench.scoring.knockouts import knock_out
 from bench.scoring.metrics import CURVE_SHARES
 from bench.scoring.rewired import rewired
 from bench.store.record import Record
@@ -229,7 +231,20 @@ def _keep(
     for name, circuit in saved.items():
         circuit.save(out / "circuits" / stem / f"{name}.safetensors")
     scores = {} if discovery.scores is None else {"discovery.scores": discovery.scores}
-    Store(out).save(stem, Run(record, {**raw.tensors(), **scores}))
+    tests = _knocked_out(asked.job, found, raw, study, reference)
+    Store(out).save(stem, Run(record, {**raw.tensors(), **tests, **scores}))
+
+
+def _knocked_out(
+    job: Job, found: _Found, raw: RawOutputs, study: Study, reference: Reference
+) -> dict[str, Tensor]:
+    """What tests of the circuits asked for are made of, where they are wanted."""
+    if not job.circuit_tests:
+        return {}
+    circuits = {name: circuit for name, (curve, _, circuit) in found.named.items() if not curve}
+    batches, measure = study.data.evaluation.batches, study.data.measure
+    knocked = knock_out(study.model, batches, raw, circuits, reference, measure)
+    return {key: part for name, each in knocked.items() for key, part in each.tensors(name).items()}
 
 
 def _named_edges(discovery: Discovery, size: float, circuit: Circuit) -> int:

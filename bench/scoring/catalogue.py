@@ -14,7 +14,7 @@ class Metric:
     label: str
     description: str
     unit: str = ""
-    better: Literal["lower", "higher", "nearer 1", "nearer chance", "none"] = "none"
+    better: Literal["lower", "higher", "nearer 1", "nearer empty", "none"] = "none"
 
 
 METRICS = (
@@ -80,17 +80,16 @@ METRICS = (
     Metric("acc_auc", "acc-AUC", "Mean share of examples whose difference metric is above 0, over the "
            "logarithm of the share, by signed score", "share", "higher"),
     Metric("complement_kl", "Complement KL", "KL(full model || complement): all that the circuit kept is "
-           "removed", "nats", "higher"),
-    Metric("complement_accuracy", "Complement accuracy", "Accuracy of the complement; read it beside the "
-           "empty circuit's accuracy", "share"),
-    Metric("complement_choice_accuracy", "Complement choice accuracy", "Choice accuracy of the complement; "
-           "nearer chance under zero ablation, under resample read it beside the empty circuit's", "share",
-           "nearer chance"),
+           "removed; the empty circuit's is its kl", "nats", "nearer empty"),
+    Metric("complement_accuracy", "Complement accuracy", "Accuracy of the complement", "share",
+           "nearer empty"),
+    Metric("complement_choice_accuracy", "Complement choice accuracy", "Choice accuracy of the complement",
+           "share", "nearer empty"),
     Metric("complement_choice_probability", "Complement choice probability", "That the complement gives to "
            "the correct candidates, among the candidates: where it prefers none, its choice is an accident",
-           "share", "nearer chance"),
-    Metric("complement_loss", "Complement loss", "(m(full) - m(complement)) / (m(full) - m(empty)); any "
-           "large circuit reaches 1, so read the margin", "", "nearer 1"),
+           "share", "nearer empty"),
+    Metric("complement_loss", "Complement loss", "(m(full) - m(complement)) / (m(full) - m(empty)), 1 being "
+           "the empty circuit's; any large circuit reaches it, so read the margin", "", "nearer 1"),
     Metric("complement_loss_low", "Complement loss 2.5 %", "Lower end of its 95 % interval over these "
            "prompts"),
     Metric("complement_loss_high", "Complement loss 97.5 %", "Upper end of that interval"),
@@ -99,6 +98,31 @@ METRICS = (
     Metric("complement_loss_margin_low", "Margin 2.5 %", "Lower end of its 95 % interval over the random "
            "circuits drawn, the same noise for every method of a size"),
     Metric("complement_loss_margin_high", "Margin 97.5 %", "Upper end of that interval"),
+    Metric("p_necessity", "p, partial necessity", "Of 'the complement is no nearer to the empty circuit than "
+           "those of random connected circuits as large', by complement loss"),
+    Metric("p_sufficiency", "p, sufficiency", "Of 'the circuit is no nearer to the model than random "
+           "connected ones as large', by KL"),
+    Metric("incompleteness_mean", "Incompleteness, mean", "|m(circuit less K) - m(model less K)| over "
+           "|m(full) - m(empty)|, mean over 50 random sets K of the circuit's edges", "share", "lower"),
+    Metric("incompleteness_max", "Incompleteness, maximum", "The same of the worst of these sets", "share",
+           "lower"),
+    Metric("idle_share", "Idle edges", "Share of kept edges whose removal from the circuit costs less than "
+           "1 % of the empty circuit's KL", "share", "lower"),
+    Metric("unneeded_share", "Unneeded edges", "Share of kept edges that the test of minimality rejects at "
+           "5 %", "share", "lower"),
+    Metric("p_minimality", "p, minimality", "Of 'the removal of each edge costs more than that of 90 % of "
+           "random added ones', the smallest of all edges, adjusted for their number"),
+    Metric("ahead_share", "Ahead", "Share of templates in which the circuit's m is above the model's, ties "
+           "half", "share"),
+    Metric("p_equivalence", "p, equivalence", "Of 'the circuit is ahead of the model in 40 to 60 % of "
+           "templates'"),
+    Metric("dependence", "Dependence", "Of what the complement says on what the model says, from 0 to 1 "
+           "(HSIC, normalised)", "share"),
+    Metric("p_independence", "p, independence", "Of 'they are independent', by permutation within templates"),
+    Metric("dependence_empty", "Dependence, empty", "The same of the empty circuit in the complement's place",
+           "share"),
+    Metric("p_independence_empty", "p, independence of empty", "The same of the empty circuit"),
+    Metric("untested", "Untested", "Which tests of the circuit are not to be had, and why", "text"),
     Metric("edges_kept", "Edges kept", "Edges in the circuit", "edges"),
     Metric("edges_filled", "Edges filled in", "Edges, by the method's scores, that fill up a circuit for "
            "which it named fewer than asked for", "edges"),

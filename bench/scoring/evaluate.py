@@ -146,10 +146,11 @@ def run_circuits(
         torch.zeros_like(template, dtype=torch.bool) if held_out is None else held_out,
     )
     twins |= {name: name for name in (FULL, ONES)}
-    return RawOutputs({name: _joined(collected[twin]) for name, twin in twins.items()}, answers)
+    return RawOutputs({name: joined(collected[twin]) for name, twin in twins.items()}, answers)
 
 
-def _joined(parts: Sequence[Outputs]) -> Outputs:
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """One run's outputs of several batches, in order, on the host."""
     return Outputs(*(torch.cat([getattr(part, f.name) for part in parts]).cpu() for f in fields(Outputs)))
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import DamagedFile
 from bench.files import write_atomically
+from bench.scoring.beside_random import with_random
 from bench.scoring.catalogue import METRICS
-from bench.scoring.cells import BASELINE, is_oversize
+from bench.scoring.cells import is_oversize
 from bench.scoring.evaluate import (
     ABSOLUTE,
     EMPTY,
     FULL,
     ONES,
-    REFERENCES,
     SIGNED,
     RawOutputs,
     curves,
@@ -25,8 +25,10 @@ from bench.scoring.evaluate import (
     unsaid,
 )
 from bench.scoring.groups import gaps_of, say_together
+from bench.scoring.knockouts import KnockOuts
 from bench.scoring.measures import MEASURES
 from bench.scoring.overlap import with_overlap
+from bench.scoring.tested import tests_of
 from bench.store.record import Dimensions, Setting, names_of, told_apart_by
 from bench.store.results import Run, Store
 
@@ -116,7 +118,7 @@ def leaderboard(store: Store) -> pd.DataFrame:
     # full and empty have none of these
     # whatever order jobs ended in, rows stand in one, and sums over them are the same to the bit
     table = table.astype(whole).sort_values(list(ORDER), kind="stable", ignore_index=True)
-    return with_overlap(_with_margin(table), store)
+    return with_overlap(with_random(table), store)
 
 
 def write_tables(folder: Path, table: pd.DataFrame) -> None:
@@ -146,10 +148,14 @@ def _rows(run: Run) -> list[dict[str, Any]]:
             scores = score(raw, name, circuit["complement"], measure)
             oversize = is_oversize(circuit, run.record.n_edges)
             said = unsaid(raw.answers)
+            knocked = KnockOuts.from_tensors(run.tensors, name)
+            tests = tests_of(raw, name, circuit["complement"], measure, knocked, circuit["edges_kept"])
             gaps = gaps_of(raw, name)
             if not measure.of_numbers:
                 scores["recovered_rewired"] = recovered_by(raw, rewired_of(circuit["size_requested"]))
-            rows.append({**shared, **circuit, "oversize": oversize, **scores, **said, **areas, **gaps})
+            rows.append(
+                {**shared, **circuit, "oversize": oversize, **scores, **said, **areas, **tests, **gaps}
+            )
     return rows
 
 
@@ -195,26 +201,3 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _with_margin(table: pd.DataFrame) -> pd.DataFrame:
-    """Adds how much nearer to 1 complement loss is than that of random connected circuits.
-
-    Circuits of as many edges are compared; where none was drawn the margin is unscored. Its interval is
-    Student's, over the random circuits drawn; it is the same noise for every method of a size.
-    """
-    from scipy.stats import t
-
-    at = ["model", "task", "ablation", "graph", "edges_kept"]
-    short = (1 - table["complement_loss"]).abs()
-    is_baseline = (table["method"] == BASELINE["method"]) & (table["params"] == BASELINE["params"])
-    drawn = table.assign(short=short)[is_baseline].groupby(at)["short"]
-    beside = table[at].join(drawn.agg(["mean", "sem", "count"]), on=at)
-    rated = ~is_baseline & ~table["method"].isin(REFERENCES)
-    margin = (beside["mean"] - short).where(rated)
-    reach = t.ppf(0.975, beside["count"] - 1) * beside["sem"]
-    return table.assign(
-        complement_loss_margin=margin,
-        complement_loss_margin_low=margin - reach,
-        complement_loss_margin_high=margin + reach,
-    )

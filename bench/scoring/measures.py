@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bench.scoring.metrics import Answers, Outputs
+from bench.scoring.metrics import Answers, Outputs, squared_error
 from methods.base import Batch
 
 
@@ -58,6 +58,10 @@ class Measure(ABC):
     """Whether an output is one number: then there is nothing to choose among, and no distribution."""
     per_position: bool = False
     """Whether a prompt has several answers: then the template of an answer is its prompt."""
+
+    def apart(self, run: Outputs, full: Outputs) -> Float[Tensor, " answer"]:
+        """How far a run is from the full model at every answer: KL, of numbers the squared error."""
+        return squared_error(full, run) if self.of_numbers else run.kl
 
     @abstractmethod
     def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Float[Tensor, " answer"]:

@@ -81,8 +81,8 @@ def choice_accuracy(outputs: Outputs, answers: Answers) -> Float[Tensor, " answe
 def choice_probability(outputs: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
     """Probability of the correct candidates among the candidates, not in the vocabulary.
 
-    From 0 to 1, higher is better, of a complement nearer chance; NaN where a candidate's logit is. Where no
-    candidate is preferred the most likely one is an accident, and this is not.
+    From 0 to 1, higher is better, of a complement nearer the empty circuit's; NaN where a candidate's logit
+    is. Where no candidate is preferred the most likely one is an accident, and this is not.
     """
     return (outputs.candidate_logits.softmax(1) * answers.correct).sum(1)
 

@@ -52,7 +52,7 @@ def _ranked_cells(entries: Sequence[Entry], metric: Metric) -> dict[tuple[str, f
     """Ranks by method for each (task, size) where at least two methods were scored."""
     cells: dict[tuple[str, float], dict[str, float]] = {}
     for entry in entries:
-        badness = metric.badness(entry.value(metric.name), entry.value("chance"))
+        badness = metric.badness(entry.value(metric.name))
         # A circuit of a method's own size has no rival of that size.
         competes = not (entry.is_reference or entry.is_oversize or entry.is_all_the_same)
         if competes and not math.isnan(badness) and not math.isnan(entry.size):

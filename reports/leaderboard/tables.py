@@ -39,10 +39,10 @@ COLUMNS = (
     Column("kl_candidates", optional=True),
     Column("exact_match"),
     Column("choice_accuracy", optional=True),
-    Column("complement_choice_accuracy", judged=False, optional=True),  # which way depends
+    Column("complement_choice_accuracy", judged=False, optional=True),
     Column("chance", judged=False, optional=True),
     Column("faithfulness"),
-    Column("complement_kl"),
+    Column("complement_kl", judged=False),
     Column("complement_loss", judged=False),  # any large circuit reaches 1; its margin is what tells
     Column("complement_loss_margin"),
     Column("edges_kept"),
@@ -99,7 +99,7 @@ def _size_order(entry: Entry) -> tuple[bool, float]:
 
 
 def _badness(entry: Entry, metric: Metric) -> float:
-    badness = metric.badness(entry.value(metric.name), entry.value("chance"))
+    badness = metric.badness(entry.value(metric.name))
     return math.inf if math.isnan(badness) else badness
 
 
@@ -153,7 +153,7 @@ def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: boo
         beside.append(WORSE)
     if 0 < stat.scored < stat.runs:
         beside.append(f"{stat.scored} of {plural(stat.runs, 'seed')}")
-    badness = metric.badness(stat.mean, entry.value("chance"))
+    badness = metric.badness(stat.mean)
     order = stat.mean if math.isnan(badness) else badness
     return Cell(mean_spread(stat.mean, stat.spread, whole), " ".join(filter(None, beside)), best, order)
 

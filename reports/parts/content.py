@@ -57,7 +57,8 @@ class Report:
     panel: Drawing | None
     tasks: Sequence[Section]
     further: Sequence[Section]
-    """What the runs allow to say besides: claims, edges needed, spread over seeds, more data, trainings."""
+    """What the runs allow to say besides: tests of circuits, claims, edges needed, spread over seeds, more
+    data, trainings."""
     metrics: Metrics
     job_counts: str
     troubles: Grid | None

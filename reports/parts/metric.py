@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-ARROWS = {"lower": "↓", "higher": "↑", "nearer 1": "→ 1", "nearer chance": "→ chance", "none": ""}
+ARROWS = {"lower": "↓", "higher": "↑", "nearer 1": "→ 1", "nearer empty": "→ empty", "none": ""}
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,11 @@ class Metric:
         """The direction in words, empty where there is none."""
         return "" if self.better == "none" else f"{self.better} is better"
 
-    def badness(self, value: float, chance: float = math.nan) -> float:
-        """How far `value` is on the bad side: smaller is better. NaN without a direction or a value."""
+    def badness(self, value: float) -> float:
+        """How far `value` is on the bad side: smaller is better.
+
+        NaN without a value or a direction, and where what it should be near is another row's.
+        """
         match self.better:
             case "lower":
                 return value
@@ -51,8 +54,6 @@ class Metric:
                 return -value
             case "nearer 1":
                 return abs(value - 1)
-            case "nearer chance":
-                return abs(value - chance)
             case _:
                 return math.nan
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import reports
 from bench.files import write_atomically
+from bench.scoring.catalogue import METRICS as CATALOGUE
 from report_tables import EVIL, KL, METRICS, leaderboard, one_seed, section
 from reports.leaderboard.entries import Entry, fold_seeds, tidy
 from reports.leaderboard.ranking import rank
@@ -22,7 +23,7 @@ from reports.leaderboard.training import plot_training
 from reports.parts import svg
 from reports.parts.content import Training
 from reports.parts.methods import Methods
-from reports.parts.metric import read_metrics
+from reports.parts.metric import Metric, read_metrics
 from reports.parts.numbers import DASH, mean_spread, number, share
 from reports.parts.style import lines
 from reports.render import markdown_page
@@ -126,8 +127,22 @@ def test_direction_comes_from_data(better: str, best: str, arrow: str) -> None:
 
 def test_completeness_and_nulls_rank_nobody() -> None:
     unjudged = {column.metric for column in COLUMNS if not column.judged}
-    of_complements = {"complement_loss", "complement_choice_accuracy"}
-    assert unjudged == {*of_complements, "recovered_rewired", "chance", "weight_density"}
+    complements = {"complement_kl", "complement_loss", "complement_choice_accuracy"}
+    assert unjudged == complements | {"recovered_rewired", "chance", "weight_density"}
+
+
+def test_no_complement_is_the_better_the_higher() -> None:
+    """It is read as its distance to the empty circuit's value, which is another row's."""
+    complements = {metric.name: metric for metric in CATALOGUE if metric.name.startswith("complement_")}
+    assert {n for n, m in complements.items() if m.better == "higher"} == {"complement_loss_margin"}
+    beside = [Metric(m.name, m.label, better=m.better) for m in complements.values() if "empty" in m.better]
+    assert {metric.name for metric in beside} == {
+        "complement_kl",
+        "complement_accuracy",
+        "complement_choice_accuracy",
+        "complement_choice_probability",
+    }
+    assert all(math.isnan(metric.badness(0.5)) for metric in beside)
 
 
 def test_page_is_offline_and_escaped(out: Path) -> None:

@@ -1,0 +1,207 @@
+"""Is a circuit what it should be? Tests after Shi et al. 2024, "Hypothesis testing the circuit hypothesis in
+LLMs" (arXiv:2410.13032).
+
+Equivalence, independence and minimality take the ideal circuit for granted: a small p says that this one is
+not. Sufficiency and partial necessity take it for a random one: a small p says that it is better.
+
+Here a unit is a template, or an input of a compiled program, and not a prompt, for prompts of a template are
+no draws of their own; equal numbers count half on either side; and the last two are permutation tests, since
+against the 90 % quantile of the paper twenty random circuits could never reject anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from bench.scoring.statistics.gaps import FLOOR
+from bench.scoring.statistics.paired import LEVEL, holm
+from bench.scoring.statistics.student import NONE, too_few_templates
+
+EITHER_WAY = 0.1
+"""How far from one half a circuit may be ahead of the model in the long run, and still be equivalent."""
+MOSTLY = 0.9
+"""How often removing an edge that is needed costs more than removing a random added one."""
+FEWEST_DRAWS = 19
+"""Of random circuits, below which no p is under 5 %."""
+ROUNDING = 1e-6
+"""Of what is compared: what differs by no more is equal."""
+AT_A_TIME = 2**20
+"""Entries of permuted kernels in memory."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What was tested and its p, or the reason why there is none."""
+
+    value: float
+    p: float
+    reason: str = ""
+
+    @classmethod
+    def not_to_be_had(cls, reason: str) -> Tested:
+        """No test, for a reason."""
+        return cls(NONE, NONE, reason)
+
+
+def equivalence(difference: Float[np.ndarray, " unit"], tie: float) -> Tested:
+    """Whether the circuit is ahead of the model about as often as behind.
+
+    Rejected where P(ahead) is further than `EITHER_WAY` from one half: a two-sided sign test whose p is that
+    of the border.
+
+    Args:
+        difference: the circuit's metric less the model's.
+        tie: what is no larger is a tie.
+
+    Returns:
+        The share of units in which the circuit is ahead, ties half.
+    """
+    from scipy.stats import binom
+
+    n = len(difference)
+    if reason := too_few_templates(n):
+        return Tested.not_to_be_had(reason)
+    ahead = float(_ahead(difference, tie).sum())
+    beyond = abs(ahead - n / 2)
+    border = 0.5 + EITHER_WAY
+    p = binom.sf(np.ceil(n / 2 + beyond) - 1, n, border) + binom.cdf(np.floor(n / 2 - beyond), n, border)
+    return Tested(ahead / n, min(1.0, float(p)))
+
+
+def independence(
+    model: Float[np.ndarray, "unit feature"],
+    complement: Float[np.ndarray, "unit other"],
+    stratum: Int[np.ndarray, " unit"],
+    draws: int = 499,
+    seed: int = 0,
+) -> Tested:
+    """Whether what the complement says has nothing to do with what the model says.
+
+    Rejected where the Hilbert-Schmidt independence criterion (Gretton et al. 2007; Gaussian kernels, median
+    distances) is larger than after permutations within strata. Pairs within strata alone count, so that what
+    strata have in common is no dependence. A complement that varies by less than 1 % of what the model does
+    says one thing throughout.
+
+    Args:
+        model: what it says, by unit.
+        complement: likewise.
+        stratum: of each unit, its template or the like; units of one are alike but for chance.
+        draws: permutations.
+        seed: of the drawing.
+
+    Returns:
+        The criterion over its largest value, from 0 to 1.
+    """
+    groups = [np.flatnonzero(stratum == each) for each in np.unique(stratum)]
+    groups = [group for group in groups if len(group) > 1]
+    units = sum(map(len, groups))
+    if units < 2 * FEWEST_DRAWS:
+        return Tested.not_to_be_had(
+            f"at least {2 * FEWEST_DRAWS} prompts are needed that share a template, not {units}"
+        )
+    ours, theirs = ([_distances(side[group]) for group in groups] for side in (model, complement))
+    widths = [_median(side) for side in (ours, theirs)]
+    if max(float(each.max()) for each in theirs) <= FLOOR**2 * widths[0]:
+        widths[1] = 0.0
+    kernels = [(_centred(_kernel(a, widths[0])), _kernel(b, widths[1]))
+               for a, b in zip(ours, theirs, strict=True)]  # fmt: skip
+    rng = np.random.default_rng(seed)
+    seen = sum(float((k * other).sum()) for k, other in kernels)
+    drawn = sum(_permuted(k, other, draws, rng) for k, other in kernels)
+    most = np.sqrt(np.prod([sum(float((_centred(k) ** 2).sum()) for k in side)
+                            for side in zip(*kernels, strict=True)]))  # fmt: skip
+    above = _ahead(np.asarray(drawn) - seen, 1e-9 * max(most, 1e-30)).sum()
+    return Tested(seen / most if most > 0 else 0.0, float((1 + above) / (1 + draws)))
+
+
+def minimality(
+    cost: Float[np.ndarray, " edge"], added: Float[np.ndarray, " draw"], tie: float
+) -> tuple[Tested, Float[np.ndarray, " edge"]]:
+    """Whether every edge is needed.
+
+    An edge is rejected where its removal costs more than that of a random added edge less often than
+    `MOSTLY`: a binomial test an edge, adjusted for their number (Holm).
+
+    Args:
+        cost: of removing each edge from the circuit.
+        added: of removing one edge of a random path that was added to the circuit, path by path.
+        tie: what differs by no more is equal.
+
+    Returns:
+        The share of edges rejected at 5 %, with the smallest adjusted p; and that of each edge.
+    """
+    from scipy.stats import binom
+
+    reason = "" if len(cost) else "no edge"
+    if len(added) < FEWEST_DRAWS:
+        reason = f"at least {FEWEST_DRAWS} random paths are needed, not {len(added)}"
+    if reason:
+        return Tested.not_to_be_had(reason), np.full(len(cost), np.nan)
+    above = _ahead(cost[:, None] - added, tie).sum(1)
+    adjusted = holm(binom.cdf(np.floor(above), len(added), MOSTLY))
+    return Tested(float((adjusted < LEVEL).mean()), float(adjusted.min())), adjusted
+
+
+def beside_random(own: float, others: Float[np.ndarray, " draw"]) -> Tested:
+    """Whether a circuit is better than random ones: sufficiency, of its distance to the model, and partial
+    necessity, of its complement's distance to the empty circuit.
+
+    Args:
+        own: its distance; lower is better.
+        others: the same of random circuits as large; what differs by rounding is equal.
+
+    Returns:
+        The share of random circuits that are worse, and as p the place of this one among all of them.
+    """
+    if len(others) < FEWEST_DRAWS:
+        few = f"at least {FEWEST_DRAWS} random circuits as large are needed, not {len(others)}"
+        return Tested.not_to_be_had(few)
+    if not np.isfinite([own, *others]).all():
+        return Tested.not_to_be_had("unscored")
+    tie = ROUNDING * float(np.abs([own, *others]).max())
+    worse = float(_ahead(others - own, tie).mean())
+    return Tested(worse, (1 + (1 - worse) * len(others)) / (1 + len(others)))
+
+
+def _ahead(difference: np.ndarray, tie: float) -> np.ndarray:
+    """1 where it is above 0, 0 where it is below, one half where it is a tie."""
+    return np.where(np.abs(difference) <= tie, 0.5, (difference > 0).astype(float))
+
+
+def _distances(values: Float[np.ndarray, "unit feature"]) -> Float[np.ndarray, "unit unit"]:
+    """Squared ones."""
+    found: Float[np.ndarray, "unit unit"] = np.square(values[:, None] - values[None]).sum(-1)
+    return found
+
+
+def _median(distances: list[np.ndarray]) -> float:
+    """Of all pairs of different units."""
+    return float(np.median(np.concatenate([each[np.triu_indices(len(each), 1)] for each in distances])))
+
+
+def _kernel(distance: np.ndarray, width: float) -> np.ndarray:
+    return np.exp(-distance / (2 * width)) if width > 0 else np.ones_like(distance)
+
+
+def _centred(kernel: np.ndarray) -> np.ndarray:
+    centred: np.ndarray = kernel - kernel.mean(0) - kernel.mean(1)[:, None] + kernel.mean()
+    return centred
+
+
+def _permuted(
+    centred: np.ndarray, other: np.ndarray, draws: int, rng: np.random.Generator
+) -> Float[np.ndarray, " draw"]:
+    """The criterion of a stratum after each of some permutations."""
+    n = len(other)
+
+    def parts() -> Iterator[np.ndarray]:
+        size = max(1, AT_A_TIME // n**2)
+        for start in range(0, draws, size):
+            order = rng.permuted(np.tile(np.arange(n), (min(size, draws - start), 1)), axis=1)
+            yield np.einsum("ij,dij->d", centred, other[order[:, :, None], order[:, None, :]])
+
+    return np.concatenate(list(parts()))

@@ -1,0 +1,87 @@
+"""What tests say of each circuit: one table for all tasks, and what was not tested."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+
+from reports.leaderboard.entries import Entry, Setting, by_task
+from reports.parts.content import Section
+from reports.parts.grid import Cell, Grid, Heading, Row
+from reports.parts.methods import Methods
+from reports.parts.metric import Metrics
+from reports.parts.numbers import mean_spread, number, plural, share
+
+LEVEL = 0.05
+SHOWN = (
+    "idle_share", "unneeded_share", "incompleteness_mean", "incompleteness_max", "p_minimality",
+    "p_equivalence", "p_independence", "p_independence_empty", "p_sufficiency", "p_necessity",
+)  # fmt: skip
+MEANING = (
+    "Tests of single circuits, after Shi et al. 2024 (arXiv:2410.13032), on templates that no method saw. A "
+    "small p of minimality, equivalence or independence says that the circuit is not what an ideal one is; a "
+    "small p of sufficiency or partial necessity that it is better than random connected circuits as large. "
+    "Of several runs it is told how many have a p below 5 %. Incompleteness is Wang et al.'s "
+    "(arXiv:2211.00593), over edges. p is not adjusted for the number of circuits."
+)
+
+
+def tests_section(
+    table: pd.DataFrame, entries: Sequence[Entry], metrics: Metrics, methods: Methods
+) -> Section | None:
+    """The tests of all circuits but random ones, by task, size and method; None where nothing was tested.
+
+    Args:
+        table: the long leaderboard, tidy.
+        entries: the same, seeds folded.
+        metrics: by name.
+        methods: which method is the random one.
+    """
+    settings = len({entry.setting for entry in entries})
+    rows = []
+    for (setting, task), group in by_task(entries).items():
+        place = _place(setting, task, settings > 1)
+        tested = [entry for entry in group if _is_tested(entry, methods)]
+        for i, entry in enumerate(tested):
+            size = Cell(share(entry.size), order=entry.size)
+            cells = (_cell(entry, name) for name in SHOWN)
+            rows.append(Row((Cell(place), Cell(entry.method, entry.params), size, *cells), i == 0))
+    if not rows:
+        return None
+    headings = (
+        Heading("task"),
+        Heading("method"),
+        Heading("edges asked", meaning="share of all edges that was asked for"),
+        *(Heading(metrics[name].heading, meaning=metrics[name].description) for name in SHOWN),
+    )
+    return Section("Tests of circuits", "circuit-tests", Grid(headings, tuple(rows), 3, _untested(table, methods)), (),
+                   MEANING)  # fmt: skip
+
+
+def _place(setting: Setting, task: str, several: bool) -> str:
+    return " · ".join([task, setting.model, setting.ablation]) if several else task
+
+
+def _is_tested(entry: Entry, methods: Methods) -> bool:
+    competes = not entry.is_reference and entry.method != methods.baseline
+    return competes and any(entry.stat(name).scored for name in SHOWN)
+
+
+def _cell(entry: Entry, name: str) -> Cell:
+    stat = entry.stat(name)
+    if name.startswith("p_") and stat.scored > 1:
+        below = sum(p < LEVEL for p in stat.each)
+        return Cell(f"{below} of {stat.scored}", order=-below)
+    if math.isnan(stat.mean):
+        return Cell(number(stat.mean))
+    return Cell(mean_spread(stat.mean, stat.spread), order=stat.mean)
+
+
+def _untested(table: pd.DataFrame, methods: Methods) -> tuple[str, ...]:
+    """How many circuits were not tested, by test and by reason."""
+    if "untested" not in table.columns:
+        return ()
+    told = table["untested"][table["method"] != methods.baseline].dropna().astype(str)
+    counts = Counter(reason for words in told for reason in words.split("; ") if reason)
+    return tuple(f"{plural(count, 'circuit')} without {reason}." for reason, count in sorted(counts.items()))
