@@ -157,7 +157,7 @@ class Experiment:
                 model=self.model, revision=self.revision, folder=folder, model_hash=identity,
                 task_code=tasks[task], method=method, method_code=codes[method.text], sizes=sizes,
                 unaided=self.unaided, evaluation=evaluation, device=self.device,
-                circuit_tests=self.circuit_tests and not is_baseline(method),
+                circuit_tests=self.circuit_tests and method.name != BASELINE["method"],
                 dimensions=Dimensions(
                     model=model_name(self.model), task=task, split_embed=self.split_embed,
                     ablation=ablation, discovery_ablation=found_under,

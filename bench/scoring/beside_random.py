@@ -76,7 +76,7 @@ def _with_tests(
 
     index = table.index[rated]
     columns = {f"p_{name}": [each[name].p for each in tests] for name in ("sufficiency", "necessity")}
-    untested = table["untested"].copy()
+    untested = table["untested"].astype(object)
     for at, each in zip(index, tests, strict=True):
         told = [untested[at], *(f"{name}: {test.reason}" for name, test in each.items() if test.reason)]
         untested[at] = "; ".join(words for words in told if isinstance(words, str) and words)

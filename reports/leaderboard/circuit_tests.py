@@ -55,8 +55,8 @@ def tests_section(
         Heading("edges asked", meaning="share of all edges that was asked for"),
         *(Heading(metrics[name].heading, meaning=metrics[name].description) for name in SHOWN),
     )
-    return Section("Tests of circuits", "circuit-tests", Grid(headings, tuple(rows), 3, _untested(table, methods)), (),
-                   MEANING)  # fmt: skip
+    grid = Grid(headings, tuple(rows), 3, _untested(table, methods))
+    return Section("Tests of circuits", "circuit-tests", grid, meaning=MEANING)
 
 
 def _place(setting: Setting, task: str, several: bool) -> str:
