@@ -235,7 +235,7 @@ class Study:
         self,
         circuits: Circuit | Mapping[Any, Circuit],
         *,
-        random_draws: int = 10,
+        random_draws: int = 20,
         progress: Progressed | None = None,
     ) -> pd.DataFrame:
         """Scores circuits on the evaluation prompts: a row each, then the full model, the empty circuit, the

@@ -2,12 +2,13 @@
 
 Each edge alone; one edge of a random path that was added, for what an idle edge would cost; and random sets
 of its edges, from the circuit and from the model alike (Wang et al. 2023, arXiv:2211.00593, section 4.3,
-whose sets are of nodes). It takes hundreds of runs, so these are of the first prompts of templates that no
-method saw; of a task that holds no template out, of the first of all.
+whose sets are of nodes). It takes hundreds of runs, so these are of one prompt of each template that no
+method saw; of a task that holds no template out, of all templates alike.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -26,8 +27,8 @@ from bench.scoring.measures import Measure
 from bench.scoring.metrics import Answers, Outputs, outputs_of
 from methods.base import Batch
 
-PROMPTS = 50
-"""On which edges are knocked out, at most."""
+PROMPTS = (12, 50)
+"""On which edges are knocked out: at least, where there are fewer templates, and at most."""
 PATHS = 40
 """Random ones that are added to a circuit."""
 SETS = 50
@@ -101,33 +102,36 @@ def knock_out(
     tested = {name: circuit for name, circuit in circuits.items() if is_testable(len(circuit))}
     if not tested:
         return {}
-    lab = _Lab(model, *first_unseen(batches, raw.answers, PROMPTS), raw, reference, measure)
+    lab = _Lab(model, *first_unseen(batches, raw.answers), raw, reference, measure)
     return {name: lab.knock_out(circuit, seed) for name, circuit in tested.items()}
 
 
 def first_unseen(
-    batches: Sequence[Batch], answers: Answers, n: int
+    batches: Sequence[Batch], answers: Answers, prompts: tuple[int, int] = PROMPTS
 ) -> tuple[list[Batch], Int[Tensor, " answer"]]:
-    """The first prompts of templates that no method saw, and which of all answers theirs are.
+    """One prompt of each template that no method saw, and which of all answers theirs are.
 
     Args:
         batches: of all prompts.
-        answers: to all of them.
-        n: prompts, at most; the first of all where no template is held out.
+        answers: to all of them; where no template is held out, every one counts.
+        prompts: so many at least, where templates are fewer, and so many at most.
     """
     wanted = answers.held_out if answers.held_out.any() else torch.ones_like(answers.held_out)
-    found, places, start, left = [], [], 0, n
-    for batch in batches:
-        stop = start + len(batch.examples)
-        examples = batch.examples.cpu()
-        chosen = torch.zeros(len(batch), dtype=torch.bool)
-        chosen[examples[wanted[start:stop]]] = True
-        chosen &= chosen.cumsum(0) <= left
-        if chosen.any():
-            found.append(_some(batch, chosen.to(batch.clean.device)))
-            places.append(start + chosen[examples].nonzero()[:, 0])
-        start, left = stop, left - int(chosen.sum())
-    return found, torch.cat(places)
+    starts = torch.tensor([0, *(len(batch) for batch in batches)]).cumsum(0)
+    of = torch.cat([start + b.examples.cpu() for start, b in zip(starts, batches, strict=False)])
+    turns: Counter[int] = Counter()
+    turn = {}
+    for example, template in dict(
+        zip(of[wanted].tolist(), answers.template[wanted].tolist(), strict=True)
+    ).items():
+        turn[example] = turns[template]
+        turns[template] += 1
+    n = min(max(prompts[0], len(turns)), prompts[1])
+    chosen = torch.zeros(int(starts[-1]), dtype=torch.bool)
+    chosen[sorted(turn, key=lambda example: (turn[example], example))[:n]] = True
+    parts = zip(batches, chosen.split([len(batch) for batch in batches]), strict=True)
+    found = [_some(batch, part.to(batch.clean.device)) for batch, part in parts if part.any()]
+    return found, chosen[of].nonzero()[:, 0]
 
 
 def _some(batch: Batch, chosen: Bool[Tensor, " batch"]) -> Batch:

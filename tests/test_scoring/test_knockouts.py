@@ -173,21 +173,25 @@ def test_what_is_stored_is_read_again(tiny: MaskedModel) -> None:
 
 
 def test_the_first_prompts_of_unseen_templates(tiny: MaskedModel) -> None:
-    """Across batches; all where none is held out; of several answers a prompt, all."""
+    """Across batches, template by template; all where none is held out; of several answers a prompt, all."""
     bench = Bench(tiny, "zero")
-    chosen, places = first_unseen(bench.batches, bench.raw.answers, 3)
-    assert places.tolist() == [1, 2, 4]
-    assert [len(batch) for batch in chosen] == [2, 1]
+    template = torch.tensor([0, 1, 1, 0, 2, 2, 0])
+    answers = replace(bench.raw.answers, template=template, held_out=template > 0)
+    chosen, places = first_unseen(bench.batches, answers, (1, 9))
+    assert places.tolist() == [1, 4]
+    assert [len(batch) for batch in chosen] == [1, 1]
     assert chosen[1].clean.tolist() == bench.batches[1].clean[1:2].tolist()
-    none = replace(bench.raw.answers, held_out=torch.zeros(PROMPTS, dtype=torch.bool))
-    assert first_unseen(bench.batches, none, 4)[1].tolist() == [0, 1, 2, 3]
+    assert first_unseen(bench.batches, answers, (3, 9))[1].tolist() == [1, 2, 4]
+    assert first_unseen(bench.batches, answers, (1, 1))[1].tolist() == [1]
+    none = replace(answers, held_out=torch.zeros(PROMPTS, dtype=torch.bool))
+    assert first_unseen(bench.batches, none, (4, 9))[1].tolist() == [0, 1, 2, 4]
     several = _with_two_answers(bench.batches[0])
     answers = replace(
         bench.raw.answers,
         template=torch.tensor([0, 0, 1, 1, 2, 2]),
         held_out=torch.tensor([False, False, True, True, True, True]),
     )
-    (only,), places = first_unseen([several], answers, 1)
+    (only,), places = first_unseen([several], answers, (1, 1))
     assert places.tolist() == [2, 3]
     assert (only.examples.tolist(), len(only)) == ([0, 0], 1)
     assert only.positions.tolist() == several.positions[2:4].tolist()

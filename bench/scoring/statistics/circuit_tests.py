@@ -104,18 +104,18 @@ def independence(
             f"at least {2 * FEWEST_DRAWS} prompts are needed that share a template, not {units}"
         )
     ours, theirs = ([_distances(side[group]) for group in groups] for side in (model, complement))
-    widths = [_median(side) for side in (ours, theirs)]
-    if max(float(each.max()) for each in theirs) <= FLOOR**2 * widths[0]:
-        widths[1] = 0.0
-    kernels = [(_centred(_kernel(a, widths[0])), _kernel(b, widths[1]))
-               for a, b in zip(ours, theirs, strict=True)]  # fmt: skip
+    width = _width(ours)
+    kernels = [_centred(_kernel(each, width)) for each in ours]
+    width = _width(theirs, FLOOR**2 * width)
+    others = [_centred(_kernel(each, width)) for each in theirs]
     rng = np.random.default_rng(seed)
-    seen = sum(float((k * other).sum()) for k, other in kernels)
-    drawn = sum(_permuted(k, other, draws, rng) for k, other in kernels)
-    most = np.sqrt(np.prod([sum(float((_centred(k) ** 2).sum()) for k in side)
-                            for side in zip(*kernels, strict=True)]))  # fmt: skip
-    above = _ahead(np.asarray(drawn) - seen, 1e-9 * max(most, 1e-30)).sum()
-    return Tested(seen / most if most > 0 else 0.0, float((1 + above) / (1 + draws)))
+    pairs = list(zip(kernels, others, strict=True))
+    seen = sum(float((k * other).sum()) for k, other in pairs)
+    drawn = np.sum([_permuted(k, other, draws, rng) for k, other in pairs], axis=0)
+    ends = [sum(float(np.square(k).sum()) for k in side) for side in (kernels, others)]
+    most = float(np.sqrt(np.prod(ends)))
+    above = float(_ahead(drawn - seen, ROUNDING * ends[0]).sum())
+    return Tested(seen / most if most > 0 else 0.0, (1 + above) / (1 + draws))
 
 
 def minimality(
@@ -178,9 +178,11 @@ def _distances(values: Float[np.ndarray, "unit feature"]) -> Float[np.ndarray, "
     return found
 
 
-def _median(distances: list[np.ndarray]) -> float:
-    """Of all pairs of different units."""
-    return float(np.median(np.concatenate([each[np.triu_indices(len(each), 1)] for each in distances])))
+def _width(distances: list[np.ndarray], nothing: float = 0.0) -> float:
+    """The median distance of units that differ by more than nothing, or than rounding; 0 where none do."""
+    pairs = np.concatenate([each[np.triu_indices(len(each), 1)] for each in distances])
+    apart = pairs[pairs > max(nothing, ROUNDING**2 * float(pairs.max()))]
+    return float(np.median(apart)) if len(apart) else 0.0
 
 
 def _kernel(distance: np.ndarray, width: float) -> np.ndarray:
