@@ -148,7 +148,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
             scores = score(raw, name, circuit["complement"], measure)
             oversize = is_oversize(circuit, run.record.n_edges)
             said = unsaid(raw.answers)
-            tests = {}
+            tests: dict[str, float | str] = {}
             if run.record.method != BASELINE["method"]:  # a null is what others are read beside
                 knocked = KnockOuts.from_tensors(run.tensors, name)
                 tests = tests_of(raw, name, circuit["complement"], measure, knocked, circuit["edges_kept"])

@@ -31,10 +31,12 @@ from methods.random_edges import connected
 pytestmark = pytest.mark.slow
 CHANGES = (1, 2, 5)
 """Edges added or removed."""
-SEEDS = 3
+SEEDS = 2
 """Of which."""
 DRAWS = 20
-NEAREST = ("sufficiency", "necessity")
+PROMPTS = 64
+ALONE = ("equivalence", "independence", "independence_empty", "minimality")
+BESIDE = ("sufficiency", "necessity")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def changed(true: list[Tensor], exists: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def outcomes(program: str, ablation: AblationName) -> list[Outcome]:
-    study = Study(f"tracr:{program}", ablation=ablation)
+    """What the tests say of each; of random circuits, drawn as those that others are read beside, as well."""
+    study = Study(f"tracr:{program}", ablation=ablation, n_evaluation=PROMPTS)
     graph, measure = study.graph, study.data.measure
     true = list(load_program(get_program(program)).truth(ablation).circuits)
     if int(true[0].sum()) < FEWEST_EDGES:
@@ -72,35 +75,31 @@ def outcomes(program: str, ablation: AblationName) -> list[Outcome]:
     circuits = {
         f"{kind} {i}": Circuit(graph, kept) for i, (kind, kept) in enumerate(changed(true, graph.exists))
     }
-    sizes = sorted({len(circuit) for circuit in circuits.values()})
-    for size in sizes:
-        for seed in range(2 * DRAWS):
-            generator = torch.Generator().manual_seed(seed)
-            circuits[f"random {size} {seed}"] = Circuit(graph, connected(graph, size, generator) > 0)
+    beside = {len(circuit): DRAWS for name, circuit in circuits.items() if not name.startswith("idle")}
+    beside[int(true[0].sum())] = 2 * DRAWS
+    for size, draws in beside.items():
+        for seed in range(draws):
+            kept = connected(graph, size, torch.Generator().manual_seed(seed)) > 0
+            circuits[f"random {size} {seed}"] = Circuit(graph, kept)
     runs = circuits | {f"not {name}": circuit.complement() for name, circuit in circuits.items()}
-    reference = study.reference(ablation)
+    reference, batches = study.reference(ablation), study.data.evaluation.batches
     raw = study.outputs(runs, reference=reference)
     tested = {name: circuit for name, circuit in circuits.items() if name.startswith(("true", "idle"))}
-    batches = study.data.evaluation.batches
     knocked = knock_out(study.model, batches, raw, tested, reference, measure)
     distances = {name: _distances(score(raw, name, f"not {name}", measure)) for name in circuits}
     found = []
     for name, circuit in circuits.items():
-        kind, n = name.rsplit(" ", 1)
-        others = range(DRAWS)
-        if kind.startswith("random"):
-            if int(n) < DRAWS:
-                continue
-            kind, p = "random", {}
-        else:
+        kind, place = name.rsplit(" ", 1)
+        p: dict[str, float] = {}
+        if not kind.startswith("random"):
             said = tests_of(raw, name, f"not {name}", measure, knocked.get(name), len(circuit))
-            p = {
-                key.removeprefix("p_"): float(said.get(key, np.nan))
-                for key in ("p_equivalence", "p_independence", "p_independence_empty", "p_minimality")
-            }
-        drawn = np.array([distances[f"random {len(circuit)} {i}"] for i in others])
-        p |= {test: beside_random(distances[name][i], drawn[:, i]).p for i, test in enumerate(NEAREST)}
-        found.append(Outcome(kind, p))
+            p = {test: float(said.get(f"p_{test}", np.nan)) for test in ALONE}
+        elif int(place) < DRAWS:
+            continue
+        if len(circuit) in beside:
+            drawn = np.array([distances[f"random {len(circuit)} {i}"] for i in range(DRAWS)])
+            p |= {test: beside_random(distances[name][i], drawn[:, i]).p for i, test in enumerate(BESIDE)}
+        found.append(Outcome(kind.split()[0] if kind.startswith("random") else kind, p))
     return found
 
 
