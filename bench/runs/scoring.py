@@ -102,6 +102,7 @@ def _score(line: Line, asked: Sequence[Asked], out: Path, smaller: int) -> None:
         under.setdefault(each.job.dimensions.ablation, []).append(each)
 
     scored: list[AblationName] = []
+    part = "random draws" if is_baseline(first.job.method) else "evaluation"
 
     def progress(done: int, total: int, note: str) -> None:
         line.say("progress", done=len(scored) * total + done, total=len(under) * total, note=note)
@@ -114,12 +115,16 @@ def _score(line: Line, asked: Sequence[Asked], out: Path, smaller: int) -> None:
         for i, (each, discovered) in enumerate(zip(group, circuits, strict=True)):
             own = {name: raw.runs[f"{i} {name}"] for name in discovered.runs}
             shared = {name: raw.runs[name] for name in REFERENCES}
+            said = RawOutputs({**shared, **own}, raw.answers)
+            line.spent(part)
+            tests = _knocked_out(each.job, discovered, said, study, reference)
+            line.spent("tests of circuits" if tests else part)
             try:
-                _keep(each, discovered, RawOutputs({**shared, **own}, raw.answers), study, reference, out)
+                _keep(each, discovered, said, tests, study, reference, out)
             except StrayOutputs as error:
                 return line.say("unfound", reason=str(error))
         scored.append(ablation)
-    line.spent("random draws" if is_baseline(first.job.method) else "evaluation")
+    line.spent(part)
     return line.say("kept")
 
 
@@ -187,7 +192,13 @@ def curve_points(graph: EdgeGraph, found: Discovery) -> dict[str, dict[float, Ci
 
 
 def _keep(
-    asked: Asked, found: _Found, raw: RawOutputs, study: Study, reference: Reference, out: Path
+    asked: Asked,
+    found: _Found,
+    raw: RawOutputs,
+    tests: Mapping[str, Tensor],
+    study: Study,
+    reference: Reference,
+    out: Path,
 ) -> None:
     """Stores a run.
 
@@ -231,7 +242,6 @@ def _keep(
     for name, circuit in saved.items():
         circuit.save(out / "circuits" / stem / f"{name}.safetensors")
     scores = {} if discovery.scores is None else {"discovery.scores": discovery.scores}
-    tests = _knocked_out(asked.job, found, raw, study, reference)
     Store(out).save(stem, Run(record, {**raw.tensors(), **tests, **scores}))
 
 
