@@ -6,7 +6,6 @@ circuit has, and necessary ones are in all of them.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +20,7 @@ from bench.engine.circuit import Circuit
 from bench.models.tracr import load_program
 from bench.names import get_program
 from bench.scoring.evaluate import score
-from bench.scoring.knockouts import FEWEST_EDGES, knock_out
+from bench.scoring.knockouts import knock_out
 from bench.scoring.statistics.circuit_tests import beside_random
 from bench.scoring.tested import tests_of
 from bench.study import Study
@@ -32,10 +31,10 @@ pytestmark = pytest.mark.slow
 CHANGES = (1, 2, 5)
 """Edges added or removed."""
 SEEDS = 2
-"""Of which."""
+"""By which they are drawn."""
 DRAWS = 20
 PROMPTS = 64
-ALONE = ("equivalence", "independence", "independence_empty", "minimality")
+ALONE = ("equivalence", "independence", "minimality")
 BESIDE = ("sufficiency", "necessity")
 
 
@@ -45,12 +44,15 @@ class Outcome:
 
     kind: str
     p: Mapping[str, float]
+    unneeded: int = 0
+    """Edges that the test of minimality rejects."""
 
 
 def changed(true: list[Tensor], exists: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """A true circuit as it is, with idle edges, and less necessary ones."""
+    """A true circuit as it is and all but it, with idle edges, and less necessary ones."""
     own = true[0]
     yield "true", own
+    yield "all but", exists & ~own
     idle = exists & ~torch.stack(true).any(0)
     needed = torch.stack(true).all(0)
     for seed in range(SEEDS):
@@ -58,72 +60,119 @@ def changed(true: list[Tensor], exists: Tensor) -> Iterator[tuple[str, Tensor]]:
         for word, among in (("idle", idle), ("less", needed)):
             order = rng.permutation(among.nonzero().numpy())
             for n in CHANGES:
-                if len(order) < n or (word == "less" and int(own.sum()) - n < 1):
-                    continue
-                kept = own.clone()
-                kept[tuple(order[:n].T)] = word == "idle"
-                yield f"{word} {n}", kept
+                if n <= len(order) and (word == "idle" or n < int(own.sum())):
+                    kept = own.clone()
+                    kept[tuple(order[:n].T)] = word == "idle"
+                    yield f"{word} {n}", kept
 
 
-def outcomes(program: str, ablation: AblationName) -> list[Outcome]:
-    """What the tests say of each; of random circuits, drawn as those that others are read beside, as well."""
-    study = Study(f"tracr:{program}", ablation=ablation, n_evaluation=PROMPTS)
-    graph, measure = study.graph, study.data.measure
-    true = list(load_program(get_program(program)).truth(ablation).circuits)
-    if int(true[0].sum()) < FEWEST_EDGES:
-        return []
-    circuits = {
-        f"{kind} {i}": Circuit(graph, kept) for i, (kind, kept) in enumerate(changed(true, graph.exists))
-    }
-    beside = {len(circuit): DRAWS for name, circuit in circuits.items() if not name.startswith("idle")}
-    beside[int(true[0].sum())] = 2 * DRAWS
-    for size, draws in beside.items():
-        for seed in range(draws):
-            kept = connected(graph, size, torch.Generator().manual_seed(seed)) > 0
-            circuits[f"random {size} {seed}"] = Circuit(graph, kept)
-    runs = circuits | {f"not {name}": circuit.complement() for name, circuit in circuits.items()}
-    reference, batches = study.reference(ablation), study.data.evaluation.batches
-    raw = study.outputs(runs, reference=reference)
-    tested = {name: circuit for name, circuit in circuits.items() if name.startswith(("true", "idle"))}
-    knocked = knock_out(study.model, batches, raw, tested, reference, measure)
-    distances = {name: _distances(score(raw, name, f"not {name}", measure)) for name in circuits}
-    found = []
-    for name, circuit in circuits.items():
-        kind, place = name.rsplit(" ", 1)
-        p: dict[str, float] = {}
-        if not kind.startswith("random"):
-            said = tests_of(raw, name, f"not {name}", measure, knocked.get(name), len(circuit))
+class Trial:
+    """A program under an ablation: true and changed circuits, and random ones of their sizes."""
+
+    def __init__(self, program: str, ablation: AblationName) -> None:
+        study = Study(f"tracr:{program}", ablation=ablation, n_evaluation=PROMPTS)
+        self.measure, graph = study.data.measure, study.graph
+        true = list(load_program(get_program(program)).truth(ablation).circuits)
+        kinds = enumerate(changed(true, graph.exists))
+        self.circuits = {f"{kind} {i}": Circuit(graph, kept) for i, (kind, kept) in kinds}
+        self.sizes = {len(c) for name, c in self.circuits.items() if name.startswith(("true", "less"))}
+        self.true_size = int(true[0].sum())
+        for size in self.sizes:
+            for seed in range(2 * DRAWS if size == self.true_size else DRAWS):
+                kept = connected(graph, size, torch.Generator().manual_seed(seed)) > 0
+                self.circuits[f"random {size} {seed}"] = Circuit(graph, kept)
+        runs = self.circuits | {
+            f"not {name}": circuit.complement() for name, circuit in self.circuits.items()
+        }
+        reference = study.reference(ablation)
+        self.raw = study.outputs(runs, reference=reference)
+        asked = {name: c for name, c in self.circuits.items() if name.startswith(("true", "idle"))}
+        self.knocked = knock_out(
+            study.model, study.data.evaluation.batches, self.raw, asked, reference, self.measure
+        )
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Of random circuits of the true size, those that no other is read beside."""
+        for name, circuit in self.circuits.items():
+            if name.startswith("random"):
+                if int(name.rsplit(" ", 1)[1]) >= DRAWS:
+                    yield Outcome("random", self.beside(name))
+                continue
+            knocked = self.knocked.get(name)
+            said = tests_of(self.raw, name, f"not {name}", self.measure, knocked, len(circuit))
             p = {test: float(said.get(f"p_{test}", np.nan)) for test in ALONE}
-        elif int(place) < DRAWS:
-            continue
-        if len(circuit) in beside:
-            drawn = np.array([distances[f"random {len(circuit)} {i}"] for i in range(DRAWS)])
-            p |= {test: beside_random(distances[name][i], drawn[:, i]).p for i, test in enumerate(BESIDE)}
-        found.append(Outcome(kind.split()[0] if kind.startswith("random") else kind, p))
-    return found
+            if len(circuit) in self.sizes:
+                p |= self.beside(name)
+            unneeded = 0 if knocked is None else round(float(said["unneeded_share"]) * len(circuit))
+            yield Outcome(name.rsplit(" ", 1)[0], p, unneeded)
 
+    def beside(self, name: str) -> dict[str, float]:
+        size = len(self.circuits[name])
+        drawn = np.array([self.distances(f"random {size} {i}") for i in range(DRAWS)])
+        own = self.distances(name)
+        return {test: beside_random(own[i], drawn[:, i]).p for i, test in enumerate(BESIDE)}
 
-def _distances(scores: Mapping[str, float]) -> tuple[float, float]:
-    away = scores["kl"] if "kl" in scores else scores["squared_error"]
-    return away, abs(1 - scores["complement_loss"])
+    def distances(self, name: str) -> tuple[float, float]:
+        """Of the circuit to the model, and of its complement to the empty circuit."""
+        scores = score(self.raw, name, f"not {name}", self.measure)
+        away = scores["kl"] if "kl" in scores else scores["squared_error"]
+        return away, abs(1 - scores["complement_loss"])
 
 
 @cache
-def rejected() -> Mapping[tuple[str, str], tuple[float, int]]:
-    """The share with p below 5 %, and of how many, by test and by kind of circuit."""
-    p = defaultdict(list)
-    for program in QUICK:
-        for ablation in ABLATIONS:
-            for outcome in outcomes(program, ablation):
-                for test, value in outcome.p.items():
-                    p[test, outcome.kind].append(value)
-    found = {}
-    for key, values in sorted(p.items()):
-        scored = np.array(values)[~np.isnan(values)]
-        found[key] = (float((scored < 0.05).mean()) if len(scored) else np.nan, len(scored))
-        print(f"{key[0]}, {key[1]}: {100 * found[key][0]:.0f} % of {len(scored)}, {len(values)} asked")
-    return found
+def outcomes() -> list[Outcome]:
+    return [each for name in QUICK for ablation in ABLATIONS for each in Trial(name, ablation).outcomes()]
 
 
-def test_print() -> None:
-    rejected()
+def rejected(test: str, kind: str) -> float:
+    """The share of circuits of a kind that have a p below 5 %."""
+    p = np.array([each.p[test] for each in outcomes() if each.kind == kind and test in each.p])
+    scored = p[~np.isnan(p)]
+    share = float((scored < 0.05).mean())
+    print(f"{test}, {kind}: p below 5 % in {100 * share:.0f} % of {len(scored)} circuits, {len(p)} asked")
+    return share
+
+
+@pytest.mark.parametrize("test", ["equivalence", "independence", "minimality"])
+def test_true_circuits_are_seldom_rejected(test: str) -> None:
+    assert rejected(test, "true") <= 0.1
+
+
+@pytest.mark.parametrize("n", CHANGES)
+def test_idle_edges_are_found(n: int) -> None:
+    """And no other edge is."""
+    assert rejected("minimality", f"idle {n}") > 0.9
+    exact = np.mean([each.unneeded == n for each in outcomes() if each.kind == f"idle {n}"])
+    print(f"minimality, idle {n}: just these are rejected in {100 * exact:.0f} % of circuits")
+    assert exact > 0.85
+
+
+@pytest.mark.parametrize("n", CHANGES)
+def test_a_lack_of_necessary_edges_is_found(n: int) -> None:
+    """By equivalence. Independence has nothing to find: with those edges the complement says nothing yet."""
+    assert rejected("equivalence", f"less {n}") > 0.8
+    assert rejected("independence", f"less {n}") < 0.4
+
+
+def test_a_complement_that_says_all_is_found() -> None:
+    """The circuit of all edges but the true ones: its complement is the true circuit."""
+    assert rejected("independence", "all but") > 0.8
+    assert rejected("equivalence", "all but") > 0.8
+
+
+def test_random_circuits_are_no_better_than_random_ones() -> None:
+    for test in BESIDE:
+        assert rejected(test, "random") <= 0.05
+
+
+def test_true_circuits_are_sufficient_and_others_less_often() -> None:
+    shares = [rejected("sufficiency", kind) for kind in ("true", *(f"less {n}" for n in CHANGES))]
+    assert shares[0] > 0.9
+    assert max(shares[1:]) < 0.5
+
+
+def test_partial_necessity_finds_little_in_programs() -> None:
+    """As many random edges, removed, break a program as well: true circuits do not stand out."""
+    assert rejected("necessity", "true") < 0.1
+    for n in CHANGES:
+        rejected("necessity", f"less {n}")
