@@ -12,7 +12,7 @@ from reports.claims.edges_needed import edges_needed_section
 from reports.claims.section import claims_section
 from reports.claims.seeds import seeds_section
 from reports.leaderboard import plots, summary
-from reports.leaderboard.circuit_tests import tests_section
+from reports.leaderboard.circuit_tests import circuit_tests_section
 from reports.leaderboard.entries import REFERENCES, Entry, Setting, by_task, fold_seeds, tidy
 from reports.leaderboard.ranking import rank, ranking_grid
 from reports.leaderboard.scales import Scale
@@ -72,7 +72,7 @@ def build(
     lead = metrics[headline(entries)]
     rankings = rank(entries, lead)
     further = (
-        tests_section(table, entries, metrics, methods),
+        circuit_tests_section(table, entries, metrics, methods),
         claims_section(table, methods, recovery),
         edges_needed_section(table, methods),
         seeds_section(table, metrics, methods, looks),

@@ -36,7 +36,7 @@ MINUTES = 20
 """After which a fault that makes tests hang counts as noticed."""
 
 
-def tests_of(file: str, golden: bool) -> list[str]:
+def columns_of(file: str, golden: bool) -> list[str]:
     """The test files of a room, the golden values first."""
     (room,) = (room for room in TESTS if file.startswith(room))
     return [GOLDEN] * golden + [f"tests/{name}" for name in TESTS[room]]
@@ -102,7 +102,7 @@ def main() -> None:
 
     def report(numbered: tuple[int, Fault]) -> bool:
         number, fault = numbered
-        caught = caught_by(fault, tests_of(fault.file, golden=not options.without_golden))
+        caught = caught_by(fault, columns_of(fault.file, golden=not options.without_golden))
         sound = caught is not None and not fails_anyway(caught)
         told = caught if sound else f"{caught} FAILS WITHOUT THE FAULT" if caught else "SURVIVED"
         print(f"{number:3} {fault.kind:9} {fault.file:31} {fault.what:50} {told}", flush=True)

@@ -28,7 +28,7 @@ from bench.scoring.groups import gaps_of, say_together
 from bench.scoring.knockouts import KnockOuts
 from bench.scoring.measures import MEASURES
 from bench.scoring.overlap import with_overlap
-from bench.scoring.tested import tests_of
+from bench.scoring.tested import columns_of
 from bench.store.record import Dimensions, Setting, names_of, told_apart_by
 from bench.store.results import Run, Store
 
@@ -151,7 +151,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
             tests: dict[str, float | str] = {}
             if run.record.method != BASELINE["method"]:  # a null is what others are read beside
                 knocked = KnockOuts.from_tensors(run.tensors, name)
-                tests = tests_of(raw, name, circuit["complement"], measure, knocked, circuit["edges_kept"])
+                tests = columns_of(raw, name, circuit["complement"], measure, knocked, circuit["edges_kept"])
             gaps = gaps_of(raw, name)
             if not measure.of_numbers:
                 scores["recovered_rewired"] = recovered_by(raw, rewired_of(circuit["size_requested"]))

@@ -12,9 +12,10 @@ from torch import Tensor
 from bench.scoring.evaluate import EMPTY, FULL, RawOutputs
 from bench.scoring.knockouts import FEWEST_EDGES, MOST_EDGES, KnockOuts
 from bench.scoring.measures import Measure
-from bench.scoring.metrics import Outputs
+from bench.scoring.metrics import Outputs, recovered_share
 from bench.scoring.statistics.circuit_tests import Tested, equivalence, independence, minimality
 from bench.scoring.statistics.gaps import FLOOR
+from bench.scoring.statistics.student import NONE
 
 IDLE = FLOOR
 """Of the empty circuit's distance to the model: an edge whose removal costs less is idle."""
@@ -22,7 +23,7 @@ ROUNDING = 1e-6
 """Of the same: what costs differ by no more are equal."""
 
 
-def tests_of(
+def columns_of(
     raw: RawOutputs, run: str, complement: str, measure: Measure, knocked: KnockOuts | None, edges: int
 ) -> dict[str, float | str]:
     """The columns of one circuit; what is not to be had is left out, and `untested` says why.
@@ -37,24 +38,23 @@ def tests_of(
     """
     unseen = _of_unseen(raw)
     said: dict[str, float | str] = {}
-    reasons = {}
     equal = _equivalence(unseen, run, measure)
     said |= {"ahead_share": equal.value, "p_equivalence": equal.p}
     for name, other in (("", complement), ("_empty", EMPTY)):
         alone = _independence(unseen, other, measure)
         said |= {f"dependence{name}": alone.value, f"p_independence{name}": alone.p}
-    reasons |= {"equivalence": equal.reason, "independence": alone.reason}
+    reasons = {"equivalence": equal.reason, "independence": alone.reason}
     if knocked is None:
         reasons["knock-outs"] = _why_none(edges)
     else:
         needed, costs = _minimality(raw, run, measure, knocked)
-        said |= {
-            "idle_share": float((costs < IDLE).mean()),
-            "unneeded_share": needed.value,
-            "p_minimality": needed.p,
-            **_incompleteness(raw, measure, knocked),
-        }
+        said |= {"unneeded_share": needed.value, "p_minimality": needed.p}
+        if not needed.reason:
+            said["idle_share"] = float((costs < IDLE).mean())
+        apart = _incompleteness(raw, measure, knocked)
+        said |= {"incompleteness_mean": float(apart.mean()), "incompleteness_max": float(apart.max())}
         reasons["minimality"] = needed.reason
+        reasons["incompleteness"] = "" if np.isfinite(apart).all() else "full and empty hardly differ"
     told = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
     return {**said, "untested": "; ".join(told)}
 
@@ -117,19 +117,22 @@ def _minimality(
 ) -> tuple[Tested, Float[np.ndarray, " edge"]]:
     """And what the removal of each edge costs, as a share of the empty circuit's distance to the model."""
     own, empty = (_apart(raw.runs[name], raw, measure)[knocked.answers].mean() for name in (run, EMPTY))
+    empty = empty if empty > 0 else empty.new_tensor(NONE)  # where it is the model no edge is needed
     costs = ((knocked.removed.mean(1) - own) / empty).numpy()
     added = ((knocked.deflated - knocked.inflated).mean(1) / empty).numpy()
     return minimality(costs, added, ROUNDING)[0], costs
 
 
-def _incompleteness(raw: RawOutputs, measure: Measure, knocked: KnockOuts) -> dict[str, float]:
-    """|m(C without K) - m(M without K)| as shares of m(full) - m(empty), over random sets K."""
+def _incompleteness(raw: RawOutputs, measure: Measure, knocked: KnockOuts) -> Float[np.ndarray, " set"]:
+    """|m(C without K) - m(M without K)| as shares of |m(full) - m(empty)|; NaN where that is noise."""
     full, empty = (
         measure.each(raw.runs[name], raw.runs[FULL], raw.runs[EMPTY], raw.answers)[knocked.answers].double()
         for name in (FULL, EMPTY)
     )
-    apart = (knocked.circuit_m - knocked.model_m).mean(1).abs() / (full - empty).mean().abs()
-    return {"incompleteness_mean": float(apart.mean()), "incompleteness_max": float(apart.max())}
+    is_told = recovered_share(full, full, empty)  # 1, or NaN
+    apart = (knocked.circuit_m - knocked.model_m).mean(1) / (full - empty).mean()
+    found: Float[np.ndarray, " set"] = (is_told * apart.abs()).numpy()
+    return found
 
 
 def _apart(run: Outputs, raw: RawOutputs, measure: Measure) -> Tensor:

@@ -27,7 +27,7 @@ MEANING = (
 )
 
 
-def tests_section(
+def circuit_tests_section(
     table: pd.DataFrame, entries: Sequence[Entry], metrics: Metrics, methods: Methods
 ) -> Section | None:
     """The tests of all circuits but random ones, by task, size and method; None where nothing was tested.

@@ -76,7 +76,8 @@ def test_circuits_of_a_run_are_tested(tmp_path: Path) -> None:
     """Those of a size that can be; of the others it is said and counted why not; random ones are not."""
     experiment = dataclasses.replace(SMALL, sizes=("0.1%", "1%", "10%"), n_evaluation=240)
     made: Any = run(experiment, tmp_path / "on").set_index(["method", "size_requested"])
-    small, some, large = (made.loc["eap", size] for size in (0.001, 0.01, 0.1))
+    eap: Any = made.loc["eap"]
+    small, some, large = (eap.loc[size] for size in (0.001, 0.01, 0.1))
     assert np.isfinite(some[[*TESTED, *ALONE]].astype(float)).all()
     assert 0 <= some["incompleteness_mean"] <= some["incompleteness_max"]
     for row, why in ((small, f"fewer than {FEWEST_EDGES}"), (large, f"more than {MOST_EDGES}")):
@@ -91,7 +92,8 @@ def test_circuits_of_a_run_are_tested(tmp_path: Path) -> None:
     assert off.jobs()[1].key != experiment.jobs()[1].key
     assert off.jobs()[0].key == experiment.jobs()[0].key, "of random circuits nothing is knocked out"
     assert off.jobs()[1].lineage == experiment.jobs()[1].lineage
-    without: Any = run(off, tmp_path / "off").set_index(["method", "size_requested"]).loc["eap", 0.01]
+    again: Any = run(off, tmp_path / "off").set_index(["method", "size_requested"])
+    without = again.loc[("eap", 0.01)]
     assert without[TESTED].isna().all()
     assert "knock-outs: not made in this run" in without["untested"]
     assert without["kl"] == some["kl"]

@@ -20,7 +20,7 @@ def test_equivalence_by_hand() -> None:
     assert equivalence(-np.array([-1.0] * 11 + [1.0]), 0.0).p == pytest.approx(expected), "either way"
     tied = equivalence(np.array([-1e-3] * 11 + [1.0]), 1e-2)
     expected = stats.binom.sf(6, 12, 0.6) + stats.binom.cdf(5, 12, 0.6)
-    assert (tied.value, tied.p) == (pytest.approx(6.5 / 12), pytest.approx(expected))
+    assert [tied.value, tied.p] == pytest.approx([6.5 / 12, expected])
     assert equivalence(np.zeros(12), 0.0).p == 1.0
 
 
@@ -84,18 +84,18 @@ def test_minimality_by_hand() -> None:
     """One edge below all added ones, one among them, one that ties with all, one above all."""
     added = np.arange(40.0)
     tested, adjusted = minimality(np.array([-1.0, 30.5, 50.0]), added, 0.0)
-    p = stats.binom.cdf([0, 31, 40], 40, 0.9)
+    p = np.asarray(stats.binom.cdf([0, 31, 40], 40, 0.9))
     assert adjusted == pytest.approx([3 * p[0], 2 * p[1], 1.0])
     assert tested.p == adjusted.min()
     assert tested.value == pytest.approx(1 / 3 + (2 * p[1] < 0.05) / 3)
     idle, _ = minimality(np.zeros(3), np.zeros(40), 0.0)
-    assert (idle.value, idle.p) == (1.0, pytest.approx(3 * stats.binom.cdf(20, 40, 0.9)))
+    assert [idle.value, idle.p] == pytest.approx([1.0, 3 * stats.binom.cdf(20, 40, 0.9)])
 
 
 def test_beside_random_by_hand() -> None:
     others = np.arange(1.0, 21.0)
     best, middle = beside_random(0.0, others), beside_random(5.0, others)
-    assert (best.value, best.p) == (1.0, pytest.approx(1 / 21))
+    assert [best.value, best.p] == pytest.approx([1.0, 1 / 21])
     assert middle.value == pytest.approx(15.5 / 20), "fifteen are worse, one is as good"
     assert middle.p == pytest.approx(5.5 / 21)
     assert beside_random(1.0, np.full(20, 1 + 1e-9)).p == pytest.approx(11 / 21), "rounding is a tie"
@@ -110,6 +110,9 @@ def test_what_is_too_small_is_said_and_has_no_p() -> None:
         minimality(np.zeros(3), np.zeros(5), 0.0)[0],
         beside_random(0.0, np.ones(10)),
         beside_random(math.nan, np.ones(20)),
+        equivalence(np.array([math.nan] * 12), 0.0),
+        independence(np.full((60, 1), math.nan), np.ones((60, 1)), np.zeros(60)),
+        minimality(np.array([math.nan]), np.zeros(40), 0.0)[0],
     ]
     assert [each.reason for each in few] == [
         "at least 10 templates are needed, not 9",
@@ -118,6 +121,6 @@ def test_what_is_too_small_is_said_and_has_no_p() -> None:
         "no edge",
         "at least 19 random paths are needed, not 5",
         "at least 19 random circuits as large are needed, not 10",
-        "unscored",
+        *["unscored"] * 4,
     ]
     assert np.isnan([[each.value, each.p] for each in few]).all()

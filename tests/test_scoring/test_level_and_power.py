@@ -22,7 +22,7 @@ from bench.names import get_program
 from bench.scoring.evaluate import score
 from bench.scoring.knockouts import knock_out
 from bench.scoring.statistics.circuit_tests import beside_random
-from bench.scoring.tested import tests_of
+from bench.scoring.tested import columns_of
 from bench.study import Study
 from bench.truth.verify import ABLATIONS, QUICK
 from methods.random_edges import connected
@@ -99,7 +99,7 @@ class Trial:
                     yield Outcome("random", self.beside(name))
                 continue
             knocked = self.knocked.get(name)
-            said = tests_of(self.raw, name, f"not {name}", self.measure, knocked, len(circuit))
+            said = columns_of(self.raw, name, f"not {name}", self.measure, knocked, len(circuit))
             p = {test: float(said.get(f"p_{test}", np.nan)) for test in ALONE}
             if len(circuit) in self.sizes:
                 p |= self.beside(name)

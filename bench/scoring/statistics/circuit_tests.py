@@ -63,7 +63,7 @@ def equivalence(difference: Float[np.ndarray, " unit"], tie: float) -> Tested:
     from scipy.stats import binom
 
     n = len(difference)
-    if reason := too_few_templates(n):
+    if reason := too_few_templates(n) or _unscored(difference):
         return Tested.not_to_be_had(reason)
     ahead = float(_ahead(difference, tie).sum())
     beyond = abs(ahead - n / 2)
@@ -103,6 +103,8 @@ def independence(
         return Tested.not_to_be_had(
             f"at least {2 * FEWEST_DRAWS} prompts are needed that share a template, not {units}"
         )
+    if reason := _unscored(model, complement):
+        return Tested.not_to_be_had(reason)
     ours, theirs = ([_distances(side[group]) for group in groups] for side in (model, complement))
     width = _width(ours)
     kernels = [_centred(_kernel(each, width)) for each in ours]
@@ -136,7 +138,7 @@ def minimality(
     """
     from scipy.stats import binom
 
-    reason = "" if len(cost) else "no edge"
+    reason = _unscored(cost, added) if len(cost) else "no edge"
     if len(added) < FEWEST_DRAWS:
         reason = f"at least {FEWEST_DRAWS} random paths are needed, not {len(added)}"
     if reason:
@@ -160,11 +162,16 @@ def beside_random(own: float, others: Float[np.ndarray, " draw"]) -> Tested:
     if len(others) < FEWEST_DRAWS:
         few = f"at least {FEWEST_DRAWS} random circuits as large are needed, not {len(others)}"
         return Tested.not_to_be_had(few)
-    if not np.isfinite([own, *others]).all():
-        return Tested.not_to_be_had("unscored")
+    if reason := _unscored(others, np.array([own])):
+        return Tested.not_to_be_had(reason)
     tie = ROUNDING * float(np.abs([own, *others]).max())
     worse = float(_ahead(others - own, tie).mean())
     return Tested(worse, (1 + (1 - worse) * len(others)) / (1 + len(others)))
+
+
+def _unscored(*values: np.ndarray) -> str:
+    """The reason where one is not finite."""
+    return "" if all(np.isfinite(each).all() for each in values) else "unscored"
 
 
 def _ahead(difference: np.ndarray, tie: float) -> np.ndarray:
