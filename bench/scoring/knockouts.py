@@ -31,6 +31,8 @@ PROMPTS = (12, 50)
 """On which edges are knocked out: at least, where there are fewer templates, and at most."""
 PATHS = 40
 """Random ones that are added to a circuit."""
+TRIES = 5
+"""Draws of a path for each that is wanted, for some lack nothing."""
 SETS = 50
 """Random sets of edges that are knocked out together."""
 FEWEST_EDGES, MOST_EDGES = 2, 100
@@ -145,7 +147,7 @@ def _some(batch: Batch, chosen: Bool[Tensor, " batch"]) -> Batch:
 def random_path(
     graph: EdgeGraph, kept: Bool[Tensor, "receivers senders"], rng: np.random.Generator
 ) -> Bool[Tensor, "receivers senders"] | None:
-    """Edges that a circuit lacks, of a random way from an embedding to the logits; None where it has all.
+    """Edges that a circuit lacks, of a random way from an embedding to the logits; None where it has them.
 
     From the logits backwards, whatever is read there is as likely to be next; an edge of the circuit is taken
     where it lacks none.
@@ -198,9 +200,11 @@ class _Lab:
         self._said.clear()
         rng = np.random.default_rng(seed)
         inflated, deflated = [], []
-        for _ in range(PATHS):
-            if (path := random_path(circuit.graph, circuit.kept, rng)) is None:
+        for _ in range(TRIES * PATHS):
+            if len(inflated) == PATHS:
                 break
+            if (path := random_path(circuit.graph, circuit.kept, rng)) is None:
+                continue  # of a circuit that holds most of its graph's edges
             larger = circuit.kept | path
             row, column = _pick(path, rng)
             inflated.append(self._apart(self._run(larger, circuit.weights)))
