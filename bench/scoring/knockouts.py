@@ -199,7 +199,8 @@ class _Lab:
     def knock_out(self, circuit: Circuit, seed: int) -> KnockOuts:
         self._said.clear()
         rng = np.random.default_rng(seed)
-        inflated, deflated = [], []
+        inflated: list[Tensor] = []
+        deflated: list[Tensor] = []
         for _ in range(TRIES * PATHS):
             if len(inflated) == PATHS:
                 break
