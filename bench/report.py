@@ -86,6 +86,8 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     """
     import reports
     from bench.scoring.leaderboard import leaderboard, write_tables
+    from bench.store.recoveries import rows
+    from bench.truth.folds import judge
 
     recovery = recovery_table(results)
     table, trainings = None, []
@@ -102,8 +104,9 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     methods = _methods(frame for frame in (table, recovery) if frame is not None)
     warnings = [text] if table is not None and (text := unfinished(results)) else []
     turned = _turnovers(existing(results)) if table is not None and table["ablation"].nunique() > 1 else []
+    judged = None if recovery is None else judge(rows(results))
     files = reports.render_report(
-        table, described, methods, title, recovery, pairs, trainings, warnings, turned
+        table, described, methods, title, recovery, pairs, trainings, warnings, turned, judged
     )
     if table is not None:
         write_tables(out, table)
@@ -310,8 +313,10 @@ def show_comparison(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
 def show_recovery(rows: Sequence[dict[str, Any]], folder: Path) -> None:
     """Prints recoveries, method by program, and where to find more."""
     import reports
+    from bench.truth.folds import judge
 
-    _print(reports.recovery_terminal(recovery_frame(rows), [asdict(metric) for metric in RECOVERY_METRICS]))
+    metrics = [asdict(metric) for metric in RECOVERY_METRICS]
+    _print(reports.recovery_terminal(recovery_frame(rows), metrics, judge(rows)["folds"]))
     for name in ("recovery.csv", "tracr.md", "index.html"):
         print(folder / name)
 

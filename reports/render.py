@@ -27,6 +27,7 @@ def render_report(
     trainings: Sequence[Training] = (),
     warnings: Sequence[str] = (),
     turnovers: Sequence[Mapping[str, Any]] = (),
+    judged: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> dict[str, bytes]:
     """`index.html`, `leaderboard.md` and what lies under `plots/`, by relative path; nothing is written.
 
@@ -44,6 +45,7 @@ def render_report(
         trainings: drawn beside the leaderboard, those of one method and place in one figure.
         warnings: told before all else, beside those that the table gives rise to.
         turnovers: two methods under two ablations each, as `circuitmark compare --json` tells them.
+        judged: `folds` and `compared` of the recoveries, as `circuitmark verify-tracr --json` tells them.
 
     Raises:
         ValueError: nothing to report, `drawings` without `recovery`, no rows, a missing column, a bad
@@ -56,7 +58,7 @@ def render_report(
     report = None
     if table is not None:
         report = build(table, metrics, methods, title, trainings, recovery, warnings, turnovers)
-    section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings)
+    section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings, judged or {})
     return _render(report, section, title)
 
 

@@ -145,6 +145,6 @@ FAULTS = (
     Fault("absolute", "tracr_ground_truth/truth.py", "((write @ read).abs() > 1e-6)",
           "((write @ read) > 1e-6)",
           "an edge that lowers is not structural"),
-    Fault("absolute", "tracr_ground_truth/truth.py", "return float((run(kept) - full).abs().max())",
-          "return float((run(kept) - full).max())", "an output may fall unnoticed"),
+    Fault("absolute", "tracr_ground_truth/truth.py", "float((run(kept) - said).abs().max())",
+          "float((run(kept) - said).max())", "an output may fall unnoticed"),
 )  # fmt: skip

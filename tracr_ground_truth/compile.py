@@ -19,6 +19,8 @@ from tracr_ground_truth.data import inputs
 from tracr_ground_truth.program import Program, ProgramError, Value, not_installed
 
 BOS, PAD = "compiler_bos", "compiler_pad"
+TOLERANCE = 0.25
+"""Of the smallest gap between two outputs of a program, how much one may change."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,12 @@ class Compiled:
 
     @property
     def tolerance(self) -> float:
-        """A quarter of the smallest gap between two outputs of the program on its data set.
+        """The largest change of an output that does not count."""
+        return TOLERANCE * self.gap
+
+    @property
+    def gap(self) -> float:
+        """The smallest gap between two outputs of the program on its data set.
 
         Raises:
             ProgramError: there is but one output.
@@ -74,7 +81,7 @@ class Compiled:
         if len(values) < 2:
             raise ProgramError("the program says the same everywhere: there is no circuit to find")
         gaps = (values[:, None] - values).abs().amax(-1)
-        return float(gaps[gaps > 0].min()) / 4
+        return float(gaps[gaps > 0].min())
 
 
 def compile_program(program: Program) -> Compiled:
@@ -96,8 +103,9 @@ def compile_program(program: Program) -> Compiled:
         )
     try:
         model = compiling.compile_rasp_to_model(
-            expression, set(program.vocabulary), program.length, program.causal, BOS, PAD
-        )
+            expression, set(program.vocabulary), program.length, program.causal, BOS, PAD,
+            mlp_exactness=exactness(program.length),
+        )  # fmt: skip
         return _read_out(program, expression, model)
     except Exception as error:  # Tracr raises whatever its parts do
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -105,6 +113,15 @@ def compile_program(program: Program) -> Compiled:
             f"Tracr cannot compile '{program.name}': {reason} (rewrite it within what Tracr supports: "
             "categorical keys and queries, numerical averages with default 0, rasp.tokens somewhere)"
         ) from error
+
+
+def exactness(length: int) -> int:
+    """How steep the steps are with which a compiled MLP tells numbers apart; Tracr's default is 100.
+
+    A step from 0 to 1 takes 1 / exactness, and begins midway between two of a number's values. The nearest
+    are those by which a count of so many tokens and one fewer are told: 1 / (length + 1) and 1 / length.
+    """
+    return max(100, 2 * length * (length + 1))
 
 
 def _built(program: Program) -> Any:

@@ -4,24 +4,32 @@ Nothing here comes from a list made by hand or from a discovery method. *Structu
 whose sender can write what their receiver reads. Under an ablation an edge is *necessary* when its
 single removal changes some output by more than the tolerance. The proof removes everything outside
 the necessary edges together; where that changes an output, paths are redundant, and every minimal
-sufficient set found is a true circuit. Necessary is meant in the full model: in three programs (shuffle_dyck,
-shuffle_dyck2, majority, under zero ablation) one of two necessary edges could go once the rest has gone.
+sufficient set found is a true circuit. Necessary is meant in the full model and is not yet minimal: an edge
+may be idle once the rest has gone. So the minimal sufficient sets are searched for beside it (`minimal.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from tracr_ground_truth.compile import TOLERANCE
 
 Run = Callable[[Tensor], Tensor]
 """A mask of kept edges [receivers, senders] -> the outputs [answer, output] at every answer of the data
 set, the other edges ablated."""
 
+Bound = Callable[[Bool[Tensor, "some receivers senders"]], Float[Tensor, " some"]]
+"""Several such masks -> of each the largest change of an output on a part of the data: no more than on all
+of it, and soon told."""
+
+STRICT = 0.05
+"""A smaller `TOLERANCE`, which tells whether the minimal sufficient sets hang on it."""
 ORDERS = 24
 """Random orders of removal in which minimal sufficient sets are sought, where paths are redundant."""
 
@@ -52,6 +60,8 @@ class Graph(Protocol):
     def receivers(self) -> Sequence[Node]: ...
     @property
     def exists(self) -> Bool[Tensor, "receivers senders"]: ...
+    @property
+    def owners(self) -> Int[Tensor, "receivers senders"]: ...
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,29 @@ class Truth:
     """Largest change of an output when all edges outside a circuit are ablated (the worst circuit's)."""
     tolerance: float
     """Largest change that does not count."""
+    minimal: Mapping[float, tuple[Bool[Tensor, "receivers senders"], ...]] = field(default_factory=dict)
+    """Every minimal sufficient set, at `TOLERANCE` and `STRICT` of the smallest gap between two outputs;
+    empty where they were not searched for, or are too many to search for."""
+
+    @property
+    def right(self) -> tuple[Bool[Tensor, "receivers senders"], ...]:
+        """The circuits that a method may find: those above and every minimal sufficient set.
+
+        Where paths are redundant the minimal ones alone, if all are known.
+        """
+        known = self.minimal.get(TOLERANCE, ())
+        first = [c for c in self.circuits if not (known and self.redundant) or _among(c, known)]
+        return (*first, *(each for each in known if not _among(each, first)))
+
+    @property
+    def is_minimal(self) -> bool | None:
+        """Whether no proper subset of the necessary edges suffices; None where that is not known.
+
+        Nor is it asked where paths are redundant, for then the necessary edges do not suffice.
+        """
+        if self.redundant or not self.minimal:
+            return None
+        return _among(self.circuits[0], self.minimal[TOLERANCE])
 
     @property
     def redundant(self) -> bool:
@@ -102,6 +135,7 @@ def prove(
     structural: Bool[Tensor, "receivers senders"],
     tolerance: float,
     fresh: Run | None = None,
+    bound: Bound | None = None,
 ) -> Truth:
     """The true circuit under the ablation and on the data set that `run` stands for, proved there.
 
@@ -115,25 +149,32 @@ def prove(
         structural: as `structural` finds them.
         tolerance: largest change of an output that does not count.
         fresh: the same on other data, on which the proof is made as well.
+        bound: tells soon of most edges that they are necessary.
     """
-    full = run(graph.exists)
-
-    def error(kept: Tensor) -> float:
-        return float((run(kept) - full).abs().max())
-
-    edges = structural.nonzero().tolist()
+    error = largest_change([run], graph)
     necessary = structural.clone()
-    for row, column in edges:
-        if error(_without(structural, row, column)) <= tolerance:
-            necessary[row, column] = False
+    removals = [_without(structural, row, column) for row, column in structural.nonzero().tolist()]
+    idle = [True for _ in removals] if bound is None else bound(torch.stack(removals)) <= tolerance
+    for maybe, smaller in zip(idle, removals, strict=True):
+        if maybe and error(smaller) <= tolerance:
+            necessary &= smaller
     circuits = [necessary]
     if error(necessary) > tolerance:
         circuits = _minimal(lambda kept: error(kept) <= tolerance, structural)
     errors = list(map(error, circuits))
     if fresh is not None:
-        said = fresh(graph.exists)
-        errors += [float((fresh(kept) - said).abs().max()) for kept in circuits]
+        errors += map(largest_change([fresh], graph), circuits)
     return Truth(structural, tuple(circuits), max(errors), tolerance)
+
+
+def largest_change(runs: Sequence[Run], graph: Graph) -> Callable[[Bool[Tensor, "receivers senders"]], float]:
+    """The largest change of an output, on any of some data sets, when all edges but some are ablated."""
+    full = [run(graph.exists) for run in runs]
+
+    def change(kept: Bool[Tensor, "receivers senders"]) -> float:
+        return max(float((run(kept) - said).abs().max()) for run, said in zip(runs, full, strict=True))
+
+    return change
 
 
 def _minimal(
@@ -169,6 +210,10 @@ def _minimal(
     return [
         kept for kept in sets if not any((other & ~kept).sum() == 0 for other in sets if other is not kept)
     ]
+
+
+def _among(kept: Tensor, circuits: Sequence[Tensor]) -> bool:
+    return any(torch.equal(kept, each) for each in circuits)
 
 
 def _without(kept: Tensor, row: int, column: int) -> Tensor:

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from bench.discovery.batches import make_batches
 from bench.engine.masked_model import MaskedModel
-from bench.errors import UsageError
+from bench.errors import ProgramFailed, UsageError
 from bench.models.load import load_model, program_of
 from bench.names import get_program, get_task
 from bench.scoring.measures import MEASURES, NUMBER_DIFF, OUTPUT_DIFF, Measure
 from bench.store.record import EvaluatedSplit, Wordings
 from methods.base import Batch
 from tasks.base import Examples, Task, TaskError, Tokenizer
+from tracr_ground_truth.program import ProgramError
 
 if TYPE_CHECKING:
     from bench.models.tracr import ProgramModel
@@ -217,13 +218,21 @@ def _of_program(
     from bench.models.tracr import load_program
 
     loaded = load_program(get_program(program), dtype)
-    evaluation = loaded.batches(n_evaluation, evaluation_seed, "evaluation")
+    try:
+        discovery = _discovered(loaded, n_discovery, data_seed)
+        evaluation = loaded.batches(n_evaluation, evaluation_seed, "evaluation")
+    except ProgramError as error:
+        raise ProgramFailed(
+            f"the program '{loaded.program.name}' has too few inputs ({len(loaded.compiled.inputs)}) for one "
+            "half to discover and one to evaluate on: give it more tokens or lengths, or hold methods to it "
+            f"with circuitmark verify-tracr -p {program}"
+        ) from error
     starts = torch.tensor([0, *(len(batch) for batch in evaluation)]).cumsum(0)
     template = torch.cat([start + b.examples for start, b in zip(starts, evaluation, strict=False)])
     return Data(
         loaded.masked,
         measure_of(loaded),
-        _discovered(loaded, n_discovery, data_seed),
+        discovery,
         Asked(evaluation, template, torch.ones_like(template, dtype=torch.bool), "every token but BOS"),
         loaded.one_length,
     )

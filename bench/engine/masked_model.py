@@ -22,7 +22,7 @@ from bench.engine import blocks
 from bench.engine.architecture import Architecture
 from bench.engine.blocks import Weights
 from bench.engine.masked_stream import MaskedStream
-from bench.engine.streams import BufferPool, PlainStream, Stream, TappedStream, Taps
+from bench.engine.streams import BufferPool, PlainStream, StackedStream, Stream, TappedStream, Taps
 
 KEEP_BYTES = 2**31
 
@@ -121,6 +121,41 @@ class MaskedModel:
             stream = self._masked_stream(tokens, edges, reference, weights)
         self._layers(self.embed(tokens, masked_weights), stream, masked_weights, lengths)
         return self._logits(stream, masked_weights, answers)
+
+    @torch.no_grad()
+    def run_each(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        edges: Bool[Tensor, "mask receivers senders"],
+        reference: Float[Tensor, "senders #batch #pos d_model"] | None,
+        answers: tuple[Int[Tensor, " answer"], Int[Tensor, " answer"]],
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "mask answer vocab"]:
+        """Logits at some answers under each of several edge masks, all computed at once.
+
+        Takes the memory of as many runs; on small models it takes a tenth of the time of one after another.
+
+        Args:
+            tokens: prompts, padded on the right.
+            edges: True where an edge is kept.
+            reference: what a removed edge carries instead; None means zero.
+            answers: examples and positions of which logits are wanted.
+            lengths: as in `run`.
+
+        Raises:
+            ValueError: the reference or the tokens do not fit this model.
+        """
+        self._check(tokens)
+        if reference is not None:
+            self._check_reference(reference, tokens)
+        n = len(edges)
+        masks = (edges & self._exists).to(self.device, self.dtype)
+        stream = StackedStream(masks, reference, (*tokens.shape, self.architecture.d_model))
+        each = tokens.repeat(n, 1)
+        self._layers(self.embed(each), stream, self.weights, None if lengths is None else lengths.repeat(n))
+        examples, positions = answers
+        batch = torch.arange(n, device=examples.device)[:, None] * len(tokens) + examples
+        return self._logits(stream, self.weights, (batch, positions.expand(n, -1)))
 
     @torch.no_grad()
     def deltas(

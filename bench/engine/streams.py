@@ -1,4 +1,4 @@
-"""The residual stream, in the three forms in which a model is run.
+"""The residual stream, in the four forms in which a model is run.
 
 A model's forward is one loop of *read*, compute, *write* (`masked_model.py`). What a read hands
 out and what becomes of a write is decided here:
@@ -8,6 +8,7 @@ out and what becomes of a write is decided here:
   with a direction per sender (what attribution methods need, in one backward pass).
 - `MaskedStream` (`masked_stream.py`): receiver r reads  sum_s m[r,s] z_s + (1 - m[r,s]) ref_s,  with
   gradients to m.
+- `StackedStream`: the same under several masks at once, without gradients; for many masks of small models.
 
 `tests/test_masked_model.py` holds each form against TransformerBridge hooks, which are slow and obvious.
 """
@@ -107,6 +108,50 @@ class PlainStream:
 
     def shift(self, constant: Tensor) -> None:
         self.total = self.total + constant
+
+    def live(self, columns: slice) -> None:
+        return None
+
+
+class StackedStream:
+    """The residual stream under several edge masks at once: the batch holds the prompts once for each.
+
+    As in `MaskedStream`, a receiver reads  base + sum_s m[r,s] (z_s - ref_s);  slot 0 is base.
+    """
+
+    def __init__(
+        self,
+        masks: Float[Tensor, "mask receivers senders"],
+        reference: Float[Tensor, " senders #batch #pos d_model"] | None,
+        shape: tuple[int, int, int],
+    ) -> None:
+        n, _, senders = masks.shape
+        self.masks = torch.cat([masks.new_ones(*masks.shape[:2], 1), masks], 2)
+        self.reference = reference
+        self.shape = shape
+        self.slots = masks.new_zeros(n, 1 + senders, *shape)
+
+    def read(self, rows: slice, width: int) -> Tensor:
+        mixed = self.masks[:, rows, : 1 + width] @ self.slots[:, : 1 + width].flatten(2)
+        n, count, _ = mixed.shape
+        return mixed.view(n, count, *self.shape).transpose(0, 1).flatten(1, 2)
+
+    def begin(self, rows: slice, width: int) -> Tensor:
+        return self.read(rows, width)
+
+    def finish(self, row: slice, width: int) -> Tensor:
+        return self.read(row, width)
+
+    def write(self, columns: slice, out: Tensor) -> None:
+        written = out.unflatten(1, (len(self.slots), -1)).transpose(0, 1)
+        if self.reference is not None:
+            reference = self.reference[columns]
+            written = written - reference
+            self.slots[:, 0] += reference.sum(0)
+        self.slots[:, 1 + columns.start : 1 + columns.stop] = written
+
+    def shift(self, constant: Tensor) -> None:
+        self.slots[:, 0] += constant
 
     def live(self, columns: slice) -> None:
         return None

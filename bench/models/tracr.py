@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bench.engine.ablation import ABLATIONS, AblationName
@@ -25,14 +25,19 @@ from bench.files import load_tensors, save_tensors
 from bench.store.cache import cache_folder
 from bench.store.keys import program_code
 from methods.base import Batch
-from tracr_ground_truth.compile import Compiled, compile_program
+from tracr_ground_truth.compile import TOLERANCE, Compiled, compile_program
 from tracr_ground_truth.data import MAX_PAIRS, pairs
+from tracr_ground_truth.minimal import minimal_sets
 from tracr_ground_truth.program import Program, ProgramError
-from tracr_ground_truth.truth import Run, Truth, prove, structural
+from tracr_ground_truth.truth import STRICT, Bound, Run, Truth, largest_change, prove, structural
 
 FORMAT = "circuitmark-tracr-1"
 CHUNK = 256
 """Pairs in a batch."""
+FEW, MORE = 4, 64
+"""Cases on which most sets of edges that do not suffice are told from the others, and most that are left."""
+AT_ONCE = 256
+"""Of these cases under masks, as many as are run at once."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,7 @@ class ProgramModel:
         inputs = {"all": torch.arange(len(lengths)), "discovery": shuffled[:half],
                   "evaluation": shuffled[half:]}[part]  # fmt: skip
         clean, corrupted = (inputs[torch.from_numpy(i)] for i in pairs(lengths[inputs].numpy(), n, seed))
-        return [
-            self._batch(clean[i : i + CHUNK], corrupted[i : i + CHUNK]) for i in range(0, len(clean), CHUNK)
-        ]
+        return self._batches(clean, corrupted)
 
     @torch.no_grad()
     def run(
@@ -110,26 +113,32 @@ class ProgramModel:
             said = " ".join(str(self.compiled.tokens[t]) for t in self.compiled.inputs[i, 1:length])
             raise ProgramFailed(
                 f"Tracr compiled '{self.program.name}' to a model that does not compute it, for example on "
-                f"the input {said}: let every categorical rasp.Aggregate select at most one position"
+                f"the input {said}: where it has a categorical rasp.Aggregate, let that select at most one "
+                "position, and where it maps a share of tokens, Tracr tells 1, 1/2, 1/3 and so on apart alone"
             )
 
     def truth(self, ablation: AblationName) -> Truth:
         """The true circuit under an ablation: on all inputs, or under resample on all pairs of them where
-        these are few. Where pairs are drawn, the proof is made on others than found the edges.
+        these are few. Where pairs are drawn, the proof is made on others than found the edges, and minimal
+        sufficient sets suffice on both.
         """
-        model, compiled = self.masked, self.compiled
-        if not ABLATIONS[ablation].from_corrupted:
-            every = [self._batch(torch.arange(len(compiled.inputs)), None)]
-            return prove(
-                lambda kept: self.run(every, kept, [None]), model.graph, self.structural, compiled.tolerance
-            )
-
-        def on_pairs(seed: int) -> Run:
-            batches = self.batches(MAX_PAIRS, seed)
-            references = [model.senders(batch.corrupted, batch.lengths) for batch in batches]
-            return lambda kept: self.run(batches, kept, references)
-
-        return prove(on_pairs(0), model.graph, self.structural, compiled.tolerance, on_pairs(1))
+        model, structural = self.masked, self.structural
+        resample = ABLATIONS[ablation].from_corrupted
+        drawn: list[tuple[Tensor, Tensor | None]] = [(torch.arange(len(self.compiled.inputs)), None)]
+        if resample:
+            sides = (pairs(self.compiled.lengths.numpy(), MAX_PAIRS, seed) for seed in (0, 1))
+            drawn = [(torch.from_numpy(clean), torch.from_numpy(corrupted)) for clean, corrupted in sides]
+        runs, bound = [self._on(*cases) for cases in drawn], self._bound(*drawn[0])
+        fresh = runs[1] if resample else None
+        truth = prove(runs[0], model.graph, structural, self.compiled.tolerance, fresh, bound)
+        sources = torch.tensor([node.name == "tok" or not resample for node in model.graph.senders])
+        tolerances = {share: share * self.compiled.gap for share in (TOLERANCE, STRICT)}
+        found = minimal_sets(
+            largest_change(runs, model.graph), bound, model.graph, structural, sources, [*tolerances.values()]
+        )
+        if found is None:
+            return truth
+        return replace(truth, minimal={share: found[most] for share, most in tolerances.items()})
 
     @cached_property
     def structural(self) -> Tensor:
@@ -140,6 +149,57 @@ class ProgramModel:
     @property
     def _inside(self) -> Tensor:
         return torch.arange(self.compiled.inputs.shape[1]) < self.compiled.lengths[:, None]
+
+    def _on(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> Run:
+        """What the model says on some inputs, each beside a corrupted one or with removed edges at zero."""
+        batches = self._batches(clean, corrupted)
+        references = [self._reference(batch, corrupted is not None) for batch in batches]
+        return lambda kept: self.run(batches, kept, references)
+
+    def _bound(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> Bound:
+        """The largest change of an output on a few of these inputs, or on more where that is tolerable."""
+        says = (~self.compiled.targets[clean].isnan().any(-1)).any(1).nonzero()[:, 0]
+        shuffled = says[torch.randperm(len(says), generator=torch.Generator().manual_seed(0))]
+        stages = [
+            self._changes(clean[some], None if corrupted is None else corrupted[some])
+            for some in shuffled[:MORE].tensor_split([FEW])
+            if len(some)
+        ]
+
+        def bound(masks: Bool[Tensor, "some receivers senders"]) -> Float[Tensor, " some"]:
+            worst = torch.zeros(len(masks), dtype=self.masked.dtype)
+            for changes in stages:
+                left = (worst <= self.compiled.tolerance).nonzero()[:, 0]
+                if len(left):
+                    worst[left] = torch.maximum(worst[left], changes(masks[left]))
+            return worst
+
+        return bound
+
+    def _changes(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> Bound:
+        """The largest change of an output on some inputs, of several masks at once."""
+        batch = self._batch(clean, corrupted)
+        reference = self._reference(batch, corrupted is not None)
+        at = (batch.examples, batch.positions)
+        full = self.masked.run(batch.clean, answers=at, lengths=batch.lengths)
+
+        def changes(masks: Bool[Tensor, "some receivers senders"]) -> Float[Tensor, " some"]:
+            said = (
+                self.masked.run_each(batch.clean, some, reference, at, batch.lengths)
+                for some in masks.split(max(1, AT_ONCE // len(batch)))
+            )
+            return torch.cat([(outputs - full).abs().amax((1, 2)) for outputs in said])
+
+        return changes
+
+    def _reference(self, batch: Batch, resample: bool) -> Float[Tensor, "senders batch pos d"] | None:
+        return self.masked.senders(batch.corrupted, batch.lengths) if resample else None
+
+    def _batches(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> list[Batch]:
+        return [
+            self._batch(clean[i : i + CHUNK], None if corrupted is None else corrupted[i : i + CHUNK])
+            for i in range(0, len(clean), CHUNK)
+        ]
 
     def _batch(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> Batch:
         compiled, lengths = self.compiled, self.compiled.lengths[clean]

@@ -259,6 +259,32 @@ def ranking_recovery(
     return max(map(beside, true), key=lambda found: found["auroc"])
 
 
+def exact_cuts(
+    scores: Float[Tensor, "receivers senders"],
+    true: Sequence[Bool[Tensor, "receivers senders"]],
+    exists: Bool[Tensor, "receivers senders"],
+) -> dict[str, float | None]:
+    """Thresholds at which the edges that score above are a true circuit: `cut_low` to below `cut_high`.
+
+    There are none where these are not in order. None stands for no end; `top_score` is the largest score.
+
+    Args:
+        scores: of every edge; read where edges exist.
+        true: true circuits; the one with most room counts.
+        exists: the graph's edges.
+    """
+    flat = scores[exists].double()
+
+    def room(truth: Tensor) -> tuple[float, float]:
+        edges = truth[exists]
+        low = float(flat[~edges].max()) if not edges.all() else -float("inf")
+        return low, float(flat[edges].min()) if edges.any() else float("inf")
+
+    low, high = max(map(room, true), key=lambda ends: ends[1] - ends[0])
+    ends = {"cut_low": low, "cut_high": high}
+    return {**{n: v if np.isfinite(v) else None for n, v in ends.items()}, "top_score": float(flat.max())}
+
+
 def jaccard(circuits: Bool[Tensor, "circuit edge"]) -> Float[Tensor, "circuit circuit"]:
     """Of each pair of circuits: edges in both over edges in either, a share from 0 to 1, never NaN.
 

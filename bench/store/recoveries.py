@@ -62,7 +62,12 @@ class Recovery:
     key: str
     format: Count
     created: str
+    minimal_sets: Natural | None = None
+    is_minimal: bool | None = None
     margin: float | None = None
+    cut_low: float | None = None
+    cut_high: float | None = None
+    top_score: float | None = None
     method_seed: Seed = 0
     kernels: str = ""
     stochastic: bool | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.engine.ablation import AblationName
 from bench.engine.circuit import Circuit
@@ -51,12 +52,17 @@ def _prove(line: Line, spec: str, ablations: Sequence[AblationName]) -> None:
 
 
 def _told(model: ProgramModel, truth: Truth) -> dict[str, Any]:
-    return {
-        "circuits": [list(Circuit(model.masked.graph, kept)) for kept in truth.circuits],
-        "error": truth.error,
-    }
+    def edges(circuits: Sequence[Tensor]) -> list[list[str]]:
+        return [list(Circuit(model.masked.graph, kept)) for kept in circuits]
+
+    minimal = [[share, edges(circuits)] for share, circuits in truth.minimal.items()]
+    return {"circuits": edges(truth.circuits), "error": truth.error, "minimal": minimal}
 
 
 def _truth(model: ProgramModel, told: Mapping[str, Any]) -> Truth:
-    circuits = tuple(Circuit.of(model.masked.graph, edges).kept for edges in told["circuits"])
-    return Truth(model.structural, circuits, told["error"], model.compiled.tolerance)
+    def masks(circuits: Sequence[Sequence[str]]) -> tuple[Tensor, ...]:
+        return tuple(Circuit.of(model.masked.graph, edges).kept for edges in circuits)
+
+    minimal = {share: masks(circuits) for share, circuits in told["minimal"]}
+    tolerance = model.compiled.tolerance
+    return Truth(model.structural, masks(told["circuits"]), told["error"], tolerance, minimal)

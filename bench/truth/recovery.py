@@ -21,7 +21,7 @@ from bench.models.tracr import ProgramModel, load_program
 from bench.names import MethodSpec, get_program
 from bench.runs.children import Limits, reason_of
 from bench.runs.discovering import Errand, Unfound, discover_apart, load_found
-from bench.scoring.metrics import circuit_recovery, ranking_recovery
+from bench.scoring.metrics import circuit_recovery, exact_cuts, ranking_recovery
 from bench.store.failures import forget_traceback, keep_traceback
 from bench.store.keys import code_of, engine, key_of, program_code
 from bench.store.provenance import cpu_kernels, provenance
@@ -29,6 +29,7 @@ from bench.store.record import FORMAT
 from bench.store.recoveries import SHAKEN, Row, recovery_path, stored_recovery
 from bench.store.results import now
 from bench.study import Study
+from tracr_ground_truth.compile import TOLERANCE
 from tracr_ground_truth.truth import Truth
 
 DISCOVERY_PAIRS = 256
@@ -100,6 +101,8 @@ def recover(
         "n_edges": model.masked.graph.n_edges,
         "n_true": int(truth.circuits[0].sum()),
         "redundant": truth.redundant,
+        "minimal_sets": len(truth.minimal[TOLERANCE]) if truth.minimal else None,
+        "is_minimal": truth.is_minimal,
         **_scores(model, truth, tensors),
         "graph": model.masked.graph.description,
         "data": model.compiled.data_hash,
@@ -112,7 +115,7 @@ def recover(
         "created": now(),
         **provenance(),
     }
-    truths = {f"truth.{i}": circuit for i, circuit in enumerate(truth.circuits)}
+    truths = {f"truth.{i}": circuit for i, circuit in enumerate(truth.right)}
     save_tensors(path, {**tensors, **truths}, {"recovery": row})
     return row
 
@@ -173,14 +176,14 @@ def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> R
     """Recovery of what was found; None where there is nothing to score."""
     graph = model.masked.graph
     names = ("unaided_exact", "tpr", "fpr", "f1", "auroc", "average_precision", "exact_at_true_size",
-             "margin")  # fmt: skip
+             "margin", "cut_low", "cut_high", "top_score")  # fmt: skip
     scores: Row = dict.fromkeys((*names, "unaided_edges", "found_edges", "published_exact"))
     scores["true_edges"] = " ".join(Circuit(graph, truth.circuits[0]))
     if "unaided" in found:
         kept = found["unaided"]
-        nearest = max(truth.circuits, key=lambda circuit: int((kept == circuit).sum()))
+        nearest = max(truth.right, key=lambda circuit: int((kept == circuit).sum()))
         scores["true_edges"] = " ".join(Circuit(graph, nearest))
-        scores |= circuit_recovery(kept, truth.circuits, graph.exists)
+        scores |= circuit_recovery(kept, truth.right, graph.exists)
         scores["unaided_exact"] = scores.pop("exact")
         scores["unaided_edges"] = int(kept.sum())
         scores["found_edges"] = " ".join(Circuit(graph, kept))
@@ -188,7 +191,8 @@ def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> R
         if lists:
             scores["published_exact"] = Circuit(graph, kept) in lists
     if "scores" in found:
-        scores |= ranking_recovery(found["scores"], truth.circuits, graph.exists)
+        scores |= ranking_recovery(found["scores"], truth.right, graph.exists)
+        scores |= exact_cuts(found["scores"], truth.right, graph.exists)
     return {name: None if value != value else value for name, value in scores.items()}
 
 

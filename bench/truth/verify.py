@@ -58,11 +58,14 @@ class Verification:
 
     def to_json(self) -> str:
         """As design and README promise it to other programs; unscored is null."""
+        from bench.truth.folds import judge
+
         names = ("method", "params", "program", "ablation", "method_seed", "kernels", "status", "auroc",
                  "average_precision", "tpr", "fpr", "f1", "unaided_exact", "exact_at_true_size",
                  "published_exact")  # fmt: skip
         recovery = [{name: row[name] for name in names} for row in self.recovery]
-        return json.dumps({"programs": list(self.programs), "recovery": recovery}, indent=2)
+        told = {"programs": list(self.programs), "recovery": recovery, **judge(self.recovery)}
+        return json.dumps(told, indent=2)
 
 
 def verify(
@@ -176,6 +179,8 @@ def verify_program(
         "resample": None,
         "redundant": False,
         "proof_error": {"zero": None, "resample": None},
+        "is_minimal": {"zero": None, "resample": None},
+        "minimal": {"zero": None, "resample": None},
         "tolerance": model.compiled.tolerance,
         "data": model.compiled.data_hash,
         "published": {where: list(edges) for where, edges in program.published.items()},
@@ -185,6 +190,12 @@ def verify_program(
         entry[ablation] = list(Circuit(graph, truth.circuits[0]))
         entry["redundant"] |= truth.redundant
         entry["proof_error"][ablation] = truth.error
+        entry["is_minimal"][ablation] = truth.is_minimal
+        if truth.minimal:
+            entry["minimal"][ablation] = {
+                f"{share:g}": [list(Circuit(graph, kept)) for kept in circuits]
+                for share, circuits in truth.minimal.items()
+            }
         for method in methods:
             recovery = partial(
                 recover, model, truth, ablation, method, out, spec=spec, limits=limits, told=told
@@ -202,6 +213,8 @@ def _line(entry: Row) -> str:
     for ablation, error in entry["proof_error"].items():
         if error is not None:
             proved = "proved" if error <= entry["tolerance"] else "NOT PROVED"
+            if entry["is_minimal"][ablation] is False:
+                proved += ", fewer suffice"
             parts.append(f"{ablation} {len(entry[ablation])} {proved}")
     redundant = " (redundant)" if entry["redundant"] else ""
     return f"{entry['program']}{redundant}: {', '.join(parts)}"

@@ -163,5 +163,8 @@ def _tidy(table: pd.DataFrame) -> pd.DataFrame:
             ) from None
     redundant = table["redundant"] if "redundant" in table.columns else pd.Series(False, table.index)
     table["redundant"] = [not pd.isna(value) and bool(value) for value in redundant]
+    minimal = table["is_minimal"] if "is_minimal" in table.columns else pd.Series(math.nan, table.index)
+    table["fewer"] = [not pd.isna(value) and not value for value in minimal]
+    table["unknown"] = table["minimal_sets"].isna() if "minimal_sets" in table.columns else False
     table["label"] = list(map(label_of, table["method"], table["params"]))
     return table

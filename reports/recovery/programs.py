@@ -49,7 +49,7 @@ def program_grid(folded: Recoveries, names: Sequence[str], metrics: Metrics) -> 
     columns = [(a, label) for a in folded.ablations for label in ordered(folded, names, metrics)]
     rows, unscored, some = [], 0, False
     for program in folded.programs:
-        cells = [Cell(program, _redundant(folded, program))]
+        cells = [Cell(program, marks(folded, program, folded.ablations))]
         cells += [_size(folded, program, name) for name in ("n_true", "n_edges")]
         for ablation, label in columns:
             recovery = folded.cell(label, program, ablation)
@@ -68,20 +68,42 @@ def program_grid(folded: Recoveries, names: Sequence[str], metrics: Metrics) -> 
         notes.append("5/8: exact in 5 of the 8 runs that were scored.")
     if unscored:
         notes.append(f"{plural(unscored, 'cell')} unscored: {DASH}, or how the job ended.")
-    if any(folded.table["redundant"]):
-        notes.append("Redundant: more than one circuit is true; the nearest one counts.")
+    notes += truth_notes(folded)
     headings = [Heading("program"), Heading("true edges", meaning="edges of the true circuit")]
     headings += [Heading("edges", meaning="edges of the graph")]
     headings += [Heading(label, ablation, shown) for ablation, label in columns]
     return Grid(tuple(headings), tuple(rows), 1, tuple(notes))
 
 
-def _redundant(folded: Recoveries, program: str) -> str:
-    rows = folded.table[(folded.table["program"] == program) & folded.table["redundant"]]
-    ablations = sorted(set(rows["ablation"]))
-    if not ablations or len(ablations) == len(folded.ablations):
-        return "redundant" if ablations else ""
-    return f"redundant under {', '.join(ablations)}"
+def marks(folded: Recoveries, program: str, ablations: Sequence[str]) -> str:
+    """`redundant, fewer suffice under zero`: what is to be known of a program's truth.
+
+    Args:
+        folded: the table.
+        program: its name.
+        ablations: those shown; where a mark holds under each it names none.
+    """
+    rows = folded.table[folded.table["program"] == program]
+    found = []
+    for column, mark in (("redundant", "redundant"), ("fewer", "fewer suffice"), ("unknown", "not searched")):
+        where = [a for a in ablations if rows.loc[rows["ablation"] == a, column].any()]
+        if where:
+            found.append(mark if len(where) == len(ablations) else f"{mark} under {', '.join(where)}")
+    return ", ".join(found)
+
+
+def truth_notes(folded: Recoveries) -> list[str]:
+    """What the marks mean, and how often each is there."""
+    truths = folded.table.drop_duplicates(["program", "ablation"])
+    counts = {column: int(truths[column].sum()) for column in ("redundant", "fewer", "unknown")}
+    meanings = {
+        "redundant": "Redundant: more than one circuit is true; the nearest one counts.",
+        "fewer": f"Fewer suffice ({plural(counts['fewer'], 'truth')}): of the edges that are each necessary "
+        "in the whole model a proper subset suffices. Both are right, and the nearest one counts.",
+        "unknown": f"Not searched ({plural(counts['unknown'], 'truth')}): more sets of edges than can all be "
+        "tried, so whether fewer suffice is unscored, and only the necessary edges are right.",
+    }
+    return [meaning for column, meaning in meanings.items() if counts[column]]
 
 
 def _size(folded: Recoveries, program: str, name: str) -> Cell:

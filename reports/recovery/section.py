@@ -13,6 +13,7 @@ from reports.parts.content import Drawing, RecoverySection, Section
 from reports.parts.methods import Methods
 from reports.parts.metric import Metrics, read_metrics
 from reports.parts.numbers import plural
+from reports.recovery.folds import Told, fold_grid, pair_grid
 from reports.recovery.grids import recovery_grids
 
 TITLE = "True circuits (Tracr)"
@@ -21,7 +22,9 @@ _TRUTH = (
     "Tracr compiles programs into transformers, so their true circuit can be proved by intervention. "
     "An edge belongs to it when it is necessary: ablating that edge alone changes some output. The proof "
     "then ablates everything outside the circuit together, and no output changes. So truth depends on the "
-    "ablation. Where paths are redundant, every minimal set of edges that suffices is a true circuit."
+    "ablation. Necessary is not yet minimal: once other edges have gone, some may be idle. A circuit is "
+    "right that is the necessary edges, where these suffice, or any minimal sufficient set: one of which no "
+    "proper subset suffices."
 )
 _FOUND = (
     "Unaided is the circuit that a method settles on itself, with one fixed setting for all programs and "
@@ -36,6 +39,7 @@ def build_recovery(
     described: Sequence[Mapping[str, str]],
     methods: Methods,
     pairs: Sequence[CircuitPair],
+    judged: Mapping[str, Sequence[Told]],
 ) -> RecoverySection:
     """The section's content.
 
@@ -44,11 +48,17 @@ def build_recovery(
         described: what its columns mean.
         methods: which method is the random one.
         pairs: the circuits drawn.
+        judged: `folds` and `compared`, as `circuitmark verify-tracr --json` tells them.
 
     Raises:
         ValueError: as `recovery_grids`.
     """
     grids, metrics = recovery_grids(table, described, methods), read_metrics(described)
+    further = []
+    if judged.get("folds"):
+        further.append(Section("Held out", "held-out", fold_grid(judged["folds"])))
+    if judged.get("compared"):
+        further.append(Section("Methods compared", "methods-compared", pair_grid(judged["compared"])))
     used = Metrics({name: metric for name, metric in metrics.items() if name in table.columns})
     return RecoverySection(
         summary=_describe(table),
@@ -56,6 +66,7 @@ def build_recovery(
         headlines=(
             Section("Unaided", "unaided", grids.unaided),
             Section("Ranked", "ranked", grids.ranked),
+            *further,
         ),
         details=(
             Section("Unaided, program by program", "unaided-programs", grids.unaided_by_program),

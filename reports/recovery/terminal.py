@@ -13,6 +13,7 @@ from rich.text import Text
 from reports.parts.metric import Metrics, read_metrics
 from reports.parts.numbers import DASH, number, plural
 from reports.recovery.fold import EXACT, RANKED, UNAIDED, Recoveries, Recovery, fold
+from reports.recovery.folds import Told, fold_table
 from reports.recovery.grids import troubles
 from reports.recovery.methods import (
     extremes_text,
@@ -22,23 +23,31 @@ from reports.recovery.methods import (
     summarise,
     summary_text,
 )
-from reports.recovery.programs import TICK, exact_runs, recovery_text
+from reports.recovery.programs import TICK, exact_runs, recovery_text, truth_notes
 
 _FOOT = (*UNAIDED, *RANKED)
 
 
-def recovery_terminal(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]]) -> Group:
+def recovery_terminal(
+    table: pd.DataFrame, metrics: Sequence[Mapping[str, str]], folds: Sequence[Told] = ()
+) -> Group:
     """Each method's unaided f1 on each program, ticked where exact in every run; means below; what failed.
 
     Made for 120 columns.
+
+    Args:
+        table: of recoveries.
+        metrics: describe its columns.
+        folds: as `circuitmark verify-tracr --json` tells them.
 
     Raises:
         ValueError: as `recovery_grids`.
     """
     known, folded = read_metrics(metrics), fold(table)
     tables = [_table(folded, ablation, known) for ablation in folded.ablations]
-    note = runs_note(folded)
-    return Group(*tables, *([Text(note)] if note else []), *_failures(folded))
+    held_out = [fold_table(folds)] if folds else []
+    texts = [Text(note) for note in (runs_note(folded), *truth_notes(folded)) if note]
+    return Group(*tables, *held_out, *texts, *_failures(folded))
 
 
 def _table(folded: Recoveries, ablation: str, metrics: Metrics) -> Table:

@@ -170,6 +170,20 @@ def test_every_single_edge(case: Tiny, reference: str) -> None:
         case.agree(case.run(mask, removed, differentiable=False), case.run(mask, removed))
 
 
+@pytest.mark.parametrize("reference", ["resample", "zero", "mean"])
+def test_several_masks_at_once(counted: Tiny, reference: str) -> None:
+    """Each gives what it gives alone, with prompts of several lengths."""
+    masks = torch.stack(list(sparse_masks(counted).values())).bool()
+    removed = counted.reference(reference)
+    answers, lengths = (torch.tensor([2, 0, 1]), torch.tensor([4, 3, 1])), torch.tensor([7, 4, 5])
+    found = counted.model.run_each(counted.clean, masks, removed, answers, lengths)
+    for mask, logits in zip(masks, found, strict=True):
+        alone = counted.model.run(
+            counted.clean, mask.to(counted.model.dtype), removed, answers=answers, lengths=lengths
+        )
+        counted.agree(logits, alone)
+
+
 # ---- bad input
 
 

@@ -21,7 +21,7 @@ from bench.names import get_program
 from bench.store.keys import program_code
 from programs import sampled
 from tracr_ground_truth import Program, ProgramError, find_programs, program
-from tracr_ground_truth.compile import BOS, PAD, compile_program
+from tracr_ground_truth.compile import BOS, PAD, compile_program, exactness
 from tracr_ground_truth.data import MAX_INPUTS, inputs, pairs
 
 compiling = pytest.importorskip("tracr.compiler.compiling")
@@ -41,7 +41,7 @@ def own_outputs(wanted: Program, ids: np.ndarray, rows: np.ndarray) -> np.ndarra
 
     expression = wanted.build()
     model = compiling.compile_rasp_to_model(
-        expression, set(wanted.vocabulary), wanted.length, wanted.causal, BOS, PAD
+        expression, set(wanted.vocabulary), wanted.length, wanted.causal, BOS, PAD, exactness(wanted.length)
     )
     labels, own = model.residual_labels, expression.label
     if rasp.is_categorical(expression):

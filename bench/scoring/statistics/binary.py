@@ -1,0 +1,39 @@
+"""Yes and no on the same programs: how often, with an interval, and two methods side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool
+
+
+def wilson(yes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The interval of a share of which so many in n were seen (Wilson 1927, JASA 22).
+
+    Ends are shares from 0 to 1; both NaN where n is 0. It speaks of other programs like these.
+
+    Args:
+        yes: how many were.
+        n: how many could have been.
+        level: how often the interval holds the share.
+    """
+    from scipy.stats import binomtest
+
+    if n == 0:
+        return float("nan"), float("nan")
+    ends = binomtest(yes, n).proportion_ci(level, "wilson")
+    return float(ends.low), float(ends.high)
+
+
+def mcnemar(a: Bool[np.ndarray, " case"], b: Bool[np.ndarray, " case"]) -> float:
+    """Exact two-sided p of "a and b are as often right" (McNemar 1947, Psychometrika 12).
+
+    Of the cases in which one alone is right, each is as likely to be a's as b's; 1 where there are none.
+
+    Args:
+        a: whether one method is right, by case.
+        b: whether the other is, on the same cases.
+    """
+    from scipy.stats import binomtest
+
+    a_alone, b_alone = int((a & ~b).sum()), int((b & ~a).sum())
+    return float(binomtest(a_alone, a_alone + b_alone).pvalue) if a_alone + b_alone else 1.0
