@@ -19,6 +19,8 @@ from tracr_ground_truth.truth import Bound, Graph
 
 EDGES, MOST = 16, 2**14
 """All sets of so many structural edges are tried; of more edges, if there are at most so many sets."""
+AT_ONCE = 1024
+"""Sets that are masks at one time, which take memory."""
 
 Sets = Mapping[float, tuple[Bool[Tensor, "receivers senders"], ...]]
 """Minimal sufficient sets by tolerance, the smallest first."""
@@ -49,14 +51,14 @@ def minimal_sets(
     found: dict[float, list[int]] = {tolerance: [] for tolerance in tolerances}
     for _, alike in groupby(sorted(sets, key=int.bit_count), key=int.bit_count):
         open_sets = [each for each in alike if not all(_holds_one(each, known) for known in found.values())]
-        if not open_sets:
-            continue
-        masks = _masks(open_sets, edges, graph)
-        for place in (bound(masks) <= max(tolerances)).nonzero()[:, 0].tolist():
-            worst = error(masks[place])
-            for tolerance, known in found.items():
-                if worst <= tolerance and not _holds_one(open_sets[place], known):
-                    known.append(open_sets[place])
+        for start in range(0, len(open_sets), AT_ONCE):
+            some = open_sets[start : start + AT_ONCE]
+            masks = _masks(some, edges, graph)
+            for place in (bound(masks) <= max(tolerances)).nonzero()[:, 0].tolist():
+                worst = error(masks[place])
+                for tolerance, known in found.items():
+                    if worst <= tolerance and not _holds_one(some[place], known):
+                        known.append(some[place])
     return {tolerance: tuple(_masks(known, edges, graph)) for tolerance, known in found.items()}
 
 
@@ -87,13 +89,14 @@ def candidates(
     for sender in reversed(senders):
         own = sum(1 << row for row in owners[:, sender].nonzero()[:, 0].tolist())
         leaving = [(row, bit) for (row, column), bit in bits.items() if column == sender and bit & live]
+        usable = {reached: [bit for row, bit in leaving if reached >> row & 1] for reached in grown}
+        if len(edges) > EDGES and sum(len(sets) << len(usable[at]) for at, sets in grown.items()) > MOST:
+            return None
         longer = defaultdict[int, list[int]](list)
         for reached, sets in grown.items():
-            for some in _subsets([bit for row, bit in leaving if reached >> row & 1]):
+            for some in _subsets(usable[reached]):
                 longer[reached | own if some else reached] += [each | some for each in sets]
         grown = longer
-        if len(edges) > EDGES and sum(map(len, grown.values())) > MOST:
-            return None
     found = [each for sets in grown.values() for each in sets]
     return [each for each in found if not each & ~_fed(each, sources, incoming, outgoing)]
 

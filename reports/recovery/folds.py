@@ -11,12 +11,9 @@ from rich.table import Table
 from reports.parts.grid import Cell, Grid, Heading, Row
 from reports.parts.methods import label_of
 from reports.parts.numbers import DASH, number
+from reports.recovery.methods import acdc_notes
 
 Told = Mapping[str, Any]
-ACDC_NOTE = (
-    "ACDC's own test, one removal at a time, is nearly the definition of a necessary edge by which the truth "
-    "was found: its row says less of circuits in general than the others do."
-)
 MEANING = (
     "Held out: programs are in two folds, variants of one in the same. On each fold a method has the "
     "setting that was exact on most programs of the other one: its own circuit, or what scores above a "
@@ -47,10 +44,8 @@ def fold_grid(folds: Sequence[Told]) -> Grid:
         Heading("setting on fold 0", meaning="chosen on fold 1"),
         Heading("setting on fold 1", meaning="chosen on fold 0"),
     )  # fmt: skip
-    notes = [MEANING]
-    if any(told["method"].startswith("acdc") for told in folds):
-        notes.append(ACDC_NOTE)
-    return Grid(headings, tuple(rows), 2, tuple(notes))
+    notes = (MEANING, *acdc_notes(told["method"] for told in folds))
+    return Grid(headings, tuple(rows), 2, notes)
 
 
 def pair_grid(pairs: Sequence[Told]) -> Grid:

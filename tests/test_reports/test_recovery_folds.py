@@ -14,7 +14,9 @@ import reports
 from reports.parts.methods import Methods
 from reports.parts.numbers import DASH
 from reports.recovery.fold import fold
-from reports.recovery.folds import ACDC_NOTE, fold_grid, pair_grid
+from reports.recovery.folds import fold_grid, pair_grid
+from reports.recovery.grids import recovery_grids
+from reports.recovery.methods import ACDC_NOTE
 from reports.recovery.programs import marks, truth_notes
 
 METHODS = Methods(("acdc", "eap", "random_edges"), "random_edges")
@@ -51,6 +53,10 @@ def test_acdcs_row_is_qualified_where_it_stands() -> None:
     assert ACDC_NOTE in fold_grid([told("acdc", 57, 57)]).notes
     assert ACDC_NOTE in fold_grid([told("acdc_screened", 57, 57)]).notes
     assert ACDC_NOTE not in fold_grid([told("eap", 57, 57)]).notes
+    table = recoveries()
+    assert ACDC_NOTE not in recovery_grids(table, [], METHODS).unaided.notes
+    both = pd.concat([table, table.assign(method="acdc")])
+    assert ACDC_NOTE in recovery_grids(both, [], METHODS).unaided.notes
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.engine.ablation import AblationName
 from bench.engine.circuit import Circuit
+from bench.engine.graph import EdgeGraph
 from bench.models.tracr import ProgramModel, load_program
 from bench.truth.verify import ABLATIONS
 from tracr_ground_truth import Program, find_programs, minimal, program
@@ -153,6 +154,15 @@ def test_too_many_sets_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None
     truth = model.truth("zero")
     assert (truth.minimal, truth.is_minimal) == ({}, None)
     assert as_sets(truth.right) == as_sets(truth.circuits) == as_sets(known.circuits)
+
+
+def test_too_many_sets_are_counted_before_they_are_made() -> None:
+    """Sixty edges from one sender into what reaches the logits would fill any memory."""
+    graph = EdgeGraph(1, 30, 30, split_embed=True)
+    into_the_logits = graph.exists[-1].nonzero()[:, 0].tolist()
+    edges = [(len(graph.receivers) - 1, column) for column in into_the_logits]
+    edges += [(row, 0) for row in range(len(graph.receivers) - 1)]
+    assert candidates(graph, edges, torch.ones(len(graph.senders), dtype=torch.bool)) is None
 
 
 def test_of_redundant_paths_every_minimal_set_is_right() -> None:

@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from bench.engine.ablation import AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.models.tracr import ProgramModel, load_program
 from bench.names import choose_method, get_method
+from bench.report import write_report
 from bench.scoring.metrics import CURVE_SHARES, circuit_recovery, ranking_recovery
 from bench.store.recoveries import rows
 from bench.truth.expectations import HELD
@@ -33,7 +35,7 @@ from bench.truth.verify import ABLATIONS, QUICK, Verification, verify
 from command_line import CommandLine, in_a_process
 from methods.eap import EAP
 from tracr_ground_truth import Program, find_programs
-from tracr_ground_truth.compile import Compiled
+from tracr_ground_truth.compile import TOLERANCE, Compiled
 from tracr_ground_truth.truth import Truth
 
 pytest.importorskip("tracr")
@@ -228,6 +230,26 @@ def test_failures_are_told_and_tried_again(tmp_path: Path) -> None:
     assert all(row[name] is None for name in ("auroc", "f1", "margin", *HELD))
 
 
+def test_the_necessary_edges_and_any_minimal_set_are_right(tmp_path: Path) -> None:
+    model = load_program(SHIPPED["majority"])
+    truth = model.truth("zero")
+    (fewer,) = truth.minimal[TOLERANCE]
+    for kept, exact in ((fewer, True), (truth.circuits[0], True), (truth.structural, False)):
+        method = choose_method(plugin(tmp_path, f"return Discovery(unaided=torch.tensor({kept.tolist()}))"))
+        row = recover(model, truth, "zero", method, tmp_path / "out")
+        assert (row["unaided_exact"], row["is_minimal"], row["minimal_sets"]) == (exact, False, 1)
+
+
+def test_more_sets_than_can_be_tried_are_unscored_and_counted(tmp_path: Path) -> None:
+    """Null in the JSON; the report marks the program and says how many there are."""
+    model = load_program(SHIPPED["x_proportion"])
+    truth = replace(model.truth("zero"), minimal={})
+    row = recover(model, truth, "zero", choose_method("random_edges"), tmp_path)
+    assert (row["is_minimal"], row["minimal_sets"]) == (None, None)
+    write_report(tmp_path, tmp_path)
+    assert "Not searched (1 truth)" in (tmp_path / "tracr.md").read_text()
+
+
 @pytest.mark.parametrize("scores", ["exists / 0", "exists[1:].double()", "exists.double().requires_grad_()"])
 def test_scores_that_are_none_are_a_failure(scores: str, tmp_path: Path) -> None:
     """Not finite, of another shape, or with a gradient: the method's failure, not the command's."""
@@ -247,6 +269,14 @@ def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
     assert about | expected == about
     errors = {ablation: truth.error for ablation, truth in truths.items()}
     assert about["proof_error"] == pytest.approx(errors, rel=1e-5, abs=1e-5)  # in float32
+    assert about["is_minimal"] == dict.fromkeys(ABLATIONS, True)
+    assert about["minimal"] == {
+        ablation: {"0.25": [about[ablation]], "0.05": [about[ablation]]} for ablation in ABLATIONS
+    }
+    assert {(row["method"], row["ablation"]) for row in told["folds"]} == {
+        (m, a) for m in ("eap", "random_edges") for a in ABLATIONS
+    }
+    assert told["compared"] == []  # random circuits are compared with nobody
     ran = {(row["method"], row["program"], row["ablation"]): row for row in told["recovery"]}
     assert ran.keys() == {(m, "x_proportion", a) for m in ("eap", "random_edges") for a in ABLATIONS}
     for (method, *_), row in ran.items():  # random circuits have an order, and settle on no circuit
