@@ -57,10 +57,11 @@ class KnockOuts:
     """m of the model without the same set."""
 
     def tensors(self, circuit: str) -> dict[str, Tensor]:
-        """Flat, to be stored; in single precision, for there are many."""
+        """Flat, to be stored; in single precision, for there are many; none is shared with another circuit."""
         named = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
-            f"knockouts.{circuit}.{n}": t.float() if t.is_floating_point() else t for n, t in named.items()
+            f"knockouts.{circuit}.{n}": t.float() if t.is_floating_point() else t.clone()
+            for n, t in named.items()
         }
 
     @classmethod
