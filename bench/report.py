@@ -118,8 +118,8 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
 
 def _turnovers(store: Store) -> list[dict[str, Any]]:
     from bench.scoring.cells import cells_of, scored
-    from bench.scoring.compare import compare
-    from bench.scoring.turnover import turnovers
+    from bench.scoring.comparison.compare import compare
+    from bench.scoring.comparison.turnover import turnovers
 
     return [turnover.to_json() for turnover in turnovers(compare(cells_of(scored(store.runs()))))]
 
@@ -267,13 +267,13 @@ def compared(
         DamagedFile: a file cannot be read.
     """
     from bench.scoring.cells import cells_of, scored
-    from bench.scoring.compare import compare
-    from bench.scoring.crossed import crossed
-    from bench.scoring.fresh import fresh_gaps
-    from bench.scoring.spread import spreads
-    from bench.scoring.stability import stabilities
-    from bench.scoring.standing import standings
-    from bench.scoring.turnover import turnovers
+    from bench.scoring.comparison.compare import compare
+    from bench.scoring.comparison.crossed import crossed
+    from bench.scoring.comparison.fresh import fresh_gaps
+    from bench.scoring.comparison.spread import spreads
+    from bench.scoring.comparison.stability import stabilities
+    from bench.scoring.comparison.standing import standings
+    from bench.scoring.comparison.turnover import turnovers
 
     store = existing(results)
     circuits = scored(store.runs())

@@ -32,6 +32,7 @@ SMALL = Experiment(
     random_draws=1,
     n_discovery=(20,),
     n_evaluation=24,
+    circuit_tests=False,
 )
 """A run on the embedded model that takes seconds."""
 CLOCKS = ("seconds", "cpu_seconds", "sized_cpu_seconds", "data_seconds", "forward_equivalents",

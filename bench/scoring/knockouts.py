@@ -57,7 +57,7 @@ class KnockOuts:
     """m of the model without the same set."""
 
     def tensors(self, circuit: str) -> dict[str, Tensor]:
-        """Flat, to be stored; in single precision, for there are many; none is shared with another circuit."""
+        """Flat, to be stored; in single precision, for there are many; none is another circuit's as well."""
         named = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
             f"knockouts.{circuit}.{n}": t.float() if t.is_floating_point() else t.clone()

@@ -39,7 +39,7 @@ BRIEF = {
     "discogp": "discogp:hold=5,settling=30,rate=0.3,density=0.3,start_price=10",
 }
 """Long searches and trainings, cut short."""
-SHARE = {"acdc": 0.9, "acdc_screened": 0.9, "edge_pruning": 0.0, "discogp": 0.0}
+SHARE = {"acdc": 0.9, "acdc_screened": 0.9, "acdc_shuffled": 0.9, "edge_pruning": 0.0, "discogp": 0.0}
 """Of the edges in either circuit, those that must be in both; all of them for methods not named.
 
 ACDC decides otherwise where an effect is within rounding of its threshold. What a training finds hangs on the

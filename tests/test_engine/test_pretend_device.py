@@ -30,7 +30,7 @@ from problems import BRIEF
 from tiny_models import seeded
 
 MODELS = ("gpt2", "llama", "neox", "gemma2", "compiled")
-EXACT = ("acdc", "acdc_screened", "eap", "eap_ig", "random_edges")
+EXACT = ("acdc", "acdc_screened", "acdc_shuffled", "eap", "eap_ig", "random_edges")
 """Methods that find the same on either device, whose numbers come of one CPU's kernels."""
 
 

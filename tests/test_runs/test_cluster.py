@@ -37,7 +37,9 @@ from problems import CLOCKS
 
 NOT_THE_SAME = [*CLOCKS, "jobs"]
 EVERY = ("eap", "eap_ig:steps=3", "acdc:attempts=2", "edge_pruning:halving=4,hold=4,settling=4,rate=0.5")
-BRIEF = "n_discovery: [20]\nn_evaluation: 24\nrandom_draws: 1\nsizes: [5%]\ntasks: [gp]\n"
+BRIEF = (
+    "circuit_tests: false\nn_discovery: [20]\nn_evaluation: 24\nrandom_draws: 1\nsizes: [5%]\ntasks: [gp]\n"
+)
 WORKER = "import multiprocessing, os, pathlib, signal, time\nworker = multiprocessing.parent_process().pid\n"
 FOUND = f"return Discovery(scores={SCORES})"
 
@@ -51,7 +53,13 @@ def scheduler() -> Iterator[str]:
 def run(out: Path, *methods: str, scheduler: str | None = None, n: int | None = None) -> pd.DataFrame:
     """The table of an experiment on one machine or on a cluster, less what no two runs have in common."""
     wanted = Experiment(
-        tasks=("gp",), methods=methods, sizes=("5%",), random_draws=1, n_discovery=(20,), n_evaluation=24
+        tasks=("gp",),
+        methods=methods,
+        sizes=("5%",),
+        random_draws=1,
+        n_discovery=(20,),
+        n_evaluation=24,
+        circuit_tests=False,
     )
     run_experiment(wanted, out, How(n=n, scheduler=scheduler), report=lambda out: None)
     return leaderboard(Store(out)).drop(columns=NOT_THE_SAME)

@@ -24,7 +24,9 @@ from command_line import COMMAND, CommandLine
 from problems import CLOCKS
 from saboteurs import FATAL, HARMLESS, after
 
-BRIEF = "n_discovery: [20]\nn_evaluation: 24\nrandom_draws: 1\nsizes: [5%]\ntasks: [gp]\n"
+BRIEF = (
+    "circuit_tests: false\nn_discovery: [20]\nn_evaluation: 24\nrandom_draws: 1\nsizes: [5%]\ntasks: [gp]\n"
+)
 
 
 def plugins(folder: Path, bodies: dict[str, str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ tasks: [gp, ioi_t1]
 methods: [eap, "acdc:attempts=2", "edge_pruning:halving=4,hold=4,settling=4,rate=0.5"]
 sizes: [5%]
 random_draws: 2
+circuit_tests: false
 n_discovery: [20]
 n_evaluation: 24
 """

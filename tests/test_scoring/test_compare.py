@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.scoring import compare as comparing
 from bench.scoring.cells import cells_of, scored
-from bench.scoring.compare import Pair
+from bench.scoring.comparison import compare as comparing
+from bench.scoring.comparison.compare import Pair
 from bench.store.results import Run, Store
 from command_line import CommandLine
 from made_runs import GROUPS, PER, SIZES, run, three

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.scoring.fresh import OTHERS, OVER, Gap, fresh_gaps
+from bench.scoring.comparison.fresh import OTHERS, OVER, Gap, fresh_gaps
 from bench.store.record import BENCHMARK
 from bench.store.results import Run, Store
 from command_line import CommandLine

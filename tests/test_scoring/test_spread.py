@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bench.errors import MixedSettings
-from bench.scoring.spread import LEAST, Spread, spreads
+from bench.scoring.comparison.spread import LEAST, Spread, spreads
 from bench.store.results import Run, Store
 from command_line import CommandLine
 from made_runs import GROUPS, PER, run

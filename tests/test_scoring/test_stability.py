@@ -12,7 +12,7 @@ from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph
 from bench.errors import DamagedFile
 from bench.scoring.cells import scored
-from bench.scoring.stability import Stability, stabilities
+from bench.scoring.comparison.stability import Stability, stabilities
 from bench.store.results import Run, Store
 from command_line import CommandLine
 from made_runs import run

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from bench.scoring import standing
 from bench.scoring.cells import cells_of, scored
-from bench.scoring.standing import Standing, Standings
+from bench.scoring.comparison import standing
+from bench.scoring.comparison.standing import Standing, Standings
 from bench.store.results import Run
 from made_runs import run, three
 

@@ -14,10 +14,10 @@ import pytest
 from bench.engine.ablation import AblationName
 from bench.scoring.cells import cells_of
 from bench.scoring.cells import scored as circuits_of
-from bench.scoring.compare import compare
-from bench.scoring.crossed import crossed
+from bench.scoring.comparison.compare import compare
+from bench.scoring.comparison.crossed import crossed
+from bench.scoring.comparison.turnover import Turnover, turnovers
 from bench.scoring.statistics.paired import flip_rate
-from bench.scoring.turnover import Turnover, turnovers
 from bench.store.results import Run, Store
 from command_line import CommandLine
 from made_runs import run

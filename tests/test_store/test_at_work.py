@@ -149,7 +149,10 @@ def test_a_damaged_list_is_named(tmp_path: Path, text: str) -> None:
         read_asked(tmp_path)
 
 
-CONFIG = "n_discovery: [20]\nn_evaluation: 24\nrandom_draws: 4\nsizes: [5%]\ntasks: [gp]\nmethods: [eap]\n"
+CONFIG = (
+    "circuit_tests: false\nn_discovery: [20]\nn_evaluation: 24\nrandom_draws: 4\nsizes: [5%]\n"
+    "tasks: [gp]\nmethods: [eap]\n"
+)
 
 
 def test_two_commands_share_a_folder(command: CommandLine) -> None:

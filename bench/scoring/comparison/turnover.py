@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
-from bench.scoring.compare import Pair
+from bench.scoring.comparison.compare import Pair
 from bench.scoring.statistics.paired import LEVEL
 
 Kind = Literal["found as scored", "found alike"]
