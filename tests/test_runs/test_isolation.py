@@ -60,7 +60,7 @@ def scores(row: dict[Any, Any]) -> dict[Any, Any]:
 def test_no_carelessness_moves_a_score(command: CommandLine) -> None:
     """Under mean ablation, whose reference comes from the very prompts that a method is handed."""
     names = plugins(command.folder, {does: after(body) for does, body in HARMLESS.items()})
-    text = f"{BRIEF}ablation: mean\n"
+    text = f"{BRIEF}ablations: [mean]\n"
     rows = run(command, list(names.values()), "-j", "2", text=text)
     for does, name in names.items():
         assert rows[name]["status"] == "ok", (does, rows[name]["status_reason"])

@@ -50,6 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     row |= {"n_edges": 9, "n_true": 1, "method_seed": 1, "format": 1, "unaided_edges": 1, "stochastic": False}
     row |= dict.fromkeys(("redundant", *HELD, "published_exact"), False) | {"key": "k"}
     row |= {"true_edges": "tok->m0 m0->logits", "found_edges": "tok->m0"}
+    row |= {"minimal_sets": 1, "is_minimal": True, "cut_low": 0.1, "cut_high": 0.2, "top_score": 0.3}
     recovery = {"scores": torch.rand(GRAPH.shape), "unaided": GRAPH.exists.clone()}
     save_tensors(folder / "tracr" / "recovery.safetensors", recovery, {"recovery": row})
     return folder
