@@ -113,7 +113,7 @@ def load_data(
     kind, loaded = get_task(task), load_model(model, dtype, device, revision)
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
     began = perf_counter()
-    discovery = _drawn(kind, loaded.tokenizer, n_discovery, data_seed, wordings)
+    discovery = drawn(kind, loaded.tokenizer, n_discovery, data_seed, wordings)
     batches = make_batches(masked, discovery, smaller)
     seconds = perf_counter() - began
     evaluation = kind.examples(loaded.tokenizer, split, n_evaluation, evaluation_seed)
@@ -129,22 +129,29 @@ def load_data(
     )
 
 
-def _drawn(kind: Task, tokenizer: Tokenizer, n: int, seed: int, wordings: Wordings) -> Examples:
+def drawn(kind: Task, tokenizer: Tokenizer, n: int, seed: int, wordings: Wordings) -> Examples:
     """A discovery set. Halves of the wordings are taken from three times as many prompts: of three wordings
     the smaller half is one.
+
+    Args:
+        kind: the task.
+        tokenizer: the model's.
+        n: prompts.
+        seed: of the set.
+        wordings: that it has.
 
     Raises:
         TaskError: the tokenizer does not support the task, or the task has one wording.
     """
     if wordings == "all":
         return kind.examples(tokenizer, "discovery", n, seed)
-    drawn = kind.examples(tokenizer, "discovery", 3 * n, seed)
-    numbers = np.unique(drawn.template)
+    more = kind.examples(tokenizer, "discovery", 3 * n, seed)
+    numbers = np.unique(more.template)
     if len(numbers) < 2:
         raise TaskError(f"task {kind.name} has one wording, of which there is no half")
     middle = len(numbers) // 2
     half = numbers[:middle] if wordings == "first half" else numbers[middle:]
-    return drawn.take(np.flatnonzero(np.isin(drawn.template, half))[:n])
+    return more.take(np.flatnonzero(np.isin(more.template, half))[:n])
 
 
 def shared_prompts(
@@ -178,8 +185,8 @@ def shared_prompts(
     program = program_of(model, revision)
     if program is None:
         kind, tokenizer = get_task(task), load_model(model, dtype, device, revision).tokenizer
-        drawn = (_drawn(kind, tokenizer, n_discovery, seed, wordings) for seed in range(data_seed))
-        return _drawn(kind, tokenizer, n_discovery, data_seed, wordings).shared(*drawn)
+        earlier_sets = (drawn(kind, tokenizer, n_discovery, seed, wordings) for seed in range(data_seed))
+        return drawn(kind, tokenizer, n_discovery, data_seed, wordings).shared(*earlier_sets)
     from bench.models.tracr import load_program
 
     loaded = load_program(get_program(program), dtype)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from bench.conformance.prompts import batches_of
-from bench.discovery.data import Asked, load_data, shared_prompts
+from bench.discovery.data import Asked, drawn, load_data, shared_prompts
 from bench.engine.masked_model import MaskedModel
+from bench.errors import UsageError
+from bench.models.load import load_model
+from bench.names import get_task
 from bench.store.record import EvaluatedSplit
+from bench.study import Study
 from methods.base import Batch
 from problems import random_examples
-from tasks.examples import Examples
+from tasks.base import Split, Task
+from tasks.examples import Examples, TaskError, Tokenizer
 
 
 def asked(batches: list[Batch]) -> Asked:
@@ -81,10 +85,30 @@ def test_prompts_of_all_earlier_seeds_count_once(monkeypatch: pytest.MonkeyPatch
     whole = random_examples(n=8)
     sets = ([0, 1, 2, 3], [2, 3, 4, 5], [0, 3, 6, 7])
 
-    class Few:
-        def examples(self, tokenizer: Any, split: str, n: int, seed: int) -> Examples:
+    class Few(Task):
+        def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
             assert (split, n) == ("discovery", 4)
             return whole.take(np.array(sets[seed]))
 
     monkeypatch.setattr("bench.discovery.data.get_task", lambda name: Few())
     assert [shared_prompts("embedded", "few", 4, seed) for seed in range(3)] == [0, 2, 2]
+
+
+@pytest.mark.parametrize("task", ["ioi", "gt", "gp"])
+def test_halves_of_the_wordings_share_none(task: str) -> None:
+    """Each has as many prompts as asked for, of half of the wordings; seeds of a half share no prompt."""
+    kind, tokenizer = get_task(task), load_model("embedded").tokenizer
+    whole = drawn(kind, tokenizer, 40, 0, "all")
+    halves = {w: drawn(kind, tokenizer, 40, 0, w) for w in ("first half", "second half")}
+    used = [set(half.template.tolist()) for half in halves.values()]
+    assert [len(half) for half in halves.values()] == [40, 40]
+    assert not used[0] & used[1]
+    assert used[0] | used[1] == set(whole.template.tolist())
+    assert drawn(kind, tokenizer, 40, 1, "first half").shared(halves["first half"]) == 0
+
+
+def test_what_has_no_halves_says_so() -> None:
+    with pytest.raises(TaskError, match="has one wording, of which there is no half"):
+        drawn(get_task("ioi_t1"), load_model("embedded").tokenizer, 8, 0, "first half")
+    with pytest.raises(UsageError, match="has no wordings"):
+        Study("tracr:x_proportion", wordings="first half")
