@@ -111,7 +111,9 @@ def run(
         bool, typer.Option("--even-if-unable", help="Run tasks that the model does no better than chance.")
     ] = False,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
-    quick: Annotated[bool, typer.Option("--quick", help=f"Only {', '.join(QUICK)}, drawn once.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"Only {', '.join(QUICK)}, drawn once; circuits are not tested.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file; options typed here win over it.")] = None,
     progress: Annotated[
         Progress, typer.Option(help="json: an object a line on stderr, for machines.")
@@ -137,6 +139,7 @@ def run(
         "device": device,
         "sizes": sizes.split(",") if sizes is not None else None,
         "random_draws": 1 if quick else None,
+        "circuit_tests": False if quick else None,
     }
     typed: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
