@@ -154,9 +154,9 @@ class _Found:
         found, cost = load_found(asked.errand, model.graph, model.maskable)
         wanted = cut(model.graph, found, asked.job.sizes)
         generator = torch.Generator().manual_seed(asked.job.dimensions.method_seed)
-        beside = {} if is_baseline(asked.job.method) else wanted  # random circuits are nulls themselves
-        nulls = {size: rewired(circuit, generator) for size, circuit in beside.items()}
-        curved = beside or asked.job.dimensions.method_seed < CURVED
+        random = is_baseline(asked.job.method)  # such circuits are nulls themselves
+        nulls = {} if random else {size: rewired(circuit, generator) for size, circuit in wanted.items()}
+        curved = not random or asked.job.dimensions.method_seed < CURVED
         return cls(found, cost, wanted, curve_points(model.graph, found) if curved else {}, nulls)
 
     @property

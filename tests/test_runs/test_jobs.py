@@ -12,7 +12,7 @@ import torch
 from bench.engine.circuit import Circuit
 from bench.errors import MixedSettings
 from bench.files import load_tensors, save_tensors
-from bench.runs.experiment import Experiment, bundles
+from bench.runs.experiment import Experiment, Job, bundles
 from bench.runs.job import carry_out
 from bench.scoring.leaderboard import leaderboard
 from bench.scoring.rewired import rewired
@@ -31,6 +31,19 @@ def run(experiment: Experiment, out: Path) -> None:
         carry_out(bundle, out)
 
 
+def is_the_same_alone(job: Job, folder: Path) -> None:
+    """Whether a job that ran together with others has the outputs and circuits that it has by itself."""
+    carry_out([job], folder / "alone")
+    (one, header), (other, its) = (
+        load_tensors(Store(folder / out).path(job.stem)) for out in ("together", "alone")
+    )
+    assert one.keys() == other.keys()
+    assert all(tensor.equal(other[name]) for name, tensor in one.items())
+    for name in ("circuits", "ablation"):
+        assert header["record"][name] == its["record"][name]
+    assert header["record"]["ablation"] == job.dimensions.ablation
+
+
 def test_random_draws_that_share_processes_are_what_each_is_alone(tmp_path: Path) -> None:
     experiment = dataclasses.replace(
         SMALL, methods=("random_edges", "eap", "edge_pruning", "random_edges:kind=uniform"), random_draws=12
@@ -44,13 +57,7 @@ def test_random_draws_that_share_processes_are_what_each_is_alone(tmp_path: Path
     two = ran[-1]
     assert [ended.status for ended in carry_out(two, tmp_path / "together")] == ["ok", "ok"]
     for job in two:
-        carry_out([job], tmp_path / "alone")
-        (one, header), (other, its) = (
-            load_tensors(Store(tmp_path / out).path(job.stem)) for out in ("together", "alone")
-        )
-        assert one.keys() == other.keys()
-        assert all(tensor.equal(other[name]) for name, tensor in one.items())
-        assert header["record"]["circuits"] == its["record"]["circuits"]
+        is_the_same_alone(job, tmp_path)
 
 
 def test_a_discovery_serves_all_ablations_that_it_is_scored_under(tmp_path: Path) -> None:
@@ -74,14 +81,7 @@ def test_a_discovery_serves_all_ablations_that_it_is_scored_under(tmp_path: Path
     assert all(run.record.data_seconds for run in together.runs())
     assert {run.record.shortest_path for run in together.runs()} == {1}
     for job in ran[0]:
-        carry_out([job], tmp_path / "alone")
-        (one, header), (other, its) = (
-            load_tensors(Store(tmp_path / out).path(job.stem)) for out in ("together", "alone")
-        )
-        assert one.keys() == other.keys()
-        assert all(tensor.equal(other[name]) for name, tensor in one.items())
-        assert header["record"]["circuits"] == its["record"]["circuits"]
-        assert header["record"]["ablation"] == job.dimensions.ablation
+        is_the_same_alone(job, tmp_path)
     table = leaderboard(Store(tmp_path / "alone"))
     empty = table[table["method"] == "empty"].set_index("ablation")["kl"]
     assert empty.nunique() == 3
