@@ -335,6 +335,17 @@ def test_files_of_before_have_no_hashes(made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["run", "circuit", "checkpoint", "recovery"])
+def test_a_changed_name_of_the_hashes_is_noticed(kind: str, made: Path, tmp_path: Path) -> None:
+    """It does not make the file one of before, which had none."""
+    source = min(made.rglob("runs/*.safetensors" if kind == "run" else f"{kind}.safetensors"))
+    changed = source.read_bytes().replace(b'\\"sha256\\"', b'\\"rha256\\"')
+    assert changed != source.read_bytes()
+    (tmp_path / source.name).write_bytes(changed)
+    with pytest.raises(DamagedFile, match="its header is not the one that was written"):
+        load_tensors(tmp_path / source.name)
+
+
+@pytest.mark.parametrize("kind", ["run", "circuit", "checkpoint", "recovery"])
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_changed_bytes_are_noticed(kind: str, made: Path, tmp_path: Path, data: st.DataObject) -> None:
