@@ -9,12 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
-from tasks.examples import Examples, TaskError, Tokenizer, word_tokens
+from tasks.examples import Examples, TaskError, Tokenizer, answer_tokens, word_tokens
 from tasks.space import HELD_OUT, WORDINGS_OF, Slot, Split, draw, generator, wording_slot
 
 __all__ = [
     "HELD_OUT", "WORDINGS_OF", "Examples", "Measure", "Slot", "Split", "Task", "TaskError", "Tokenizer",
-    "draw", "generator", "word_tokens", "wording_slot",
+    "answer_tokens", "draw", "generator", "word_tokens", "wording_slot",
 ]  # fmt: skip
 
 Measure = Literal["logit_diff", "prob_diff"]

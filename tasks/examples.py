@@ -99,7 +99,7 @@ class Examples:
 
         Raises:
             TaskError: a pair differs in length (the message quotes it), the tokenizer ends its texts with a
-                special token, or as `Examples`.
+                special token or does not know a word, or as `Examples`.
         """
         if not len(clean):
             raise TaskError("no examples")
@@ -119,6 +119,10 @@ class Examples:
         padded = np.zeros((2 * n, int(lengths.max())), np.int64)
         inside = np.arange(padded.shape[1]) < lengths[:, None]
         padded[inside] = np.fromiter(chain.from_iterable(ids), np.int64)
+        if tokenizer.unk_token_id is not None:  # some use the token with which they begin texts
+            unknown = (padded[:, 1:] == tokenizer.unk_token_id) & inside[:, 1:]
+            either = unknown.any(axis=1).reshape(2, n).any(axis=0)
+            _refuse(either, "it has a word that the tokenizer does not know")
         return cls(padded[:n], padded[n:], lengths[:n], lengths[:n] - 1, candidates, correct, template)
 
     @property
@@ -154,6 +158,30 @@ def word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Int[np.ndarray, "
     _, inverse, counts = np.unique(tokens, return_inverse=True, return_counts=True)
     unknown = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     return np.where((counts[inverse] > 1) | (tokens == unknown), -1, tokens)
+
+
+def answer_tokens(
+    tokenizer: Tokenizer, before: str, answers: Sequence[str]
+) -> tuple[Int[np.ndarray, " answer"], str]:
+    """The first token of each answer after a prompt's last word and a space, and how that prompt has to end.
+
+    A tokenizer keeps the space in the answer's token (the prompt then ends without it), or has one for the
+    space alone (it ends with it). -1 stands for an answer whose token is unknown. Answers of several tokens
+    may share their first one: whether it tells them apart is the task's to say.
+
+    Args:
+        tokenizer: the model's.
+        before: the prompt's last word.
+        answers: without a space.
+    """
+    texts = [before, f"{before} ", *(f"{before} {answer}" for answer in answers)]
+    bare, spaced, *whole = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    apart = len(spaced) > len(bare) and all(ids[: len(spaced)] == spaced for ids in whole)
+    lead, end = (spaced, " ") if apart else (bare, "")
+    first = [ids[len(lead)] if ids[: len(lead)] == lead and len(ids) > len(lead) else -1 for ids in whole]
+    unknown = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+    tokens = np.array(first, np.int64)
+    return np.where(tokens == unknown, -1, tokens), end
 
 
 def _refuse(bad: Bool[np.ndarray, " example"], complaint: str) -> None:

@@ -43,6 +43,8 @@ LAYERS: Final = 4
 HEADS: Final = 8
 WIDTH: Final = 128
 CONTEXT: Final = 64
+TRAINED: Final = ("gp", "gt", "ioi", "ioi_t1")
+"""The tasks that it learns."""
 DROPOUT: Final = 0.05  # once the tasks are learned: it spreads them over heads and layers
 DROPOUT_FROM: Final = 1200  # step
 TRIED: Final = """## What was tried
@@ -95,6 +97,11 @@ class Sequences:
     answer_at: Int[np.ndarray, " sequence"]
 
 
+def trained_tasks() -> dict[str, type[Task]]:
+    """The tasks that the model learns; of all others it knows no word."""
+    return {name: task for name, task in find_tasks().items() if name in TRAINED}
+
+
 def training_sequences(tokenizer: PreTrainedTokenizerFast, width: int, seed: int) -> Sequences:
     """Clean and corrupted prompts of all tasks, each with an answer drawn from those it admits.
 
@@ -105,7 +112,7 @@ def training_sequences(tokenizer: PreTrainedTokenizerFast, width: int, seed: int
     """
     rng = np.random.default_rng(seed)
     parts = []
-    for task in find_tasks().values():
+    for task in trained_tasks().values():
         pairs = task().examples(tokenizer, "training", EXAMPLES, seed)
         candidates, admitted = corrupted_answers(task, pairs)
         parts.append(with_answer(pairs.clean, pairs.lengths, pairs.candidates, pairs.correct, width, rng))
@@ -311,7 +318,7 @@ def main() -> None:
     start = time.perf_counter()
     train(model, data)
     minutes = (time.perf_counter() - start) / 60
-    measured = {name: by_wording(model, tokenizer, task) for name, task in find_tasks().items()}
+    measured = {name: by_wording(model, tokenizer, task) for name, task in trained_tasks().items()}
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
     card = model_card(measured, model.num_parameters(), minutes, arguments.seed)

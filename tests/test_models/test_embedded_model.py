@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench.models.load import EMBEDDED, RETRAINED
+from bench.models.train_embedded import trained_tasks
 from tasks import Split, find_tasks
 
 DIRECTORIES = {"embedded": EMBEDDED, **RETRAINED}
@@ -80,7 +81,7 @@ def test_it_does_the_tasks_on_prompts_it_has_not_seen(
 
 
 def test_the_tokenizer_knows_every_word_of_the_tasks_and_loses_nothing(tokenizer: Any) -> None:
-    for task in find_tasks().values():
+    for task in trained_tasks().values():
         for split in get_args(Split):
             examples = task().examples(tokenizer, split, 500, 0)
             for rows in (examples.clean, examples.corrupted):

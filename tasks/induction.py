@@ -1,0 +1,81 @@
+"""Induction: of random words that come a second time, the one that followed the first time.
+
+"The river Mary lamp siege ... river Mary" -> " lamp". In the corrupted prompt the answer and a word that is
+not said again change places, so that the same words are there and the other one follows (Olsson et al. 2022,
+"In-context Learning and Induction Heads"; the swap is ours).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tasks import words
+from tasks.base import Examples, Slot, Split, Task, TaskError, Tokenizer, draw, word_tokens
+
+WORDS: Final = tuple(
+    dict.fromkeys(
+        words.MALE_NAMES + words.FEMALE_NAMES + words.PLACES + words.OBJECTS + words.EVENTS
+        + words.ADJECTIVES + words.OCCUPATIONS
+    )
+)  # fmt: skip
+LENGTH: Final = 12
+"""Words before they come again."""
+AGAIN: Final = 6
+"""Of these, the words that do."""
+SEQUENCES: Final = 1 << 20
+"""That there are; the number of one draws its words."""
+
+
+class Induction(Task):
+    """Candidates are [the word that followed, one that is not said again]; the first is correct.
+
+    There is one template, so nothing is said of new ones.
+    """
+
+    name = "induction"
+    version = 1
+    description = "induction: of random words said twice, which one follows"
+    citation = """@article{olsson2022context,
+  title={In-context Learning and Induction Heads},
+  author={Olsson, Catherine and Elhage, Nelson and Nanda, Neel and others},
+  journal={Transformer Circuits Thread},
+  year={2022},
+  url={https://transformer-circuits.pub/2022/in-context-learning-and-induction-heads/index.html}
+}"""
+
+    def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
+        """See `Task.examples`. Words that are not one token are left out."""
+        tokens = word_tokens(tokenizer, WORDS)
+        usable = np.flatnonzero(tokens >= 0)
+        if len(usable) < LENGTH:
+            raise TaskError(
+                f"task {self.name} needs at least {LENGTH} words that are one token each: "
+                f"this tokenizer has {len(usable)} of {len(WORDS)}"
+            )
+        template, number = draw(Slot.whole(1), [Slot.whole(SEQUENCES)], split, n, seed)
+        first = np.empty((len(number), LENGTH), np.int64)
+        other = np.empty(len(number), np.int64)
+        for i, start in enumerate(number):
+            rng = np.random.default_rng([int(start), LENGTH])
+            first[i] = rng.choice(usable, LENGTH, replace=False)
+            other[i] = rng.integers(AGAIN + 1, LENGTH)
+        rows = np.arange(len(first))
+        swapped = first.copy()
+        swapped[rows, AGAIN], swapped[rows, other] = first[rows, other], first[rows, AGAIN]
+
+        def prompts(sequences: np.ndarray) -> list[str]:
+            return [
+                " ".join(["The", *(WORDS[w] for w in sequence), *(WORDS[w] for w in sequence[:AGAIN])])
+                for sequence in sequences
+            ]
+
+        return Examples.from_prompts(
+            tokenizer,
+            prompts(first),
+            prompts(swapped),
+            candidates=tokens[np.stack([first[:, AGAIN], swapped[:, AGAIN]], axis=1)],
+            correct=np.tile([True, False], (len(first), 1)),
+            template=template,
+        )
