@@ -197,7 +197,7 @@ def test_output_folder_that_cannot_be(command: CommandLine, tmp_path: Path) -> N
     assert "--out" in line
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_killed_in_the_middle_goes_on(command: CommandLine, tmp_path: Path) -> None:
     """kill -9 while jobs run: what was finished is kept, nothing is half-written, the rest follows."""
     words = [COMMAND, "run", "-t", "gp", "-m", "eap", "--sizes", "5%", "--data-seeds", "3"]
@@ -229,7 +229,7 @@ def test_processes_give_the_same_numbers(command: CommandLine, tmp_path: Path) -
         assert (table.loc[table["method"] == "eap", "peak_memory_mb"] > 100).all()
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_quick_beats_random_on_all_tasks(command: CommandLine, tmp_path: Path) -> None:
     """EAP and EAP-IG are far below random circuits in kl from 1 % of edges up, on all tasks of the board."""
     command("run", "--quick")

@@ -79,7 +79,7 @@ def test_the_plain_forward_is_the_models(shape: str) -> None:
     torch.testing.assert_close(functional(model, tokens), model.run(tokens))
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_the_board_where_everything_is_installed(tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -59,7 +59,7 @@ def test_a_study_in_a_notebook(crowded: Path) -> None:
     assert {path.name for path in crowded.iterdir()} == {"methods", "tasks.py", "reports"}
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_the_notebook_of_the_readme(crowded: Path) -> None:
     """As it stands, beside the same strangers."""
     (cell,) = [b.text for b in blocks(README) if b.language == "python" and file_of(b) is None]

@@ -48,7 +48,7 @@ def stored(folder: Path) -> dict[str, int]:
 @pytest.mark.parametrize(
     "how",
     [
-        pytest.param("-j 1", marks=pytest.mark.slow),
+        pytest.param("-j 1", marks=pytest.mark.every),
         pytest.param("-j 2", marks=pytest.mark.slow),
         pytest.param("--scheduler local:2", marks=pytest.mark.every),
     ],
