@@ -39,7 +39,9 @@ CLOCKS = ("seconds", "cpu_seconds", "sized_cpu_seconds", "data_seconds", "forwar
           "peak_memory_mb", "created")  # fmt: skip
 """Columns that differ from run to run of one job."""
 BRIEF = {
-    "acdc": "acdc:attempts=3",
+    "acdc": "acdc:attempts=1,examples=4",
+    "acdc_screened": "acdc_screened:attempts=1,examples=4",
+    "acdc_shuffled": "acdc_shuffled:attempts=1,examples=4",
     "edge_pruning": "edge_pruning:halving=4,hold=4,settling=4,rate=0.5",
     "discogp": "discogp:hold=1,settling=4,rate=0.5,density=0.3,start_price=10",
 }
