@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from doc_pages import README, commands, example
 
@@ -36,6 +35,9 @@ NOT_RUN = {
     "run --config configs/smollm2.yaml -j 2 --out smollm2": "needs that model, and a quarter of an hour",
 }
 
+LONG = ("run --model tracr:reverse", "run -m my_method.py:damping=0.3 -m eap -t gp",
+        "verify-tracr -p my_program.py:previous")  # fmt: skip
+"""Of README's, minutes each: CI leaves them to the tests of what they do."""
 FILES = dict.fromkeys(
     ("README.md", "programs.md", "architecture.md", "methods.md"), ("my_method.py", "my_program.py")
 )
@@ -58,18 +60,19 @@ def test_what_is_not_run_stands_on_a_page() -> None:
     assert NOT_RUN.keys() <= {" ".join(words) for _, _, words in commands()}
 
 
-def marked(page: Path) -> ParameterSet:
-    """Those of the pages that newcomers begin with run in CI, others before a release."""
-    mark = pytest.mark.slow if page.name in ("README.md", "tutorial.md") else pytest.mark.every
-    return pytest.param(page, marks=mark, id=page.name)
-
-
-@pytest.mark.parametrize("page", map(marked, pages()))
-def test_every_command_is_run_or_listed(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "lines"),
+    [
+        pytest.param(README, [line for line in pages()[README] if line not in LONG], marks=pytest.mark.slow),
+        *(pytest.param(page, lines, marks=pytest.mark.every) for page, lines in pages().items()),
+    ],
+    ids=["README.md in CI", *(page.name for page in pages())],
+)
+def test_every_command_is_run_or_listed(page: Path, lines: list[str], tmp_path: Path) -> None:
     """A page's commands in order, so that later ones find what earlier ones wrote."""
     for name in FILES.get(page.name, ()):
         (tmp_path / name).write_text(example(README, name))
-    for line in pages()[page]:
+    for line in lines:
         command = [sys.executable, "-m", "circuitmark", *line.split()]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"{line}: {run.stderr}"
