@@ -91,6 +91,9 @@ def run(
         int | None, typer.Option(help="Fresh evaluation prompts; 0 for those of everybody.")
     ] = None,
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
+    granularity: Annotated[
+        str | None, typer.Option(help="edge or node: what circuits of methods with scores are cut by.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
     jobs: Annotated[
@@ -135,6 +138,7 @@ def run(
         "data_seeds": data_seeds,
         "method_seeds": method_seeds,
         "evaluation_seed": evaluation_seed,
+        "granularity": granularity,
         "dtype": dtype,
         "device": device,
         "sizes": sizes.split(",") if sizes is not None else None,

@@ -82,6 +82,23 @@ def choose_method(text: str) -> MethodSpec:
     return MethodSpec(text, method.name, params_of(method), settings_of(method), file, method.stochastic)
 
 
+def by_nodes(text: str) -> str:
+    """A method that cuts its circuits by nodes, as it is typed.
+
+    Raises:
+        UsageError: it does not; or as `get_method`.
+    """
+    method = get_method(text)
+    if "nodes" not in get_args(get_type_hints(type(method)).get("selection")):
+        raise UsageError(
+            f"{method.name} names edges and has no option selection=nodes: leave it, or the granularity, out"
+        )
+    if getattr(method, "selection", "") == "nodes":
+        return text
+    chosen = dataclasses.replace(method, selection="nodes")  # type: ignore[type-var]
+    return f"{text.partition(':')[0]}:{params_of(chosen)}"
+
+
 def as_method(method: str | Method | type[Method]) -> Method:
     """The method that is meant: as `get_method` reads a text, or a class with its defaults, or itself.
 

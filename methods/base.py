@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+Selection = Literal["top", "greedy", "nodes"]
+"""How circuits are cut from scores."""
 Objective = Literal["difference", "kl"]
 """What a method may minimise, summed over examples: minus the task's difference metric (correct minus
 wrong answers, in logits or in probability), or KL(full || circuit) in nats at the answers.
@@ -275,8 +277,9 @@ class Discovery:
     """The same with their sign, higher where removing the edge hurts more, where `scores` are absolute: an
     edge that stands in the way is last. CPR is of these, CMD of their absolute values; where this is left
     out both are of `scores`."""
-    selection: Literal["top", "greedy"] = "top"
-    """How circuits are cut from the scores: the n best, or grown from the logits."""
+    selection: Selection = "top"
+    """How circuits are cut from the scores: the n best, grown from the logits, or all edges among the best
+    nodes, of which each is as good as the best edge that leaves it."""
     edges: Mapping[float, Bool[Tensor, "receivers senders"]] = field(default_factory=dict)
     """Edges kept, by size as it stands in `Problem.sizes`. Where they are fewer than wanted, the best of the
     others by `scores` are added."""

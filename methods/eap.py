@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-from methods.base import Discovery, Method, Problem
+from methods.base import Discovery, Method, Problem, Selection
+from methods.thresholds.nodes import by_sender
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class EAP(Method):
 
     absolute: bool = True
     """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
-    selection: Literal["top", "greedy"] = "top"
-    """How circuits are cut from the scores: the best edges, or grown from the logits."""
+    selection: Selection = "top"
+    """How circuits are cut from the scores: the best edges, grown from the logits, or all edges among the
+    best nodes, of which each has the sum of the signed scores of its outgoing edges."""
     threshold: float = 0.01
     """Unaided, edges are kept whose score is above this share of the largest."""
 
@@ -43,7 +44,8 @@ class EAP(Method):
             scores += problem.edge_gradients(batch, "difference").cpu()
             problem.progress(done + 1, len(problem.batches))
         scores /= problem.n_examples
-        signed, scores = scores, scores.abs() if self.absolute else scores
+        signed = by_sender(scores, problem.graph.exists) if self.selection == "nodes" else scores
+        scores = signed.abs() if self.absolute else signed
         return Discovery(
             scores=scores,
             signed=signed,

@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 
-from methods.base import Discovery, Method, Objective, Problem
+from methods.base import Discovery, Method, Objective, Problem, Selection
+from methods.thresholds.nodes import by_sender
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class EAPIG(Method):
     """Where gradients are taken: on the path, its ablated end left out, or at its two ends."""
     absolute: bool = True
     """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
-    selection: Literal["top", "greedy"] = "top"
-    """How circuits are cut from the scores: the best edges, or grown from the logits."""
+    selection: Selection = "top"
+    """How circuits are cut from the scores: the best edges, grown from the logits, or all edges among the
+    best nodes, of which each has the sum of the signed scores of its outgoing edges."""
     objective: Objective = "kl"
     """KL did better than the difference metric in trials on validation data, and on compiled programs."""
     threshold: float = 0.01
@@ -68,7 +70,8 @@ class EAPIG(Method):
                 scores += problem.edge_gradients(batch, self.objective, away, inputs).cpu()
             problem.progress(done + 1, len(problem.batches))
         scores /= len(shares) * problem.n_examples
-        signed, scores = scores, scores.abs() if self.absolute else scores
+        signed = by_sender(scores, problem.graph.exists) if self.selection == "nodes" else scores
+        scores = signed.abs() if self.absolute else signed
         return Discovery(
             scores=scores,
             signed=signed,

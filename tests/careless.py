@@ -171,11 +171,11 @@ WRONG = {
     ),
     "an unknown selection": (
         f"return Discovery(scores={SCORES}, selection='best')",
-        "selection is 'best', not one of top, greedy",
+        "selection is 'best', not one of top, greedy, nodes",
     ),
     "a list for a selection": (
         f"return Discovery(scores={SCORES}, selection=['top'])",
-        r"selection is \['top'\], not one of top, greedy",
+        r"selection is \['top'\], not one of top, greedy, nodes",
     ),
     "a list of edges": (
         "return Discovery(edges=[problem.graph.exists])",

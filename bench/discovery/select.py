@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph
 from methods.thresholds.best import n_best
 
@@ -81,5 +82,31 @@ def greedy(
     return kept
 
 
-SELECTIONS = {"top": top, "greedy": greedy}
+def nodes(
+    graph: EdgeGraph, scores: Float[Tensor, "receivers senders"], n: int
+) -> Bool[Tensor, "receivers senders"]:
+    """All edges among the best heads and MLPs: as many of them as have at most n edges together.
+
+    A head or MLP is as good as the best edge that leaves it. In general a circuit has fewer edges than asked
+    for: the next node would bring too many.
+
+    Args:
+        graph: the model's.
+        scores: finite, read where edges exist.
+        n: edges, as `edges_of_share` counts them.
+    """
+    best = torch.where(graph.exists, scores, -torch.inf).amax(0)[graph.n_embed :]
+    order = best.argsort(descending=True, stable=True) + graph.n_embed
+    kept = torch.zeros(len(graph.senders), dtype=torch.bool)
+    within = torch.zeros_like(graph.exists)
+    for added in ([], *([column] for column in order.tolist())):
+        kept[added] = True
+        more = Circuit.of_nodes(graph, kept).kept
+        if int(more.sum()) > n:
+            break
+        within = more
+    return within
+
+
+SELECTIONS = {"top": top, "greedy": greedy, "nodes": nodes}
 """By the name that a discovery gives."""

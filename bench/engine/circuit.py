@@ -140,12 +140,33 @@ class Circuit:
         """Share of edges removed, from 0 to 1."""
         return 1 - len(self) / self.graph.n_edges
 
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the heads and MLPs that have a kept edge on either side, in order of computation."""
+        read = self.graph.owners.bool()[self.kept.any(1)].any(0)
+        touched = (self.kept.any(0) | read).tolist()
+        computing = zip(self.graph.senders, touched, strict=True)
+        return tuple(node.name for node, on in computing if on and node.kind in ("head", "mlp"))
+
     @property
     def nodes_kept(self) -> int:
-        """Heads and MLPs that have a kept edge on either side."""
-        computing = torch.tensor([node.kind in ("head", "mlp") for node in self.graph.senders])
-        read = self.graph.owners.bool()[self.kept.any(1)].any(0)
-        return int(((self.kept.any(0) | read) & computing).sum())
+        """How many these are."""
+        return len(self.nodes())
+
+    @classmethod
+    def of_nodes(cls, graph: EdgeGraph, kept: Bool[Tensor, " senders"]) -> Circuit:
+        """All edges among some heads and MLPs, and between them and the embeddings and the logits.
+
+        A k or v receiver that several heads compute from is there with any of them.
+
+        Args:
+            graph: the model's.
+            kept: which senders; the embeddings are, whatever it says of them.
+        """
+        kept = kept.clone()
+        kept[: graph.n_embed] = True
+        owners = graph.owners.bool()
+        read = (owners & kept).any(1) | ~owners.any(1)  # the logits have no owner
+        return cls(graph, graph.exists & read[:, None] & kept)
 
     def densities(self, matrices: Mapping[str, torch.Size]) -> dict[str, float]:
         """Share of the weights kept of each of `matrices` (shapes by name); unnamed ones are whole."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ from bench.runs.yardstick import Yardstick
 from bench.schema import read
 from bench.store.record import Status
 from bench.study import Study
-from methods.base import Discovery, Method
+from methods.base import Discovery, Method, Selection
 from tasks.base import TaskError
 
 HALF = 2
@@ -96,7 +96,7 @@ class _Header:
     """Of the file in which a discovery is left."""
 
     key: str
-    selection: Literal["top", "greedy"]
+    selection: Selection
     objective: str
     trace: Mapping[str, Sequence[float]]
     cost: Cost

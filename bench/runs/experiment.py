@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Interval, MaxLen
 
@@ -17,7 +17,7 @@ from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.errors import UsageError
 from bench.models.load import find_identified, program_of, remember
-from bench.names import MethodSpec, choose_method, get_task, parse_sizes, unknown
+from bench.names import MethodSpec, by_nodes, choose_method, get_task, parse_sizes, unknown
 from bench.runs.config import mapping_of
 from bench.schema import read
 from bench.scoring.cells import BASELINE
@@ -59,6 +59,8 @@ class Experiment:
     no circuit is better than random by a test."""
     n_discovery: Annotated[tuple[Prompts, ...], Several] = (200,)
     """Several are so many runs, to see what more data gives and costs."""
+    granularity: Literal["edge", "node"] = "edge"
+    """Whether methods that rank edges cut their circuits by these, or by nodes (`selection=nodes`)."""
     wordings: Annotated[tuple[Wordings, ...], Several] = ("all",)
     """Of those that methods may see, the ones that discovery prompts have; halves show what hangs on them."""
     unaided: bool = False
@@ -137,7 +139,7 @@ class Experiment:
         """
         self.check(here)
         sizes = parse_sizes(self.sizes)
-        methods = [choose_method(text) for text in dict.fromkeys(self.methods)]
+        methods = [choose_method(self._cut(text)) for text in dict.fromkeys(self.methods)]
         if not any(map(is_baseline, methods)):
             methods.insert(0, choose_method(BASELINE["method"]))
         named: dict[tuple[str, str], str] = {}
@@ -174,6 +176,12 @@ class Experiment:
             for method_seed in range(self._runs(method))
             for found_under, ablation in self._ablations(method)
         ]  # fmt: skip
+
+    def _cut(self, text: str) -> str:
+        """A method as it is asked for, of the granularity that is; the random circuits are of edges."""
+        if self.granularity == "edge" or is_baseline(choose_method(text)):
+            return text
+        return by_nodes(text)
 
     def _wordings(self, method: MethodSpec) -> tuple[Wordings, ...]:
         return ("all",) if is_baseline(method) else tuple(dict.fromkeys(self.wordings))

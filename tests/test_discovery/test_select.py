@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.discovery.select import filled, greedy, top
+from bench.discovery.select import filled, greedy, nodes, top
 from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph, edges_of_share
 
@@ -69,6 +69,49 @@ def slow_greedy(values: torch.Tensor, n: int) -> torch.Tensor:
         if best is not None:
             kept[best] = True
     return kept
+
+
+def among(names: set[str]) -> set[tuple[str, str]]:
+    """All edges between the embedding, some heads and MLPs, and the logits, by their names alone."""
+    kept = set()
+    for row, column in GRAPH.exists.nonzero().tolist():
+        sender, receiver = GRAPH.senders[column].name, GRAPH.receivers[row].name
+        layer, _, port = receiver.replace(".", " ", 1).partition(" ")
+        owners = {receiver.removesuffix(".q")}
+        if port.endswith((".k", ".v")):  # both heads compute from it
+            owners = {f"{layer}.h0", f"{layer}.h1"}
+        if sender in {*names, "embed"} and (owners & names or receiver == "logits"):
+            kept.add((sender, receiver))
+    return kept
+
+
+@given(st.integers(0, GRAPH.n_edges), st.integers(0, 50))
+@settings(max_examples=40, deadline=None)
+def test_nodes_keep_all_edges_among_the_best(n: int, seed: int) -> None:
+    """As many of the best nodes as fit, each as good as its best outgoing edge."""
+    values = scores(seed)
+
+    def best(column: int) -> float:
+        return max(float(values[row, column]) for row in range(len(values)) if GRAPH.exists[row, column])
+
+    ranked = sorted(range(GRAPH.n_embed, len(GRAPH.senders)), key=lambda column: -best(column))
+    wanted: set[tuple[str, str]] = set()
+    for count in range(len(ranked) + 1):
+        more = among({GRAPH.senders[column].name for column in ranked[:count]})
+        if len(more) > n:
+            break
+        wanted = more
+    assert {*Circuit(GRAPH, nodes(GRAPH, values, n)).edges()} == wanted
+
+
+def test_a_circuit_tells_its_nodes_and_is_made_of_them() -> None:
+    kept = torch.tensor([node.name in ("a0.h1", "m1") for node in GRAPH.senders])
+    circuit = Circuit.of_nodes(GRAPH, kept)
+    assert {*circuit.edges()} == among({"a0.h1", "m1"})
+    # the other head of layer 0 shares its k and v receivers
+    assert circuit.nodes() == ("a0.h0", "a0.h1", "m1")
+    assert circuit.nodes_kept == 3
+    assert Circuit.empty(GRAPH).nodes() == ()
 
 
 @given(st.integers(0, 20), st.integers(0, 50))

@@ -108,6 +108,22 @@ def test_eap_is_exact_on_a_linear_model(ablation: AblationName) -> None:
     assert float(scores.abs().max()) > 0.1
 
 
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_scores_of_nodes_are_exact_on_a_linear_model(ablation: AblationName) -> None:
+    """A node's score is what removing all of its outgoing edges does."""
+    p = problem(linear_model(), ablation)
+    scores = EAP(absolute=False, selection="nodes").discover(p).scores
+    assert scores is not None
+    full = torch.ones(p.graph.exists.shape, dtype=torch.float64)
+    base = loss_at(p, full)
+    for column in range(len(p.graph.senders)):
+        without = full.clone()
+        without[:, column] = 0
+        # a head that is removed is removed from the MLP's input as well, which is off
+        exact = float(loss_at(p, without) - base)
+        assert float(scores[-1, column]) == pytest.approx(exact, abs=1e-10)
+
+
 def slow_eap_ig(p: BenchProblem, shares: list[float]) -> Tensor:
     """The definition, an edge at a time: nudge one receiver's input along one sender's difference."""
     scores = torch.zeros(p.graph.exists.shape, dtype=torch.float64)

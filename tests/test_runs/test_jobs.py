@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.engine.circuit import Circuit
-from bench.errors import MixedSettings
+from bench.errors import MixedSettings, UsageError
 from bench.files import load_tensors, save_tensors
 from bench.runs.experiment import Experiment, Job, bundles
 from bench.runs.job import carry_out
@@ -166,3 +166,27 @@ def test_an_evaluation_seed_draws_fresh_prompts() -> None:
     assert all(a.clean.equal(b.clean) for a, b in zip(here.discovery, there.discovery, strict=True))
     prompts = [{str(p) for b in data.evaluation.batches for p in b.clean.tolist()} for data in (here, there)]
     assert not prompts[0] & prompts[1]
+
+
+def test_methods_with_scores_cut_by_nodes(tmp_path: Path) -> None:
+    """Under the name of the option that says so; random circuits stay those of edges."""
+    experiment = dataclasses.replace(SMALL, granularity="node", sizes=("5%",))
+    assert [(job.dimensions.method, job.dimensions.params) for job in experiment.jobs()] == [
+        ("random_edges", ""), ("eap", "selection=nodes"),
+    ]  # fmt: skip
+    run(experiment, tmp_path)
+    table = leaderboard(Store(tmp_path)).set_index("method")
+    assert 10 < table.edges_kept["eap"] <= 75
+    assert table.edges_kept["random_edges"] == 75
+    for methods, complaint in (
+        (("eap:absolute=false,selection=nodes",), None),
+        (("acdc",), "acdc names edges and has no option selection=nodes"),
+    ):
+        chosen = dataclasses.replace(experiment, methods=methods)
+        if complaint is None:
+            assert chosen.jobs()[-1].dimensions.params == "absolute=false,selection=nodes"
+        else:
+            with pytest.raises(UsageError, match=complaint):
+                chosen.jobs()
+    with pytest.raises(UsageError, match="granularity"):
+        dataclasses.replace(experiment, granularity="nodes").jobs()  # type: ignore[arg-type]
