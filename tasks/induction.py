@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from jaxtyping import Int
 
 from tasks import words
 from tasks.base import Examples, Slot, Split, Task, TaskError, Tokenizer, draw, word_tokens
+from tasks.space import mixed
 
 WORDS: Final = tuple(
     dict.fromkeys(
@@ -55,12 +57,8 @@ class Induction(Task):
                 f"this tokenizer has {len(usable)} of {len(WORDS)}"
             )
         template, number = draw(Slot.whole(1), [Slot.whole(SEQUENCES)], split, n, seed)
-        first = np.empty((len(number), LENGTH), np.int64)
-        other = np.empty(len(number), np.int64)
-        for i, start in enumerate(number):
-            rng = np.random.default_rng([int(start), LENGTH])
-            first[i] = rng.choice(usable, LENGTH, replace=False)
-            other[i] = rng.integers(AGAIN + 1, LENGTH)
+        first = usable[np.concatenate([_drawn(part, len(usable)) for part in _parts(number)])]
+        other = AGAIN + 1 + number % (LENGTH - AGAIN - 1)
         rows = np.arange(len(first))
         swapped = first.copy()
         swapped[rows, AGAIN], swapped[rows, other] = first[rows, other], first[rows, AGAIN]
@@ -79,3 +77,14 @@ class Induction(Task):
             correct=np.tile([True, False], (len(first), 1)),
             template=template,
         )
+
+
+def _parts(number: Int[np.ndarray, " example"]) -> list[Int[np.ndarray, " part"]]:
+    """Of so many sequences that what draws them stays small."""
+    return np.array_split(number, len(number) // 4096 + 1)
+
+
+def _drawn(number: Int[np.ndarray, " part"], n_words: int) -> Int[np.ndarray, "part word"]:
+    """The words of each sequence: those of which a hash of sequence and word is least, in its order."""
+    keys = mixed((number[:, None] * n_words + np.arange(n_words)).astype(np.uint64))
+    return np.argsort(keys, axis=1)[:, :LENGTH]

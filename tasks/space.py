@@ -126,7 +126,7 @@ def _order(
 
 def split_of(key: Int[np.ndarray, " example"]) -> Int[np.ndarray, " example"]:
     """The split of each key, as an index into `Split`: a fixed hash, cut at the cumulated `SHARES`."""
-    uniform = (_splitmix64(key.astype(np.uint64)) >> np.uint64(11)) * 2.0**-53
+    uniform = (mixed(key.astype(np.uint64)) >> np.uint64(11)) * 2.0**-53
     cuts = np.cumsum(list(SHARES.values()))[:-1]
     return np.searchsorted(cuts, uniform, side="right")
 
@@ -153,10 +153,10 @@ def _columns(
     return tuple(reversed(columns))
 
 
-def _splitmix64(x: UInt64[np.ndarray, " example"]) -> UInt64[np.ndarray, " example"]:
+def mixed(x: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
     """The output function of SplitMix64 (Steele et al. 2014): mixes all 64 bits, wraps on overflow."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: UInt64[np.ndarray, " example"] = x ^ (x >> np.uint64(31))
-    return mixed
+    spread: UInt64[np.ndarray, "*any"] = x ^ (x >> np.uint64(31))
+    return spread
