@@ -77,7 +77,10 @@ def run(
             "-m", "--method", help="NAME or FILE.py, with options: eap_ig:steps=10. May be repeated."
         ),
     ] = None,
-    task: Annotated[list[str] | None, typer.Option("-t", "--task", help="May be repeated.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("-t", "--task", help="NAME, a file, or FILE.py:NAME; with options. May be repeated."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="See `list models`.")] = None,
     revision: Annotated[str | None, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = None,
     ablation: Annotated[
@@ -93,6 +96,9 @@ def run(
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
     granularity: Annotated[
         str | None, typer.Option(help="edge or node: what circuits of methods with scores are cut by.")
+    ] = None,
+    bos: Annotated[
+        str | None, typer.Option(help="Prompts begin with BOS: yes, no, or auto, as the tokenizer has it.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
@@ -139,6 +145,7 @@ def run(
         "method_seeds": method_seeds,
         "evaluation_seed": evaluation_seed,
         "granularity": granularity,
+        "bos": bos,
         "dtype": dtype,
         "device": device,
         "sizes": sizes.split(",") if sizes is not None else None,
@@ -196,7 +203,9 @@ def compare(
 @app.command("list")
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
-    name: Annotated[str | None, typer.Argument(help="Of one alone; a method's options are told.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Of one alone; options of a method or a task are told.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects with a name.")] = False,
 ) -> None:
     """Lists methods, tasks, models, metrics or Tracr programs."""
@@ -207,7 +216,7 @@ def list_(
         if as_json:
             tell(json.dumps(rows, indent=2, default=str))  # a default may be anything
             return
-    if kind is Kind.methods and name is not None:
+    if name is not None and "options" in rows[0]:
         print(options_told(rows[0]))
         return
     width = max(len(row["name"]) for row in rows)
@@ -317,6 +326,30 @@ def rescore(results: Folder) -> None:
 
     write_tables(results, leaderboard(existing(results)))
     print(results / "leaderboard.csv")
+
+
+task_app = typer.Typer(help="Tasks of your own.", no_args_is_help=True)
+app.add_typer(task_app, name="task")
+
+
+@task_app.command("check")
+def task_check(
+    task: Annotated[str, typer.Argument(help="A file of prompts, FILE.py:NAME or NAME, as for run -t.")],
+    model: Annotated[str, typer.Option(help="See `list models`.")] = "embedded",
+    revision: Annotated[str, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = "",
+    bos: Annotated[str, typer.Option(help="As for run.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Says how many lines of a task a model can be run on, why not on others, and whether it does the task.
+
+    Exit code 2 when it can be run on none.
+    """
+    from bench.runs.task_check import check_task
+
+    with results_alone(as_json) as tell:
+        checked = check_task(task, model, revision, bos)
+        tell(checked.to_json() if as_json else str(checked))
+    sys.exit(0 if checked.usable else 2)
 
 
 models_app = typer.Typer(help="Models that can be had without a hub.", no_args_is_help=True)

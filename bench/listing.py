@@ -1,4 +1,4 @@
-"""What `circuitmark list` tells: methods, tasks, models, metrics, programs; and a method's options."""
+"""What `circuitmark list` tells: methods, tasks, models, metrics, programs; and the options of one."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from bench.names import METHODS, PROGRAMS, TASKS, get_method, option_text, options_of, unknown
+from bench.names import METHODS, PROGRAMS, TASKS, get_method, get_task, option_text, options_of, unknown
 from methods.base import Method
+from tasks.base import Task
 
 Row = dict[str, Any]
 
 
 def listed(kind: str, name: str | None = None) -> list[Row]:
-    """All of a kind, or the one of a name; of a method, its options then say what they do.
+    """All of a kind, or the one of a name; options of a method or a task then say what they do.
 
     Args:
         kind: methods, tasks, models, metrics or programs.
-        name: of one; for a method, a file as well.
+        name: of one; for a method or a task, a file as well.
 
     Raises:
         UsageError: there is none of that name, or it cannot be used.
     """
-    if name is not None and kind == "methods":
-        method = type(get_method(name))
-        return [{"name": method.name, "description": method.description, "options": options(method)}]
+    if name is not None and kind in ("methods", "tasks"):
+        made = get_method(name) if kind == "methods" else get_task(name)
+        return [{"name": made.name, "description": made.description, "options": options(type(made))}]
     rows = _LISTS[kind]()
     if name is None:
         return rows
@@ -37,20 +38,20 @@ def listed(kind: str, name: str | None = None) -> list[Row]:
     return found
 
 
-def options(method: type[Method]) -> list[Row]:
-    """A method's options: name, type and default as they are typed, and what each does."""
-    hints, meanings = get_type_hints(method), dict[str, str]()
-    for cls in reversed(method.__mro__):
-        if cls is not Method and issubclass(cls, Method):
+def options(chosen: type[Method | Task]) -> list[Row]:
+    """Options of a method or a task: name, type and default as they are typed, and what each does."""
+    hints, meanings = get_type_hints(chosen), dict[str, str]()
+    for cls in reversed(chosen.__mro__):
+        if cls not in (Method, Task) and issubclass(cls, Method | Task):
             meanings |= _meanings(cls)
     return [
         {"name": name, "type": _type(hints[name]), "default": default, "description": meanings.get(name, "")}
-        for name, default in options_of(method).items()
+        for name, default in options_of(chosen).items()
     ]
 
 
 def options_told(row: Row) -> str:
-    """A method and its options as text."""
+    """A method or a task and its options as text."""
     lines = [f"{row['name']}: {row['description']}"]
     for option in row["options"]:
         lines.append(f"\n  {option['name']}={option_text(option['default'])}  ({option['type']})")
@@ -88,9 +89,12 @@ def _methods() -> list[Row]:
 def _tasks() -> list[Row]:
     found, missing = TASKS.all()
     rows = [
-        {"name": name, "description": cls.description, "version": cls.version, "measure": cls.measure}
+        {
+            "name": name, "description": cls.description, "version": cls.version, "measure": cls.measure,
+            "options": options_of(cls),
+        }
         for name, cls in found.items()
-    ]
+    ]  # fmt: skip
     return rows + [{"name": name, "description": reason} for name, reason in missing.items()]
 
 

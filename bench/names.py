@@ -1,34 +1,31 @@
-"""What users type -> methods and tasks: ``eap``, ``eap_ig:steps=10,points=inputs``, ``my_method.py``."""
+"""What users type -> methods and tasks: ``eap``, ``eap_ig:steps=10,points=inputs``, ``mine.jsonl``."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib.util
 import inspect
 import os
-import pkgutil
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from bench.errors import UsageError
-from bench.plugins import Shelf
+from bench.plugins import Shelf, imported, nearest
 from methods.base import Method, find_methods, methods_in
 from tasks import find_tasks
-from tasks.base import Task
+from tasks.base import Task, TaskError
+from tasks.files.formats import SUFFIXES
+from tasks.files.task import FileTask
 from tracr_ground_truth.program import Program, find_programs
 
-DIVIDED = ("bench", "methods", "reports")
-"""Packages whose modules moved into rooms of theirs."""
 MANY = 24
 """More names than that are counted, not told."""
 TAKEN = "as circuitmark does, or a package beside it"
 
+
+Chosen = TypeVar("Chosen", Method, Task)
 
 METHODS: Shelf[type[Method]] = Shelf(
     "method", find_methods, lambda thing: inspect.isclass(thing) and issubclass(thing, Method)
@@ -99,6 +96,29 @@ def by_nodes(text: str) -> str:
     return f"{text.partition(':')[0]}:{params_of(chosen)}"
 
 
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task as somebody chose it; `get_task(text)` makes it, in whatever folder that is."""
+
+    text: str
+    """As typed, a file by its whole path."""
+    label: str
+    """As tables name it, with the options that differ from their defaults."""
+    version: int
+
+
+def choose_task(text: str) -> TaskSpec:
+    """What a text stands for.
+
+    Raises:
+        UsageError: as `get_task`.
+    """
+    task = get_task(text)
+    file, rest = _file_and_rest(text)
+    whole = text if file is None else f"{file.resolve()}{rest}"
+    return TaskSpec(whole, ":".join(filter(None, (task.name, params_of(task)))), task.version)
+
+
 def as_method(method: str | Method | type[Method]) -> Method:
     """The method that is meant: as `get_method` reads a text, or a class with its defaults, or itself.
 
@@ -115,16 +135,32 @@ def as_method(method: str | Method | type[Method]) -> Method:
         raise UsageError(f"{method.__name__} is no method that can be run: {error}") from error
 
 
-def get_task(name: str) -> Task:
-    """The task of a name.
+def get_task(spec: str) -> Task:
+    """The task that a text stands for: NAME, a file of prompts, or FILE.py:NAME, then ``:option=value,...``.
+
+    FILE.py alone will do where it has but one.
 
     Raises:
-        UsageError: there is none, or it cannot be used.
+        UsageError: no such task, file, option or value; a file's line is not what it should be.
     """
-    task = TASKS.get(name)
-    if task is None:
-        raise unknown("task", name, TASKS.names())
-    return task()
+    file, rest = _file_and_rest(spec)
+    name, _, options = spec.partition(":")
+    if file is None:
+        task = TASKS.get(name)
+        if task is None:
+            raise unknown("task", name, TASKS.names())
+        return _made(task, name, options)
+    if file.suffix == ".py":
+        named, _, options = rest.removeprefix(":").rpartition(":") if "=" in rest else (rest[1:], "", "")
+        task = _task_in_file(file, named)
+        return _made(task, task.name, options)
+    if file.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{file} is no file of prompts: its name ends in {', '.join(SUFFIXES)} or .py")
+    if file.stem in TASKS.names():
+        raise UsageError(f"{file} has the name of the task '{file.stem}': rename the file")
+    if not file.exists():
+        raise UsageError(f"there is no file {file}{nearest(file)}: name a file of prompts")
+    return _made(FileTask, file.stem, rest[1:], file)
 
 
 def get_method(spec: str) -> Method:
@@ -134,21 +170,8 @@ def get_method(spec: str) -> Method:
         UsageError: no such method, file, option or value.
     """
     name, _, options = spec.partition(":")
-    cls = _method_class(name)
-    fields = options_of(cls)
-    hints = get_type_hints(cls)
-    values: dict[str, Any] = {}
-    for pair in filter(None, options.split(",")):
-        option, equals, text = pair.partition("=")
-        if option not in fields:
-            raise unknown(f"option of {cls.name}", option, fields)
-        if not equals:
-            raise UsageError(f"the option '{pair}' of {cls.name} has no value: write {option}=VALUE")
-        values[option] = _parse(cls.name, option, text, hints[option])
-    try:
-        return cls(**values)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{cls.name}: {error}") from error
+    method = _method_class(name)
+    return _made(method, method.name, options)
 
 
 def get_program(spec: str) -> Program:
@@ -166,7 +189,7 @@ def get_program(spec: str) -> Program:
             raise UsageError(f"the program '{spec}' cannot be used: {next(iter(missing.values()))}")
         raise unknown("program", spec, PROGRAMS.names())
     path = Path(file).expanduser()
-    found = {n: p for n, p in vars(_imported(path, "a program")).items() if isinstance(p, Program)}
+    found = {n: p for n, p in vars(imported(path, "a program")).items() if isinstance(p, Program)}
     if not function and len(found) == 1:
         (function,) = found
     if function not in found:
@@ -180,14 +203,12 @@ def get_program(spec: str) -> Program:
     return found[function]
 
 
-def params_of(method: Method) -> str:
+def params_of(thing: Method | Task) -> str:
     """The options that differ from their defaults, as they are typed: ``kind=uniform``."""
-    if not dataclasses.is_dataclass(method):
-        return ""
     return ",".join(
-        f"{f.name}={option_text(getattr(method, f.name))}"
-        for f in dataclasses.fields(method)
-        if getattr(method, f.name) != f.default
+        f"{name}={option_text(getattr(thing, name))}"
+        for name, default in options_of(type(thing)).items()
+        if getattr(thing, name) != default
     )
 
 
@@ -196,9 +217,11 @@ def settings_of(method: Method) -> dict[str, Any]:
     return dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {}
 
 
-def options_of(cls: type[Method]) -> dict[str, Any]:
-    """A method's options with their defaults."""
-    return {f.name: f.default for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+def options_of(cls: type[Method] | type[Task]) -> dict[str, Any]:
+    """The options of a method or a task with their defaults: fields that have one."""
+    if not dataclasses.is_dataclass(cls):
+        return {}
+    return {f.name: f.default for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
 
 
 def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
@@ -229,6 +252,63 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
     return tuple(sorted(sizes))
 
 
+def _made(cls: type[Chosen], name: str, options: str, *about: Any) -> Chosen:
+    """A method or a task with options, as they are typed.
+
+    Raises:
+        UsageError: no such option or value.
+    """
+    fields, hints = options_of(cls), get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for pair in filter(None, options.split(",")):
+        option, equals, text = pair.partition("=")
+        if option not in fields:
+            raise unknown(f"option of {name}", option, fields)
+        if not equals:
+            raise UsageError(f"the option '{pair}' of {name} has no value: write {option}=VALUE")
+        values[option] = _parse(name, option, text, hints[option])
+    try:
+        return cls(*about, **values)
+    except TaskError as error:  # it names the file
+        raise UsageError(str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name}: {error}") from error
+
+
+def _file_and_rest(spec: str) -> tuple[Path | None, str]:
+    """The file that a text begins with, and what follows; None where it begins with a name."""
+    name, colon, rest = spec.partition(":")
+    is_file = "." in name or os.sep in name
+    return (Path(name).expanduser(), colon + rest) if is_file else (None, "")
+
+
+def _task_in_file(path: Path, name: str) -> type[Task]:
+    module = imported(path, "a Task")
+    found = {
+        cls.name: cls
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and issubclass(cls, Task) and cls.__module__ == module.__name__
+        if isinstance(vars(cls).get("name"), str) and not inspect.isabstract(cls)
+    }
+    if not name and len(found) == 1:
+        (name,) = found
+    if name not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise UsageError(
+            f"{path} has no task '{name}' (it has: {known}): give it a subclass of Task with a name; one of "
+            "several is named as FILE.py:NAME"
+        )
+    cls = found[name]
+    for attribute, kind in (("description", str), ("citation", str), ("version", int)):
+        if not isinstance(getattr(cls, attribute, None), kind):
+            raise UsageError(
+                f"{cls.__name__} in {path} has no {attribute}: give it one, of type {kind.__name__}"
+            )
+    if name in TASKS.names():
+        raise UsageError(f"{path} defines a task named '{name}', {TAKEN}: rename it")
+    return cls
+
+
 def _method_class(name: str) -> type[Method]:
     if name.endswith(".py"):
         return _method_in_file(Path(name).expanduser())
@@ -239,7 +319,7 @@ def _method_class(name: str) -> type[Method]:
 
 
 def _method_in_file(path: Path) -> type[Method]:
-    module = _imported(path, "a Method")
+    module = imported(path, "a Method")
     found = methods_in(module)
     if len(found) != 1:
         raise UsageError(
@@ -254,65 +334,21 @@ def _method_in_file(path: Path) -> type[Method]:
     return cls
 
 
-def _imported(path: Path, what: str) -> ModuleType:
-    """The module of a user's file.
-
-    Raises:
-        UsageError: there is no such file, or importing it fails.
-    """
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}: name a Python file that defines {what}")
-    return _executed(path.resolve(), path.stat().st_mtime_ns, path)
-
-
-@cache
-def _executed(path: Path, modified: int, named: Path) -> ModuleType:
-    """A user's file is executed once, and again when it has been `modified`."""
-    spec = importlib.util.spec_from_file_location(f"circuitmark_plugin_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    sys.path.insert(0, str(path.parent))  # it may import its neighbours
-    folder = os.getcwd()
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
-        if missing and (moved := _moved(missing)):
-            raise UsageError(f"{named} imports {missing}, which is {moved} now: rename it there") from error
-        raise UsageError(f"{named} cannot be imported: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
-        os.chdir(folder)  # where results go is no plugin's to say
-    return module
-
-
-def _moved(name: str) -> str | None:
-    """Where a module of ours is now that once stood at the top of its room."""
-    room, _, last = name.partition(".")
-    if room not in DIVIDED or not last:
-        return None
-    package = importlib.import_module(room)
-    found = pkgutil.walk_packages(package.__path__, f"{room}.")
-    return next((m.name for m in found if m.name.rpartition(".")[2] == last), None)
-
-
-def _parse(method: str, option: str, text: str, hint: Any) -> Any:
+def _parse(owner: str, option: str, text: str, hint: Any) -> Any:
     if hint is bool:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
     elif get_origin(hint) is Literal:
         if text in get_args(hint):
             return text
-        raise unknown(f"value of {method}'s option {option}", text, map(str, get_args(hint)))
+        raise unknown(f"value of {owner}'s option {option}", text, map(str, get_args(hint)))
     else:
         try:
             return hint(text)
         except (TypeError, ValueError):
             pass
     wanted = getattr(hint, "__name__", str(hint))
-    raise UsageError(f"the option {option} of {method} takes a {wanted}, not '{text}'")
+    raise UsageError(f"the option {option} of {owner} takes a {wanted}, not '{text}'")
 
 
 def option_text(value: Any) -> str:

@@ -1,21 +1,29 @@
-"""What other packages offer by entry points: ``circuitmark.methods``, ``circuitmark.tasks``, ``.programs``.
+"""What other packages offer by entry points (``circuitmark.tasks`` and the like), and what users' files hold.
 
 An entry point bears the name of what it leads to. A package is imported when that is used, or listed.
 """
 
 from __future__ import annotations
 
+import difflib
+import importlib.util
+import os
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from bench.errors import UsageError
 
 Thing = TypeVar("Thing")
 OURS = "circuitmark"
+DIVIDED = ("bench", "methods", "reports")
+"""Packages whose modules moved into rooms of theirs."""
 
 
 @dataclass(frozen=True)
@@ -102,3 +110,54 @@ def _disputed(ours: bool, entries: tuple[metadata.EntryPoint, ...]) -> str:
 
 def _owner(entry: metadata.EntryPoint) -> str:
     return entry.dist.name if entry.dist is not None else entry.module
+
+
+def imported(path: Path, what: str) -> ModuleType:
+    """The module of a user's file.
+
+    Raises:
+        UsageError: there is no such file, or importing it fails.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}{nearest(path)}: name a Python file that defines {what}")
+    return _executed(path.resolve(), path.stat().st_mtime_ns, path)
+
+
+@cache
+def _executed(path: Path, modified: int, named: Path) -> ModuleType:
+    """A user's file is executed once, and again when it has been `modified`."""
+    spec = importlib.util.spec_from_file_location(f"circuitmark_plugin_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(path.parent))  # it may import its neighbours
+    folder = os.getcwd()
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if missing and (moved := _moved(missing)):
+            raise UsageError(f"{named} imports {missing}, which is {moved} now: rename it there") from error
+        raise UsageError(f"{named} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+        os.chdir(folder)  # where results go is no plugin's to say
+    return module
+
+
+def _moved(name: str) -> str | None:
+    """Where a module of ours is now that once stood at the top of its room."""
+    room, _, last = name.partition(".")
+    if room not in DIVIDED or not last:
+        return None
+    package = importlib.import_module(room)
+    found = pkgutil.walk_packages(package.__path__, f"{room}.")
+    return next((m.name for m in found if m.name.rpartition(".")[2] == last), None)
+
+
+def nearest(file: Path) -> str:
+    """Of a file that is not there: which beside it is meant, if one seems to be."""
+    others = [other.name for other in file.parent.glob("*")] if file.parent.is_dir() else []
+    near = difflib.get_close_matches(file.name, others, n=1)
+    return f"; did you mean '{file.parent / near[0]}'?" if near else ""

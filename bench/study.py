@@ -23,7 +23,7 @@ from bench.models.load import program_of
 from bench.names import as_method, parse_sizes, unknown
 from bench.progress import Progressed, watched
 from bench.scoring.evaluate import EMPTY, FULL, ONES, RawOutputs, run_circuits, score
-from bench.store.record import EvaluatedSplit, Wordings
+from bench.store.record import Bos, EvaluatedSplit, Wordings
 from methods.base import Batch, Discovery, Method
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Study:
 
     Args:
         model: ``embedded``, a folder, a GGUF file, a hub name, or ``tracr:PROGRAM``.
-        task: a task's name; a compiled program brings its own, and takes none.
+        task: a task's name or file, with options; a compiled program brings its own, and takes none.
         ablation: what removed edges carry when circuits are scored.
         discovery_ablation: what they carry in the method's problem; the same if left out.
         n_discovery: prompt pairs that a method sees.
@@ -87,6 +87,7 @@ class Study:
         device: where the model runs.
         smaller: batches hold so many times fewer prompts than memory should allow.
         revision: of a hub's model: a branch, a tag or a commit; its main branch if left out.
+        bos: whether prompts begin with the tokenizer's BOS: auto, as it does by itself; yes; no.
 
     Raises:
         UsageError: an unknown task, ablation or the like; a revision of what is no hub's model.
@@ -115,11 +116,13 @@ class Study:
         device: str = "cpu",
         smaller: int = 1,
         revision: str = "",
+        bos: Bos = "auto",
     ) -> None:
         data = load_data(
             model, _task_of(model, task), n_discovery=n_discovery, n_evaluation=n_evaluation,
             evaluation_seed=evaluation_seed, split=split, data_seed=data_seed, wordings=wordings,
             dtype=dtype, split_embed=split_embed, device=device, smaller=smaller, revision=revision,
+            bos=bos,
         )  # fmt: skip
         self._set(data, ablation, discovery_ablation)
 

@@ -27,7 +27,7 @@ wrong answers, in logits or in probability), or KL(full || circuit) in nats at t
 
 On a compiled program, whose answers are its outputs at every position, the difference metric is
 <out, out_full - out_empty>, the bracket held fixed; and where the output is one number, "kl" stands for
-the squared error."""
+the squared error. See `Problem.has_difference` for a task without wrong answers."""
 
 
 @runtime_checkable
@@ -148,6 +148,11 @@ class Problem(Protocol):
         those of all sizes. Always where no size is wanted; a method that has it for nothing may return it.
 
         To be asked when the circuits of all sizes are there: what is spent from then on is told apart."""
+
+    @property
+    def has_difference(self) -> bool:
+        """Whether the task names wrong answers. If not, "difference" is "kl", which has no gradient at the
+        clean run."""
 
     @property
     def seed(self) -> int:

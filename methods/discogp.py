@@ -200,7 +200,7 @@ class DiscoGP(Method):
         """Of the circuit, and of its complement; per answer."""
         edges, kept = masks.get(EDGES, {}).get(EDGES), {**weights, **masks.get(WEIGHTS, {})}
         logits = problem.run(part, edges, kept)
-        if part.candidates.shape[1] == 1:
+        if part.correct.all():  # nothing to choose
             return problem.loss("kl", logits, part) / len(part.examples)
         loss = -_among(logits, part).masked_fill(~self._right(problem, part), -math.inf).logsumexp(1).mean()
         if self.complement:

@@ -37,6 +37,14 @@ class EAP(Method):
     threshold: float = 0.01
     """Unaided, edges are kept whose score is above this share of the largest."""
 
+    def skip(self, problem: Problem) -> str | None:
+        """Declines what has nothing to rank by."""
+        if problem.has_difference:
+            return None
+        return (
+            "the task names no wrong answers, and KL has no gradient at the clean run: eap_ig looks elsewhere"
+        )
+
     def discover(self, problem: Problem) -> Discovery:
         """One forward on the corrupted prompts, one forward and backward on the clean ones."""
         scores = torch.zeros(problem.graph.exists.shape, dtype=torch.float64)

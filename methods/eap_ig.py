@@ -51,7 +51,8 @@ class EAPIG(Method):
 
     def skip(self, problem: Problem) -> str | None:
         """Declines the one setting that has nothing to rank by."""
-        if self.objective == "kl" and self.points == "inputs" and self.steps == 1:
+        of_kl = self.objective == "kl" or not problem.has_difference
+        if of_kl and self.points == "inputs" and self.steps == 1:
             return "KL has no gradient at the clean run, which is the only point of steps=1"
         return None
 

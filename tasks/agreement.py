@@ -95,7 +95,7 @@ class Agreement(Task):
             )
         first, second = (side.ravel() for side in np.meshgrid(usable, usable, indexing="ij"))
         pairs = (first * len(NOUNS) + second)[first != second]
-        slots = [Slot(len(NOUNS) ** 2, pairs), Slot.whole(2), Slot(2, np.arange(2), decides_split=False)]
+        slots = [Slot(len(NOUNS) ** 2, pairs), Slot.whole(2), Slot(2, np.arange(2), alike=2)]
         template, pair, others, plural = draw(wording_slot(split), slots, split, n, seed)
         subject, other = np.divmod(pair, len(NOUNS))
 

@@ -7,7 +7,7 @@ method, and it never sees logits: what is measured on it is one word, its `measu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Literal
 
 from tasks.examples import Examples, TaskError, Tokenizer, answer_tokens, word_tokens
 from tasks.space import HELD_OUT, WORDINGS_OF, Slot, Split, draw, generator, wording_slot
@@ -25,17 +25,17 @@ class Task(ABC):
     """A source of clean and corrupted prompt pairs, for any tokenizer that supports it.
 
     A subclass with a `name` of its own is found by looking into the folder; one without a name is
-    a base for others.
+    a base for others. One with options is a dataclass whose fields they are, each with a default.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int]
+    name: str
+    version: int
     """Bumped when the same arguments would give other examples: results made before are then stale."""
-    description: ClassVar[str]
+    description: str
     """One line for `circuitmark list tasks`."""
-    citation: ClassVar[str]
+    citation: str
     """BibTeX of the work that introduced the task; the prompts here are our own wording."""
-    measure: ClassVar[Measure] = "logit_diff"
+    measure: Measure = "logit_diff"
     held_out: frozenset[int] = frozenset()
     """Templates that evaluation has and discovery and validation have not: what is said of new templates
     rests on these. A task whose templates are known only when it is made may set it then."""

@@ -53,7 +53,7 @@ class BooleanExpressions(Task):
                 f"this tokenizer has {(tokens >= 0).sum()} of 2"
             )
         slots = [Slot.whole(len(each)) for each in (BRACKETS, OPERATORS, SIGNS)]
-        slots.append(Slot(len(VALUES), np.arange(len(VALUES)), decides_split=False))
+        slots.append(Slot(len(VALUES), np.arange(len(VALUES)), alike=len(VALUES)))
         template, *points = draw(Slot.whole(1), slots, split, n, seed)
         rng = generator(split, seed)
         clean, corrupted, is_true = [], [], []

@@ -25,6 +25,11 @@ class Tokenizer(Protocol):
 
     @property
     def unk_token_id(self) -> int | None: ...
+    @property
+    def bos_token_id(self) -> int | None: ...
+    def __len__(self) -> int:
+        """Tokens of the vocabulary."""
+
     def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> Mapping[str, Any]:
         """``{"input_ids": one list of token ids per text}``."""
 
@@ -35,8 +40,8 @@ class Examples:
 
     Raises:
         TaskError: the arrays contradict each other, an answer position lies outside its prompt, a pair is
-            identical, padding differs within a pair (lengths that differ), or the answers are none or all of
-            the candidates; the message names the first bad example.
+            identical, padding differs within a pair (lengths that differ), or the answers are none of the
+            candidates, or all of them in one example and not in another; the message names the first bad one.
     """
 
     clean: Int[np.ndarray, "example pos"]
@@ -46,7 +51,7 @@ class Examples:
     positions: Int[np.ndarray, " example"]
     """Index of the token whose logits predict the answer."""
     candidates: Int[np.ndarray, "example candidate"]
-    """Token ids among which the task chooses."""
+    """Token ids among which the task chooses; right ones alone where it names no wrong ones."""
     correct: Bool[np.ndarray, "example candidate"]
     template: Int[np.ndarray, " example"]
     """Which wording the example has: bootstrap intervals resample templates first."""
@@ -72,7 +77,8 @@ class Examples:
         _refuse(~np.any(differs & inside, axis=1), "clean and corrupted are the same")
         _refuse(np.any(self.candidates < 0, axis=1), "a candidate is no token id")
         _refuse(~np.any(self.correct, axis=1), "no candidate is correct: the answer set is empty")
-        _refuse(np.all(self.correct, axis=1), "every candidate is correct: nothing to choose")
+        if not self.correct.all():
+            _refuse(np.all(self.correct, axis=1), "every candidate is correct: nothing to choose")
 
     @classmethod
     def from_prompts(
@@ -103,10 +109,8 @@ class Examples:
         """
         if not len(clean):
             raise TaskError("no examples")
-        ids: list[list[int]] = tokenizer([*clean, *corrupted])["input_ids"]
-        if ids[0][-1] != tokenizer([clean[0]], add_special_tokens=False)["input_ids"][0][-1]:
-            raise TaskError("the tokenizer puts a special token after the prompt, where the answer belongs")
-        n, lengths = len(clean), np.fromiter(map(len, ids), np.int64, len(ids))
+        ids, n = tokens_of(tokenizer, [*clean, *corrupted]), len(clean)
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         uneven = np.flatnonzero(lengths[:n] != lengths[n:])
         if len(uneven):
             i = int(uneven[0])
@@ -114,16 +118,45 @@ class Examples:
                 f"example {i}: clean has {lengths[i]} tokens, corrupted {lengths[n + i]}: "
                 f"{clean[i]!r} / {corrupted[i]!r}"
             )
+        if (unknown := tokenizer.unk_token_id) is not None:  # some use the token with which they begin texts
+            told = np.array([unknown in each[1:] for each in ids])
+            _refuse(told[:n] | told[n:], "it has a word that the tokenizer does not know")
+        return cls.from_tokens(ids[:n], ids[n:], candidates, correct, template)
+
+    @classmethod
+    def from_tokens(
+        cls,
+        clean: Sequence[Sequence[int]],
+        corrupted: Sequence[Sequence[int]],
+        candidates: Int[np.ndarray, "example candidate"],
+        correct: Bool[np.ndarray, "example candidate"],
+        template: Int[np.ndarray, " example"],
+    ) -> Examples:
+        """The same of prompts that are token ids already.
+
+        Args:
+            clean: one prompt per example.
+            corrupted: each as long as its clean one.
+            candidates: token ids.
+            correct: which of them answer the clean prompt.
+            template: which wording each example has.
+
+        Raises:
+            TaskError: as `Examples`.
+        """
+        n, ids = len(clean), [*clean, *corrupted]
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         # A causal model never looks at what follows the answer position, so any id of its vocabulary pads;
         # the tokenizer's own may lie beyond that, when a token was added and the embedding left as it was.
         padded = np.zeros((2 * n, int(lengths.max())), np.int64)
         inside = np.arange(padded.shape[1]) < lengths[:, None]
         padded[inside] = np.fromiter(chain.from_iterable(ids), np.int64)
-        if tokenizer.unk_token_id is not None:  # some use the token with which they begin texts
-            unknown = (padded[:, 1:] == tokenizer.unk_token_id) & inside[:, 1:]
-            either = unknown.any(axis=1).reshape(2, n).any(axis=0)
-            _refuse(either, "it has a word that the tokenizer does not know")
         return cls(padded[:n], padded[n:], lengths[:n], lengths[:n] - 1, candidates, correct, template)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there are wrong candidates."""
+        return not self.correct.all()
 
     @property
     def chance(self) -> float:
@@ -145,6 +178,18 @@ class Examples:
     def take(self, index: slice | Int[np.ndarray, " chosen"]) -> Examples:
         """Some of the examples, by slice or by indices; the padding keeps its width."""
         return Examples(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+
+def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of texts, with the special tokens that the tokenizer puts before them.
+
+    Raises:
+        TaskError: it puts some behind them.
+    """
+    ids: list[list[int]] = tokenizer([*texts])["input_ids"] if texts else []
+    if ids and ids[0] and ids[0][-1:] != tokenizer([texts[0]], add_special_tokens=False)["input_ids"][0][-1:]:
+        raise TaskError("the tokenizer puts a special token after the prompt, where the answer belongs")
+    return ids
 
 
 def word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Int[np.ndarray, " word"]:

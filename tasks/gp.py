@@ -95,7 +95,7 @@ class GenderedPronoun(Task):
             [
                 Slot.whole(len(ADJECTIVES)),
                 Slot.whole(len(OCCUPATIONS)),
-                Slot(len(NAMES), usable, decides_split=False),
+                Slot(len(NAMES), usable, alike=len(NAMES)),
             ],
             split, n, seed,
         )  # fmt: skip

@@ -2,12 +2,14 @@
 
 "After Mary and Peter had walked to the park, Peter handed the ball to" -> " Mary". The corrupted
 prompt has three other names, all different, so that it says nothing about the answer
-(Wang et al. 2022, arXiv:2211.00593). Wordings are our own.
+(Wang et al. 2022, arXiv:2211.00593); or Mary instead of the second Peter, so that Peter is the answer
+(Mueller et al. 2025, arXiv:2504.13151). Wordings are our own.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -62,6 +64,7 @@ WORDINGS: Final = (
 MIN_NAMES: Final = 5  # two in the clean prompt, three others in the corrupted one
 
 
+@dataclass(frozen=True)
 class IOI(Task):
     """A template is a wording, with the indirect object first (ABBA) or second (BABA), as often."""
 
@@ -76,6 +79,10 @@ class IOI(Task):
   url={https://arxiv.org/abs/2211.00593}
 }"""
     held_out = HELD_OUT
+
+    corruption: Literal["names", "flip"] = "names"
+    """What the corrupted prompt has: three other names, and so no answer; or, flipped, the indirect object in
+    the place of the second subject, which makes the subject the answer (MIB's s2_io_flip)."""
 
     def frames(self, split: Split) -> list[int]:
         """The wordings of a split in the order of their turns: 2w is ABBA, 2w + 1 is BABA.
@@ -98,13 +105,17 @@ class IOI(Task):
                 )
         first, second = (side.ravel() for side in np.meshgrid(usable, usable, indexing="ij"))
         pairs = (first * len(NAMES) + second)[first != second]
+        flip = self.corruption == "flip"
         frame, pair, place, thing = draw(
-            Slot(2 * len(WORDINGS), np.array(self.frames(split))),
+            # flipped, a prompt is one of the wording's other order, and must not be in another split
+            Slot(2 * len(WORDINGS), np.array(self.frames(split)), alike=2 if flip else 1),
             [Slot(len(NAMES) ** 2, pairs), Slot(len(PLACES), places), Slot(len(OBJECTS), objects)],
             split, n, seed,
         )  # fmt: skip
         template, swapped = frame // 2, frame % 2 == 1
         io, subject = np.divmod(pair, len(NAMES))
+        if flip:  # the pair is then in the order of the prompt, which both orders share
+            io, subject = np.where(swapped, subject, io), np.where(swapped, io, subject)
         clean = np.stack([np.where(swapped, subject, io), np.where(swapped, io, subject), subject], axis=1)
 
         def prompts(slots: Int[np.ndarray, "example 3"]) -> list[str]:
@@ -113,10 +124,14 @@ class IOI(Task):
                 for t, three, p, o in zip(template, slots, place, thing, strict=True)
             ]
 
+        if flip:
+            corrupted = np.column_stack([clean[:, :2], io])
+        else:
+            corrupted = _three_others(clean[:, :2], usable, generator(split, seed))
         return Examples.from_prompts(
             tokenizer,
             prompts(clean),
-            prompts(_three_others(clean[:, :2], usable, generator(split, seed))),
+            prompts(corrupted),
             candidates=tokens[np.stack([io, subject], axis=1)],
             correct=np.tile([True, False], (len(template), 1)),
             template=template,

@@ -44,13 +44,20 @@ class Slot:
     """Length of the full list, whatever the tokenizer."""
     allowed: Int[np.ndarray, " choice"]
     """Indices into the full list that this tokenizer (or this task) can use."""
-    decides_split: bool = True
-    """False: points that differ in this slot only share their split."""
+    alike: int = 1
+    """Entries that follow each other, so many at a time, share their split; all do where it is `size`."""
 
     @classmethod
     def whole(cls, size: int) -> Slot:
         """Every entry allowed."""
         return cls(size, np.arange(size))
+
+    def joined(
+        self, key: Int[np.ndarray, " point"], entry: Int[np.ndarray, " point"]
+    ) -> Int[np.ndarray, " point"]:
+        """The keys of points, taken on to this slot."""
+        joined: Int[np.ndarray, " point"] = key * -(-self.size // self.alike) + entry // self.alike
+        return joined
 
 
 def wording_slot(split: Split) -> Slot:
@@ -89,7 +96,7 @@ def draw(
     turns = max(len(template.allowed), 1)
     most = -(-n // turns)
     reach = min(-(-(seed + 1) * n // turns), max(most, _PART // turns))
-    found = [_order(int(entry), others, split, most, reach) for entry in template.allowed]
+    found = [_order(template, int(entry), others, split, most, reach) for entry in template.allowed]
     entries, orders = template.allowed[[len(o) > 0 for o in found]], [o for o in found if len(o)]
     number = seed * n + np.arange(n if orders else 0)
     rank, turn = np.divmod(number, max(len(orders), 1))
@@ -100,26 +107,28 @@ def draw(
 
 
 def _order(
-    entry: int, others: Sequence[Slot], split: Split, most: int, reach: int
+    template: Slot, entry: int, others: Sequence[Slot], split: Split, most: int, reach: int
 ) -> Int[np.ndarray, " member"]:
     """The points of a template in their order; of a large space the first only.
 
     Args:
-        entry: of the template's slot.
+        template: its slot.
+        entry: of that slot.
         others: the other slots.
         split: of which the points are.
         most: how many one seed takes.
         reach: how many it and the seeds before it take, as far as they may.
     """
     rng = np.random.default_rng([get_args(Split).index(split), entry, 1])
+    told = entry // template.alike
     size = math.prod(len(slot.allowed) for slot in others)
     if size <= _FEW or size * SHARES[split] < 4 * most:
-        return rng.permutation(_members(np.arange(size), entry, others, split))
+        return rng.permutation(_members(np.arange(size), told, others, split))
     enough = min(reach, int(size * SHARES[split] / 4))
     points = np.empty(0, np.int64)
     while len(points) < enough:  # four times as many exist: ends after a few rounds
         fresh = rng.integers(size, size=int((enough - len(points)) / SHARES[split]) + 64)
-        points = np.concatenate([points, _members(fresh, entry, others, split)])
+        points = np.concatenate([points, _members(fresh, told, others, split)])
         points = points[np.sort(np.unique(points, return_index=True)[1])]
     return points[:enough]
 
@@ -132,13 +141,12 @@ def split_of(key: Int[np.ndarray, " example"]) -> Int[np.ndarray, " example"]:
 
 
 def _members(
-    points: Int[np.ndarray, " point"], entry: int, others: Sequence[Slot], split: Split
+    points: Int[np.ndarray, " point"], template: int, others: Sequence[Slot], split: Split
 ) -> Int[np.ndarray, " member"]:
     """Those of a template's points that belong to the split."""
-    key = np.full(len(points), entry, np.int64)
+    key = np.full(len(points), template, np.int64)
     for slot, column in zip(others, _columns(points, others), strict=True):
-        if slot.decides_split:
-            key = key * slot.size + column
+        key = slot.joined(key, column)
     return points.compress(split_of(key) == get_args(Split).index(split))
 
 

@@ -12,7 +12,11 @@ from checkout import ROOT
 
 README = ROOT / "README.md"
 PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-FILES = {"README.md": {"my_method.py": "Method", "my_program.py": "@program"}, "tasks.md": {"task": "Task)"}}
+FILES = {
+    "README.md": {"my_method.py": "Method", "my_program.py": "@program"},
+    "tasks.md": {"task": "Task)"},
+    "your-own-prompts.md": {"make_prompts.py": "WORDINGS"},
+}
 """Examples that are files of their own, by page, each with a word that tells it from the others. They have
 tests of their own; every other example is run as a notebook."""
 

@@ -17,14 +17,15 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from bench.discovery.batches import make_batches
+from bench.discovery.start import BEGINS, begins_with_bos, started
 from bench.engine.masked_model import MaskedModel
 from bench.errors import ProgramFailed, UsageError
 from bench.models.load import load_model, program_of
 from bench.names import get_program, get_task
-from bench.scoring.measures import MEASURES, NUMBER_DIFF, OUTPUT_DIFF, Measure
-from bench.store.record import EvaluatedSplit, Wordings
+from bench.scoring.measures import DIVERGENCE, MEASURES, NUMBER_DIFF, OUTPUT_DIFF, Measure
+from bench.store.record import Bos, EvaluatedSplit, Wordings
 from methods.base import Batch
-from tasks.base import Examples, Task, TaskError, Tokenizer
+from tasks.base import Examples, Split, Task, TaskError, Tokenizer
 from tracr_ground_truth.program import ProgramError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Asked:
     """Of each answer: whether methods saw no prompt of its wording."""
     positions: str = "last token of the prompt"
     """Where answers stand, in words."""
+    start: str = BEGINS[False]
+    """What prompts begin with, in words."""
 
     @property
     def repeated_prompts(self) -> int:
@@ -82,12 +85,13 @@ def load_data(
     device: str,
     smaller: int = 1,
     revision: str = "",
+    bos: Bos = "auto",
 ) -> Data:
     """The data of a model's name and a task's; `data_seed` draws the discovery set.
 
     Args:
         model: as typed, see `models.load.find_model`.
-        task: a task's name; `PROGRAM_TASK` where the model is a program.
+        task: as typed, see `names.get_task`; `PROGRAM_TASK` where the model is a program.
         n_discovery: prompt pairs that methods see.
         n_evaluation: prompt pairs on which circuits are scored, the same whatever `data_seed` is.
         evaluation_seed: draws them.
@@ -99,9 +103,11 @@ def load_data(
         device: where the model runs.
         smaller: batches hold so many times fewer prompts than memory should allow.
         revision: of a hub's model.
+        bos: how prompts begin.
 
     Raises:
-        UsageError: a revision of what is no hub's model, or half of a program's wordings.
+        UsageError: a revision of what is no hub's model; half of a program's wordings, or its BOS; a BOS of a
+            tokenizer that has none.
         TaskError: the model's tokenizer does not support the task, or the task has one wording.
         ModelError, ProgramFailed: the model cannot be had.
     """
@@ -109,27 +115,52 @@ def load_data(
     if program is not None:
         if wordings != "all":
             raise UsageError(f"the model '{model}' has no wordings: leave them out")
+        if bos != "auto":
+            raise UsageError(f"the model '{model}' brings its own prompts: leave --bos out")
         return _of_program(program, n_discovery, n_evaluation, data_seed, evaluation_seed, dtype)
     kind, loaded = get_task(task), load_model(model, dtype, device, revision)
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
     began = perf_counter()
-    discovery = drawn(kind, loaded.tokenizer, n_discovery, data_seed, wordings)
+    discovery = drawn(kind, loaded.tokenizer, n_discovery, data_seed, wordings, bos)
     batches = make_batches(masked, discovery, smaller)
     seconds = perf_counter() - began
-    evaluation = kind.examples(loaded.tokenizer, split, n_evaluation, evaluation_seed)
+    evaluation = examples_of(kind, loaded.tokenizer, split, n_evaluation, evaluation_seed, bos)
     template = torch.as_tensor(evaluation.template)
     held_out = torch.isin(template, torch.tensor(sorted(kind.held_out), dtype=template.dtype))
+    begins = BEGINS[begins_with_bos(evaluation, loaded.tokenizer)]
     return Data(
         masked,
-        MEASURES[kind.measure],
+        MEASURES[kind.measure] if evaluation.chooses else DIVERGENCE,
         batches,
-        Asked(make_batches(masked, evaluation, smaller), template, held_out),
+        Asked(make_batches(masked, evaluation, smaller), template, held_out, start=begins),
         len({*discovery.lengths.tolist(), *evaluation.lengths.tolist()}) == 1,
         seconds,
     )
 
 
-def drawn(kind: Task, tokenizer: Tokenizer, n: int, seed: int, wordings: Wordings) -> Examples:
+def examples_of(
+    kind: Task, tokenizer: Tokenizer, split: Split, n: int, seed: int, bos: Bos = "auto"
+) -> Examples:
+    """A task's examples, which begin as wanted.
+
+    Args:
+        kind: the task.
+        tokenizer: the model's.
+        split: of which they are.
+        n: how many.
+        seed: which of the split's.
+        bos: how they begin.
+
+    Raises:
+        TaskError: the tokenizer does not support the task.
+        UsageError: it has no BOS.
+    """
+    return started(kind.examples(tokenizer, split, n, seed), tokenizer, bos)
+
+
+def drawn(
+    kind: Task, tokenizer: Tokenizer, n: int, seed: int, wordings: Wordings, bos: Bos = "auto"
+) -> Examples:
     """A discovery set. Halves of the wordings are taken from three times as many prompts: of three wordings
     the smaller half is one.
 
@@ -139,13 +170,15 @@ def drawn(kind: Task, tokenizer: Tokenizer, n: int, seed: int, wordings: Wording
         n: prompts.
         seed: of the set.
         wordings: that it has.
+        bos: how prompts begin.
 
     Raises:
         TaskError: the tokenizer does not support the task, or the task has one wording.
+        UsageError: the tokenizer has no BOS.
     """
     if wordings == "all":
-        return kind.examples(tokenizer, "discovery", n, seed)
-    more = kind.examples(tokenizer, "discovery", 3 * n, seed)
+        return examples_of(kind, tokenizer, "discovery", n, seed, bos)
+    more = examples_of(kind, tokenizer, "discovery", 3 * n, seed, bos)
     numbers = np.unique(more.template)
     if len(numbers) < 2:
         raise TaskError(f"task {kind.name} has one wording, of which there is no half")
@@ -240,7 +273,13 @@ def _of_program(
         loaded.masked,
         measure_of(loaded),
         discovery,
-        Asked(evaluation, template, torch.ones_like(template, dtype=torch.bool), "every token but BOS"),
+        Asked(
+            evaluation,
+            template,
+            torch.ones_like(template, dtype=torch.bool),
+            "every token but BOS",
+            BEGINS[True],
+        ),
         loaded.one_length,
     )
 

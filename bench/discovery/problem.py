@@ -19,7 +19,7 @@ from bench.engine.ablation import Reference
 from bench.engine.graph import EdgeGraph, edges_of_share
 from bench.engine.incremental import IncrementalRun
 from bench.engine.masked_model import MaskedModel
-from bench.scoring.measures import Measure
+from bench.scoring.measures import DIVERGENCE, Measure, kl_terms
 from methods.base import Batch, Objective
 
 Progress = Callable[[int, int, str], None]
@@ -83,6 +83,10 @@ class BenchProblem:
         return self._unaided
 
     @property
+    def has_difference(self) -> bool:
+        return self._measure is not DIVERGENCE
+
+    @property
     def sized_share(self) -> float:
         """Of the CPU time so far, the share before the unaided circuit was asked about; 1 if nobody did."""
         return self._sized / self.spent()["cpu_seconds"] if self._sized else 1.0
@@ -138,7 +142,7 @@ class BenchProblem:
             full = self.clean(batch).to(wide)
             if self._measure.of_numbers:
                 return (logits - full).square().sum((-2, -1))
-            return _kl(full.log_softmax(-1), logits.log_softmax(-1)).sum((-2, -1))
+            return kl_terms(full.log_softmax(-1), logits.log_softmax(-1)).sum((-2, -1))
         return -self._measure.summed(logits, batch, lambda: self.clean(batch), lambda: self._empty(batch))
 
     @torch.no_grad()
@@ -247,18 +251,3 @@ class BenchProblem:
 
     def _count_backward(self, grad: Tensor) -> None:
         self.counter.backwards += 1
-
-
-def _kl(
-    log_p: Float[Tensor, "*any vocab"], log_q: Float[Tensor, "*many vocab"]
-) -> Float[Tensor, "*many vocab"]:
-    """Terms of KL(p || q), none of them negative.
-
-    p log(p/q) + q - p sums to the same, since p and q both sum to 1, and where p and q are near it is
-    p (r + exp(-r) - 1) with r = log(p/q): of second order, so that a small KL outlasts the rounding of r.
-    """
-    ratio = log_p - log_q
-    far = ratio < -10  # where the exponential would overflow
-    near = ratio.masked_fill(far, 0.0)
-    p = log_p.exp()
-    return torch.where(far, p * ratio + log_q.exp() - p, p * (near + torch.expm1(-near)))

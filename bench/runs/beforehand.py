@@ -11,13 +11,16 @@ from typing import Any
 import torch
 
 from bench.discovery.batches import make_batches
+from bench.discovery.data import examples_of
 from bench.errors import UsageError
 from bench.models.load import LoadedModel, load_model, program_of
 from bench.names import get_task
 from bench.runs.children import Child, Limits, Line
 from bench.runs.experiment import Job
-from bench.scoring.metrics import Answers, choice_accuracy, outputs_of
-from tasks.base import Examples, Split, TaskError
+from bench.scoring.evaluate import joined
+from bench.scoring.metrics import Answers, Outputs, choice_accuracy, outputs_of
+from bench.store.record import Bos
+from tasks.base import Examples, Split, Task, TaskError
 
 LOOKED_AT = 200
 """Prompts on which a model must do better than chance."""
@@ -60,15 +63,26 @@ def _look(line: Line, jobs: Sequence[Job], even_if_unable: bool) -> None:
     if first.dimensions.split_embed:
         _refuse_unsplit(model)
     unfit: dict[str, Any] = {}
-    for task in dict.fromkeys(job.dimensions.task for job in jobs):
-        wanted = max(job.dimensions.n_discovery for job in jobs if job.dimensions.task == task)
+    evaluation = first.evaluation
+    for task in dict.fromkeys(job.task for job in jobs):
+        kind, own = get_task(task.text), [job.dimensions for job in jobs if job.task == task]
+        wanted, seed = (max(getattr(told, name) for told in own) for name in ("n_discovery", "data_seed"))
         try:
-            _examples(model, task, "discovery", wanted)
-            _examples(model, task, first.evaluation.split, first.evaluation.n_evaluation)
-            if not even_if_unable and (reason := _unable(model, task, min(wanted, LOOKED_AT))):
-                unfit[task] = reason
+            for each in {0, seed}:
+                readable(kind, model, "discovery", wanted, each, evaluation.bos)
+            readable(
+                kind,
+                model,
+                evaluation.split,
+                evaluation.n_evaluation,
+                evaluation.evaluation_seed,
+                evaluation.bos,
+            )
+            looked_at = readable(kind, model, "discovery", min(wanted, LOOKED_AT), 0, evaluation.bos)
+            if not even_if_unable and looked_at.chooses and (reason := unable(*said(model, looked_at))):
+                unfit[task.label] = f"{reason}; --even-if-unable runs it all the same"
         except TaskError as error:
-            unfit[task] = str(error)
+            unfit[task.label] = str(error)
     return line.say("looked", unfit=unfit)
 
 
@@ -79,49 +93,63 @@ def _refuse_unsplit(model: LoadedModel) -> None:
         raise UsageError(f"the embedding of '{model.name}' cannot be split: {error}") from error
 
 
-def _examples(model: LoadedModel, task: str, split: Split, count: int) -> Examples:
+def readable(
+    task: Task, model: LoadedModel, split: Split, count: int, seed: int = 0, bos: Bos = "auto"
+) -> Examples:
     """Prompts, all of which the model can read.
+
+    Args:
+        task: whose they are.
+        model: that will read them.
+        split: of which they are.
+        count: how many.
+        seed: which of the split's.
+        bos: how they begin.
 
     Raises:
         TaskError: its tokenizer does not support the task.
-        UsageError: one is too long, or has a token that the model does not know.
+        UsageError: one is too long, or has a token that the model does not know; the tokenizer has no BOS.
     """
-    examples = get_task(task).examples(model.tokenizer, split, count, 0)
+    examples = examples_of(task, model.tokenizer, split, count, seed, bos)
     known = model.masked.architecture
     longest = int(examples.lengths.max())
     largest = max(int(part.max()) for part in (examples.clean, examples.corrupted, examples.candidates))
     if longest > known.n_ctx:
         raise UsageError(
-            f"a prompt of the task '{task}' has {longest} tokens, and '{model.name}' reads {known.n_ctx}: "
-            "choose another with -t or --model"
+            f"a prompt of the task '{task.name}' has {longest} tokens, and '{model.name}' reads "
+            f"{known.n_ctx}: choose another with -t or --model"
         )
     if largest >= known.d_vocab:
         raise UsageError(
-            f"a prompt of the task '{task}' has the token {largest}, and '{model.name}' knows "
+            f"a prompt of the task '{task.name}' has the token {largest}, and '{model.name}' knows "
             f"{known.d_vocab}: its tokenizer is not the one that it was trained with"
         )
     return examples
 
 
 @torch.no_grad()
-def _unable(model: LoadedModel, task: str, count: int) -> str | None:
-    """That a model does a task no better than chance, in words; None where it does better."""
-    found, expected = [], []
-    for batch in make_batches(model.masked, _examples(model, task, "discovery", count)):
+def said(model: LoadedModel, examples: Examples) -> tuple[Outputs, Answers]:
+    """What a model answers to examples, and what was asked, on the host."""
+    found, batches = [], make_batches(model.masked, examples)
+    for batch in batches:
         at = (batch.examples, batch.positions)
         # on the host: a device may have no float64
         logits = model.masked.run(batch.clean, answers=at, lengths=batch.lengths).cpu()
-        candidates, correct = batch.candidates.cpu(), batch.correct.cpu()
-        unknown = torch.zeros(len(candidates), dtype=torch.long)
-        answers = Answers(candidates, correct, unknown, unknown.bool())
-        found.append(choice_accuracy(outputs_of(logits, logits, candidates), answers))
-        expected.append(correct.double().mean(1))
-    right, chance = torch.cat(found).double(), torch.cat(expected)
+        found.append(outputs_of(logits, logits, batch.candidates.cpu()))
+    candidates, correct, template = map(
+        torch.as_tensor, (examples.candidates, examples.correct, examples.template)
+    )
+    return joined(found), Answers(candidates, correct, template, torch.zeros_like(template, dtype=torch.bool))
+
+
+def unable(outputs: Outputs, answers: Answers) -> str | None:
+    """That a model's answers are no better than chance, in words; None where they are better."""
+    right, chance = choice_accuracy(outputs, answers), answers.correct.double().mean(1)
     beyond = right - chance
     error = float(beyond.std()) / len(beyond) ** 0.5 if len(beyond) > 1 else 0.0
     if float(beyond.mean()) > ERRORS * error:
         return None
     return (
         f"it chooses right in {float(right.mean()):.2f} of {len(right)} prompts, and chance is "
-        f"{float(chance.mean()):.2f}; --even-if-unable runs it all the same"
+        f"{float(chance.mean()):.2f}"
     )

@@ -17,13 +17,23 @@ from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.errors import UsageError
 from bench.models.load import find_identified, program_of, remember
-from bench.names import MethodSpec, by_nodes, choose_method, get_task, parse_sizes, unknown
+from bench.names import (
+    MethodSpec,
+    TaskSpec,
+    by_nodes,
+    choose_method,
+    choose_task,
+    get_task,
+    parse_sizes,
+    unknown,
+)  # fmt: skip
 from bench.runs.config import mapping_of
 from bench.schema import read
 from bench.scoring.cells import BASELINE
 from bench.store.keys import code_of, engine, key_of
-from bench.store.record import Dimensions, EvaluatedSplit, Evaluation, Wordings
+from bench.store.record import Bos, Dimensions, EvaluatedSplit, Evaluation, Wordings
 from bench.study import Study
+from tasks.files.task import FileTask
 
 DTYPES = ("float32", "float64", "bfloat16")
 DRAWS = 10
@@ -77,6 +87,8 @@ class Experiment:
     device: str = "cpu"
     revision: str = ""
     """Of a hub's model: a branch, a tag or a commit; its main branch when empty."""
+    bos: Bos = "auto"
+    """Whether prompts begin with the tokenizer's BOS: auto, as it does by itself; yes; no."""
 
     @classmethod
     def from_file(cls, path: Path) -> Experiment:
@@ -94,6 +106,8 @@ class Experiment:
                 entries = value if isinstance(value, list) else [value]
                 of_texts = not default or isinstance(default[0], str)
                 values[name] = [_text(entry) if of_texts else entry for entry in entries]
+            if name == "bos" and isinstance(value, bool):
+                values[name] = "yes" if value else "no"  # YAML takes the words so
         try:
             return read(cls, values)
         except ValueError as error:
@@ -118,6 +132,8 @@ class Experiment:
             raise unknown("dtype", self.dtype, DTYPES)
         if self.split not in get_args(EvaluatedSplit):
             raise unknown("split", self.split, get_args(EvaluatedSplit))
+        if self.bos not in get_args(Bos):
+            raise unknown("bos", self.bos, get_args(Bos))
         try:
             read(Experiment, asdict(self))
         except ValueError as error:
@@ -147,27 +163,27 @@ class Experiment:
             twin = named.setdefault((method.name, method.params), method.text)
             if twin != method.text:
                 raise UsageError(f"'{twin}' and '{method.text}' are the same method: name it once")
-        tasks = {task: task_code(task) for task in self._tasks()}
+        tasks = [(task, task_code(task.text)) for task in self._tasks()]
         codes = {method.text: code_of(method.file) for method in methods}
         folder, identity = find_identified(self.model, self.revision)
         evaluation = Evaluation(
             n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype,
-            evaluation_seed=self.evaluation_seed,
+            evaluation_seed=self.evaluation_seed, bos=self.bos,
         )  # fmt: skip
         return [
             Job(
                 model=self.model, revision=self.revision, folder=folder, model_hash=identity,
-                task_code=tasks[task], method=method, method_code=codes[method.text], sizes=sizes,
+                task=task, task_code=code, method=method, method_code=codes[method.text], sizes=sizes,
                 unaided=self.unaided, evaluation=evaluation, device=self.device,
                 circuit_tests=self.circuit_tests and method.name != BASELINE["method"],
                 dimensions=Dimensions(
-                    model=model_name(self.model), task=task, split_embed=self.split_embed,
+                    model=model_name(self.model), task=task.label, split_embed=self.split_embed,
                     ablation=ablation, discovery_ablation=found_under,
                     method=method.name, params=method.params, n_discovery=n_discovery,
                     data_seed=data_seed, method_seed=method_seed, wordings=wordings,
                 ),
             )
-            for task in tasks
+            for task, code in tasks
             for i, n_discovery in enumerate(dict.fromkeys(self.n_discovery))
             for method in methods
             if i == 0 or not is_baseline(method)  # random circuits need no data
@@ -199,16 +215,21 @@ class Experiment:
             return self.random_draws
         return self.method_seeds if method.stochastic else 1
 
-    def _tasks(self) -> tuple[str, ...]:
+    def _tasks(self) -> list[TaskSpec]:
         if program_of(self.model) is None:
-            for task in self.tasks:
-                get_task(task)
-            return tuple(dict.fromkeys(self.tasks))
+            chosen: dict[str, TaskSpec] = {}
+            for text in self.tasks:
+                task = choose_task(text)
+                if (other := chosen.setdefault(task.label, task)).text != task.text:
+                    raise UsageError(
+                        f"'{other.text}' and '{task.text}' are both named '{task.label}': rename one"
+                    )
+            return list(chosen.values())
         if self.tasks not in (Experiment.tasks, (PROGRAM_TASK,)):
             raise UsageError(f"the model '{self.model}' brings its own task: leave -t out")
         if self.split != "evaluation":
             raise UsageError(f"the model '{self.model}' has no {self.split} split: leave 'split' out")
-        return (PROGRAM_TASK,)
+        return [TaskSpec(PROGRAM_TASK, PROGRAM_TASK, 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,8 +242,9 @@ class Job:
     folder: Path | None = None
     """Where its files are; a program has none."""
     model_hash: str
+    task: TaskSpec
     task_code: str
-    """A hash of its code, as `model_hash` is of the model's files; a program's is the model's."""
+    """A hash of its code and file, as `model_hash` is of the model's files; a program's is the model's."""
     method: MethodSpec
     method_code: str
     sizes: tuple[float, ...]
@@ -246,7 +268,7 @@ class Job:
         told = self.dimensions
         self.remember_model()
         return Study(
-            self.model, told.task, ablation=told.ablation, discovery_ablation=told.discovery_ablation,
+            self.model, self.task.text, ablation=told.ablation, discovery_ablation=told.discovery_ablation,
             n_discovery=told.n_discovery, data_seed=told.data_seed, wordings=told.wordings,
             split_embed=told.split_embed, **asdict(self.evaluation), device=self.device,
             revision=self.revision, smaller=smaller,
@@ -258,7 +280,7 @@ class Job:
         if not told.data_seed:
             return 0
         return shared_prompts(
-            self.model, told.task, told.n_discovery, told.data_seed, told.wordings,
+            self.model, self.task.text, told.n_discovery, told.data_seed, told.wordings,
             self.evaluation.dtype, self.device, self.revision,
         )  # fmt: skip
 
@@ -314,9 +336,13 @@ def bundles(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
     return [*alone, *map(tuple, together)]
 
 
-def task_code(task: str) -> str:
-    """A hash of a task's code; a program's is its model's."""
-    return "" if task == PROGRAM_TASK else code_of(Path(inspect.getfile(type(get_task(task)))))
+def task_code(text: str) -> str:
+    """A hash of a task's code, and of the file that its prompts come from; a program's is its model's."""
+    if text == PROGRAM_TASK:
+        return ""
+    task = get_task(text)
+    code = code_of(Path(inspect.getfile(type(task))))
+    return key_of([code, task.content]) if isinstance(task, FileTask) else code
 
 
 def model_name(model: str) -> str:

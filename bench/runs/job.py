@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench.discovery.checkpoint import forget
-from bench.discovery.data import PROGRAM_TASK
-from bench.names import get_task
 from bench.progress import Progressed
 from bench.runs.children import Limits
 from bench.runs.discovering import Errand, discover_apart
@@ -166,7 +164,6 @@ def _found(folder: Path, stem: str) -> Path:
 
 def _record(job: Job, threads: int, at_a_time: int) -> Record:
     """What every run says of itself, whatever became of it."""
-    task = job.dimensions.task
     return Record(
         **asdict(job.dimensions),
         **asdict(job.evaluation),
@@ -174,7 +171,7 @@ def _record(job: Job, threads: int, at_a_time: int) -> Record:
         lineage=job.lineage,
         task_code=job.task_code,
         benchmark=BENCHMARK,
-        task_version=1 if task == PROGRAM_TASK else get_task(task).version,
+        task_version=job.task.version,
         settings=job.method.settings,
         sizes=job.sizes,
         device=job.device,

@@ -76,6 +76,7 @@ def run_experiment(
     first = jobs[0]
     setting = (first.evaluation, first.dimensions.model, first.model_hash)
     store.check_setting(*setting)
+    store.check_tasks([(job.dimensions, job.task_code) for job in jobs])
     try:
         open_jobs = _open(jobs, store, how)
         with _cluster(open_jobs, how) as cluster:

@@ -215,6 +215,7 @@ def _keep(
         created=now(),
         ablation_policy=reference.policy,
         position_policy=study.data.evaluation.positions,
+        prompt_start=study.data.evaluation.start,
         measure=study.data.measure.name,
         graph=model.graph.description,
         n_edges=model.graph.n_edges,
@@ -225,6 +226,8 @@ def _keep(
         unaided_edges=None if discovery.unaided is None else int(discovery.unaided.sum()),
         trace=discovery.trace,
         notes=notes_of(discovery, model.graph),
+        discovery_prompts=sum(map(len, study.data.discovery)),
+        evaluation_prompts=sum(map(len, study.data.evaluation.batches)),
         repeated_prompts=study.data.evaluation.repeated_prompts,
         shared_prompts=asked.job.shared_prompts(),
         circuits={

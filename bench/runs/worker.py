@@ -78,7 +78,7 @@ def unlike(jobs: Sequence[Job], how: How) -> str:
                 return f"has another model '{job.model}': its files differ"
         except UserError as error:
             return f"has no model '{job.model}': {error}"
-        task = job.dimensions.task
+        task = job.task.text
         try:
             method = code_of(choose_method(job.method.text).file)
             code = task_code(task)

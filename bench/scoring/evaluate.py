@@ -39,6 +39,13 @@ OF_SEVERAL = ("_low", "_high", "faithfulness", "complement_loss")
 """How the scores end that one prompt does not give."""
 
 
+OF_CHOICES = (
+    "kl_candidates", "choice_accuracy", "chance", "logit_diff", "prob_diff", "complement_choice_accuracy",
+    "complement_choice_probability",
+)  # fmt: skip
+"""The scores that there are only where wrong answers are named."""
+
+
 def complement_of(size: float) -> str:
     """The name of the outputs of a circuit's complement."""
     return f"complement {size:g}"
@@ -207,6 +214,8 @@ def _scores(
             "complement_choice_probability": _mean(metrics.choice_probability(rest, answers)),
             "complement_loss": metrics.removed_share(m[complement], m[FULL], m[EMPTY]),
         }
+    if answers.correct.all():
+        scores = {name: value for name, value in scores.items() if name not in OF_CHOICES}
     return scores | _intervals(raw, run, complement, m, scores)
 
 
@@ -337,7 +346,10 @@ def curves(
         runs = [m[names[share]] for share in metrics.CURVE_SHARES]
         points = [metrics.recovered_share(run, m[FULL], m[EMPTY]) for run in runs]
         right = [_mean(run > 0) for run in runs]
-        return metrics.areas(metrics.CURVE_SHARES, points, right)
+        found = metrics.areas(metrics.CURVE_SHARES, points, right)
+        return {
+            name: area for name, area in found.items() if name != "acc_auc" or not raw.answers.correct.all()
+        }
 
     return areas(signed) | {n: area for n, area in areas(absolute).items() if n.startswith("cmd")}
 

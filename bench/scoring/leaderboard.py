@@ -176,6 +176,8 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
         "dtype",
         "direction",
         "position_policy",
+        "bos",
+        "prompt_start",
     )
     shared = {name: getattr(run.record, name) for name in about}
     raw = RawOutputs.from_tensors(run.tensors)

@@ -128,9 +128,44 @@ class _OutputDiff(Measure):
         return (logits * (full() - empty()).to(logits.dtype)).sum((-2, -1))
 
 
+@dataclass(frozen=True)
+class _Divergence(Measure):
+    """-KL(full || run), of answers that no wrong ones stand beside: it has no gradient at the full model."""
+
+    name: str = "kl"
+    orders: bool = False
+
+    def each(self, run: Outputs, full: Outputs, empty: Outputs, answers: Answers) -> Tensor:
+        return -run.kl
+
+    def summed(
+        self, logits: Tensor, batch: Batch, full: Callable[[], Tensor], empty: Callable[[], Tensor]
+    ) -> Tensor:
+        log_p = full().to(logits.dtype).log_softmax(-1)
+        return -kl_terms(log_p, logits.log_softmax(-1)).sum((-2, -1))
+
+
+def kl_terms(
+    log_p: Float[Tensor, "*any vocab"], log_q: Float[Tensor, "*many vocab"]
+) -> Float[Tensor, "*many vocab"]:
+    """Terms of KL(p || q), none of them negative.
+
+    p log(p/q) + q - p sums to the same, since p and q both sum to 1, and where p and q are near it is
+    p (r + exp(-r) - 1) with r = log(p/q): of second order, so that a small KL outlasts the rounding of r.
+    """
+    ratio = log_p - log_q
+    far = ratio < -10  # where the exponential would overflow
+    near = ratio.masked_fill(far, 0.0)
+    p = log_p.exp()
+    return torch.where(far, p * ratio + log_q.exp() - p, p * (near + torch.expm1(-near)))
+
+
 LOGIT_DIFF = _Candidates("logit_diff", False, logit_diff)
 PROB_DIFF = _Candidates("prob_diff", True, prob_diff)
 OUTPUT_DIFF = _OutputDiff("output_diff", False)
 NUMBER_DIFF = _OutputDiff("number_diff", True)
-MEASURES: dict[str, Measure] = {each.name: each for each in (LOGIT_DIFF, PROB_DIFF, OUTPUT_DIFF, NUMBER_DIFF)}
+DIVERGENCE = _Divergence()
+MEASURES: dict[str, Measure] = {
+    each.name: each for each in (LOGIT_DIFF, PROB_DIFF, OUTPUT_DIFF, NUMBER_DIFF, DIVERGENCE)
+}
 """By name, as a task and a record name them."""

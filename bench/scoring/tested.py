@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.scoring.evaluate import EMPTY, FULL, RawOutputs
 from bench.scoring.knockouts import FEWEST_EDGES, MOST_EDGES, KnockOuts
-from bench.scoring.measures import Measure
+from bench.scoring.measures import DIVERGENCE, Measure
 from bench.scoring.metrics import Outputs, recovered_share
 from bench.scoring.statistics.circuit_tests import Tested, equivalence, independence, minimality
 from bench.scoring.statistics.gaps import FLOOR
@@ -21,6 +21,9 @@ IDLE = FLOOR
 """Of the empty circuit's distance to the model: an edge whose removal costs less is idle."""
 ROUNDING = 1e-6
 """Of the same: what costs differ by no more are equal."""
+ONE_SIDED = (
+    "without wrong answers KL is measured, in which the model is 0 throughout and nothing is ahead of it"
+)
 
 
 def columns_of(
@@ -77,6 +80,8 @@ def _of_unseen(raw: RawOutputs) -> RawOutputs:
 
 def _equivalence(raw: RawOutputs, run: str, measure: Measure) -> Tested:
     """One value a template, or an input of a program; what is below 1 % of the way is a tie."""
+    if measure is DIVERGENCE:
+        return Tested.not_to_be_had(ONE_SIDED)
     runs, answers = raw.runs, raw.answers
     ours, full, empty = (
         by_template(measure.each(runs[name], runs[FULL], runs[EMPTY], answers), answers.template)
@@ -86,6 +91,8 @@ def _equivalence(raw: RawOutputs, run: str, measure: Measure) -> Tested:
 
 
 def _independence(raw: RawOutputs, other: str, measure: Measure) -> Tested:
+    if measure is DIVERGENCE:
+        return Tested.not_to_be_had(ONE_SIDED)
     full, stratum = _units(raw, FULL, measure)
     rest, _ = _units(raw, other, measure)
     return independence(full, rest, stratum)

@@ -15,6 +15,8 @@ from bench.schema import Amount, Count, Natural, Seed, Share, read
 EvaluatedSplit = Literal["evaluation", "validation"]
 Wordings = Literal["all", "first half", "second half"]
 """Of those that methods may see, the ones that a discovery set has."""
+Bos = Literal["auto", "yes", "no"]
+"""Whether prompts begin with the tokenizer's BOS: as it does by itself, always, or never. Not twice, ever."""
 Status = Literal["ok", "failed", "skipped", "declined"]
 FORMAT = 1
 """Of records; raised when a field changes its meaning."""
@@ -61,6 +63,8 @@ class Evaluation:
     dtype: str
     evaluation_seed: Seed = 0
     """Of the evaluation prompts; 0 stands for those that everybody is scored on."""
+    bos: Bos = "auto"
+    """How prompts begin, of discovery as well: circuits of other positions do not compare."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,8 @@ class Record(Dimensions, Evaluation):
 
     position_policy: str = ""
     """Where answers stand."""
+    prompt_start: str = ""
+    """BOS, or what else evaluation prompts begin with."""
     measure: str = ""
     """The difference metric of the task."""
     graph: str = ""
@@ -113,6 +119,9 @@ class Record(Dimensions, Evaluation):
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
     notes: str = ""
     """What a reader should know of a discovery that is sound."""
+    discovery_prompts: Natural = 0
+    evaluation_prompts: Natural = 0
+    """That there were; a file may hold fewer than asked for. 0 where a version did not count them."""
     repeated_prompts: Natural = 0
     """Evaluation prompts that repeat an earlier one."""
     shared_prompts: Natural = 0

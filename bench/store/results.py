@@ -8,7 +8,7 @@ stands in its record. One folder holds one `Evaluation`; what else tells its row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,16 @@ from bench.errors import DamagedFile, MixedSettings, NewerResults, OlderResults
 from bench.files import load_header, load_tensors, save_tensors
 from bench.store.asked import Place, place_of, read_asked
 from bench.store.keys import key_of
-from bench.store.record import BENCHMARK, FORMAT, Evaluation, Record, Setting, names_of, told_apart_by
+from bench.store.record import (
+    BENCHMARK,
+    FORMAT,
+    Dimensions,
+    Evaluation,
+    Record,
+    Setting,
+    names_of,
+    told_apart_by,
+)
 
 REPORTED = ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html")
 """What a report leaves in a results folder."""
@@ -158,6 +167,27 @@ class Store:
                 raise MixedSettings(
                     f"{self.folder} holds runs of another model named '{model}' (its files differ): "
                     "choose another folder with --out"
+                )
+
+    def check_tasks(self, wanted: Sequence[tuple[Dimensions, str]]) -> None:
+        """Refuses a task that has changed, where runs on what it was would stand beside those wanted.
+
+        Args:
+            wanted: dimensions and task code of each run.
+
+        Raises:
+            MixedSettings: they would.
+            DamagedFile: a file of the folder cannot be read.
+        """
+        codes = {(told.model, told.task): code for told, code in wanted}
+        made_anew = {place_of(told) for told, _ in wanted}
+        for path in self._files():
+            record = self._record(path)
+            code = codes.get((record.model, record.task), record.task_code)
+            if record.task_code not in ("", code) and place_of(record) not in made_anew:
+                raise MixedSettings(
+                    f"{self.folder} holds runs of {record.method} on another task named '{record.task}' (its "
+                    "file or code has changed): run that method as well, or choose another folder with --out"
                 )
 
     def runs(self) -> Iterator[Run]:

@@ -111,11 +111,15 @@ def _repeats(ok: pd.DataFrame) -> list[str]:
     """A sentence per model and task whose evaluation prompts are not all different."""
     if not {"repeated_prompts", "n_evaluation"} <= set(ok.columns):
         return []
-    most = ok.groupby(["model", "task"])[["repeated_prompts", "n_evaluation"]].max()
+    prompts = ok["n_evaluation"]
+    if "evaluation_prompts" in ok.columns:  # an older version stored 0
+        prompts = ok["evaluation_prompts"].where(ok["evaluation_prompts"] > 0, prompts)
+    counted = ok[["model", "task", "repeated_prompts"]].assign(prompts=prompts)
+    most = counted.groupby(["model", "task"])[["repeated_prompts", "prompts"]].max()
     return [
-        f"{task} on {model}: {repeated:.0f} of {asked:.0f} evaluation prompts repeat an earlier one, so that "
+        f"{task} on {model}: {repeated:.0f} of {of:.0f} evaluation prompts repeat an earlier one, so that "
         "intervals are too narrow."
-        for (model, task), repeated, asked in most.itertuples()
+        for (model, task), repeated, of in most.itertuples()
         if repeated > 0
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ NOT_RUN = {
     "run": "is a mention, not a call",
     "check careless.py --problem llama": "stands for a careless adapter; tests have many",
     "run --model path/to/a/model -t gp": "stands for a user's own model",
+    "run -t my_task.py": "stands for a task of the user's own",
     "rescore RESULTS": "stands for a user's own folder",
     "compare RESULTS": "stands for a user's own folder",
     "compare RESULTS --variance": "stands for a user's own folder",
@@ -72,6 +74,9 @@ def test_every_command_is_run_or_listed(page: Path, lines: list[str], tmp_path: 
     """A page's commands in order, so that later ones find what earlier ones wrote."""
     for name in FILES.get(page.name, ()):
         (tmp_path / name).write_text(example(README, name))
+    for script in re.findall(r"^\$ python (\w+\.py)$", page.read_text(), re.M):
+        (tmp_path / script).write_text(example(page, script))
+        subprocess.run([sys.executable, script], cwd=tmp_path, check=True)
     for line in lines:
         command = [sys.executable, "-m", "circuitmark", *line.split()]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

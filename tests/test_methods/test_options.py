@@ -36,6 +36,7 @@ def test_options_of_a_base_class_are_told(command: CommandLine) -> None:
 
 
 def test_one_of_other_kinds(command: CommandLine) -> None:
-    assert command("list", "tasks", "gp").stdout.startswith("gp  ")
+    assert command("list", "metrics", "kl").stdout.startswith("kl  ")
+    assert command("list", "tasks", "gp").stdout.startswith("gp: gendered pronoun")
     assert "unknown task 'gpp'; did you mean 'gp'?" in command.complaint("list", "tasks", "gpp")
     assert "unknown method 'eapp'" in command.complaint("list", "methods", "eapp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import get_args
@@ -16,9 +17,10 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 OTHERS = [
     Slot(50, np.arange(1, 50, 3)),
     Slot.whole(4),
-    Slot(9, np.array([8, 1, 5, 2, 7]), decides_split=False),
+    Slot(9, np.array([8, 1, 5, 2, 7]), alike=9),
 ]
 TEMPLATES = Slot(30, np.array([4, 0, 17]))
+PAIRED = Slot(30, np.array([4, 0, 5]), alike=2)
 
 
 def slowly(
@@ -28,9 +30,9 @@ def slowly(
     points = list(product(*(slot.allowed.tolist() for slot in others)))
 
     def belongs(entry: int, point: tuple[int, ...]) -> bool:
-        key = entry
+        key = entry // template.alike
         for slot, index in zip(others, point, strict=True):
-            key = key * slot.size + index if slot.decides_split else key
+            key = key * math.ceil(slot.size / slot.alike) + index // slot.alike
         return SPLITS[int(split_of(np.array([key]))[0])] == split
 
     orders = []
@@ -54,17 +56,28 @@ def drawn(split: Split, n: int, seed: int, template: Slot = TEMPLATES) -> list[t
     return list(zip(*(column.tolist() for column in draw(template, OTHERS, split, n, seed)), strict=True))
 
 
+@pytest.mark.parametrize("template", [TEMPLATES, PAIRED], ids=["apart", "paired"])
 @pytest.mark.parametrize("enumerated", [True, False])
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize(("n", "seed"), [(11, 0), (11, 1), (7, 3), (3, 1000), (1, 2)])
 def test_drawing_equals_reading_one_point_after_the_other(
-    enumerated: bool, split: Split, n: int, seed: int, monkeypatch: pytest.MonkeyPatch
+    template: Slot, enumerated: bool, split: Split, n: int, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a space that is enumerated, and as if it were large."""
     if not enumerated:
         monkeypatch.setattr(space, "_FEW", 0)
-    expected = slowly(TEMPLATES, OTHERS, split, n, seed, enumerated=enumerated)
-    assert drawn(split, n, seed) == expected
+    expected = slowly(template, OTHERS, split, n, seed, enumerated=enumerated)
+    assert drawn(split, n, seed, template) == expected
+
+
+def test_entries_that_are_alike_share_their_points() -> None:
+    """Of a pair of templates either has the points that the other has; of two that are apart it has not."""
+
+    def points(entry: int, alike: int) -> set[tuple[int, ...]]:
+        return {point[1:] for point in drawn("discovery", 400, 0, Slot(30, np.array([entry]), alike=alike))}
+
+    assert points(4, 2) == points(5, 2) != points(6, 2)
+    assert points(4, 1) != points(5, 1)
 
 
 def test_a_part_of_a_large_space_comes_again_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,10 +327,13 @@ def test_prompts_of_different_length_are_refused_and_quoted(plain: Any) -> None:
 class Ending:
     """A tokenizer that ends (or begins) every text with a special token, unless told not to."""
 
-    unk_token_id = None
+    unk_token_id = bos_token_id = None
 
     def __init__(self, plain: Any, before: list[int], after: list[int]) -> None:
         self.plain, self.before, self.after = plain, before, after
+
+    def __len__(self) -> int:
+        return len(self.plain)
 
     def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> dict[str, list[list[int]]]:
         ids = self.plain(text)["input_ids"]
