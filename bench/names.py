@@ -18,6 +18,7 @@ from tasks import find_tasks
 from tasks.base import Task, TaskError
 from tasks.files.formats import SUFFIXES
 from tasks.files.task import FileTask
+from tasks.mixed import Mixed
 from tracr_ground_truth.program import Program, find_programs
 
 MANY = 24
@@ -114,6 +115,10 @@ def choose_task(text: str) -> TaskSpec:
         UsageError: as `get_task`.
     """
     task = get_task(text)
+    if isinstance(task, Mixed):
+        parts = [choose_task(part) for part in _parts(text)]
+        whole, label = ("+".join(getattr(part, name) for part in parts) for name in ("text", "label"))
+        return TaskSpec(whole, label, sum(part.version for part in parts))
     file, rest = _file_and_rest(text)
     whole = text if file is None else f"{file.resolve()}{rest}"
     return TaskSpec(whole, ":".join(filter(None, (task.name, params_of(task)))), task.version)
@@ -138,11 +143,17 @@ def as_method(method: str | Method | type[Method]) -> Method:
 def get_task(spec: str) -> Task:
     """The task that a text stands for: NAME, a file of prompts, or FILE.py:NAME, then ``:option=value,...``.
 
-    FILE.py alone will do where it has but one.
+    FILE.py alone will do where it has but one. Several of these with a + between them are one task.
 
     Raises:
-        UsageError: no such task, file, option or value; a file's line is not what it should be.
+        UsageError: no such task, file, option or value; a file's line is not what it should be; tasks that do
+            not go together.
     """
+    if len(parts := _parts(spec)) > 1:
+        try:
+            return Mixed([get_task(part) for part in parts])
+        except TaskError as error:
+            raise UsageError(str(error)) from error
     file, rest = _file_and_rest(spec)
     name, _, options = spec.partition(":")
     if file is None:
@@ -273,6 +284,11 @@ def _made(cls: type[Chosen], name: str, options: str, *about: Any) -> Chosen:
         raise UsageError(str(error)) from error
     except (TypeError, ValueError) as error:
         raise UsageError(f"{name}: {error}") from error
+
+
+def _parts(spec: str) -> list[str]:
+    """The tasks that a text puts together; a file's name may have a + of its own."""
+    return [spec] if _file_and_rest(spec)[0] and Path(spec).expanduser().exists() else spec.split("+")
 
 
 def _file_and_rest(spec: str) -> tuple[Path | None, str]:

@@ -33,7 +33,9 @@ from bench.scoring.cells import BASELINE
 from bench.store.keys import code_of, engine, key_of
 from bench.store.record import Bos, Dimensions, EvaluatedSplit, Evaluation, Wordings
 from bench.study import Study
+from tasks.base import Task
 from tasks.files.task import FileTask
+from tasks.mixed import Mixed
 
 DTYPES = ("float32", "float64", "bfloat16")
 DRAWS = 10
@@ -338,10 +340,13 @@ def bundles(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
 
 def task_code(text: str) -> str:
     """A hash of a task's code, and of the file that its prompts come from; a program's is its model's."""
-    if text == PROGRAM_TASK:
-        return ""
-    task = get_task(text)
+    return "" if text == PROGRAM_TASK else _code(get_task(text))
+
+
+def _code(task: Task) -> str:
     code = code_of(Path(inspect.getfile(type(task))))
+    if isinstance(task, Mixed):
+        return key_of([code, *map(_code, task.tasks)])
     return key_of([code, task.content]) if isinstance(task, FileTask) else code
 
 
