@@ -14,6 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int
 
+AT_ONCE = 2**14
+"""Texts of a call: what a tokenizer tells beside their ids takes more memory than these do."""
+
 
 class TaskError(ValueError):
     """A task cannot be built: one line that says what is wrong and what is missing."""
@@ -186,7 +189,8 @@ def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     Raises:
         TaskError: it puts some behind them.
     """
-    ids: list[list[int]] = tokenizer([*texts])["input_ids"] if texts else []
+    parts = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
+    ids: list[list[int]] = [each for part in parts for each in tokenizer([*part])["input_ids"]]
     if ids and ids[0] and ids[0][-1:] != tokenizer([texts[0]], add_special_tokens=False)["input_ids"][0][-1:]:
         raise TaskError("the tokenizer puts a special token after the prompt, where the answer belongs")
     return ids

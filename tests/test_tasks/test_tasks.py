@@ -198,6 +198,15 @@ def test_many_examples_do_not_repeat_while_the_split_lasts(name: str, plain: Any
     assert len(np.unique(examples.clean, axis=0)) == 20_000
 
 
+def test_examples_are_the_same_however_many_texts_are_read_at_once(
+    plain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ioi.IOI().examples(plain, "discovery", 50, 0)
+    monkeypatch.setattr("tasks.examples.AT_ONCE", 7)
+    parts = ioi.IOI().examples(plain, "discovery", 50, 0)
+    assert all(np.array_equal(getattr(whole, f.name), getattr(parts, f.name)) for f in fields(Examples))
+
+
 def test_a_task_without_examples_says_so(plain: Any) -> None:
     with pytest.raises(TaskError, match="no examples"):
         ioi.IOI().examples(plain, "evaluation", 0, 0)
