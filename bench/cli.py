@@ -100,6 +100,9 @@ def run(
     bos: Annotated[
         str | None, typer.Option(help="Prompts begin with BOS: yes, no, or auto, as the tokenizer has it.")
     ] = None,
+    kv: Annotated[
+        str | None, typer.Option(help="per_group or per_head: how keys and values of grouped heads count.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
     jobs: Annotated[
@@ -146,6 +149,7 @@ def run(
         "evaluation_seed": evaluation_seed,
         "granularity": granularity,
         "bos": bos,
+        "kv": kv,
         "dtype": dtype,
         "device": device,
         "sizes": sizes.split(",") if sizes is not None else None,

@@ -8,29 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from bench.discovery.data import PROGRAM_TASK, Data, load_data
 from bench.discovery.discover import cut, discover
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName, Reference, make_reference
 from bench.engine.circuit import Circuit
+from bench.engine.graph import KV
 from bench.engine.memory import memory_budget
 from bench.errors import UsageError
 from bench.models.load import program_of
 from bench.names import as_method, parse_sizes, unknown
 from bench.progress import Progressed, watched
 from bench.scoring.evaluate import EMPTY, FULL, ONES, RawOutputs, run_circuits, score
+from bench.scoring.rewired import rewired
 from bench.store.record import Bos, EvaluatedSplit, Wordings
 from methods.base import Batch, Discovery, Method
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RANDOM = "random"
-"""The row of random connected circuits."""
+RANDOM, REWIRED = "random", "rewired"
+"""Rows of nulls: random connected circuits, and circuits a fifth of whose edges lead elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,7 @@ class Study:
         wordings: of these: all that methods may see, or one half of them.
         dtype: float32, float64 or bfloat16.
         split_embed: whether token and position embedding count as two senders.
+        kv: how keys and values of grouped-query attention are counted: per group, or per query head.
         device: where the model runs.
         smaller: batches hold so many times fewer prompts than memory should allow.
         revision: of a hub's model: a branch, a tag or a commit; its main branch if left out.
@@ -113,16 +116,19 @@ class Study:
         wordings: Wordings = "all",
         dtype: str = "float32",
         split_embed: bool = False,
+        kv: KV = "per_group",
         device: str = "cpu",
         smaller: int = 1,
         revision: str = "",
         bos: Bos = "auto",
     ) -> None:
+        if kv not in get_args(KV):
+            raise unknown("kv", kv, get_args(KV))
         data = load_data(
             model, _task_of(model, task), n_discovery=n_discovery, n_evaluation=n_evaluation,
             evaluation_seed=evaluation_seed, split=split, data_seed=data_seed, wordings=wordings,
-            dtype=dtype, split_embed=split_embed, device=device, smaller=smaller, revision=revision,
-            bos=bos,
+            dtype=dtype, split_embed=split_embed, kv=kv, device=device, smaller=smaller,
+            revision=revision, bos=bos,
         )  # fmt: skip
         self._set(data, ablation, discovery_ablation)
 
@@ -239,6 +245,7 @@ class Study:
         circuits: Circuit | Mapping[Any, Circuit],
         *,
         random_draws: int = 20,
+        rewire: bool = False,
         progress: Progressed | None = None,
     ) -> pd.DataFrame:
         """Scores circuits on the evaluation prompts: a row each, then the full model, the empty circuit, the
@@ -248,6 +255,8 @@ class Study:
             circuits: one, or several by size or by name.
             random_draws: random circuits per size; their row is their mean, and its interval Student's 95 %
                 over the draws, where the others' are bootstrapped over the prompts. 0 leaves them out.
+            rewire: whether each circuit with some of its edges rewired has a row as well, at the end and in
+                their order.
             progress: told how far it is; a bar where none is given and somebody watches.
 
         Returns:
@@ -266,9 +275,12 @@ class Study:
                     f"this study's is {self.graph.description}"
                 )
         drawn = {n: self._random(n, random_draws) for n in dict.fromkeys(map(len, named.values()))}
+        nulls = [rewired(each, Generator().manual_seed(0)) for each in named.values()] if rewire else []
         runs: dict[str, Circuit] = {}
         for i, circuit in enumerate(named.values()):
             runs |= {f"{i}": circuit, f"not {i}": circuit.complement()}
+        for i, circuit in enumerate(nulls):
+            runs |= {f"{REWIRED} {i}": circuit, f"not {REWIRED} {i}": circuit.complement()}
         for n, others in drawn.items():
             for i, circuit in enumerate(others):
                 runs |= {f"{n} {i}": circuit, f"not {n} {i}": circuit.complement()}
@@ -287,6 +299,8 @@ class Study:
             scored = pd.DataFrame([row(f"{n} {i}", f"not {n} {i}", c) for i, c in enumerate(others)])
             if len(scored):
                 rows.append({"circuit": RANDOM, **_over_draws(scored)})
+        for i, circuit in enumerate(nulls):
+            rows.append({"circuit": REWIRED, **row(f"{REWIRED} {i}", f"not {REWIRED} {i}", circuit)})
         return pd.DataFrame(rows).assign(isolated=self.isolated)
 
     def _random(self, n_edges: int, draws: int) -> list[Circuit]:

@@ -2,7 +2,8 @@
 
 It serves what bridge cannot: Gemma-2's norms after attention and MLP, and Phi's one norm for both. Node
 after node, head after head, every receiver's input is a plain sum; `bench` is asked for nothing but the
-names and the order of rows and columns.
+names and the order of rows and columns. How many heads share a key and a value it reads in Hugging Face's
+configuration; the graph says alone how they are counted.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class NaiveDecoder:
         self.model, self.graph = model, graph
         self.base: Any = model.base_model
         self.config = model.config
+        self.kv_heads = getattr(model.config, "num_key_value_heads", None) or graph.n_heads
         layers: Any = self.base.h if hasattr(self.base, "h") else self.base.layers
         self.layers = [self._layer(layer) for layer in layers]
 
@@ -106,12 +108,14 @@ class NaiveDecoder:
     def _head(self, i: int, h: int, read: Callable[[str, Part], Tensor]) -> Tensor:
         """A head's share of its attention's output, ``[batch, pos, d_model]``."""
         layer = self.layers[i]
-        kv = h // (self.graph.n_heads // self.graph.n_kv_heads)
+        kv = h // (self.graph.n_heads // self.kv_heads)
 
-        def project(port: str, reader: int) -> Tensor:
+        def project(port: str, part: int) -> Tensor:
+            """From an input of the head's own, or of its group where the graph counts one a group."""
             weight, bias = layer.ports[port]
+            reader = h if self.graph.n_kv_heads == self.graph.n_heads else part
             x = read(f"a{i}.h{reader}.{port}", layer.attention_norm)
-            return x @ weight[reader].T + (bias if isinstance(bias, float) else bias[reader])
+            return x @ weight[part].T + (bias if isinstance(bias, float) else bias[part])
 
         q, k, v = project("q", h), project("k", kv), project("v", kv)
         q = q if layer.q_norm is None else layer.q_norm(q)
@@ -187,7 +191,7 @@ class NaiveDecoder:
         )
 
     def _by_head(self, weight: Tensor, bias: Tensor | None, port: str) -> tuple[Tensor, Tensor | float]:
-        heads = self.graph.n_heads if port == "q" else self.graph.n_kv_heads
+        heads = self.graph.n_heads if port == "q" else self.kv_heads
         split = 0.0 if bias is None else bias.unflatten(0, (heads, -1))[:, None, None]
         return weight.unflatten(0, (heads, -1)), split
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bench.discovery.batches import make_batches
 from bench.discovery.start import BEGINS, begins_with_bos, started
+from bench.engine.graph import KV
 from bench.engine.masked_model import MaskedModel
 from bench.errors import ProgramFailed, UsageError
 from bench.models.load import load_model, program_of
@@ -82,6 +83,7 @@ def load_data(
     wordings: Wordings = "all",
     dtype: str,
     split_embed: bool,
+    kv: KV = "per_group",
     device: str,
     smaller: int = 1,
     revision: str = "",
@@ -100,6 +102,7 @@ def load_data(
         wordings: of the discovery set.
         dtype: of the model's weights and activations.
         split_embed: whether token and position embedding are two senders; of programs they always are.
+        kv: whether keys and values are counted per group of heads or per query head.
         device: where the model runs.
         smaller: batches hold so many times fewer prompts than memory should allow.
         revision: of a hub's model.
@@ -120,6 +123,7 @@ def load_data(
         return _of_program(program, n_discovery, n_evaluation, data_seed, evaluation_seed, dtype)
     kind, loaded = get_task(task), load_model(model, dtype, device, revision)
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
+    masked = masked.with_kv_per_head() if kv == "per_head" else masked
     began = perf_counter()
     discovery = drawn(kind, loaded.tokenizer, n_discovery, data_seed, wordings, bos)
     batches = make_batches(masked, discovery, smaller)

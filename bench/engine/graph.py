@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -25,6 +25,9 @@ from bench.schema import Count
 
 Kind = Literal["embed", "head", "mlp", "logits"]
 Port = Literal["q", "k", "v"]
+KV = Literal["per_group", "per_head"]
+"""How keys and values of grouped-query attention are counted: as the model computes them, one a group, or one
+a query head, as MIB does."""
 
 EMBEDDINGS = ("embed", "tok", "pos")
 """Names of embedding senders: token and position together, or apart."""
@@ -182,6 +185,21 @@ class EdgeGraph:
             reached = 1 + distance[exists].min() if exists.any() else torch.tensor(torch.inf)
             distance[owned] = distance[owned].minimum(reached)
         return int(reached)  # of the last row, the logits
+
+    @cached_property
+    def per_head(self) -> EdgeGraph:
+        """The same with a key and a value input per query head; itself where no heads share one."""
+        return replace(self, n_kv_heads=self.n_heads)
+
+    @cached_property
+    def rows_per_head(self) -> Int[Tensor, " receivers"]:
+        """For each row of `per_head`, the row of this graph that it stands for; ascending."""
+        heads = torch.arange(self.n_heads)
+        group = heads // (self.n_heads // self.n_kv_heads)
+        size = self.n_heads + 2 * self.n_kv_heads
+        layer = torch.cat([heads, self.n_heads + group, size - self.n_kv_heads + group, torch.tensor([size])])
+        rows = (torch.arange(self.n_layers)[:, None] * (size + 1) + layer).flatten()
+        return torch.cat([rows, torch.tensor([len(self.receivers) - 1])])
 
     @property
     def description(self) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.engine.architecture import ACTIVATIONS, Architecture
+from bench.engine.graph import EdgeGraph
 from bench.engine.masked_model import MaskedModel
 
 if TYPE_CHECKING:
@@ -64,6 +65,18 @@ def masked_model(model: PreTrainedModel, copied: bool = True) -> MaskedModel:
         if rotary is not None:
             weights["rotary.inv_freq"] = rotary.inv_freq.detach().clone()
         return MaskedModel(_architecture(model.config, bridge, rotary), weights)
+
+
+def graph_of_config(config: Any) -> EdgeGraph:
+    """The edges of a supported decoder, from Hugging Face's config alone: what its `masked_model` has."""
+    kind, heads = config.model_type, config.num_attention_heads
+    return EdgeGraph(
+        config.num_hidden_layers,
+        heads,
+        getattr(config, "num_key_value_heads", None) or heads,
+        parallel=bool(getattr(config, "use_parallel_residual", kind == "phi")),
+        coupled_heads=kind == "gemma2",
+    )
 
 
 def not_carried(name: str) -> str:

@@ -15,6 +15,7 @@ from annotated_types import Interval, MaxLen
 from bench.discovery.data import PROGRAM_TASK, shared_prompts
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
+from bench.engine.graph import KV
 from bench.errors import UsageError
 from bench.models.load import find_identified, program_of, remember
 from bench.names import (
@@ -86,6 +87,9 @@ class Experiment:
     dtype: str = "float32"
     split_embed: bool = False
     """Count token and position embedding as two senders; compiled programs always do."""
+    kv: KV = "per_group"
+    """Count keys and values of grouped-query attention once a group, as the model computes them, or per query
+    head, as MIB does; a circuit can be turned from one to the other where its groups agree."""
     device: str = "cpu"
     revision: str = ""
     """Of a hub's model: a branch, a tag or a commit; its main branch when empty."""
@@ -132,6 +136,8 @@ class Experiment:
                 raise unknown("wordings", wordings, get_args(Wordings))
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
+        if self.kv not in get_args(KV):
+            raise unknown("kv", self.kv, get_args(KV))
         if self.split not in get_args(EvaluatedSplit):
             raise unknown("split", self.split, get_args(EvaluatedSplit))
         if self.bos not in get_args(Bos):
@@ -180,7 +186,7 @@ class Experiment:
                 circuit_tests=self.circuit_tests and method.name != BASELINE["method"],
                 dimensions=Dimensions(
                     model=model_name(self.model), task=task.label, split_embed=self.split_embed,
-                    ablation=ablation, discovery_ablation=found_under,
+                    kv=self.kv, ablation=ablation, discovery_ablation=found_under,
                     method=method.name, params=method.params, n_discovery=n_discovery,
                     data_seed=data_seed, method_seed=method_seed, wordings=wordings,
                 ),
@@ -272,7 +278,7 @@ class Job:
         return Study(
             self.model, self.task.text, ablation=told.ablation, discovery_ablation=told.discovery_ablation,
             n_discovery=told.n_discovery, data_seed=told.data_seed, wordings=told.wordings,
-            split_embed=told.split_embed, **asdict(self.evaluation), device=self.device,
+            split_embed=told.split_embed, kv=told.kv, **asdict(self.evaluation), device=self.device,
             revision=self.revision, smaller=smaller,
         )  # fmt: skip
 
@@ -306,6 +312,8 @@ class Job:
     def key(self) -> str:
         """A hash of all that determines the result; hardware, time and commit do not belong to it."""
         told = asdict(self.dimensions) | {"model": self.model_hash}  # whatever it is called
+        if told["kv"] == "per_group":  # as versions had it that knew no other: their results are not stale
+            del told["kv"]
         made_of = [engine(), self.task_code, self.method_code, self.method.settings]
         wanted = [self.sizes, self.unaided, self.circuit_tests]
         return key_of([made_of, told, asdict(self.evaluation), wanted, self.device])

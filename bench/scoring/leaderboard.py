@@ -73,6 +73,7 @@ COLUMNS = (
     "prob_diff",
     "kl_candidates",
     "graph",
+    "kv",
     "objective",
     "cpu_seconds",
     "seconds",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from bench.engine.ablation import AblationName
+from bench.engine.graph import KV
 from bench.schema import Amount, Count, Natural, Seed, Share, read
 
 EvaluatedSplit = Literal["evaluation", "validation"]
@@ -35,6 +36,8 @@ class Setting:
     ablation: AblationName
     """Under which circuits are scored."""
     split_embed: bool
+    kv: KV = "per_group"
+    """How keys and values of grouped-query attention are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import Conv1D
 
 from bench.engine import blocks
-from bench.models.bridge import masked_model
+from bench.models.bridge import graph_of_config, masked_model
 from bench.models.tiny import decoder
 from decoders import FAMILIES, GROUPED, Case, case_of, mask_gradient
 from tiny_models import close, loss
@@ -21,6 +21,12 @@ def test_logits_are_hugging_faces(family: str) -> None:
     """As it comes; what differs is its float32 in RMSNorms, in eager softmaxes and nowhere else."""
     case = case_of(family)
     close(case.model.run(case.clean), case.hf(case.clean).logits, 1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_graph_needs_no_weights(family: str) -> None:
+    case = case_of(family)
+    assert graph_of_config(case.hf.config) == case.model.graph
 
 
 def test_logits_are_hugging_faces_in_float64(supported: Case) -> None:

@@ -50,6 +50,33 @@ def test_counts_that_others_published() -> None:
     assert EdgeGraph(12, 12, 12, split_embed=True).n_edges == 32_936
 
 
+@pytest.mark.parametrize(
+    ("graph", "per_group", "per_head"),
+    [
+        (EdgeGraph(24, 14, 2), 79_813, 179_749),
+        (EdgeGraph(26, 8, 4, coupled_heads=True), 50_610, 74_218),
+        (EdgeGraph(32, 32, 8), 805_681, 1_592_881),
+    ],
+    ids=["Qwen2.5-0.5B", "Gemma-2-2B", "Llama-3.1-8B"],
+)
+def test_counts_per_group_and_per_head(graph: EdgeGraph, per_group: int, per_head: int) -> None:
+    """Per head as MIB counts (Mueller et al. 2025); layers, heads and KV heads as the configs have them."""
+    assert (graph.n_edges, graph.per_head.n_edges) == (per_group, per_head)
+    assert graph.per_head.per_head == graph.per_head
+
+
+@given(graphs())
+@settings(max_examples=30, deadline=None)
+def test_a_row_per_head_stands_for_the_row_of_its_group(graph: EdgeGraph) -> None:
+    """Told by names: a key or a value of a head is that of the group that the head is in."""
+    shared = graph.n_heads // graph.n_kv_heads
+    for node, row in zip(graph.per_head.receivers, graph.rows_per_head.tolist(), strict=True):
+        found = graph.receivers[row]
+        assert (found.kind, found.layer, found.port) == (node.kind, node.layer, node.port)
+        if node.head is not None:
+            assert found.head == (node.head if node.port == "q" else node.head // shared)
+
+
 @given(graphs())
 @settings(max_examples=60, deadline=None)
 def test_an_edge_exists_when_its_sender_is_computed_before_its_receiver_reads(graph: EdgeGraph) -> None:

@@ -18,9 +18,9 @@ from bench.models.tiny import decoder
 from decoders import GROUPED
 from tiny_models import TRACR, close, random_model, seeded
 
-SHAPES = ("GPT2", "Llama", "GPTNeoX", "Gemma2", "Qwen3", "compiled")
-"""Learned positions; grouped keys and values; parallel blocks; heads coupled by a post-norm, soft caps;
-normed queries; attention both ways with token and position apart."""
+SHAPES = ("GPT2", "Llama", "Llama per head", "GPTNeoX", "Gemma2", "Qwen3", "compiled")
+"""Learned positions; grouped keys and values, per group and per head; parallel blocks; heads coupled by
+a post-norm, soft caps; normed queries; attention both ways with token and position apart."""
 EXAMPLES = torch.arange(4)
 LENGTHS = torch.tensor([6, 4, 5, 3])
 ONE_EACH = (EXAMPLES, LENGTHS - 1)
@@ -31,6 +31,8 @@ ANY = (torch.tensor([0, 0, 2, 3]), torch.tensor([1, 2, 1, 2]))
 def make(kind: str) -> MaskedModel:
     if kind == "compiled":
         return random_model(TRACR)
+    if kind.endswith(" per head"):
+        return make(kind.removesuffix(" per head")).with_kv_per_head()
     options: dict[str, dict[str, Any]] = {
         "Llama": GROUPED,
         "GPTNeoX": {"use_parallel_residual": True},

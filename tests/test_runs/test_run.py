@@ -150,6 +150,7 @@ def test_same_numbers_again(results: Path, tmp_path: Path) -> None:
         {"n_evaluation": 25},
         {"dtype": "float64"},
         {"split_embed": True},
+        {"kv": "per_head"},
         {"methods": ("eap:absolute=false",)},
     ],
     ids=str,

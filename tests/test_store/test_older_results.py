@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,21 @@ def test_older_runs_are_left_as_they_are(tmp_path: Path) -> None:
             use()
     assert {file: file.read_bytes() for file in (tmp_path / "runs").glob("*.safetensors")} == before
     assert OlderResults.exit_code == 2
+
+
+def test_runs_that_know_no_kv_are_per_group(tmp_path: Path) -> None:
+    """Of a version that counted no other way: they are shown, and not run again."""
+    run_experiment(EXPERIMENT, tmp_path, report=lambda _: None)
+    (file,) = (tmp_path / "runs").glob("*.safetensors")
+    tensors, header = load_tensors(file)
+    del header["record"]["kv"]
+    save_tensors(file, tensors, header)
+    before = file.read_bytes()
+    run_experiment(EXPERIMENT, tmp_path, report=lambda _: None)
+    assert [each.read_bytes() for each in (tmp_path / "runs").glob("*.safetensors")] == [before]
+    assert set(leaderboard(Store(tmp_path))["kv"]) == {"per_group"}
+    other = replace(EXPERIMENT, kv="per_head")
+    assert not {job.key for job in other.jobs()} & {job.key for job in EXPERIMENT.jobs()}
 
 
 def test_older_recoveries_are_left_as_they_are(tmp_path: Path) -> None:
