@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench import circuit_cli
 from bench.terminal import ended_in_a_line, results_alone
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.registered_commands += circuit_cli.app.registered_commands
 
 QUICK = ("random_edges", "eap", "eap_ig")
 

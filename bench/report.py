@@ -310,6 +310,13 @@ def show_comparison(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     _print(reports.comparison_terminal(told))
 
 
+def show_scores(told: Sequence[Mapping[str, Any]]) -> None:
+    """Prints what `exchange.scored.score_named` found."""
+    import reports
+
+    _print(reports.scores_terminal(told))
+
+
 def show_recovery(rows: Sequence[dict[str, Any]], folder: Path) -> None:
     """Prints recoveries, method by program, and where to find more."""
     import reports

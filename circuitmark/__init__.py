@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.conformance.check import check
     from bench.engine.circuit import Circuit
+    from bench.exchange.formats import read_circuit, write_circuit
+    from bench.exchange.published import published
     from bench.models.load import load_model
     from bench.names import get_task as load_task
     from bench.report import read_leaderboard as leaderboard
@@ -36,7 +38,10 @@ __all__ = [
     "load_model",
     "load_task",
     "program",
+    "published",
+    "read_circuit",
     "run",
+    "write_circuit",
 ]
 
 _HOMES = {
@@ -52,7 +57,10 @@ _HOMES = {
     "load_model": "bench.models.load:load_model",
     "load_task": "bench.names:get_task",
     "program": "tracr_ground_truth.program:program",
+    "published": "bench.exchange.published:published",
+    "read_circuit": "bench.exchange.formats:read_circuit",
     "run": "bench.report:run",
+    "write_circuit": "bench.exchange.formats:write_circuit",
 }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.circuits.drawing import draw_circuit, draw_circuits
+    from reports.circuits.terminal import scores_terminal
     from reports.leaderboard.comparison import comparison_terminal
     from reports.leaderboard.terminal import terminal_table
     from reports.parts.circuit import CircuitPair, Edge, Node
@@ -32,6 +33,7 @@ __all__ = [
     "recovery_grids",
     "recovery_terminal",
     "render_report",
+    "scores_terminal",
     "terminal_table",
 ]
 
@@ -47,6 +49,7 @@ _HOME = {
     "recovery_grids": "reports.recovery.grids",
     "recovery_terminal": "reports.recovery.terminal",
     "render_report": "reports.render",
+    "scores_terminal": "reports.circuits.terminal",
     "terminal_table": "reports.leaderboard.terminal",
 }
 

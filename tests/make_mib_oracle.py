@@ -68,12 +68,14 @@ def hooked(model: MaskedModel) -> Any:
     """The same model as MIB has it, with TransformerLens's usual processing of weights."""
     from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-    shape, w, h = model.architecture, model.weights, model.architecture.n_heads
+    shape, w = model.architecture, model.weights
+    h, kv = shape.n_heads, shape.n_kv_heads
+    shared = {} if kv == h else {"n_key_value_heads": kv, "ungroup_grouped_query_attention": True}
     config = HookedTransformerConfig(
         n_layers=shape.n_layers, n_heads=h, d_model=shape.d_model, d_head=shape.d_head, d_mlp=shape.d_mlp,
         n_ctx=shape.n_ctx, d_vocab=shape.d_vocab, act_fn=shape.activation, eps=shape.eps,
         normalization_type="LN", use_split_qkv_input=True, use_attn_result=True, use_hook_mlp_in=True,
-        dtype=torch.float64, device="cpu",
+        dtype=torch.float64, device="cpu", **shared,
     )  # fmt: skip
     state = {"embed.W_E": w["embed.W_E"], "pos_embed.W_pos": w["embed.W_pos"]}
     state |= {f"unembed.{name}": w[f"logits.{name}"] for name in ("W_U", "b_U")}
@@ -81,8 +83,9 @@ def hooked(model: MaskedModel) -> Any:
     for i in range(shape.n_layers):
         block = f"blocks.{i}"
         for kind in "Wb":
-            ports = w[f"a{i}.{kind}_QKV"].split(h)
-            state |= {f"{block}.attn.{kind}_{p}": port for p, port in zip("QKV", ports, strict=True)}
+            ports, mark = w[f"a{i}.{kind}_QKV"].split([h, kv, kv]), "" if kv == h else "_"
+            names = (f"{kind}_Q", f"{mark}{kind}_K", f"{mark}{kind}_V")
+            state |= {f"{block}.attn.{name}": port for name, port in zip(names, ports, strict=True)}
             state |= {f"{block}.attn.{kind}_O": w[f"a{i}.{kind}_O"]}
             state |= {f"{block}.mlp.{kind}_{end}": w[f"m{i}.{kind}_{end}"] for end in ("in", "out")}
         norms |= {f"{block}.ln1": f"a{i}", f"{block}.ln2": f"m{i}"}

@@ -1,11 +1,13 @@
 """A tiny model, its prompts and rankings of its edges, and what MIB's own evaluator said of them.
 
-The numbers are stored, in float64 all through, and MIB's code is not: `make_mib_oracle.py` calls it.
+The numbers are stored, in float64 all through, and MIB's code is not: `make_mib_oracle.py` calls it, and
+`make_mib_files.py` for a model of grouped heads.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from bench.study import Study
 from tasks.base import Examples
 
 PROBLEM, NUMBERS = (Path(__file__).parent / "mib" / name for name in ("problem.safetensors", "numbers.json"))
+GROUPED_NUMBERS, FILES = (PROBLEM.parent / name for name in ("grouped.json", "files.zip"))
 PER_BATCH = 10
 
 
@@ -36,6 +39,15 @@ def stored() -> tuple[MaskedModel, Examples, dict[str, Tensor]]:
 
     model = MaskedModel(architecture, {name: weight.double() for name, weight in part("weight").items()})
     return model, asked(**part("prompt")), part("ranking")
+
+
+def grouped(model: MaskedModel) -> MaskedModel:
+    """A model in which heads share keys and values two by two: those of the first of each pair."""
+    n = model.architecture.n_heads
+    arch = replace(model.architecture, n_kv_heads=n // 2)
+    rows = torch.tensor([*range(n), *range(n, 2 * n, 2), *range(2 * n, 3 * n, 2)])
+    weights = {k: w[rows] if k.endswith("_QKV") else w for k, w in model.weights.items()}
+    return MaskedModel(arch, weights)
 
 
 def asked(clean: Tensor, corrupted: Tensor, lengths: Tensor, candidates: Tensor) -> Examples:

@@ -20,10 +20,11 @@ from typing import Any
 
 import torch
 
+from bench.engine.graph import EdgeGraph
 from bench.engine.masked_model import MaskedModel
 from bench.engine.memory import refuse_too_large
 from bench.errors import ModelError, UsageError
-from bench.models.bridge import masked_model
+from bench.models.bridge import graph_of_config, masked_model
 from bench.models.fetch import PACKAGED, fetched
 from bench.models.gguf import converted
 from bench.models.hub import from_hub
@@ -203,6 +204,25 @@ def find_identified(name: str, revision: str = "") -> tuple[Path | None, str]:
         return None, model_hash(name, revision)
     folder = find_model(name, revision)
     return folder, fingerprint(folder)
+
+
+def graph_of(name: str, revision: str = "") -> EdgeGraph:
+    """The edges of a model, from its config alone; of a program, which is compiled.
+
+    Raises:
+        ModelError, UsageError: as `find_model`; its architecture is not supported.
+    """
+    program = program_of(name, revision)
+    if program is not None:
+        from bench.models.tracr import load_program
+        from bench.names import get_program
+
+        return load_program(get_program(program)).masked.graph
+    folder = find_model(name, revision)
+    from transformers import AutoConfig
+
+    with _loading(name, folder):
+        return graph_of_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
 
 
 def fingerprint(folder: Path) -> str:

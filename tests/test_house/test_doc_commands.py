@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from doc_pages import README, commands, example
+from doc_pages import README, blocks, commands, example
 
 NOT_RUN = {
     "new-method NAME": "stands for a name of the user's",
@@ -17,6 +17,7 @@ NOT_RUN = {
     "check careless.py --problem llama": "stands for a careless adapter; tests have many",
     "run --model path/to/a/model -t gp": "stands for a user's own model",
     "run -t my_task.py": "stands for a task of the user's own",
+    "convert CIRCUIT OUT --model MODEL --kv per_group": "stands for a user's own circuit",
     "rescore RESULTS": "stands for a user's own folder",
     "compare RESULTS": "stands for a user's own folder",
     "compare RESULTS --variance": "stands for a user's own folder",
@@ -71,12 +72,18 @@ def test_what_is_not_run_stands_on_a_page() -> None:
     ids=["README.md in CI", *(page.name for page in pages())],
 )
 def test_every_command_is_run_or_listed(page: Path, lines: list[str], tmp_path: Path) -> None:
-    """A page's commands in order, so that later ones find what earlier ones wrote."""
+    """A page's commands in order, so that later ones find what earlier ones wrote.
+
+    What a page shows as JSON is the file circuit.json.
+    """
     for name in FILES.get(page.name, ()):
         (tmp_path / name).write_text(example(README, name))
     for script in re.findall(r"^\$ python (\w+\.py)$", page.read_text(), re.M):
         (tmp_path / script).write_text(example(page, script))
         subprocess.run([sys.executable, script], cwd=tmp_path, check=True)
+    for block in blocks(page):
+        if block.language == "json":
+            (tmp_path / "circuit.json").write_text(block.text)
     for line in lines:
         command = [sys.executable, "-m", "circuitmark", *line.split()]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

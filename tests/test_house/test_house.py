@@ -39,8 +39,12 @@ def test_engine_imports_torch_alone() -> None:
 
 
 def test_nothing_unpickles() -> None:
+    """MIB's tensors alone are read by torch, which is told to refuse code."""
     for file in SOURCES:
         text = file.read_text()
+        if file == ROOT / "bench" / "exchange" / "mib_pt.py":
+            assert text.count("torch.load(") == text.count("weights_only=True)") == 1
+            text = text.replace("torch.load(", "")
         for word in ("import pickle", "torch.load(", "allow_pickle=True", "joblib", "trust_remote_code=True"):
             assert word not in text, f"{file.relative_to(ROOT)} has {word}"
 

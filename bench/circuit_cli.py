@@ -1,0 +1,73 @@
+"""The commands `circuitmark score` and `circuitmark convert`: circuits from anywhere. Thin, as `cli.py`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.terminal import results_alone
+
+app = typer.Typer()
+
+
+@app.command()
+def score(
+    circuit: Annotated[list[str], typer.Argument(help="Files of any format, or published:NAME.")],
+    model: Annotated[list[str] | None, typer.Option(help="See `list models`. May be repeated.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option("-t", "--task", help="May be repeated; a program brings its own.")
+    ] = None,
+    revision: Annotated[str, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = "",
+    ablation: Annotated[str, typer.Option(help="resample, zero, zero_with_bias or mean.")] = "resample",
+    kv: Annotated[str, typer.Option(help="per_group or per_head, as for run.")] = "per_group",
+    members: Annotated[
+        bool, typer.Option("--members", help="Of files with both, the circuit and not the scores.")
+    ] = False,
+    sets: Annotated[bool, typer.Option("--sets", help="Their union and intersection as well.")] = False,
+    random_draws: Annotated[int, typer.Option(min=0, help="Random circuits of each size.")] = 20,
+    dtype: Annotated[str, typer.Option(help="float32, float64 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Scores circuits from anywhere, beside the full model, the empty circuit and random ones of their size.
+
+    Scores of all edges are cut at the shares of MIB's grid. With several tasks or models it is a matrix.
+    """
+    from bench.exchange.scored import score_named
+    from bench.report import show_scores
+
+    with results_alone(as_json) as tell:
+        told, notes = score_named(
+            circuit, model or ["embedded"], task or [], revision=revision, ablation=ablation, kv=kv,
+            members=members, sets=sets, random_draws=random_draws, dtype=dtype, device=device,
+        )  # fmt: skip
+        for line in notes:
+            print(line, file=sys.stderr)
+        if as_json:
+            tell(json.dumps(told[0] if len(told) == 1 else {"scores": told}, indent=2))
+            return
+    show_scores(told)
+
+
+@app.command()
+def convert(
+    circuit: Annotated[str, typer.Argument(help="A file of any format, or published:NAME.")],
+    out: Annotated[Path, typer.Argument(help="The file to write; its ending says the format.")],
+    to: Annotated[
+        str | None, typer.Option(help="circuitmark, mib-json, mib-pt, list, autocircuit or acdc.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Whose it is, where the file does not say.")] = None,
+    revision: Annotated[str, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = "",
+    kv: Annotated[str | None, typer.Option(help="per_group or per_head, as for run.")] = None,
+    members: Annotated[
+        bool, typer.Option("--members", help="Of a file with both, the circuit and not the scores.")
+    ] = False,
+) -> None:
+    """Writes a circuit, or scores, in another format. A file that is there is not written over."""
+    from bench.exchange.convert import convert
+
+    print(convert(circuit, out, to=to, model=model, revision=revision, kv=kv, members=members))

@@ -1,0 +1,109 @@
+"""What a file says of a model's edges: which are kept, how much each is worth, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from bench.engine.circuit import Circuit
+from bench.engine.graph import EdgeGraph
+from bench.engine.regrouped import regrouped, regrouped_edges
+
+MOST_PAIRS = 2**28
+"""Of a receiver and a sender; a model of 80 layers with 64 heads each has a third of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """A circuit, scores of all edges, or both, in whatever format they came.
+
+    Raises:
+        ValueError: there is neither; scores do not fit the graph, or are not finite where an edge is; a kept
+            edge is none.
+    """
+
+    graph: EdgeGraph
+    circuit: Circuit | None = None
+    scores: Float[Tensor, "receivers senders"] | None = None
+    """With their sign; higher is kept sooner."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the file was read."""
+
+    def __post_init__(self) -> None:
+        if self.circuit is None and self.scores is None:
+            raise ValueError("it says neither which edges are kept nor what they are worth")
+        if self.scores is None:
+            return
+        if self.scores.shape != self.graph.shape or not self.scores.is_floating_point():
+            raise ValueError(f"scores of this graph are {self.graph.shape} numbers")
+        strange = (self.graph.exists & ~self.scores.isfinite()).nonzero()
+        if len(strange):
+            name = self.graph.edge_name(*strange[0].tolist())
+            raise ValueError(f"{len(strange):,} scores are no finite numbers, first that of {name}")
+
+    @classmethod
+    def of(
+        cls,
+        graph: EdgeGraph,
+        kept: Bool[Tensor, "receivers senders"] | None,
+        scores: Float[Tensor, "receivers senders"] | None,
+        notes: tuple[str, ...] = (),
+    ) -> Contents:
+        """From masks, as formats have them.
+
+        Args:
+            graph: of both.
+            kept: True where an edge is; None where the file does not say.
+            scores: of the edges; None where the file has none.
+            notes: of how the file was read.
+
+        Raises:
+            ValueError: as `Contents`.
+        """
+        return cls(graph, None if kept is None else Circuit(graph, kept), scores, notes)
+
+    def on(self, graph: EdgeGraph) -> Contents:
+        """The same on another graph of the same model.
+
+        Raises:
+            ValueError: it is another model's; or heads of a group disagree.
+        """
+        if graph == self.graph:
+            return self
+        circuit = None if self.circuit is None else regrouped(self.circuit, graph)
+        scores = None if self.scores is None else regrouped_edges(self.scores, self.graph, graph)
+        return replace(self, graph=graph, circuit=circuit, scores=scores)
+
+    def members(self) -> Contents:
+        """Which edges are kept alone.
+
+        Raises:
+            ValueError: it does not say.
+        """
+        if self.circuit is None:
+            raise ValueError("it has scores and does not say which edges are kept")
+        return replace(self, scores=None)
+
+    def without_weights(self) -> Contents:
+        """Itself, for formats that have no masks of weights.
+
+        Raises:
+            ValueError: its circuit has some.
+        """
+        if self.circuit is not None and self.circuit.weights:
+            raise ValueError("the circuit has masks of weights, which this format has not")
+        return self
+
+
+def of_some_size(graph: EdgeGraph) -> EdgeGraph:
+    """A graph that a file describes, before anything is made as large as it.
+
+    Raises:
+        ValueError: no model has so many nodes.
+    """
+    rows, columns = graph.shape
+    if rows * columns > MOST_PAIRS:
+        raise ValueError(f"it describes a graph of {rows:,} receivers and {columns:,} senders")
+    return graph

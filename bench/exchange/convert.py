@@ -1,0 +1,56 @@
+"""From a file to another one: `circuitmark convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from bench.engine.graph import KV
+from bench.errors import UsageError
+from bench.exchange.formats import read_circuit, write_circuit
+from bench.models.load import graph_of
+from bench.names import unknown
+
+
+def convert(
+    circuit: Path | str,
+    out: Path,
+    *,
+    to: str | None = None,
+    model: str | None = None,
+    revision: str = "",
+    kv: str | None = None,
+    members: bool = False,
+) -> str:
+    """Reads a circuit or scores and writes them, whole or not at all; says what was written.
+
+    Args:
+        circuit: a file of any format, or ``published:NAME``.
+        out: the file; one that is there is not written over.
+        to: a format's name; that of the file's ending if left out.
+        model: whose it is; where the file says how many layers and heads there are it can be left out.
+        revision: of a hub's model.
+        kv: how keys and values are counted in what is written; as the file does if left out, and where a
+            model is named per group.
+        members: of a file that has both, the circuit and not the scores.
+
+    Raises:
+        UsageError: a file cannot be read, or cannot be written in that format.
+        ModelError: the model cannot be had.
+        UnwritableFolder: the folder takes no file.
+    """
+    if kv is not None and kv not in get_args(KV):
+        raise unknown("kv", kv, get_args(KV))
+    if kv == "per_group" and model is None:
+        raise UsageError("which heads are a group is the model's to say: name it with --model")
+    graph = None if model is None else graph_of(model, revision)
+    if graph is not None and kv == "per_head":
+        graph = graph.per_head
+    contents = read_circuit(circuit, graph, members=members)
+    if kv == "per_head":
+        contents = contents.on(contents.graph.per_head)
+    write_circuit(out, contents, to)
+    parts = [] if contents.circuit is None else [f"a circuit of {len(contents.circuit):,} edges"]
+    parts += [] if contents.scores is None else [f"scores of {contents.graph.n_edges:,} edges"]
+    told = [f"{out}: {' and '.join(parts)} ({contents.graph.description})", *contents.notes]
+    return "\n".join(told)

@@ -1,0 +1,120 @@
+"""Formats of circuits and scores: what a file is told by when it is read, and by which name it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.engine.graph import EdgeGraph
+from bench.engine.regrouped import DisagreeingGroup
+from bench.errors import DamagedFile, UsageError
+from bench.exchange import edge_list, mib_json, mib_pt, ours
+from bench.exchange.contents import Contents
+from bench.exchange.published import PREFIX, published
+from bench.files import regular
+from bench.names import unknown
+
+BEGINNING = 4096
+"""Bytes of a file by which it is told."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One that can be written."""
+
+    ending: str
+    description: str
+    write: Callable[[Path, Contents], None]
+
+
+FORMATS = {
+    "circuitmark": Format(".safetensors", "ours: a circuit, or scores", ours.write),
+    "mib-json": Format(".json", "MIB's and EAP-IG's, one entry an edge", mib_json.write),
+    "mib-pt": Format(".pt", "the same as tensors", mib_pt.write),
+    "list": Format(".txt", "sender -> receiver a line, in our names", edge_list.write),
+    "autocircuit": Format("", "in AutoCircuit's names", partial(edge_list.write, spelling="autocircuit")),
+    "acdc": Format("", "in ACDC's names", partial(edge_list.write, spelling="acdc")),
+}
+"""By the name that ``--to`` takes."""
+
+
+def read_circuit(named: Path | str, graph: EdgeGraph | None = None, *, members: bool = False) -> Contents:
+    """Reads a circuit or scores, in whatever format: a file is known by its content, not by its name.
+
+    Args:
+        named: a file, or ``published:NAME``, see `published.py`.
+        graph: of the model for which it is wanted; that of the file if left out.
+        members: whether of a file that has both the circuit is wanted, not the scores.
+
+    Raises:
+        UsageError: it cannot be read, is no circuit, or is none of that graph; the file is named.
+    """
+    try:
+        contents = _named(str(named), graph)
+        contents = contents.members() if members else contents
+        return contents if graph is None else contents.on(graph)
+    except DamagedFile as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{named} cannot be read ({error.strerror or error})") from error
+    except DisagreeingGroup as error:
+        raise UsageError(f"{named}: {error}: --kv per_head takes it as it is") from error
+    except ValueError as error:
+        raise UsageError(f"{named}: {error}") from error
+
+
+def write_circuit(out: Path, contents: Contents, to: str | None = None) -> None:
+    """Writes a file, whole or not at all, where there is none.
+
+    Args:
+        out: the file.
+        contents: a circuit, or scores.
+        to: a name in `FORMATS`; the one of the file's ending if left out.
+
+    Raises:
+        UsageError: there is a file already, no such format, or it cannot hold these contents.
+        UnwritableFolder: the folder takes no file.
+    """
+    if to is not None and to not in FORMATS:
+        raise unknown("format", to, FORMATS)
+    kind = FORMATS[to] if to is not None else _by_ending(out)
+    if out.exists():
+        raise UsageError(f"{out} is there already, and is not written over")
+    try:
+        kind.write(out, contents)
+    except ValueError as error:
+        raise UsageError(f"{out} cannot be written: {error}") from error
+
+
+def _by_ending(out: Path) -> Format:
+    endings = {each.ending: each for each in FORMATS.values() if each.ending}
+    if out.suffix not in endings:
+        raise UsageError(
+            f"the ending of {out} tells no format ({', '.join(endings)}): say it with --to, "
+            f"which takes {', '.join(FORMATS)}"
+        )
+    return endings[out.suffix]
+
+
+def _named(name: str, graph: EdgeGraph | None) -> Contents:
+    if name.startswith(PREFIX):
+        circuit = published(name)
+        return Contents(circuit.graph, circuit)
+    return _read(Path(name).expanduser(), graph)
+
+
+def _read(path: Path, graph: EdgeGraph | None) -> Contents:
+    with regular(path).open("rb") as file:
+        beginning = file.read(BEGINNING)
+    if not beginning:
+        raise ValueError("it is empty")
+    if beginning.startswith(b"PK\x03\x04"):
+        return mib_pt.read(path)
+    # safetensors: how long the header is, and the header
+    if beginning[8:9] == b"{" and b"\0" in beginning[:8]:
+        return ours.read(path)
+    if beginning.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
+        return mib_json.read(path)
+    return edge_list.read(path, graph)

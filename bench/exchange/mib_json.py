@@ -1,0 +1,115 @@
+"""MIB's circuits as JSON: a configuration, nodes, and for each edge a score, membership, or both."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.exchange.contents import Contents
+from bench.exchange.mib import SPELLING, cfg_of, contents_of, filled, graph_of, nodes_kept
+from bench.exchange.spellings import Dictionary, names_of
+from bench.files import read_text, write_atomically
+
+MOST_BYTES = 2**30
+
+
+def read(path: Path) -> Contents:
+    """Reads a file of edges; an edge that it does not name is not in the circuit, and its score is 0.
+
+    Raises:
+        ValueError: it is no such file, or what it says cannot be.
+        DamagedFile: it is no text.
+    """
+    try:
+        stored = json.loads(read_text(path, MOST_BYTES), object_pairs_hook=_once)
+    except RecursionError as error:
+        raise ValueError("it is no JSON of a circuit: it is nested too deep") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is no whole JSON (line {error.lineno}: {error.msg})") from error
+    if not isinstance(stored, dict) or not isinstance(edges := stored.get("edges"), dict):
+        raise ValueError("it has no 'edges', by which MIB's circuits of edges are known")
+    _refuse_neurons(stored.get("nodes"))
+    graph = graph_of(stored.get("cfg"))
+    dictionary = Dictionary(graph, (SPELLING,))
+    kept, scores = _column(edges, "in_graph"), _column(edges, "score")
+    if kept is None and scores is None:
+        raise ValueError("its edges have neither 'score' nor 'in_graph'")
+    rows, columns = torch.tensor([dictionary.edge(name) for name in edges], dtype=torch.long).view(-1, 2).T
+
+    def placed(values: list[Any] | None, dtype: torch.dtype) -> Tensor | None:
+        if values is None:
+            return None
+        matrix = torch.zeros(graph.shape, dtype=dtype)
+        matrix[rows, columns] = torch.tensor(values, dtype=dtype)
+        return matrix
+
+    return contents_of(graph, placed(kept, torch.bool), placed(scores, torch.float64))
+
+
+def write(path: Path, contents: Contents) -> None:
+    """Writes it per query head, with a score of 0 or no edge in the graph where it has not the one or other.
+
+    Raises:
+        ValueError: the format cannot hold it.
+        UnwritableFolder: the folder takes no file.
+    """
+    graph, kept, scores = filled(contents)
+    senders, receivers = names_of(graph, SPELLING)
+    nodes = {name: {"in_graph": on} for name, on in zip(senders, nodes_kept(graph, kept), strict=True)}
+    there = graph.exists.T  # sender by sender
+    places, values, on = there.nonzero().tolist(), scores.T[there].tolist(), kept.T[there].tolist()
+    edges = {
+        f"{senders[column]}->{receivers[row]}": {"score": value, "in_graph": is_kept}
+        for (column, row), value, is_kept in zip(places, values, on, strict=True)
+    }
+    nodes["logits"] = {"in_graph": True}
+    write_atomically(path, json.dumps({"cfg": cfg_of(graph), "nodes": nodes, "edges": edges}).encode())
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object none of whose names stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"'{twice[:100]}' stands in it twice")
+    return found
+
+
+def _refuse_neurons(nodes: Any) -> None:
+    told = nodes.values() if isinstance(nodes, dict) else ()
+    if any("neurons" in node for node in told if isinstance(node, dict)):
+        raise ValueError("it is a circuit of neurons, which are left out here: name one of edges")
+
+
+def _column(edges: Mapping[str, Any], field: str) -> list[Any] | None:
+    """One field of every edge; None where no edge has it."""
+    kind, wanted = (bool, "true or false") if field == "in_graph" else ((int, float), "a number")
+    values = []
+    for name, edge in edges.items():
+        value = edge.get(field) if isinstance(edge, dict) else edge
+        if not isinstance(edge, dict) or (value is not None and not _is(value, kind)):
+            raise ValueError(f"the {field} of '{name[:100]}' is not {wanted}")
+        values.append(_unbounded(value) if field == "score" and value is not None else value)
+    missing = [name for name, value in zip(edges, values, strict=True) if value is None]
+    if missing and len(missing) < len(values):
+        raise ValueError(f"'{missing[0][:100]}' has no {field}, which other edges have")
+    return None if missing or (not values and field == "score") else values
+
+
+def _unbounded(value: int | float) -> float:
+    """JSON's whole numbers have no end, and tensors' have."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _is(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and isinstance(value, bool) == (kind is bool)

@@ -1,0 +1,102 @@
+"""MIB's circuits as a torch file: tensors ``[sender, receiver]``, ours turned over.
+
+The one file of circuitmark that calls `torch.load`: with ``weights_only=True`` it reads tensors, numbers and
+texts, and refuses whatever would run code.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.engine.graph import EdgeGraph
+from bench.exchange.contents import Contents
+from bench.exchange.mib import SPELLING, cfg_of, contents_of, filled, graph_of, nodes_kept
+from bench.exchange.spellings import names_of
+from bench.files import regular, write_atomically
+
+MOST_BYTES = 2**32
+SCORES, KEPT = "edges_scores", "edges_in_graph"
+
+
+def read(path: Path) -> Contents:
+    """Reads scores, membership, or both.
+
+    Raises:
+        ValueError: it is no such file, holds code, or is of another shape than it says.
+    """
+    stored = _loaded(regular(path))
+    if not isinstance(stored, Mapping) or not {SCORES, KEPT} & stored.keys():
+        raise ValueError(f"it has neither {SCORES} nor {KEPT}, by which MIB's circuits of edges are known")
+    if isinstance(neurons := stored.get("neurons_in_graph"), Tensor) and not neurons.all():
+        raise ValueError("it is a circuit of neurons, which are left out here: name one of edges")
+    graph = graph_of(stored.get("cfg"))
+    for name, wanted in zip(("src_nodes", "dst_nodes"), names_of(graph, SPELLING), strict=True):
+        if name in stored and not (isinstance(stored[name], list) and stored[name] == wanted):
+            raise ValueError(f"its {name} are not the nodes of its cfg, in order of computation")
+    kept, scores = (_matrix(stored.get(name), name, graph) for name in (KEPT, SCORES))
+    if kept is not None and kept.dtype != torch.bool:
+        if not ((kept == 0) | (kept == 1)).all():
+            raise ValueError(f"its {KEPT} are not all 0 or 1")
+        kept = kept.bool()
+    if scores is not None:
+        if not scores.is_floating_point():
+            raise ValueError(f"its {SCORES} are {scores.dtype}, no numbers with fractions")
+        scores = torch.where(graph.exists, scores, 0)  # MIB passes over what is no edge
+    return contents_of(graph, kept, scores)
+
+
+def write(path: Path, contents: Contents) -> None:
+    """Writes it per query head, with scores of 0 or no edge in the graph where it has not the one or other.
+
+    Raises:
+        ValueError: the format cannot hold it.
+        UnwritableFolder: the folder takes no file.
+    """
+    graph, kept, scores = filled(contents)
+    senders, receivers = names_of(graph, SPELLING)
+    told = {
+        "cfg": cfg_of(graph), "src_nodes": senders, "dst_nodes": receivers,
+        SCORES: scores.T.contiguous(), KEPT: kept.T.contiguous(),
+        "nodes_in_graph": torch.tensor(nodes_kept(graph, kept)),
+    }  # fmt: skip
+    file = io.BytesIO()
+    torch.save(told, file)
+    write_atomically(path, file.getvalue())
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > MOST_BYTES:
+            raise ValueError(f"it unpacks to {size:,} bytes, more than any circuit has")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except zipfile.BadZipFile as error:
+        raise ValueError("it is no whole torch file") from error
+    except UnpicklingError as error:
+        raise ValueError(
+            "it holds more than tensors, numbers and texts, and is not read: it may run code"
+        ) from error
+    except (RuntimeError, EOFError, KeyError, OSError, AttributeError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"it is no whole torch file ({reason})") from error
+
+
+def _matrix(stored: Any, name: str, graph: EdgeGraph) -> Tensor | None:
+    if stored is None:
+        return None
+    rows, columns = graph.shape
+    if not isinstance(stored, Tensor) or tuple(stored.shape) != (columns, rows):
+        shape = tuple(stored.shape) if isinstance(stored, Tensor) else type(stored).__name__
+        raise ValueError(f"its {name} are {shape}, and its cfg has {columns} senders and {rows} receivers")
+    if stored.layout is not torch.strided or stored.is_meta or stored.is_quantized:
+        raise ValueError(f"its {name} are no plain tensor")
+    return stored.detach().T.contiguous()
