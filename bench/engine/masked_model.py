@@ -89,17 +89,12 @@ class MaskedModel:
         return MaskedModel(replace(self.architecture, split_embed=True), self.weights)
 
     def with_kv_per_head(self) -> MaskedModel:
-        """The same model counted with a key and a value input per query head.
-
-        Each query head has a copy of its group's key and value projection, weights and biases, and nothing
-        else changes: rotation has no weights, norms of queries and keys are one for all heads, and a norm
-        after attention sees the same heads. The copies are weights like others: they take memory, and a mask
-        of weights may keep one and not its twin; its densities count them.
+        """The same model with a key and a value input per query head, and copies of their weights: these take
+        memory, and a mask of weights, whose densities count them, may keep one and not its twin.
         """
-        arch = self.architecture
-        rows = self.graph.rows_per_head[: 3 * arch.n_heads].to(self.device)  # of the first layer, as of any
-        weights = {n: w[rows] if n.endswith(("W_QKV", "b_QKV")) else w for n, w in self.weights.items()}
-        return MaskedModel(replace(arch, n_kv_heads=arch.n_heads), weights)
+        rows = self.graph.rows_per_head[: 3 * self.graph.n_heads].to(self.device)  # of any layer
+        weights = {n: w[rows] if n.endswith("_QKV") else w for n, w in self.weights.items()}
+        return MaskedModel(replace(self.architecture, n_kv_heads=self.graph.n_heads), weights)
 
     def run(
         self,
