@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from bench.discovery.discover import cut, discover
 from bench.engine.circuit import Circuit
@@ -70,8 +71,8 @@ def test_a_circuit_of_groups_computes_the_same_per_head(grouped: Case, counted: 
         )
         close(one, other)
         # a head that nothing reads does not need its group's key, which the others may
-        matters = regrouped(circuit.effective(kind), counted.model.graph)  # type: ignore[arg-type]
-        assert not (spread.effective(kind).kept & ~matters.kept).any()  # type: ignore[arg-type]
+        matters = regrouped(circuit.effective(kind), counted.model.graph)
+        assert not (spread.effective(kind).kept & ~matters.kept).any()
 
 
 @pytest.mark.parametrize("method", find_methods()[0])
@@ -106,7 +107,10 @@ def test_heads_that_disagree_are_named() -> None:
 
 def test_masks_of_weights_go_along() -> None:
     """Of queries, keys and values row by row; others stay."""
-    random = lambda *shape: torch.rand(shape, generator=seeded("weights")) < 0.5  # noqa: E731
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=seeded("weights")) < 0.5
+
     weights = {"a1.W_QKV": random(8, 6, 3), "a1.b_QKV": random(8, 3), "a1.W_O": random(4, 3, 6)}
     circuit = Circuit(GRAPH, GRAPH.exists, weights)
     spread = regrouped(circuit, GRAPH.per_head)
