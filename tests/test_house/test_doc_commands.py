@@ -16,6 +16,8 @@ NOT_RUN = {
     "run": "is a mention, not a call",
     "check careless.py --problem llama": "stands for a careless adapter; tests have many",
     "run --model path/to/a/model -t gp": "stands for a user's own model",
+    "run -t prompts.jsonl -m eap": "stands for a user's own prompts",
+    "score circuit.pt -t ioi": "stands for a user's own circuit",
     "run -t my_task.py": "stands for a task of the user's own",
     "convert CIRCUIT OUT --model MODEL --kv per_group": "stands for a user's own circuit",
     "rescore RESULTS": "stands for a user's own folder",
