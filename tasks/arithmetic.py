@@ -22,8 +22,8 @@ ASKED: Final = "Question: How much is {a} {operator} {b}? Answer:"
 class Arithmetic(Task):
     """Candidates are the first tokens of [the result, that of the corrupted prompt]; the first is correct.
 
-    There is one template, so nothing is said of new ones. The corrupted prompt could be the clean one of
-    another split.
+    There is one template, so nothing is said of new ones. The corrupted prompt of one example could be the
+    clean prompt of another, so it is one of the same split.
     """
 
     version = 1
@@ -51,17 +51,19 @@ class Arithmetic(Task):
         pairs = (100 * a + b)[within & (token_of[np.clip(c, 0, NUMBERS[-1])] >= 0)]
         results = np.full(10_000, -1, np.int64)
         results[pairs] = token_of[pairs // 100 + self.sign * (pairs % 100)]
-        if len(np.unique(results[pairs])) < 2:
+        one, both = Slot.whole(1), [Slot(10_000, pairs)]
+        own = np.unique(draw(one, both, split, len(pairs), 0)[1])  # all of the split
+        if len(np.unique(results[own])) < 2:
             raise TaskError(
                 f"task {self.name} needs numbers of two digits, or their digits, as tokens: "
                 f"this tokenizer has {(tokens >= 0).sum()} of {len(NUMBERS)}"
             )
-        template, pair = draw(Slot.whole(1), [Slot(10_000, pairs)], split, n, seed)
-        other = _another(pairs, results, pair, generator(split, seed))
+        template, pair = draw(one, both, split, n, seed)
+        other = _another(own, results, pair, generator(split, seed))
 
         def prompts(chosen: Int[np.ndarray, " example"]) -> list[str]:
-            asked = ((*divmod(int(both), 100),) for both in chosen)
-            return [ASKED.format(a=one, b=two, operator=self.operator) + end for one, two in asked]
+            asked = (divmod(int(each), 100) for each in chosen)
+            return [ASKED.format(a=a, b=b, operator=self.operator) + end for a, b in asked]
 
         return Examples.from_prompts(
             tokenizer,
@@ -108,7 +110,7 @@ def _another(
     """Other pairs, whose results begin with other tokens; drawn until they do.
 
     Args:
-        pairs: that there are.
+        pairs: of the split.
         results: the token of each pair's result.
         taken: the pairs of the clean prompts.
         rng: draws.

@@ -15,13 +15,19 @@ from hypothesis import strategies as st
 
 from made_tokenizers import gpt2_style, vocabulary, word_level
 from own_prompts import NAMES, line
-from tasks import Examples, Split, Task, gp, gt, ioi, words
+from tasks import Examples, Split, Task, find_tasks, gp, gt, ioi, words
 from tasks.files.task import FileTask
 
+OF_NAMES = (
+    ioi.IOI(),
+    ioi.IOI(corruption="flip"),
+    ioi.IOIOneTemplate(),
+    ioi.IOIOneTemplate(corruption="flip"),
+)
 TASKS: tuple[Task, ...] = (
-    ioi.IOI(), ioi.IOI(corruption="flip"), ioi.IOIOneTemplate(), ioi.IOIOneTemplate(corruption="flip"),
-    gt.GreaterThan(), gp.GenderedPronoun(),
-)  # fmt: skip
+    *OF_NAMES,
+    *(cls() for cls in find_tasks().values() if not issubclass(cls, ioi.IOI)),
+)
 SPLITS: tuple[Split, ...] = ("discovery", "validation", "evaluation")
 
 tasks = st.sampled_from(TASKS)
@@ -83,7 +89,7 @@ def test_splits_of_ours_share_no_prompt(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(TASKS[:4]), splits, numbers, seeds, whole)
+@given(st.sampled_from(OF_NAMES), splits, numbers, seeds, whole)
 def test_names_of_ioi_do_not_leak(task: ioi.IOI, split: Split, n: int, seed: int, of_words: bool) -> None:
     """Other names are no candidates; flipped, the answer is what is repeated, and nothing else changes."""
     examples = task.examples(tokenizer(of_words), split, n, seed)
