@@ -39,7 +39,9 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """Prompt pairs as arrays, padded on the right. Not batched and not on a device: that is the bench's.
+    """Prompt pairs as arrays that cannot be written, padded on the right.
+
+    Not batched and not on a device: that is the bench's.
 
     Raises:
         TaskError: the arrays contradict each other, an answer position lies outside its prompt, a pair is
@@ -82,6 +84,10 @@ class Examples:
         _refuse(~np.any(self.correct, axis=1), "no candidate is correct: the answer set is empty")
         if not self.correct.all():
             _refuse(np.all(self.correct, axis=1), "every candidate is correct: nothing to choose")
+        for each in fields(self):
+            shown = getattr(self, each.name).view()
+            shown.flags.writeable = False
+            object.__setattr__(self, each.name, shown)
 
     @classmethod
     def from_prompts(

@@ -37,7 +37,7 @@ def _batch(model: MaskedModel, examples: Examples) -> Batch:
     longest = int(examples.lengths.max())
 
     def tensor(array: object) -> Tensor:
-        return torch.as_tensor(array, device=model.device)
+        return torch.tensor(array, device=model.device)  # a copy: the examples' own cannot be written
 
     return Batch(
         clean=tensor(examples.clean[:, :longest]),

@@ -129,7 +129,7 @@ def load_data(
     batches = make_batches(masked, discovery, smaller)
     seconds = perf_counter() - began
     evaluation = examples_of(kind, loaded.tokenizer, split, n_evaluation, evaluation_seed, bos)
-    template = torch.as_tensor(evaluation.template)
+    template = torch.tensor(evaluation.template)
     held_out = torch.isin(template, torch.tensor(sorted(kind.held_out), dtype=template.dtype))
     begins = BEGINS[begins_with_bos(evaluation, loaded.tokenizer)]
     return Data(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -247,9 +248,9 @@ def test_scores_do_not_depend_on_batching(tiny: MaskedModel) -> None:
     """Examples one by one, or padded beside longer ones, give the same scores."""
     examples = random_examples(n=4, pos=7)
     lengths = examples.lengths - [0, 2, 3, 0]
-    for i, length in enumerate(lengths):
-        examples.clean[i, length:] = examples.corrupted[i, length:] = 0
-    short = replace(examples, lengths=lengths, positions=lengths - 1)
+    inside = np.arange(7) < lengths[:, None]
+    clean, corrupted = examples.clean * inside, examples.corrupted * inside
+    short = replace(examples, clean=clean, corrupted=corrupted, lengths=lengths, positions=lengths - 1)
     together = EAP(absolute=False).discover(problem(tiny, examples=short)).scores
     singles = [short.take(slice(i, i + 1)) for i in range(4)]
     alone = [EAP(absolute=False).discover(problem(tiny, examples=single)).scores for single in singles]

@@ -277,6 +277,18 @@ def test_what_two_seeds_share_is_told_where_prompts_run_out() -> None:
     assert one.shared() == 0
 
 
+@pytest.mark.parametrize("field", [field.name for field in fields(Examples)])
+def test_examples_cannot_be_written(field: str, plain: Any) -> None:
+    """Nor parts of them; what they are made of stays the maker's."""
+    examples = gp.GenderedPronoun().examples(plain, "discovery", 10, 0)
+    for each in (examples, examples.take(slice(2, 5))):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(each, field)[0] = 0
+    own = {each.name: getattr(examples, each.name).copy() for each in fields(Examples)}
+    Examples(**own)
+    own[field][0] = own[field][1]
+
+
 def good() -> Examples:
     """Two examples, the second shorter."""
     return Examples(
