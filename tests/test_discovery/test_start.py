@@ -11,7 +11,6 @@ import pytest
 
 from bench.discovery.start import begins_with_bos, started
 from bench.errors import MixedSettings, UsageError
-from bench.models.load import EMBEDDED
 from bench.runs.experiment import Experiment
 from bench.runs.run import How, run_experiment
 from bench.store.record import Bos
@@ -117,13 +116,3 @@ def test_a_configuration_says_yes_and_no(tmp_path: Path) -> None:
     for said in ("yes", "no", "auto"):
         (tmp_path / "c.yaml").write_text(f"bos: {said}\n")
         assert Experiment.from_file(tmp_path / "c.yaml").bos == said
-
-
-def test_a_start_that_cannot_be_is_refused(command: CommandLine) -> None:
-    assert (EMBEDDED / "tokenizer.json").exists()
-    for words in (("run", "-t", "gp", "--out", "out"), ("task", "check", "gp")):
-        told = command.complaint(*words, "--bos", "yes")
-        assert "the model's tokenizer has no BOS to begin with: leave --bos out" in told
-        assert "unknown bos 'yess'; did you mean 'yes'?" in command.complaint(*words, "--bos", "yess")
-    told = command.complaint("run", "--model", "tracr:reverse", "--bos", "no", "--out", "out")
-    assert "the model 'tracr:reverse' brings its own prompts: leave --bos out" in told

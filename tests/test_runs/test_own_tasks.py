@@ -257,3 +257,12 @@ def test_a_class_that_is_no_task_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match=r"M in .* has no version: give it one, of type int"):
         get_task(str(tmp_path / "bare.py"))
+
+
+def test_a_start_that_cannot_be_is_refused(command: CommandLine) -> None:
+    for words in (("run", "-t", "gp", "--out", "out"), ("task", "check", "gp")):
+        told = command.complaint(*words, "--bos", "yes")
+        assert "the model's tokenizer has no BOS to begin with: leave --bos out" in told
+        assert "unknown bos 'yess'; did you mean 'yes'?" in command.complaint(*words, "--bos", "yess")
+    told = command.complaint("run", "--model", "tracr:reverse", "--bos", "no", "--out", "out")
+    assert "the model 'tracr:reverse' brings its own prompts: leave --bos out" in told
