@@ -117,7 +117,7 @@ def test_a_users_project_sees_the_types(wheel: Path, tmp_path: Path) -> None:
     assert len(lines) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_a_method_of_another_package(wheel: Path, tmp_path: Path) -> None:
     """Installed beside ours: listed, checked, run; and its own pytest holds it to a compiled program."""
     source = tmp_path / "plugin_package"
