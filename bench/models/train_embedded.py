@@ -213,8 +213,8 @@ def weighted_loss(
 def measure(model: GPT2LMHeadModel, examples: Examples) -> tuple[float, float]:
     """Accuracy (argmax over the whole vocabulary is correct) and p(correct) - p(wrong candidates)."""
     rows = torch.arange(len(examples))
-    logits = model(torch.from_numpy(examples.clean)).logits[rows, torch.from_numpy(examples.positions)]
-    candidates, correct = torch.from_numpy(examples.candidates), torch.from_numpy(examples.correct)
+    logits = model(torch.tensor(examples.clean)).logits[rows, torch.tensor(examples.positions)]
+    candidates, correct = torch.tensor(examples.candidates), torch.tensor(examples.correct)
     right = ((logits.argmax(-1)[:, None] == candidates) & correct).any(-1)
     signed = logits.softmax(-1).gather(1, candidates) * (2 * correct.float() - 1)
     return right.float().mean().item(), signed.sum(-1).mean().item()

@@ -137,7 +137,7 @@ def said(model: LoadedModel, examples: Examples) -> tuple[Outputs, Answers]:
         logits = model.masked.run(batch.clean, answers=at, lengths=batch.lengths).cpu()
         found.append(outputs_of(logits, logits, batch.candidates.cpu()))
     candidates, correct, template = map(
-        torch.as_tensor, (examples.candidates, examples.correct, examples.template)
+        torch.tensor, (examples.candidates, examples.correct, examples.template)
     )
     return joined(found), Answers(candidates, correct, template, torch.zeros_like(template, dtype=torch.bool))
 

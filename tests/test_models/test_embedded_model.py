@@ -40,7 +40,7 @@ def measured(model: Any, tokenizer: Any, name: str, split: Split, templates: ran
     """Accuracy over the whole vocabulary, and p(correct) - p(wrong), on new prompts of some wordings."""
     examples = find_tasks()[name]().examples(tokenizer, split, EVALUATED, 0)
     examples = examples.take(np.flatnonzero(np.isin(examples.template, templates)))
-    logits = model(torch.from_numpy(examples.clean)).logits
+    logits = model(torch.tensor(examples.clean)).logits
     accuracy = difference = 0.0
     for i, at in enumerate(examples.positions):
         p = logits[i, at].softmax(-1).numpy()

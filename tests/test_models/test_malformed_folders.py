@@ -245,7 +245,7 @@ def test_a_pad_token_beyond_the_vocabulary(folder: Path) -> None:
     examples = find_tasks()["ioi"]().examples(loaded.tokenizer, "discovery", 50, 0)
     assert len(set(examples.lengths.tolist())) > 1
     assert max(examples.clean.max(), examples.corrupted.max()) < VOCABULARY
-    assert loaded.masked.run(torch.from_numpy(examples.clean)).isfinite().all()
+    assert loaded.masked.run(torch.tensor(examples.clean)).isfinite().all()
 
 
 def test_bounds_leave_room_for_models_that_there_are(tmp_path: Path) -> None:
