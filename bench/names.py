@@ -91,8 +91,6 @@ def by_nodes(text: str) -> str:
         raise UsageError(
             f"{method.name} names edges and has no option selection=nodes: leave it, or the granularity, out"
         )
-    if getattr(method, "selection", "") == "nodes":
-        return text
     chosen = dataclasses.replace(method, selection="nodes")  # type: ignore[type-var]
     return f"{text.partition(':')[0]}:{params_of(chosen)}"
 

@@ -127,8 +127,8 @@ class Examples:
                 f"example {i}: clean has {lengths[i]} tokens, corrupted {lengths[n + i]}: "
                 f"{clean[i]!r} / {corrupted[i]!r}"
             )
-        if (unknown := tokenizer.unk_token_id) is not None:  # some use the token with which they begin texts
-            told = np.array([unknown in each[1:] for each in ids])
+        if (unknown := unknown_of(tokenizer)) is not None:
+            told = np.array([unknown in each for each in ids])
             _refuse(told[:n] | told[n:], "it has a word that the tokenizer does not know")
         return cls.from_tokens(ids[:n], ids[n:], candidates, correct, template)
 
@@ -202,6 +202,12 @@ def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     return ids
 
 
+def unknown_of(tokenizer: Tokenizer) -> int | None:
+    """The token of unknown words; None where it is BOS as well, as GPT-2's, which no word ever becomes."""
+    unknown = tokenizer.unk_token_id
+    return None if unknown == tokenizer.bos_token_id else unknown
+
+
 def word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Int[np.ndarray, " word"]:
     """The token id of each word in the middle of a sentence, or -1 where it is not one token of its own.
 
@@ -211,8 +217,7 @@ def word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Int[np.ndarray, "
     ids = tokenizer(["and", *(f"and {word}" for word in words)], add_special_tokens=False)["input_ids"]
     tokens = np.array([i[-1] if i and i[:-1] == ids[0] else -1 for i in ids[1:]], np.int64)
     _, inverse, counts = np.unique(tokens, return_inverse=True, return_counts=True)
-    unknown = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
-    return np.where((counts[inverse] > 1) | (tokens == unknown), -1, tokens)
+    return np.where((counts[inverse] > 1) | (tokens == unknown_of(tokenizer)), -1, tokens)
 
 
 def answer_tokens(
@@ -234,9 +239,8 @@ def answer_tokens(
     apart = len(spaced) > len(bare) and all(ids[: len(spaced)] == spaced for ids in whole)
     lead, end = (spaced, " ") if apart else (bare, "")
     first = [ids[len(lead)] if ids[: len(lead)] == lead and len(ids) > len(lead) else -1 for ids in whole]
-    unknown = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     tokens = np.array(first, np.int64)
-    return np.where(tokens == unknown, -1, tokens), end
+    return np.where(tokens == unknown_of(tokenizer), -1, tokens), end
 
 
 def _refuse(bad: Bool[np.ndarray, " example"], complaint: str) -> None:

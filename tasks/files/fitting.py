@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.examples import Tokenizer, tokens_of
+from tasks.examples import Tokenizer, tokens_of, unknown_of
 from tasks.files.formats import shortened
 from tasks.files.lines import Answer, Line, Text
 
@@ -109,7 +109,7 @@ def _fitted(tokenizer: Tokenizer, ids: _Ids, line: Line) -> Fitted:
         raise _Refused(
             "unknown word", f"it has the token {max(*clean, *corrupted)}, and the tokenizer {size}"
         )
-    if _unknown(tokenizer) in {*clean, *corrupted}:
+    if unknown_of(tokenizer) in {*clean, *corrupted}:
         raise _Refused("unknown word", f"it has a word that the tokenizer does not know: {quoted}")
     if len(clean) != len(corrupted):
         reason = f"clean has {len(clean)} tokens, corrupted {len(corrupted)}: {quoted}"
@@ -126,7 +126,7 @@ def _fitted(tokenizer: Tokenizer, ids: _Ids, line: Line) -> Fitted:
                 f"the tokenizer joins the answer {told} to the end of the prompt: a space between them goes "
                 "with the answer",
             )
-        if tokens[0] >= size or tokens[0] == _unknown(tokenizer):
+        if tokens[0] >= size or tokens[0] == unknown_of(tokenizer):
             raise _Refused("unknown answer", f"the answer {told} is not in the tokenizer's vocabulary")
         other = firsts.setdefault(tokens[0], answer)
         if other != answer:
@@ -135,9 +135,3 @@ def _fitted(tokenizer: Tokenizer, ids: _Ids, line: Line) -> Fitted:
         several = several or len(tokens) > 1
     right = len(line.answers)
     return Fitted(line, clean, corrupted, tuple(firsts)[:right], tuple(firsts)[right:], several)
-
-
-def _unknown(tokenizer: Tokenizer) -> int | None:
-    """The token of unknown words; GPT-2's stands for the end of a text, and for none."""
-    unknown = tokenizer.unk_token_id
-    return None if unknown == tokenizer.bos_token_id else unknown

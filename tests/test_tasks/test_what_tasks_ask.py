@@ -119,6 +119,7 @@ def test_the_examples_of_the_few_shot_prompt_are_right() -> None:
         ("mcqa", "Answer: A", "the capital letters as one token each: this tokenizer has 1 of 26"),
         ("agreement", "driver drivers is", "1 of 2 verbs and 0 of"),
         ("boolean_few_shot", "this is True", "True and False as one token each: this tokenizer has 1 of 2"),
+        ("addition", vocabulary().replace("Question", "Query"), "a word that the tokenizer does not know"),
         ("subtraction", " ".join(str(n) for n in range(100)), "a word that the tokenizer does not know"),
     ],
 )
