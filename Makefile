@@ -28,8 +28,9 @@ verify: install
 test: install
 	$(PYTEST)
 
+# Tests of a file share what one worker measured.
 test-slow: install
-	$(PYTEST) -m "slow and not every"
+	$(PYTEST) --dist loadfile -m "slow and not every"
 
 # What CI leaves out: slow tests on all programs, other pages' commands, clusters, more kills. An hour or more.
 test-every: install

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")  # of commands that tests start: on few cores more only wait
+
 ROOMS = ["bench", "methods", "tasks", "reports", "tracr_ground_truth"]
 if os.environ.get("CIRCUITMARK_SHAPES") == "1":
     # before any room is imported; stays for the whole session

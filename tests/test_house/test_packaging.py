@@ -102,7 +102,7 @@ cm.Study("embedded", "gp", ablation="zer0")
 """
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_a_users_project_sees_the_types(wheel: Path, tmp_path: Path) -> None:
     """What a type checker says of a file that uses the wheel."""
     (tmp_path / "mine.py").write_text(USE)

@@ -118,7 +118,7 @@ def test_what_fails_on_a_worker_is_a_row(
     assert "died" not in told
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_a_dead_worker_is_one_more_try(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], scheduler: str
 ) -> None:
@@ -265,13 +265,8 @@ def test_a_folder_that_workers_cannot_see(tmp_path: Path) -> None:
     assert how.unfinished == tmp_path / "unfinished"
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, marks=pytest.mark.every),
-    ],
-)
+@pytest.mark.every
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_a_local_cluster(tmp_path: Path, number: int) -> None:
     """And all processes of its jobs."""
     begun = tmp_path / "begun"

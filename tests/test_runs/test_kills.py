@@ -20,7 +20,7 @@ from problems import CLOCKS, SMALL
 KILLS = int(os.environ.get("CIRCUITMARK_KILLS", "2"))
 """Of each kind of run; `make test-every` makes more of them."""
 CONFIG = """
-tasks: [gp, ioi_t1]
+tasks: [gp]
 methods: [eap, "acdc:attempts=2", "edge_pruning:halving=4,hold=4,settling=4,rate=0.5"]
 sizes: [5%]
 random_draws: 2

@@ -177,7 +177,7 @@ def test_two_commands_share_a_folder(command: CommandLine) -> None:
     assert tables[0][names].equals(tables[1][names])
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_three_commands_share_a_folder_and_one_is_killed(command: CommandLine) -> None:
     """Its job is another's; no other job is run twice, and the table is that of one command."""
     (command.folder / "c.yaml").write_text(CONFIG.replace("random_draws: 4", "random_draws: 12"))

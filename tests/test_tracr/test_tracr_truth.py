@@ -127,7 +127,9 @@ def test_every_truth_is_what_single_removals_say(name: str, ablation: AblationNa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["x_proportion", "reverse", "sort", "pair_balance"])
+@pytest.mark.parametrize(
+    "name", ["x_proportion", "sort", "pair_balance", pytest.param("reverse", marks=pytest.mark.every)]
+)
 def test_the_sample_of_pairs_is_enough(name: str) -> None:
     """All pairs of inputs give the circuit that the sampled ones give."""
     model = load_program(SHIPPED[name])
