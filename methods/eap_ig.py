@@ -37,9 +37,9 @@ class EAPIG(Method):
     """Where gradients are taken: on the path, its ablated end left out, or at its two ends."""
     absolute: bool = True
     """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
-    selection: Selection = "top"
-    """How circuits are cut from the scores: the best edges, grown from the logits, or all edges among the
-    best nodes, of which each has the sum of the signed scores of its outgoing edges."""
+    selection: Selection = "greedy"
+    """How circuits are cut from the scores: grown from the logits (greedy), the best edges (top), or all
+    edges among the best nodes, of which each has the sum of the signed scores of its outgoing edges."""
     objective: Objective = "kl"
     """KL did better than the difference metric in trials on validation data, and on compiled programs."""
     threshold: float = 0.01

@@ -108,7 +108,7 @@ def attribution() -> Part:
         for objective in ("difference", "kl"):
             for points in ("inputs", "clean_corrupted"):
                 options: Any = {"objective": objective, "points": points, "absolute": absolute}
-                methods[f"eap_ig {points} {objective} {sign}"] = EAPIG(steps=3, **options)
+                methods[f"eap_ig {points} {objective} {sign}"] = EAPIG(steps=3, selection="top", **options)
     cases = {("gpt2", "resample"): "", ("gpt2", "mean"): "signed", ("llama", "zero"): "signed",
              ("neox", "resample"): "signed", ("compiled", "resample"): "signed"}  # fmt: skip
     return {
@@ -166,7 +166,7 @@ def evaluation() -> Part:
         p = task("gpt2", ablation, "prob_diff")
         if ablation == EVEN:
             examples = random_examples(12, seed=1)
-        circuits = cut(model.graph, EAPIG(steps=2).discover(p), CURVE_SHARES)
+        circuits = cut(model.graph, EAPIG(steps=2, selection="top").discover(p), CURVE_SHARES)
         runs = {name: circuits[share] for share, name in shares.items()}
         masks = {n: torch.rand(s, generator=seeded(n)) < 0.9 for n, s in model.matrices.items()}
         runs["pruned"] = Circuit(model.graph, circuits[0.5].kept, masks)

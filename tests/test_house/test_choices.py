@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -19,7 +20,7 @@ LOGS = sorted(path.stem for path in TUNING.glob("*.csv"))
 
 
 def read(name: str) -> pd.DataFrame:
-    return pd.read_csv(TUNING / f"{name}.csv", keep_default_na=False)
+    return pd.read_csv(TUNING / f"{name}.csv").fillna({"params": ""})
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -31,7 +32,7 @@ def test_the_log_holds_every_trial(name: str) -> None:
     wanted = {(each.name, each.params, task) for each in named for task in experiment.tasks}
     log = read(name)
     assert set(zip(log["method"], log["params"], log["task"], strict=True)) == wanted
-    assert log["log_gap"].notna().all()
+    assert log.groupby(["method", "params"])["log_gap"].count().min() > 0
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -64,8 +65,9 @@ def trials(*rows: tuple[str, float, float]) -> pd.DataFrame:
         ([("", -2.0, 10), ("a=1", -2.1, 15.1)], ""),
         ([("", -2.0, 10), ("a=1", -2.04, 5)], ""),
         ([("", -2.0, 10), ("a=1", -3.0, 99), ("a=2", -2.2, 1)], "a=2"),
+        ([("", -2.0, 10), ("a=1", np.nan, np.nan)], ""),
     ],
-    ids=["better", "too dear", "hardly better", "the best of those that are not too dear"],
+    ids=["better", "too dear", "hardly better", "the best of those that are not too dear", "failed"],
 )
 def test_the_rule(rows: list[tuple[str, float, float]], wanted: str) -> None:
     assert winner(trials(*rows), "m") == wanted
@@ -82,8 +84,8 @@ def test_a_log_needs_every_setting() -> None:
     }
     whole = pd.DataFrame([row | {"status": "ok"}, row | {"status": "ok", "method": "full", "log_gap": -9.0}])
     assert log_of(whole)["log_gap"].tolist() == [-1.0]
-    with pytest.raises(UserError, match="1 rows are not ok"):
-        log_of(pd.DataFrame([row | {"status": "failed"}]))
+    failed = {"method": "m", "params": "a=1", "task": "ioi", "status": "failed"}
+    assert log_of(pd.DataFrame([row | {"status": "ok"}, failed]))["log_gap"].isna().tolist() == [False, True]
     more = pd.DataFrame([row, row | {"size_requested": 0.2}, row | {"params": "a=1"}]).assign(status="ok")
     with pytest.raises(UserError, match="has 1 sizes, others 2"):
         log_of(more)
