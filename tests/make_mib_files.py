@@ -60,7 +60,8 @@ class Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def mib_files() -> tuple[dict[str, bytes], dict[str, Any]]:
-    """A submission of nine circuits, scores in both formats, a circuit as tensors; and MIB's numbers."""
+    """A submission of nine circuits, scores of edges and nodes in both formats, circuits as tensors; MIB's
+    numbers."""
     model, examples, rankings = stored()
     model = grouped(model)
     imported: Callable[[str], Any] = importlib.import_module
@@ -111,7 +112,53 @@ def mib_files() -> tuple[dict[str, bytes], dict[str, Any]]:
             "edges": [float(each.count_included_edges()) for each in again],
             "faithfulness": [(mean(each) - nothing) / (whole - nothing) for each in again],
         }
+        numbers |= node_files(place, lens, (batches, metric), evaluator, scores.sum(1))
         return {file.name: file.read_bytes() for file in sorted(place.iterdir())}, numbers
+
+
+def node_files(
+    place: Path, lens: Any, asked: tuple[Any, Any], evaluator: Callable[..., Any], scores: torch.Tensor
+) -> dict[str, Any]:
+    """Scores of nodes in both formats, and with the circuit of five nodes; MIB's numbers.
+
+    Edges are counted here: its own count has receivers that come before the sender as well.
+
+    Args:
+        place: where to write.
+        lens: the model.
+        asked: prompts, and what is measured on them.
+        evaluator: MIB's.
+        scores: of the nodes.
+    """
+    kind = importlib.import_module("eap.graph").Graph
+    graph, numbers = kind.from_model(lens, node_scores=True), {}
+    graph.nodes_scores[:] = scores
+    graph.to_pt(place / "nodes.pt")
+    for reading, absolute in (("nodes absolute", True), ("nodes signed", False)):
+        _, under, from_1, _, shares = evaluator(
+            lens, graph, *asked, quiet=True, absolute=absolute, intervention="patching", level="node"
+        )
+        edges = []
+        for share in GRID:
+            graph.apply_topn(int(share * len(scores)), absolute, level="node", prune=True)
+            edges.append(int((graph.in_graph & graph.real_edge_mask).sum()))
+        numbers[reading] = {
+            "edges": edges,
+            "faithfulness": shares,
+            "area_under": under,
+            "area_from_1": from_1,
+        }
+    graph.apply_topn(5, absolute=True, level="node", prune=True)
+    graph.to_pt(place / "nodes_and_circuit.pt")
+    graph.reset()
+    graph.nodes_scores = None  # to_json asks for one of the logits, which have none
+    graph.to_json(place / "nodes.json")
+    told = json.loads((place / "nodes.json").read_text())
+    for name, value in zip(told["nodes"], scores.tolist(), strict=False):
+        told["nodes"][name]["score"] = value
+    (place / "nodes.json").write_text(json.dumps(told))
+    assert kind.from_json(place / "nodes.json").nodes_scores.equal(scores)
+    return numbers
 
 
 def autocircuit_files() -> dict[str, bytes]:

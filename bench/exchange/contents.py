@@ -1,4 +1,4 @@
-"""What a file says of a model's edges: which are kept, how much each is worth, or both."""
+"""What a file says of a model's edges: which are kept, how much each is worth, or each node, or both."""
 
 from __future__ import annotations
 
@@ -17,23 +17,29 @@ MOST_PAIRS = 2**28
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """A circuit, scores of all edges, or both, in whatever format they came.
+    """A circuit, scores of all edges or of nodes, or both, in whatever format they came.
 
     Raises:
-        ValueError: there is neither; scores do not fit the graph, or are not finite where an edge is; a kept
-            edge is none.
+        ValueError: there is none of these, or scores of both; scores do not fit the graph, or are not finite
+            where an edge is; a node's is infinite; a kept edge is none.
     """
 
     graph: EdgeGraph
     circuit: Circuit | None = None
     scores: Float[Tensor, "receivers senders"] | None = None
     """With their sign; higher is kept sooner."""
+    nodes: Float[Tensor, " senders"] | None = None
+    """Scores of what writes, in the place of edges'; NaN of a node that has none, which always stays."""
     notes: tuple[str, ...] = ()
     """What a user should know of how the file was read."""
 
     def __post_init__(self) -> None:
-        if self.circuit is None and self.scores is None:
+        if self.circuit is None and self.scores is None and self.nodes is None:
             raise ValueError("it says neither which edges are kept nor what they are worth")
+        if self.nodes is not None:
+            if self.scores is not None:
+                raise ValueError("it has scores of edges and of nodes: name the one or other")
+            _check_nodes(self.nodes, self.graph)
         if self.scores is None:
             return
         if self.scores.shape != self.graph.shape or not self.scores.is_floating_point():
@@ -62,7 +68,7 @@ class Contents:
         Raises:
             ValueError: as `Contents`.
         """
-        return cls(graph, None if kept is None else Circuit(graph, kept), scores, notes)
+        return cls(graph, None if kept is None else Circuit(graph, kept), scores, notes=notes)
 
     def on(self, graph: EdgeGraph) -> Contents:
         """The same on another graph of the same model.
@@ -74,6 +80,8 @@ class Contents:
             return self
         circuit = None if self.circuit is None else regrouped(self.circuit, graph)
         scores = None if self.scores is None else regrouped_edges(self.scores, self.graph, graph)
+        if self.nodes is not None:  # which are the same, if it is of the same model
+            regrouped_edges(self.graph.exists, self.graph, graph)
         return replace(self, graph=graph, circuit=circuit, scores=scores)
 
     def members(self) -> Contents:
@@ -84,7 +92,7 @@ class Contents:
         """
         if self.circuit is None:
             raise ValueError("it has scores and does not say which edges are kept")
-        return replace(self, scores=None)
+        return replace(self, scores=None, nodes=None)
 
     def without_weights(self) -> Contents:
         """Itself, for formats that have no masks of weights.
@@ -95,6 +103,14 @@ class Contents:
         if self.circuit is not None and self.circuit.weights:
             raise ValueError("the circuit has masks of weights, which this format has not")
         return self
+
+
+def _check_nodes(nodes: Tensor, graph: EdgeGraph) -> None:
+    if nodes.shape != (len(graph.senders),) or not nodes.is_floating_point():
+        raise ValueError(f"scores of this graph's nodes are {len(graph.senders)} numbers")
+    if nodes.isinf().any():
+        first = graph.senders[int(nodes.isinf().nonzero()[0])].name
+        raise ValueError(f"{int(nodes.isinf().sum())} scores of nodes are infinite, first that of {first}")
 
 
 def of_some_size(graph: EdgeGraph) -> EdgeGraph:

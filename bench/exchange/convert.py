@@ -52,5 +52,6 @@ def convert(
     write_circuit(out, contents, to)
     parts = [] if contents.circuit is None else [f"a circuit of {len(contents.circuit):,} edges"]
     parts += [] if contents.scores is None else [f"scores of {contents.graph.n_edges:,} edges"]
+    parts += [] if contents.nodes is None else [f"scores of {int((~contents.nodes.isnan()).sum()):,} nodes"]
     told = [f"{out}: {' and '.join(parts)} ({contents.graph.description})", *contents.notes]
     return "\n".join(told)

@@ -27,12 +27,14 @@ class Format:
     ending: str
     description: str
     write: Callable[[Path, Contents], None]
+    nodes: bool = False
+    """Whether it holds scores of nodes."""
 
 
 FORMATS = {
     "circuitmark": Format(".safetensors", "ours: a circuit, or scores", ours.write),
-    "mib-json": Format(".json", "MIB's and EAP-IG's, one entry an edge", mib_json.write),
-    "mib-pt": Format(".pt", "the same as tensors", mib_pt.write),
+    "mib-json": Format(".json", "MIB's and EAP-IG's, one entry an edge", mib_json.write, nodes=True),
+    "mib-pt": Format(".pt", "the same as tensors", mib_pt.write, nodes=True),
     "list": Format(".txt", "sender -> receiver a line, in our names", edge_list.write),
     "autocircuit": Format("", "in AutoCircuit's names", partial(edge_list.write, spelling="autocircuit")),
     "acdc": Format("", "in ACDC's names", partial(edge_list.write, spelling="acdc")),
@@ -82,6 +84,9 @@ def write_circuit(out: Path, contents: Contents, to: str | None = None) -> None:
     kind = FORMATS[to] if to is not None else _by_ending(out)
     if out.exists():
         raise UsageError(f"{out} is there already, and is not written over")
+    if contents.nodes is not None and not kind.nodes:
+        holding = " and ".join(name for name, each in FORMATS.items() if each.nodes)
+        raise UsageError(f"{out} cannot be written: scores of nodes are held by {holding} alone")
     try:
         kind.write(out, contents)
     except ValueError as error:

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Interval
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph
 from bench.exchange.contents import Contents, of_some_size
 from bench.schema import read
@@ -17,6 +19,7 @@ from bench.schema import read
 SPELLING = "mib"
 D_MODEL = 1
 """MIB's readers want a width, and use it for neurons alone, which are left out here."""
+NEURONS = "it is a circuit of neurons, which are left out here: name one of edges or of nodes"
 Layers = Annotated[int, Interval(ge=1, le=1000)]
 
 
@@ -48,22 +51,38 @@ def cfg_of(graph: EdgeGraph) -> dict[str, Any]:
             "d_model": D_MODEL}  # fmt: skip
 
 
-def contents_of(graph: EdgeGraph, kept: Tensor | None, scores: Tensor | None) -> Contents:
+def contents_of(
+    graph: EdgeGraph,
+    kept: Bool[Tensor, "receivers senders"] | None,
+    scores: Float[Tensor, "receivers senders"] | None,
+    nodes: Float[Tensor, " senders"] | None = None,
+) -> Contents:
     """What a file says. Its writers fill in what there is not: scores of 0, and a graph without edges.
+
+    Where MIB cuts by nodes it marks every receiver of a node, be there an edge or not, and then passes over
+    what is none; so it is here, and it is told.
 
     Args:
         graph: that its ``cfg`` describes.
         kept: edges that are ``in_graph``; None where none says so.
-        scores: None where there are none.
+        scores: of edges; None where there are none.
+        nodes: scores of nodes, NaN of one that has none; None where there are none.
 
     Raises:
         ValueError: as `Contents`.
     """
+    notes: tuple[str, ...] = ()
     if scores is not None and not scores.any():
         scores = None
-    if scores is not None and kept is not None and not kept.any():
+    if scores is not None and nodes is not None:
+        nodes, notes = None, ("its edges have scores and its nodes as well: those of edges are taken",)
+    if kept is not None and (scores is not None or nodes is not None) and not kept.any():
         kept = None
-    return Contents.of(graph, kept, scores)
+    if kept is not None and (beyond := int((kept & ~graph.exists).sum())):
+        kept = kept & graph.exists
+        notes += (f"{beyond:,} places where no edge can be are marked as kept, and passed over",)
+    circuit = None if kept is None else Circuit(graph, kept)
+    return Contents(graph, circuit, scores, nodes, notes)
 
 
 def nodes_kept(graph: EdgeGraph, kept: Tensor) -> list[bool]:
@@ -76,7 +95,7 @@ def nodes_kept(graph: EdgeGraph, kept: Tensor) -> list[bool]:
 
 
 def filled(contents: Contents) -> tuple[EdgeGraph, Tensor, Tensor]:
-    """Graph, kept edges and scores as MIB's files have them: all three, per query head.
+    """Graph, kept edges and their scores as MIB's files have them: all three, per query head.
 
     Raises:
         ValueError: the circuit has masks of weights.

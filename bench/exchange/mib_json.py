@@ -1,4 +1,4 @@
-"""MIB's circuits as JSON: a configuration, nodes, and for each edge a score, membership, or both."""
+"""MIB's circuits as JSON: a configuration, and a score, membership, or both of each edge, or of each node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.exchange.contents import Contents
-from bench.exchange.mib import SPELLING, cfg_of, contents_of, filled, graph_of, nodes_kept
+from bench.exchange.mib import NEURONS, SPELLING, cfg_of, contents_of, filled, graph_of, nodes_kept
 from bench.exchange.spellings import Dictionary, names_of
 from bench.files import read_text, write_atomically
 
@@ -21,6 +21,8 @@ MOST_BYTES = 2**30
 
 def read(path: Path) -> Contents:
     """Reads a file of edges; an edge that it does not name is not in the circuit, and its score is 0.
+
+    Where no edge has a score, those of nodes are read.
 
     Raises:
         ValueError: it is no such file, or what it says cannot be.
@@ -38,7 +40,8 @@ def read(path: Path) -> Contents:
     graph = graph_of(stored.get("cfg"))
     dictionary = Dictionary(graph, (SPELLING,))
     kept, scores = _column(edges, "in_graph"), _column(edges, "score")
-    if kept is None and scores is None:
+    nodes = _node_scores(stored.get("nodes"), dictionary)
+    if kept is None and scores is None and nodes is None:
         raise ValueError("its edges have neither 'score' nor 'in_graph'")
     rows, columns = torch.tensor([dictionary.edge(name) for name in edges], dtype=torch.long).view(-1, 2).T
 
@@ -49,7 +52,7 @@ def read(path: Path) -> Contents:
         matrix[rows, columns] = torch.tensor(values, dtype=dtype)
         return matrix
 
-    return contents_of(graph, placed(kept, torch.bool), placed(scores, torch.float64))
+    return contents_of(graph, placed(kept, torch.bool), placed(scores, torch.float64), nodes)
 
 
 def write(path: Path, contents: Contents) -> None:
@@ -61,7 +64,12 @@ def write(path: Path, contents: Contents) -> None:
     """
     graph, kept, scores = filled(contents)
     senders, receivers = names_of(graph, SPELLING)
-    nodes = {name: {"in_graph": on} for name, on in zip(senders, nodes_kept(graph, kept), strict=True)}
+    nodes: dict[str, dict[str, float]] = {
+        name: {"in_graph": on} for name, on in zip(senders, nodes_kept(graph, kept), strict=True)
+    }
+    if contents.nodes is not None:
+        for name, value in zip(senders, contents.nodes.tolist(), strict=True):
+            nodes[name] |= {} if math.isnan(value) else {"score": value}
     there = graph.exists.T  # sender by sender
     places, values, on = there.nonzero().tolist(), scores.T[there].tolist(), kept.T[there].tolist()
     edges = {
@@ -84,8 +92,21 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_neurons(nodes: Any) -> None:
     told = nodes.values() if isinstance(nodes, dict) else ()
-    if any("neurons" in node for node in told if isinstance(node, dict)):
-        raise ValueError("it is a circuit of neurons, which are left out here: name one of edges")
+    if any({"neurons", "neurons_scores"} & node.keys() for node in told if isinstance(node, dict)):
+        raise ValueError(NEURONS)
+
+
+def _node_scores(nodes: Any, dictionary: Dictionary) -> Tensor | None:
+    """A score of each sender, NaN of one that has none; None where none has one."""
+    found = torch.full((len(dictionary.graph.senders),), torch.nan, dtype=torch.float64)
+    for name, node in nodes.items() if isinstance(nodes, dict) else ():
+        value = node.get("score") if isinstance(node, dict) else None
+        if value is None or name == "logits":  # these always stay
+            continue
+        if not _is(value, (int, float)):
+            raise ValueError(f"the score of '{name[:100]}' is not a number")
+        found[dictionary.sender(name)] = _unbounded(value)
+    return None if found.isnan().all() else found
 
 
 def _column(edges: Mapping[str, Any], field: str) -> list[Any] | None:

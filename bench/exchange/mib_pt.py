@@ -18,25 +18,28 @@ from torch import Tensor
 
 from bench.engine.graph import EdgeGraph
 from bench.exchange.contents import Contents
-from bench.exchange.mib import SPELLING, cfg_of, contents_of, filled, graph_of, nodes_kept
+from bench.exchange.mib import NEURONS, SPELLING, cfg_of, contents_of, filled, graph_of, nodes_kept
 from bench.exchange.spellings import names_of
 from bench.files import regular, write_atomically
 
 MOST_BYTES = 2**32
-SCORES, KEPT = "edges_scores", "edges_in_graph"
+SCORES, KEPT, NODES = "edges_scores", "edges_in_graph", "nodes_scores"
 
 
 def read(path: Path) -> Contents:
-    """Reads scores, membership, or both.
+    """Reads scores, membership, or both; scores of nodes where edges have none.
 
     Raises:
         ValueError: it is no such file, holds code, or is of another shape than it says.
     """
     stored = _loaded(regular(path))
-    if not isinstance(stored, Mapping) or not {SCORES, KEPT} & stored.keys():
-        raise ValueError(f"it has neither {SCORES} nor {KEPT}, by which MIB's circuits of edges are known")
-    if isinstance(neurons := stored.get("neurons_in_graph"), Tensor) and not neurons.all():
-        raise ValueError("it is a circuit of neurons, which are left out here: name one of edges")
+    if not isinstance(stored, Mapping) or not {SCORES, KEPT, NODES} & stored.keys():
+        raise ValueError(f"it has no {SCORES}, {KEPT} or {NODES}, by which MIB's circuits are known")
+    for name, is_idle in (("neurons_in_graph", Tensor.bool), ("neurons_scores", Tensor.isnan)):
+        if isinstance(neurons := stored.get(name), Tensor):
+            _refuse_strange(neurons, name)
+            if not is_idle(neurons).all():
+                raise ValueError(NEURONS)
     graph = graph_of(stored.get("cfg"))
     for name, wanted in zip(("src_nodes", "dst_nodes"), names_of(graph, SPELLING), strict=True):
         if name in stored and not (isinstance(stored[name], list) and stored[name] == wanted):
@@ -50,7 +53,7 @@ def read(path: Path) -> Contents:
         if not scores.is_floating_point():
             raise ValueError(f"its {SCORES} are {scores.dtype}, no numbers with fractions")
         scores = torch.where(graph.exists, scores, 0)  # MIB passes over what is no edge
-    return contents_of(graph, kept, scores)
+    return contents_of(graph, kept, scores, _node_scores(stored.get(NODES), graph))
 
 
 def write(path: Path, contents: Contents) -> None:
@@ -67,6 +70,8 @@ def write(path: Path, contents: Contents) -> None:
         SCORES: scores.T.contiguous(), KEPT: kept.T.contiguous(),
         "nodes_in_graph": torch.tensor(nodes_kept(graph, kept)),
     }  # fmt: skip
+    if contents.nodes is not None:
+        told[NODES] = contents.nodes
     file = io.BytesIO()
     torch.save(told, file)
     write_atomically(path, file.getvalue())
@@ -90,6 +95,22 @@ def _loaded(path: Path) -> Any:
         raise ValueError(f"it is no whole torch file ({reason})") from error
 
 
+def _node_scores(stored: Any, graph: EdgeGraph) -> Tensor | None:
+    """A score of each sender, NaN of one that has none; None where none has one."""
+    if stored is None:
+        return None
+    n = len(graph.senders)
+    if not isinstance(stored, Tensor) or tuple(stored.shape) != (n,) or not stored.is_floating_point():
+        raise ValueError(f"its {NODES} are not {n} numbers with fractions, one for each sender of its cfg")
+    _refuse_strange(stored, NODES)
+    return None if stored.isnan().all() else stored.detach()
+
+
+def _refuse_strange(stored: Tensor, name: str) -> None:
+    if stored.layout is not torch.strided or stored.is_meta or stored.is_quantized:
+        raise ValueError(f"its {name} are no plain tensor")
+
+
 def _matrix(stored: Any, name: str, graph: EdgeGraph) -> Tensor | None:
     if stored is None:
         return None
@@ -97,6 +118,5 @@ def _matrix(stored: Any, name: str, graph: EdgeGraph) -> Tensor | None:
     if not isinstance(stored, Tensor) or tuple(stored.shape) != (columns, rows):
         shape = tuple(stored.shape) if isinstance(stored, Tensor) else type(stored).__name__
         raise ValueError(f"its {name} are {shape}, and its cfg has {columns} senders and {rows} receivers")
-    if stored.layout is not torch.strided or stored.is_meta or stored.is_quantized:
-        raise ValueError(f"its {name} are no plain tensor")
+    _refuse_strange(stored, name)
     return stored.detach().T.contiguous()

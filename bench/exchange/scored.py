@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.discovery.data import PROGRAM_TASK
-from bench.discovery.select import top
 from bench.engine.circuit import Circuit
 from bench.engine.graph import edges_of_share
 from bench.errors import UsageError
 from bench.exchange.contents import Contents
+from bench.exchange.cuts import Level, cut_at, level_of, rankings_of
 from bench.exchange.formats import read_circuit
 from bench.progress import Progressed
 from bench.scoring.evaluate import ABSOLUTE, EMPTY, FULL, ONES, SIGNED
@@ -39,7 +39,9 @@ class _Entry:
     name: str
     circuit: Circuit
     share: float | None = None
-    """At which it is cut from scores."""
+    """Of edges or of nodes, at which it is cut from scores."""
+    level: Level | None = None
+    """Of which it is."""
     ranking: str | None = None
     """By the absolute scores, or with their sign."""
 
@@ -90,8 +92,8 @@ def score_circuits(
     """Scores circuits from files: what `circuitmark score --json` tells, and what a user should know of them.
 
     A file of scores is cut at the shares of MIB's grid, by the absolute scores and, where some are negative,
-    with their sign. Nine circuits of such sizes are taken for a submission to MIB. Of both, the areas under
-    the curve are told.
+    with their sign. A file of nodes' scores is cut at those shares of the nodes. Nine circuits of such sizes
+    are taken for a submission to MIB. Of all three, the areas under the curve are told.
 
     Args:
         study: the model, the task and the ablation.
@@ -108,13 +110,14 @@ def score_circuits(
     notes = [f"{name}: {note}" for name, contents in read.items() for note in contents.notes]
     entries: list[_Entry] = []
     for name, contents in read.items():
-        if contents.scores is not None:
+        is_cut = level_of(contents) is not None
+        if is_cut:
             entries += _cuts(name, contents)
         else:
             assert contents.circuit is not None
             _refuse_masks(study, name, contents.circuit)
             entries.append(_Entry(name, contents.circuit))
-        if contents.scores is not None and contents.circuit is not None:
+        if is_cut and contents.circuit is not None:
             kept = len(contents.circuit)
             notes.append(f"{name}: its scores are cut; --members scores the circuit of {kept:,} edges in it")
     circuits = [entry.circuit for entry in entries if entry.share is None]
@@ -131,7 +134,7 @@ def score_circuits(
     rewired = [row for kind, row in rest if kind == REWIRED]
     scored = [
         {
-            "name": entry.name, "share": entry.share, "ranking": entry.ranking, **row,
+            "name": entry.name, "share": entry.share, "level": entry.level, "ranking": entry.ranking, **row,
             "forward_equivalents": None, RANDOM: random.get(row["edges_kept"]), REWIRED: null,
         }
         for entry, (_, row), null in zip(entries, own, rewired, strict=True)
@@ -159,14 +162,10 @@ def _refuse_masks(study: Study, name: str, circuit: Circuit) -> None:
 
 def _cuts(name: str, contents: Contents) -> list[_Entry]:
     """The circuits of every share of MIB's grid, of the one ranking or of both."""
-    graph, scores = contents.graph, contents.scores
-    assert scores is not None
-    rankings = {ABSOLUTE: scores.abs(), SIGNED: scores}
-    if not (scores[graph.exists] < 0).any():
-        del rankings[SIGNED]
+    level = level_of(contents)
     return [
-        _Entry(name, Circuit(graph, top(graph, ranked, edges_of_share(graph.n_edges, share))), share, ranking)
-        for ranking, ranked in rankings.items()
+        _Entry(name, cut_at(contents, share, ranking), share, level, ranking)
+        for ranking in rankings_of(contents)
         for share in GRID
     ]
 

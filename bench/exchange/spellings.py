@@ -104,6 +104,14 @@ class Dictionary:
             self.receivers |= {name: i for i, name in enumerate(receivers)}
         self._widths = graph.widths.tolist()
 
+    def sender(self, name: str) -> int:
+        """The column of a node that writes.
+
+        Raises:
+            ValueError: it is none of this graph.
+        """
+        return _found(name, self.senders, "sender")
+
     def edge(self, text: str) -> tuple[int, int]:
         """The (row, column) of an edge.
 
@@ -115,7 +123,7 @@ class Dictionary:
         sender, arrow, receiver = (part.strip() for part in text.partition("->"))
         if not arrow:
             raise ValueError(f"{reprlib.repr(text)} is no edge: write it as sender -> receiver")
-        column = _found(sender, self.senders, "sender")
+        column = self.sender(sender)
         row = _found(receiver, self.receivers, "receiver")
         if column >= self._widths[row]:
             raise ValueError(f"'{text}' is no edge: {sender} is computed after {receiver} is read")
@@ -127,4 +135,4 @@ def _found(name: str, table: Mapping[str, int], role: str) -> int:
         return table[name]
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise ValueError(f"'{name}' is no {role} of this model{hint}")
+    raise ValueError(f"'{name[:LONGEST]}' is no {role} of this model{hint}")

@@ -39,6 +39,8 @@ def _one(told: Told) -> Group:
         "circuits of as many edges; rewired: a fifth of the edges led elsewhere; lost: complement loss. "
         "What finding them took is not known: they are not ranked."
     )
+    if any(each["level"] == "node" for each in told["circuits"]):
+        view.caption += " Shares are of nodes."
     return Group(view, *([_areas(told["areas"])] if told["areas"] else []))
 
 

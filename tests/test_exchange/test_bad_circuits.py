@@ -132,6 +132,19 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "an edge of nothing": (as_json({"input->m0": {}}), "its edges have neither 'score' nor 'in_graph'"),
     "neurons": (as_json({}, nodes={"m0": {"in_graph": True, "neurons": [1]}}), "a circuit of neurons"),
+    "scores of neurons": (as_json({}, nodes={"m0": {"neurons_scores": [0.5]}}), "a circuit of neurons"),
+    "a node of another model": (
+        as_json({}, nodes={"m2": {"score": 0.5}}),
+        "'m2' is no sender of this model",
+    ),
+    "a node's score of text": (
+        as_json({}, nodes={"m0": {"score": "1"}}),
+        "the score of 'm0' is not a number",
+    ),
+    "a node's score beyond numbers": (
+        as_json({}, nodes={"m0": {"score": -(10**400)}, "m1": {"score": 1}}),
+        "1 scores of nodes are infinite, first that of m0",
+    ),
     "code": (
         as_pt(cfg=Code()),
         "more than tensors, numbers and texts, and is not read: it may run code",
@@ -154,17 +167,26 @@ BAD: dict[str, tuple[bytes, str]] = {
         as_pt(edges_in_graph=torch.full(GRAPH.shape, 0.5).T),
         "its edges_in_graph are not all 0 or 1",
     ),
-    "edges that are none": (
-        as_pt(edges_in_graph=torch.ones(GRAPH.shape, dtype=torch.bool).T, edges_scores=None),
-        "is no edge of this graph",
-    ),
     "NaN in tensors": (
         as_pt(edges_scores=not_finite()),
         "1 scores are no finite numbers, first that of a0.h1->m1",
     ),
     "other nodes": (as_pt(src_nodes=["m0"]), "its src_nodes are not the nodes of its cfg"),
     "neurons in tensors": (as_pt(neurons_in_graph=torch.zeros(7, 8)), "a circuit of neurons"),
-    "another dictionary": (as_pt(edges_scores=None), "it has neither edges_scores nor edges_in_graph"),
+    "scores of neurons in tensors": (as_pt(neurons_scores=torch.zeros(7, 8)), "a circuit of neurons"),
+    "too few nodes": (
+        as_pt(nodes_scores=torch.ones(6)),
+        "its nodes_scores are not 7 numbers with fractions, one for each sender of its cfg",
+    ),
+    "nodes in whole numbers": (
+        as_pt(nodes_scores=torch.ones(7, dtype=torch.int64)),
+        "its nodes_scores are not 7 numbers with fractions",
+    ),
+    "no plain nodes": (as_pt(nodes_scores=torch.ones(7).to_sparse()), "its nodes_scores are no plain tensor"),
+    "another dictionary": (
+        as_pt(edges_scores=None),
+        "it has no edges_scores, edges_in_graph or nodes_scores",
+    ),
     "half a torch file": (as_pt()[:-200], "it is no whole torch file"),
     "a bomb": (a_bomb(), "it unpacks to 1,099,511,627,776 bytes"),
 }

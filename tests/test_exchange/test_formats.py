@@ -249,6 +249,56 @@ def test_mib_files_with_one_of_both(edges: Any, tmp_path: Path) -> None:
         assert int((contents.scores != 0).sum()) == 1
 
 
+@pytest.mark.parametrize("to", FORMATS)
+@given(graph=graphs(), seed=st.integers(0, 99), with_circuit=st.booleans())
+@quickly
+def test_scores_of_nodes_come_back(
+    to: str, tmp_path: Path, graph: EdgeGraph, seed: int, with_circuit: bool
+) -> None:
+    """One that has none as well; what cannot hold them refuses, and writes nothing."""
+    nodes = random_scores(graph, seed)[-1].clone()
+    nodes[seed % (len(nodes) - 1)] = torch.nan
+    nodes[-1] = -1.0
+    circuit = Circuit(graph, random_kept(graph, seed)) if with_circuit else None
+    file = fresh(tmp_path)
+    if to not in ("mib-json", "mib-pt"):
+        with pytest.raises(UsageError, match="scores of nodes are held by mib-json and mib-pt alone"):
+            write_circuit(file, Contents(graph, circuit, nodes=nodes), to)
+        assert not file.exists()
+        return
+    write_circuit(file, Contents(graph, circuit, nodes=nodes), to)
+    back = read_circuit(file, graph)
+    assert back.nodes is not None
+    assert torch.equal(back.nodes.double().nan_to_num(), nodes.double().nan_to_num())
+    assert torch.equal(back.nodes.isnan(), nodes.isnan())
+    kept = circuit if circuit is not None and len(circuit) else None
+    assert (back.circuit, back.scores, back.notes) == (kept, None, ())
+
+
+def test_scores_of_edges_are_taken_before_those_of_nodes(tmp_path: Path) -> None:
+    """And it is told; the logits, which always stay, may have one as well."""
+    cfg = {"n_layers": 2, "n_heads": 4}
+    nodes: Any = {"m0": {"score": 2.0}, "logits": {"score": 3.0}, "a0.h1": {"score": None}}
+    for name, score in (("edges", 1.0), ("nodes", 0.0)):
+        edges = {"input->m0": {"score": score}}
+        (tmp_path / name).write_text(json.dumps({"cfg": cfg, "nodes": nodes, "edges": edges}))
+    contents = read_circuit(tmp_path / "edges")
+    assert contents.nodes is None
+    assert contents.notes == ("its edges have scores and its nodes as well: those of edges are taken",)
+    contents = read_circuit(tmp_path / "nodes")
+    assert contents.scores is None
+    assert contents.nodes is not None
+    assert contents.nodes.nansum() == 2
+    assert int(contents.nodes.isnan().sum()) == len(GRAPH.senders) - 1
+    with pytest.raises(UsageError, match="it is of another graph"):
+        read_circuit(tmp_path / "nodes", EdgeGraph(3, 4, 4))
+
+
+def test_contents_have_scores_of_one_kind() -> None:
+    with pytest.raises(ValueError, match="it has scores of edges and of nodes"):
+        Contents(GRAPH, scores=random_scores(GRAPH, 0), nodes=torch.zeros(len(GRAPH.senders)))
+
+
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("mine")
     with pytest.raises(UsageError, match=re.escape(f"{tmp_path / 'a.txt'} is there already")):
