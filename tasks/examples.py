@@ -30,6 +30,10 @@ class Tokenizer(Protocol):
     def unk_token_id(self) -> int | None: ...
     @property
     def bos_token_id(self) -> int | None: ...
+    @property
+    def model_max_length(self) -> int:
+        """Tokens of the longest prompt that its model reads; it may not know, and say more."""
+
     def __len__(self) -> int:
         """Tokens of the vocabulary."""
 

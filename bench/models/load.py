@@ -275,4 +275,5 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu", revision:
         check_report(report)
         masked = masked_model(model.eval(), copied=False).to(device, getattr(torch, dtype))
         check_finite(masked)
+    tokenizer.model_max_length = masked.architecture.n_ctx  # of which its files may say nothing
     return LoadedModel(name, masked, tokenizer)

@@ -130,13 +130,8 @@ def check_task(text: str, model: str, revision: str = "", bos: str = "auto") -> 
 
 def _of_lines(task: FileTask, label: str, model: LoadedModel, bos: Bos) -> Checked:
     """A file's lines, all of them."""
-    aligned, unfit = fit(model.tokenizer, task.lines)
-    most = model.masked.architecture.n_ctx
-    fitted = [each for each in aligned if len(each.clean) <= most]
-    long = [each for each in aligned if len(each.clean) > most]
+    fitted, unfit = fit(model.tokenizer, task.lines)
     lost = [Lost(each.kind, 1, each.line.place, each.reason) for each in unfit]
-    reason = f"tokens, and '{model.name}' reads {most}"
-    lost += [Lost("too long", 1, each.line.place, f"it has {len(each.clean)} {reason}") for each in long]
     own = {split: [each for each in fitted if task.split(each.line) == split] for split in SPLITS}
     numbers = {split: {task.template(each.line) for each in held} for split, held in own.items()}
     looked_at = (own["discovery"] or fitted)[:LOOKED_AT]

@@ -11,8 +11,9 @@ from tasks.files.formats import shortened
 from tasks.files.lines import Answer, Line, Text
 
 Kind = Literal[
-    "unequal lengths", "same tokens", "unknown word", "unknown answer", "merged answer", "answers alike"
-]
+    "unequal lengths", "same tokens", "too long", "unknown word", "unknown answer", "merged answer",
+    "answers alike",
+]  # fmt: skip
 """Why a line cannot be used."""
 
 
@@ -116,6 +117,8 @@ def _fitted(tokenizer: Tokenizer, ids: _Ids, line: Line) -> Fitted:
         raise _Refused("unequal lengths", reason)
     if [*clean] == [*corrupted]:
         raise _Refused("same tokens", f"clean and corrupted are the same tokens: {quoted}")
+    if len(clean) > (most := tokenizer.model_max_length):
+        raise _Refused("too long", f"it has {len(clean):,} tokens, and the model reads {most:,}: {quoted}")
     firsts: dict[int, Answer] = {}
     several = False
     for answer in _all(line):

@@ -27,6 +27,7 @@ class Begins:
 
     bos_token_id: int | None
     unk_token_id: int | None = None
+    model_max_length: int = 64
 
     def __len__(self) -> int:
         return 10

@@ -219,12 +219,21 @@ def test_a_bad_file_is_one_line(command: CommandLine) -> None:
 
 
 def test_lines_that_do_not_fit_may_be_left_out(command: CommandLine) -> None:
-    """Which stands in the task's name."""
-    write(command.folder / "mine.jsonl", *LINES, line("Mary", "Susan", "Helen and Anna"))
+    """Which stands in the task's name; a line that the model's context does not hold is one of them."""
+    long = {side: name + " and" * 99 for side, name in (("clean", "After Mary"), ("corrupted", "After Anna"))}
+    write(command.folder / "mine.jsonl", *LINES, line("Mary", "Susan", "Helen and Anna"), LINES[0] | long)
     command("run", "-t", "mine.jsonl:unfit=drop", "-m", "eap_ig", *RUN)
     rows = table(command.folder / "out")
     assert set(rows["task"]) == {"mine:unfit=drop"}
     assert set(rows["status"]) == {"ok"}
+
+
+def test_a_prompt_longer_than_the_context_is_named(command: CommandLine) -> None:
+    long = {side: name + " and" * 99 for side, name in (("clean", "After Mary"), ("corrupted", "After Anna"))}
+    write(command.folder / "mine.jsonl", *LINES, LINES[0] | long)
+    told = command.complaint("run", "-t", "mine.jsonl", "-m", "eap_ig", *RUN)
+    assert "mine.jsonl line 31: it has 101 tokens, and the model reads 64: 'After Mary and" in told
+    assert "mine.jsonl:unfit=drop; choose another with -t or --model" in told
 
 
 def test_data_seeds_take_other_lines_or_are_refused(command: CommandLine) -> None:

@@ -32,7 +32,9 @@ def task(tmp_path: Path) -> Make:
 
 @pytest.fixture(scope="module")
 def plain() -> Any:
-    return word_level(vocabulary())
+    tokenizer = word_level(vocabulary())
+    tokenizer.model_max_length = 64
+    return tokenizer
 
 
 def shown(tokenizer: Any, rows: np.ndarray, lengths: np.ndarray) -> list[str]:
@@ -108,6 +110,10 @@ def test_several_right_answers_count_as_many_as_each_line_has(task: Make, plain:
             {"answers": [" Mary Anna"], "wrong": [" Mary Laura"]},
             "the answers ' Mary Anna' and ' Mary Laura' begin with",
         ),
+        (
+            {"clean": "After Mary" + " and" * 99, "corrupted": "After Anna" + " and" * 99},
+            "it has 101 tokens, and the model reads 64: 'After Mary and",
+        ),
         ({"clean": [1, 10**6], "corrupted": [1, 2]}, "it has the token 1000000, and the tokenizer "),
     ],
 )
@@ -128,6 +134,15 @@ def test_lines_that_a_tokenizer_cannot_carry(
     alone = task(bad, LINES[5] | {"split": "test"}, unfit="drop")
     with pytest.raises(TaskError, match="none of the 1 lines of its split can be used"):
         alone.examples(plain, "discovery", 10, 0)
+
+
+def test_a_prompt_may_be_as_long_as_the_model_reads(task: Make, plain: Any) -> None:
+    """Its answer comes after what is read."""
+    whole = {
+        side: name + " and" * 62 for side, name in (("clean", "After Mary"), ("corrupted", "After Anna"))
+    }
+    mine = task(LINES[0] | whole | {"split": "train"}, LINES[5] | {"split": "test"})
+    assert mine.examples(plain, "discovery", 10, 0).lengths.tolist() == [64]
 
 
 def test_the_first_token_stands_for_an_answer_of_several(task: Make) -> None:

@@ -349,6 +349,7 @@ class Ending:
     """A tokenizer that ends (or begins) every text with a special token, unless told not to."""
 
     unk_token_id = bos_token_id = None
+    model_max_length = 64
 
     def __init__(self, plain: Any, before: list[int], after: list[int]) -> None:
         self.plain, self.before, self.after = plain, before, after
