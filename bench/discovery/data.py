@@ -20,6 +20,7 @@ from bench.discovery.batches import make_batches
 from bench.discovery.start import BEGINS, begins_with_bos, started
 from bench.engine.graph import KV
 from bench.engine.masked_model import MaskedModel
+from bench.engine.memory import refuse_copies
 from bench.errors import ProgramFailed, UsageError
 from bench.models.load import load_model, program_of
 from bench.names import get_program, get_task
@@ -123,7 +124,9 @@ def load_data(
         return _of_program(program, n_discovery, n_evaluation, data_seed, evaluation_seed, dtype)
     kind, loaded = get_task(task), load_model(model, dtype, device, revision)
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
-    masked = masked.with_kv_per_head() if kv == "per_head" else masked
+    if kv == "per_head" and masked.graph != masked.graph.per_head:
+        refuse_copies(model, masked.architecture, masked.dtype, masked.device)
+        masked = masked.with_kv_per_head()
     began = perf_counter()
     discovery = drawn(kind, loaded.tokenizer, n_discovery, data_seed, wordings, bos)
     batches = make_batches(masked, discovery, smaller)

@@ -114,16 +114,55 @@ def refuse_too_large(name: str, n_parameters: int, dtype: torch.dtype, device: s
     Raises:
         ModelError: it says what is needed and what is free.
     """
-    import psutil
-
     size = n_parameters * dtype.itemsize
-    places = [("main memory", 2 * size, psutil.virtual_memory().available)]
+    places = [(torch.device("cpu"), 2 * size)]
     if torch.device(device).type == "cuda":
-        places.append(("the GPU", size, torch.cuda.mem_get_info(device)[0]))
-    for place, needed, free in places:
+        places.append((torch.device(device), size))
+    for place, needed in places:
+        named, free = _free(place)
         if needed > free:
             raise ModelError(
-                f"the model '{name}' needs about {needed / 1e9:.1f} GB of {place} to be loaded in "
+                f"the model '{name}' needs about {needed / 1e9:.1f} GB of {named} to be loaded in "
                 f"{str(dtype).removeprefix('torch.')}, and {free / 1e9:.1f} GB are free: choose a smaller "
                 "model, or --dtype bfloat16"
             )
+
+
+def refuse_copies(name: str, arch: Architecture, dtype: torch.dtype, device: torch.device) -> None:
+    """Refuses keys and values per query head where what is copied for them does not fit beside the model.
+
+    Queries stand in one tensor with them and are copied as well (`MaskedModel.with_kv_per_head`).
+
+    Args:
+        name: of the model, which is loaded already, for the message.
+        arch: its shape; where each query head has a key of its own nothing is copied.
+        dtype: of its weights.
+        device: where it is.
+
+    Raises:
+        ModelError: it says what is needed and what is free.
+    """
+    if arch.n_kv_heads == arch.n_heads:
+        return
+    needed = copied_per_head(arch) * dtype.itemsize
+    named, free = _free(device)
+    if needed > free:
+        raise ModelError(
+            f"the model '{name}' needs about {needed / 1e9:.1f} GB more of {named} with keys and values per "
+            f"query head, and {free / 1e9:.1f} GB are free: leave --kv per_head out, choose a smaller model, "
+            "or --dtype bfloat16"
+        )
+
+
+def copied_per_head(arch: Architecture) -> int:
+    """Numbers of all queries, keys and values, one of each per query head; biases are too few to count."""
+    return arch.n_layers * 3 * arch.n_heads * arch.d_model * arch.d_head
+
+
+def _free(device: torch.device) -> tuple[str, int]:
+    """The memory of a device, in words, and the bytes of it that are free."""
+    if device.type == "cuda":
+        return "the GPU", torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return "main memory", int(psutil.virtual_memory().available)

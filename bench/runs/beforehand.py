@@ -12,6 +12,7 @@ import torch
 
 from bench.discovery.batches import make_batches
 from bench.discovery.data import examples_of
+from bench.engine.memory import refuse_copies
 from bench.errors import UsageError
 from bench.models.load import LoadedModel, load_model, program_of
 from bench.names import get_task
@@ -62,6 +63,8 @@ def _look(line: Line, jobs: Sequence[Job], even_if_unable: bool) -> None:
     model = load_model(first.model, first.evaluation.dtype, first.device, first.revision)
     if first.dimensions.split_embed:
         _refuse_unsplit(model)
+    if first.dimensions.kv == "per_head":
+        refuse_copies(first.model, model.masked.architecture, model.masked.dtype, model.masked.device)
     unfit: dict[str, Any] = {}
     evaluation = first.evaluation
     for task in dict.fromkeys(job.task for job in jobs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import psutil
@@ -9,7 +10,14 @@ import pytest
 import torch
 from memory import SHAPES
 
-from bench.engine.memory import parameters, refuse_too_large, refuse_too_little, step_bytes
+from bench.engine.memory import (
+    copied_per_head,
+    parameters,
+    refuse_copies,
+    refuse_too_large,
+    refuse_too_little,
+    step_bytes,
+)
 from bench.errors import ModelError
 from bench.models.bridge import masked_model
 from bench.models.tiny import decoder
@@ -37,6 +45,35 @@ def test_a_model_that_does_not_fit_says_what_it_needs(monkeypatch: pytest.Monkey
     with pytest.raises(ModelError, match=r"'large' needs about 8\.0 GB of main memory.* 5\.0 GB are free"):
         refuse_too_large("large", 1_000_000_000, torch.float32, "cpu")
     refuse_too_large("large", 1_000_000_000, torch.bfloat16, "cpu")
+
+
+@pytest.mark.parametrize("kind", ["Llama", "Qwen3"])
+def test_copies_are_those_of_the_tensors(kind: str) -> None:
+    """Other weights are the same tensors."""
+    model = masked_model(decoder(kind, num_key_value_heads=2))
+    assert model.architecture.n_kv_heads < model.architecture.n_heads
+    counted = model.with_kv_per_head()
+    for name, weight in counted.weights.items():
+        copied = weight.data_ptr() != model.weights[name].data_ptr()
+        assert copied == name.endswith("_QKV"), name
+    sizes = [weight.numel() for name, weight in counted.weights.items() if name.endswith(".W_QKV")]
+    assert copied_per_head(model.architecture) == sum(sizes)
+
+
+def test_copies_that_do_not_fit_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three matrices of 2,048 by 2,048 numbers in each of 22 layers."""
+    arch = SHAPES["TinyLlama 1.1B"]
+    free = 1_200_000_000
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**8, 10**12))
+    cpu, card = torch.device("cpu"), torch.device("cuda")
+    refuse_copies("large", arch, torch.float32, cpu)
+    refuse_copies("large", replace(arch, n_kv_heads=arch.n_heads), torch.float32, card)
+    with pytest.raises(ModelError, match=r"needs about 0\.6 GB more of the GPU with .* and 0\.1 GB are free"):
+        refuse_copies("large", arch, torch.bfloat16, card)
+    free = 1_000_000_000
+    with pytest.raises(ModelError, match=r"'large' needs about 1\.1 GB more of main memory .* 1\.0 GB are"):
+        refuse_copies("large", arch, torch.float32, cpu)
 
 
 def test_a_card_with_too_little_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

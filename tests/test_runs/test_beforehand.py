@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from bench.errors import ModelError
 from bench.models.load import EMBEDDED
+from bench.runs.beforehand import _look
+from bench.runs.experiment import Experiment
+from bench.study import Study
 from command_line import CommandLine
 from model_folders import VOCABULARY, edit, good_folder
 
@@ -65,18 +69,36 @@ def test_a_token_beyond_the_vocabulary(command: CommandLine, model: Path) -> Non
     assert "and 'model' knows 200: its tokenizer is not the one that it was trained with" in line
 
 
-def test_an_embedding_that_cannot_be_split(command: CommandLine) -> None:
+def llama(folder: Path, kv_heads: int) -> Path:
+    """A random model of two heads that rotates queries and keys."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder = command.folder / "llama"
     config = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=2,
+        num_attention_heads=2, num_key_value_heads=kv_heads,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((EMBEDDED / name).read_bytes())
     edit(folder / "config.json", bos_token_id=0, eos_token_id=0)
+    return folder
+
+
+def test_copies_per_head_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any job, and of a study; where each head has a key of its own nothing is copied."""
+    shared, own = (str(llama(tmp_path / f"{n}", n)) for n in (1, 2))
+    monkeypatch.setattr("bench.engine.memory.copied_per_head", lambda arch: 10**15)
+    few: Any = {"kv": "per_head", "n_discovery": 4, "n_evaluation": 4}
+    assert Study(own, "gp", **few).graph == Study(own, "gp", n_discovery=4, n_evaluation=4).graph
+    jobs = Experiment(model=shared, tasks=("gp",), methods=("eap",), kv="per_head").jobs()
+    with pytest.raises(ModelError, match=r"needs about 4000000\.0 GB more of main memory with keys"):
+        Study(shared, "gp", **few)
+    with pytest.raises(ModelError, match="leave --kv per_head out"):
+        _look(cast(Any, None), jobs, even_if_unable=True)
+
+
+def test_an_embedding_that_cannot_be_split(command: CommandLine) -> None:
+    llama(command.folder / "llama", 2)
     (command.folder / "c.yaml").write_text("model: llama\nsplit_embed: true\ntasks: [gp]\n")
     line = command("run", "--config", "c.yaml", "--quick", "--out", "out", code=2).stderr
     assert "the embedding of 'llama' cannot be split: " in line
