@@ -18,7 +18,7 @@ NOT_RUN = {
     "run --model path/to/a/model -t gp": "stands for a user's own model",
     "run -t prompts.jsonl -m eap": "stands for a user's own prompts",
     "score circuit.pt -t ioi": "stands for a user's own circuit",
-    "task check TASK --model MODEL": "stands for any task and model; with a file it is run",
+    "task check agreement --model smollm2-135m": "needs that model",
     "run -t my_task.py": "stands for a task of the user's own",
     "convert CIRCUIT OUT --model MODEL --kv per_group": "stands for a user's own circuit",
     "rescore RESULTS": "stands for a user's own folder",
