@@ -148,6 +148,8 @@ def get_task(spec: str) -> Task:
             not go together.
     """
     if len(parts := _parts(spec)) > 1:
+        if not all(parts):
+            raise UsageError(f"'{spec}' has nothing on one side of a +: write a task on both")
         try:
             return Mixed([get_task(part) for part in parts])
         except TaskError as error:
@@ -285,8 +287,19 @@ def _made(cls: type[Chosen], name: str, options: str, *about: Any) -> Chosen:
 
 
 def _parts(spec: str) -> list[str]:
-    """The tasks that a text puts together; a file's name may have a + of its own."""
-    return [spec] if _file_and_rest(spec)[0] and Path(spec).expanduser().exists() else spec.split("+")
+    """The tasks that a text puts together; what is a file with a + in its path is one."""
+    pieces, parts = spec.split("+"), list[str]()
+    while pieces:
+        starts = ["+".join(pieces[:n]) for n in range(1, len(pieces) + 1)]
+        part = next((start for start in starts if _is_there(start)), starts[0])
+        parts.append(part)
+        pieces = pieces[1 + starts.index(part) :]
+    return parts
+
+
+def _is_there(spec: str) -> bool:
+    file, _ = _file_and_rest(spec)
+    return file is not None and os.path.isfile(file)  # which a name too long for a file is not
 
 
 def _file_and_rest(spec: str) -> tuple[Path | None, str]:

@@ -8,9 +8,12 @@ from dataclasses import fields
 import numpy as np
 
 from tasks.base import Examples, Split, Task, TaskError, Tokenizer
+from tasks.files.formats import refusal
+from tasks.files.lines import Line, Text
+from tasks.files.task import FileTask
 
-APART = 1000
-"""Templates of one task have numbers below it; those of the next follow from it."""
+APART = 1_000_000
+"""Templates of one task have numbers below it, those of files too; those of the next follow from it."""
 
 
 class Mixed(Task):
@@ -23,7 +26,7 @@ class Mixed(Task):
         tasks: two or more, of one measure.
 
     Raises:
-        TaskError: a task comes twice, or their measures differ.
+        TaskError: two have one name, their measures differ, or files of them have one prompt in two splits.
     """
 
     version = 1
@@ -32,11 +35,12 @@ class Mixed(Task):
         self.tasks = tuple(tasks)
         names = [task.name for task in tasks]
         self.name = "+".join(names)
-        if len({*names}) < len(names):
-            raise TaskError(f"the task '{self.name}' has one of its tasks twice")
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise TaskError(f"'{self.name}' has two tasks named '{twice}': leave one out, or rename its file")
         if len({task.measure for task in tasks}) > 1:
             measured = ", ".join(f"{task.name}: {task.measure}" for task in tasks)
             raise TaskError(f"the tasks of '{self.name}' are measured by different metrics ({measured})")
+        _refuse_leaks([task for task in tasks if isinstance(task, FileTask)])
         self.measure = tasks[0].measure
         self.description = " and ".join(task.description for task in tasks)
         self.citation = "\n\n".join(task.citation for task in tasks)
@@ -51,6 +55,11 @@ class Mixed(Task):
             for task, count in zip(self.tasks, counts, strict=True)
             if count
         ]
+        if len({part.chooses for part in parts}) > 1:
+            named = ", ".join(t.name for t, p in zip(self.tasks, parts, strict=False) if not p.chooses)
+            raise TaskError(
+                f"of the tasks of '{self.name}' some name wrong answers, and some do not ({named})"
+            )
         if len({part.candidates.shape[1] for part in parts}) > 1:
             offered = ", ".join(
                 f"{t.name}: {p.candidates.shape[1]}" for t, p in zip(self.tasks, parts, strict=False)
@@ -68,3 +77,21 @@ class Mixed(Task):
             return np.concatenate(arrays)[order]
 
         return Examples(**{field.name: joined(field.name) for field in fields(Examples)})
+
+
+def _refuse_leaks(tasks: Sequence[FileTask]) -> None:
+    """Refuses a prompt that a method would see of one file and be scored on of another.
+
+    Raises:
+        TaskError: the first of them, with its line in both.
+    """
+    first: dict[Text, tuple[FileTask, Line]] = {}
+    for task in tasks:
+        for line in task.lines:
+            other, there = first.setdefault(line.clean, (task, line))
+            if (where := other.split(there)) != task.split(line):
+                raise refusal(
+                    task.file, line.place,
+                    f"its clean prompt is that of {other.file} {there.place}, which is for {where}, not "
+                    f"{task.split(line)}: name the split of each line",
+                )  # fmt: skip

@@ -22,6 +22,7 @@ from bench.store.record import Bos
 from tasks.base import Examples, Split, Task, TaskError
 from tasks.files.fitting import fit
 from tasks.files.task import FileTask
+from tasks.mixed import Mixed
 
 SPLITS: tuple[Split, ...] = ("discovery", "validation", "evaluation")
 
@@ -155,8 +156,10 @@ def _of_lines(task: FileTask, label: str, model: LoadedModel, bos: Bos) -> Check
 
 
 def _of_prompts(task: Task, label: str, model: LoadedModel, bos: Bos) -> Checked:
-    """A task that makes its prompts: some of each split."""
-    made = {split: readable(task, model, split, LOOKED_AT, 0, bos) for split in SPLITS}
+    """A task that makes its prompts, or one of several: some of each split that it has."""
+    files = [part for part in task.tasks if isinstance(part, FileTask)] if isinstance(task, Mixed) else []
+    splits = [split for split in SPLITS if all(file.of(split) for file in files)]
+    made = {split: readable(task, model, split, LOOKED_AT, 0, bos) for split in splits}
     numbers = {split: set(examples.template.tolist()) for split, examples in made.items()}
     pairs = [np.hstack([examples.clean, examples.corrupted]) for examples in made.values()]
     return Checked(
