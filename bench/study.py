@@ -24,7 +24,9 @@ from bench.models.load import program_of
 from bench.names import as_method, parse_sizes, unknown
 from bench.progress import Progressed, watched
 from bench.scoring.evaluate import EMPTY, FULL, ONES, RawOutputs, run_circuits, score
+from bench.scoring.knockouts import knock_out
 from bench.scoring.rewired import rewired
+from bench.scoring.tested import columns_of
 from bench.store.record import Bos, EvaluatedSplit, Wordings
 from methods.base import Batch, Discovery, Method
 
@@ -246,6 +248,7 @@ class Study:
         *,
         random_draws: int = 20,
         rewire: bool = False,
+        tests: bool = False,
         progress: Progressed | None = None,
     ) -> pd.DataFrame:
         """Scores circuits on the evaluation prompts: a row each, then the full model, the empty circuit, the
@@ -257,6 +260,8 @@ class Study:
                 over the draws, where the others' are bootstrapped over the prompts. 0 leaves them out.
             rewire: whether each circuit with some of its edges rewired has a row as well, at the end and in
                 their order.
+            tests: whether the circuits have the columns of their tests as well, but for those beside random
+                circuits. Of one of few edges that takes hundreds of runs on a few prompts.
             progress: told how far it is; a bar where none is given and somebody watches.
 
         Returns:
@@ -284,14 +289,19 @@ class Study:
         for n, others in drawn.items():
             for i, circuit in enumerate(others):
                 runs |= {f"{n} {i}": circuit, f"not {n} {i}": circuit.complement()}
+        reference = self.reference(self.ablation)
         with watched(progress) as told:
-            raw = self.outputs(runs, progress=told)
+            raw = self.outputs(runs, reference=reference, progress=told)
+        tested = self._tests(raw, list(named.values()), reference) if tests else [{} for _ in named]
 
         def row(run: str, complement: str, circuit: Circuit) -> dict[str, int | float]:
             counts = {"edges_kept": len(circuit), "effective_edges": len(circuit.effective(self.ablation))}
             return {**counts, **score(raw, run, complement, self.data.measure)}
 
-        rows = [{"circuit": name, **row(f"{i}", f"not {i}", c)} for i, (name, c) in enumerate(named.items())]
+        rows: list[dict[str, Any]] = [
+            {"circuit": name, **row(f"{i}", f"not {i}", circuit), **tested[i]}
+            for i, (name, circuit) in enumerate(named.items())
+        ]
         rows.append({"circuit": FULL, **row(FULL, EMPTY, Circuit.full(self.graph))})
         rows.append({"circuit": EMPTY, **row(EMPTY, FULL, Circuit.empty(self.graph))})
         rows.append({"circuit": ONES, **row(ONES, EMPTY, Circuit.full(self.graph))})
@@ -302,6 +312,18 @@ class Study:
         for i, circuit in enumerate(nulls):
             rows.append({"circuit": REWIRED, **row(f"{REWIRED} {i}", f"not {REWIRED} {i}", circuit)})
         return pd.DataFrame(rows).assign(isolated=self.isolated)
+
+    def _tests(
+        self, raw: RawOutputs, circuits: Sequence[Circuit], reference: Reference
+    ) -> list[dict[str, float | str]]:
+        """Of circuits that are numbered in the outputs, in their order."""
+        measure = self.data.measure
+        named = {f"{i}": circuit for i, circuit in enumerate(circuits)}
+        knocked = knock_out(self.model, self.data.evaluation.batches, raw, named, reference, measure)
+        return [
+            columns_of(raw, i, f"not {i}", measure, knocked.get(i), len(circuit))
+            for i, circuit in named.items()
+        ]
 
     def _random(self, n_edges: int, draws: int) -> list[Circuit]:
         """Random connected circuits of so many edges; none where there is but one circuit of that size."""

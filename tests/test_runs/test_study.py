@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from bench.engine.circuit import Circuit
 from bench.errors import ModelError, UsageError
 from bench.report import read_leaderboard, run, show_circuit
+from bench.scoring.catalogue import METRICS
 from bench.study import Study
 from methods.base import Discovery, Method, Problem
 from methods.eap import EAP
@@ -50,6 +53,26 @@ def test_the_numbers_are_those_of_the_command(study: Study, tmp_path: Path) -> N
     for name in ("full", "empty", "ones"):
         for column in ("kl", "accuracy", "faithfulness"):
             assert scored.loc[name, column] == bounds.loc[name, column]
+
+
+def test_tests_of_circuits_are_those_of_the_command(study: Study, tmp_path: Path) -> None:
+    """But for those beside random circuits; without being asked for there are none."""
+    leaderboard = run(replace(SMALL, circuit_tests=True), tmp_path)
+    stored: Any = leaderboard[leaderboard["method"] == "eap"].set_index("size_requested")
+    circuits: dict[Any, Circuit] = {**study.discover("eap", SIZES), "all": Circuit.full(study.graph)}
+    table: Any = study.evaluate(circuits, random_draws=0, tests=True).set_index("circuit")
+    names = [
+        metric.name for metric in METRICS if metric.name.startswith(("p_", "idle", "incomplete", "unneed"))
+    ]
+    names = [name for name in names if name not in ("p_sufficiency", "p_necessity")]
+    assert {"p_minimality", "p_equivalence", "p_independence", "idle_share"} <= {*names}
+    for size in SIZES:
+        told, expected = (rows.loc[size, names].astype(float) for rows in (table, stored))
+        np.testing.assert_allclose(told, expected, rtol=1e-5)
+        assert expected.notna().sum() == len(names) - 2  # 24 prompts are too few for independence
+        assert stored.loc[size, "untested"].startswith(table.loc[size, "untested"])
+    assert "a circuit of more than 100 edges" in table.loc["all", "untested"]
+    assert not {*names} & {*study.evaluate(circuits, random_draws=0).columns}
 
 
 @pytest.mark.parametrize("method", ["eap", EAP, EAP()])
