@@ -234,6 +234,24 @@ class Problem(Protocol):
             One loss for each of `columns`; that of `edges` themselves is not among them.
         """
 
+    def losses_without_each(
+        self,
+        objective: Objective,
+        batch: Batch,
+        edges: Bool[Tensor, "receivers senders"],
+        row: int,
+        columns: Sequence[int],
+    ) -> Float[Tensor, " column"]:
+        """The objective without each one of `columns` alone; otherwise as `losses_without`.
+
+        Args:
+            objective: what is computed.
+            batch: one of `batches`, or a part of one.
+            edges: True where an edge is kept before the removal.
+            row: the receiver's.
+            columns: senders of kept edges.
+        """
+
     def edge_gradients(
         self,
         batch: Batch,

@@ -149,12 +149,35 @@ class BenchProblem:
     def losses_without(
         self, objective: Objective, batch: Batch, edges: Tensor, row: int, columns: Sequence[int]
     ) -> Tensor:
+        return self._losses_without(
+            objective, batch, edges, row, columns,
+            lambda run, done, stop: run.without(row, columns[:stop], done),
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def losses_without_each(
+        self, objective: Objective, batch: Batch, edges: Tensor, row: int, columns: Sequence[int]
+    ) -> Tensor:
+        return self._losses_without(
+            objective, batch, edges, row, columns,
+            lambda run, done, stop: run.without_each(row, columns[done:stop]),
+        )  # fmt: skip
+
+    def _losses_without(
+        self,
+        objective: Objective,
+        batch: Batch,
+        edges: Tensor,
+        row: int,
+        columns: Sequence[int],
+        logits_of: Callable[[IncrementalRun, int, int], Tensor],
+    ) -> Tensor:
+        """The losses of all columns, as many at once as memory allows."""
         run = self._incremental(batch, edges)
         longest = run.variants_within(row, self.memory_budget // (8 * len(self.batches)))
         losses = [self.clean(batch).new_zeros(0)]
         for done in range(0, len(columns), longest):
-            logits = run.without(row, columns[: done + longest], done)
-            losses.append(self.loss(objective, logits, batch))
+            losses.append(self.loss(objective, logits_of(run, done, done + longest), batch))
         self.counter.forwards += len(columns)
         self.counter.tokens += len(columns) * batch.clean.numel()
         if self._cached_bytes + sum(r.nbytes for r in self._incremental_runs.values()) > self.memory_budget:

@@ -89,6 +89,22 @@ class IncrementalRun:
         return logits
 
     @torch.no_grad()
+    def without_each(self, row: int, columns: Sequence[int]) -> Float[Tensor, "column answer vocab"]:
+        """Logits without each one of some columns of what a receiver reads, all the others kept.
+
+        Args:
+            row: the receiver's.
+            columns: senders of kept edges.
+        """
+        plan = self._planned(row)
+        x, delta = self._touched(plan), self._delta if plan.touched_everywhere else self._delta_at
+        inputs = self._borrow("touched", (len(columns), *x.shape))
+        for i, column in enumerate(columns):
+            torch.sub(x, delta[column], out=inputs[i])
+        self._chain = []
+        return self._evaluate(plan, inputs)
+
+    @torch.no_grad()
     def shrink(self, edges: Bool[Tensor, "receivers senders"]) -> bool:
         """Moves on to fewer edges; False, and nothing done, where a run from the start is less work.
 

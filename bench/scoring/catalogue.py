@@ -137,6 +137,8 @@ METRICS = (
            "no size", "edges"),
     Metric("seed_overlap", "Overlap over seeds", "Mean Jaccard similarity (edges in both over edges in "
            "either) with the circuits of the other seeds", "share", "none"),
+    Metric("exact_correlation", "Correlation with exact", "Spearman's rank correlation of the method's "
+           "absolute scores of edges with those of `exact`, where that ran on the same data"),
     Metric("nodes_kept", "Nodes kept", "Heads and MLPs that have a kept edge", "nodes"),
     Metric("weight_density", "Weight density", "Share of the pruned weight matrices kept; 1 when no "
            "weight was pruned", "share"),

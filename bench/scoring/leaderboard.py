@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import DamagedFile
 from bench.files import write_atomically
+from bench.scoring.beside_exact import with_exact
 from bench.scoring.beside_random import with_random
 from bench.scoring.catalogue import METRICS
 from bench.scoring.cells import BASELINE, is_oversize
@@ -119,7 +120,7 @@ def leaderboard(store: Store) -> pd.DataFrame:
     # full and empty have none of these
     # whatever order jobs ended in, rows stand in one, and sums over them are the same to the bit
     table = table.astype(whole).sort_values(list(ORDER), kind="stable", ignore_index=True)
-    return with_overlap(with_random(table), store)
+    return with_exact(with_overlap(with_random(table), store), store)
 
 
 def write_tables(folder: Path, table: pd.DataFrame) -> None:

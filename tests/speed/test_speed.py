@@ -17,6 +17,7 @@ from typing import Any
 import acdc
 import discogp
 import edge_pruning
+import exact
 import pytest
 from setting import ROUNDS, SHAPES, Setting
 
@@ -66,6 +67,16 @@ def test_acdc(setting: Setting, benchmark: Any) -> None:
         seconds, edges = measured
     ratio = seconds / statistics.median(plain) / edges
     tell(benchmark, "acdc_per_edge", setting, ratio, plain, edges=edges, edges_kept=int(kept.sum()))
+
+
+def test_exact(setting: Setting, benchmark: Any) -> None:
+    """Per edge, of twelve receivers."""
+    plain: list[float] = []
+    time_plain(setting, [])
+    seconds, edges = benchmark.pedantic(
+        lambda: exact.some_rows(setting, 12, lambda: time_plain(setting, plain)), rounds=1
+    )
+    tell(benchmark, "exact_per_edge", setting, seconds / statistics.median(plain) / edges, plain, edges=edges)
 
 
 def measure(

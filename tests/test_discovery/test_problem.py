@@ -54,3 +54,31 @@ def test_losses_of_a_chain_are_those_of_masked_runs(gpt2: MaskedModel, objective
         kept[row, [4, 1, 2][i]] = False
         slow = p.loss(objective, p.run(batch, kept.double()), batch)
         assert float(loss) == pytest.approx(float(slow), abs=1e-10)
+
+
+@pytest.mark.parametrize("budget", [2**32, 1])
+@pytest.mark.parametrize("objective", ["kl", "difference"])
+def test_losses_of_edges_alone_are_those_of_masked_runs(
+    gpt2: MaskedModel, objective: Any, budget: int
+) -> None:
+    """Of every receiver in turn, all at once or one by one; a chain asked for in between is right as well."""
+    p = problem(gpt2)
+    p.memory_budget = budget
+    (batch,) = p.batches
+    kept = p.graph.exists.clone()
+    kept[-1, 1] = False
+    for row in range(len(kept)):
+        columns = kept[row].nonzero()[:, 0].tolist()
+        before = p.counter.forwards
+        losses = p.losses_without_each(objective, batch, kept, row, columns)
+        assert p.counter.forwards - before >= len(columns)
+        for column, loss in zip(columns, losses, strict=True):
+            fewer = kept.clone()
+            fewer[row, column] = False
+            slow = p.loss(objective, p.run(batch, fewer.double()), batch)
+            assert float(loss) == pytest.approx(float(slow), abs=1e-10)
+        both = kept.clone()
+        both[row, columns[:2]] = False
+        (*_, chain) = p.losses_without(objective, batch, kept, row, columns[:2])
+        slow = p.loss(objective, p.run(batch, both.double()), batch)
+        assert float(chain) == pytest.approx(float(slow), abs=1e-10)

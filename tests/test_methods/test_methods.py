@@ -22,6 +22,7 @@ from bench.engine.masked_model import MaskedModel
 from methods.base import Method, find_methods
 from methods.eap import EAP
 from methods.eap_ig import EAPIG
+from methods.exact import Exact
 from methods.random_edges import RandomEdges, connected
 from problems import problem, random_examples
 
@@ -93,11 +94,21 @@ def linear_model() -> MaskedModel:
     return MaskedModel(arch, weights)
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        EAP(absolute=False),
+        EAPIG(absolute=False, objective="difference"),
+        EAPIG(absolute=False, objective="difference", points="clean_corrupted"),
+        Exact(absolute=False, objective="difference", examples=0),
+    ],
+    ids=["eap", "eap_ig", "eap_ig at two points", "exact"],
+)
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_eap_is_exact_on_a_linear_model(ablation: AblationName) -> None:
+def test_estimates_are_exact_on_a_linear_model(ablation: AblationName, method: Method) -> None:
     """There the first-order effect is the whole effect of removing an edge."""
     p = problem(linear_model(), ablation)
-    scores = EAP(absolute=False).discover(p).scores
+    scores = method.discover(p).scores
     assert scores is not None
     full = torch.ones(p.graph.exists.shape, dtype=torch.float64)
     base = loss_at(p, full)
