@@ -59,7 +59,7 @@ class Exact(Method):
             for batch in batches:
                 full = problem.loss(self.objective, problem.clean(batch), batch)
                 without = problem.losses_without_each(self.objective, batch, exists, row, columns)
-                scores[row, columns] += (without - full).double().cpu()
+                scores[row, columns] += (without - full).cpu()
             problem.checkpoint.save(partial(dict, scores=scores, rows=torch.tensor(done)))
             problem.progress(done, len(rows))
         scores /= sum(map(len, batches))
