@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from methods.rules.gradient_rules import GradientRules
+
 Selection = Literal["top", "greedy", "nodes"]
 """How circuits are cut from scores."""
 Objective = Literal["difference", "kl"]
@@ -258,6 +260,7 @@ class Problem(Protocol):
         objective: Objective,
         direction: Float[Tensor, "senders #batch #pos d_model"] | None = None,
         inputs: Float[Tensor, "n_embed batch pos d_model"] | None = None,
+        rules: GradientRules | None = None,
     ) -> Float[Tensor, "receivers senders"]:
         """direction_s . d(objective)/d(input of r) at the full model, for every edge s -> r.
 
@@ -270,6 +273,7 @@ class Problem(Protocol):
                 moves its receiver's input.
             inputs: take the place of the embeddings' outputs, so that the gradient is taken elsewhere than at
                 the prompt; what every sender writes in this run follows from them.
+            rules: what the backward pass does in the place of gradients.
         """
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from methods.base import Discovery, Method, Problem, Selection
+from methods.rules.gradient_rules import GradientRules
 from methods.thresholds.nodes import by_sender
 
 
@@ -45,11 +46,15 @@ class EAP(Method):
             "the task names no wrong answers, and KL has no gradient at the clean run: eap_ig looks elsewhere"
         )
 
+    def rules(self) -> GradientRules | None:
+        """What the backward pass does in the place of gradients; None for gradients."""
+        return None
+
     def discover(self, problem: Problem) -> Discovery:
         """One forward on the corrupted prompts, one forward and backward on the clean ones."""
-        scores = torch.zeros(problem.graph.exists.shape, dtype=torch.float64)
+        scores, rules = torch.zeros(problem.graph.exists.shape, dtype=torch.float64), self.rules()
         for done, batch in enumerate(problem.batches):
-            scores += problem.edge_gradients(batch, "difference").cpu()
+            scores += problem.edge_gradients(batch, "difference", rules=rules).cpu()
             problem.progress(done + 1, len(problem.batches))
         scores /= problem.n_examples
         signed = by_sender(scores, problem.graph.exists) if self.selection == "nodes" else scores

@@ -86,7 +86,7 @@ class NaiveDecoder:
                 # the norm of their sum, a share of which is each head's
                 post = layer.attention_post_norm
                 whole = torch.stack(heads).sum(0)
-                root = (whole.square().mean(-1, keepdim=True) + post.eps).sqrt()
+                root = self._constant((whole.square().mean(-1, keepdim=True) + post.eps).sqrt())
                 heads = [z / root * (1 + post.weight) for z in heads]
                 torch.testing.assert_close(torch.stack(heads).sum(0), post(whole), atol=1e-4, rtol=1e-4)
             senders += heads
@@ -97,7 +97,7 @@ class NaiveDecoder:
         final = next(getattr(self.base, name) for name in names if hasattr(self.base, name))
         logits = self.model.get_output_embeddings()(read("logits", final))
         cap = getattr(self.config, "final_logit_softcapping", None)
-        return (logits if cap is None else cap * (logits / cap).tanh()), torch.stack(senders)
+        return (logits if cap is None else cap * self._tanh(logits / cap)), torch.stack(senders)
 
     def _embed(self, tokens: Tensor) -> Tensor:
         embedded: Tensor = self.model.get_input_embeddings()(tokens)
@@ -124,9 +124,19 @@ class NaiveDecoder:
         scale = getattr(self.config, "query_pre_attn_scalar", None) or q.shape[-1]
         scores = q @ k.mT / math.sqrt(scale)
         cap = getattr(self.config, "attn_logit_softcapping", None)
-        scores = scores if cap is None else cap * (scores / cap).tanh()
+        scores = scores if cap is None else cap * self._tanh(scores / cap)
         later = torch.ones_like(scores[0]).triu(1).bool()
-        return scores.masked_fill(later, -math.inf).softmax(-1) @ v @ layer.W_O[:, h].T
+        return self._mix(scores.masked_fill(later, -math.inf), v) @ layer.W_O[:, h].T
+
+    def _mix(self, scores: Tensor, v: Tensor) -> Tensor:
+        return scores.softmax(-1) @ v
+
+    def _tanh(self, x: Tensor) -> Tensor:
+        return x.tanh()
+
+    def _constant(self, root: Tensor) -> Tensor:
+        """What a norm divides by."""
+        return root
 
     def _rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         if not hasattr(self.base, "rotary_emb"):

@@ -21,6 +21,7 @@ from bench.engine.incremental import IncrementalRun
 from bench.engine.masked_model import MaskedModel
 from bench.scoring.measures import DIVERGENCE, Measure, kl_terms
 from methods.base import Batch, Objective
+from methods.rules.gradient_rules import GradientRules
 
 Progress = Callable[[int, int, str], None]
 
@@ -202,12 +203,16 @@ class BenchProblem:
         objective: Objective,
         direction: Tensor | None = None,
         inputs: Tensor | None = None,
+        rules: GradientRules | None = None,
     ) -> Tensor:
+        model = self.model
+        if rules is not None:
+            model = MaskedModel(replace(model.architecture, rules=rules), model.weights)
         if direction is None:
             reference = self.reference(batch)
         self._count(batch)
         self.counter.backwards += 1
-        return self.model.edge_gradients(
+        return model.edge_gradients(
             batch.clean,
             lambda logits: self.loss(objective, logits, batch),
             lambda senders: reference - senders if direction is None else direction.expand_as(senders),

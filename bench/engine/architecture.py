@@ -1,4 +1,4 @@
-"""What a decoder's shape and formulas are, as far as the masked forward must know."""
+"""What a decoder's shape and formulas are, as far as a masked forward and its backward must know."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.engine.graph import EdgeGraph
+from methods.rules.gradient_rules import PLAIN, GradientRules
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -59,6 +60,8 @@ class Architecture:
     """Attention scores s become cap * tanh(s / cap)."""
     logit_cap: float | None = None
     """The same for logits."""
+    rules: GradientRules = PLAIN
+    """What backward passes do in the place of gradients."""
 
     def graph(self) -> EdgeGraph:
         """The edges of this shape."""

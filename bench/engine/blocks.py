@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from bench.engine import backward
 from bench.engine.architecture import ACTIVATIONS, Architecture
+from methods.rules.gradient_rules import PLAIN, GradientRules
 
 Weights = Mapping[str, Tensor]
 
@@ -37,13 +39,16 @@ def norm(
     if arch.norm == "none":
         return x, None
     if arch.norm == "rms":
-        return x, _rms_factor(x, arch.eps)
+        return x, _rms_factor(arch, x)
+    if arch.rules.frozen_norms:
+        x = x - x.mean(-1, keepdim=True)
+        return x * _rms_factor(arch, x) * weights[f"{name}.w"] + weights[f"{name}.b"], None
     return F.layer_norm(x, x.shape[-1:], weights[f"{name}.w"], weights[f"{name}.b"], arch.eps), None
 
 
-def _rms_factor(x: Tensor, eps: float) -> Tensor:
+def _rms_factor(arch: Architecture, x: Tensor) -> Tensor:
     """1 / sqrt(mean of squares + eps), in float32 at least."""
-    return _RMSFactor.apply(x, eps)  # type: ignore[no-untyped-call, no-any-return]
+    return _RMSFactor.apply(x.detach() if arch.rules.frozen_norms else x, arch.eps)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _RMSFactor(Function):
@@ -131,14 +136,20 @@ def project(
         qkv = torch.bmm(flat, W_QKV) * factor.reshape(len(x), batch * pos, 1) + b_QKV[:, None]
     q, k, v = qkv.view(len(W_QKV), batch, pos, -1).split(counts)
     if arch.qk_norm:
-        q = F.rms_norm(q, q.shape[-1:], weights[f"{name}.q_norm.w"], arch.eps)
-        k = F.rms_norm(k, k.shape[-1:], weights[f"{name}.k_norm.w"], arch.eps)
+        q, k = (_own_norm(arch, x, weights[f"{name}.{port}_norm.w"]) for x, port in ((q, "q"), (k, "k")))
     if arch.rotary:
         cos, sin = rotation(arch, weights, pos) if at is None else rotation(arch, weights, int(at.max()) + 1)
         if at is not None:
             cos, sin = cos[at][:, None], sin[at][:, None]
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
     return q, k, v
+
+
+def _own_norm(arch: Architecture, x: Tensor, weight: Tensor) -> Tensor:
+    """RMSNorm of queries or keys."""
+    if arch.rules.frozen_norms:
+        return x * _rms_factor(arch, x) * weight
+    return F.rms_norm(x, x.shape[-1:], weight, arch.eps)
 
 
 def attend(
@@ -178,7 +189,7 @@ def attend(
     n_q, batch, pos, _ = q.shape
     out = (z.reshape(n_q, batch * pos, -1) @ W_O).view(n_q, batch, pos, -1)
     if arch.post_norm:
-        out = out * (_rms_factor(out.sum(0), arch.eps) * weights[f"{name}.post.w"])
+        out = out * (_rms_factor(arch, out.sum(0)) * weights[f"{name}.post.w"])
     return out
 
 
@@ -198,10 +209,10 @@ def mlp(
     activated = (
         _project(x, factor, weights[f"{name}.W_gate"], weights[f"{name}.b_gate"]) if arch.gated else hidden
     )
-    activated = ACTIVATIONS[arch.activation](activated)
-    hidden = hidden * activated if arch.gated else activated
+    activated = backward.elementwise(arch.rules, ACTIVATIONS[arch.activation], activated)
+    hidden = backward.scaled(hidden * activated, arch.rules.gated) if arch.gated else activated
     out = F.linear(hidden, weights[f"{name}.W_out"].T, weights[f"{name}.b_out"])
-    return out * (_rms_factor(out, arch.eps) * weights[f"{name}.post.w"]) if arch.post_norm else out
+    return out * (_rms_factor(arch, out) * weights[f"{name}.post.w"]) if arch.post_norm else out
 
 
 def logits(arch: Architecture, weights: Weights, x: Float[Tensor, "*where d_model"]) -> Tensor:
@@ -213,12 +224,18 @@ def logits(arch: Architecture, weights: Weights, x: Float[Tensor, "*where d_mode
         x: the input of the ``logits`` receiver, before the last norm.
     """
     x, factor = norm(arch, weights, "logits.norm", x)
-    return cap(_project(x, factor, weights["logits.W_U"], weights["logits.b_U"]), arch.logit_cap)
+    return cap(_project(x, factor, weights["logits.W_U"], weights["logits.b_U"]), arch.logit_cap, arch.rules)
 
 
-def cap(x: Tensor, limit: float | None) -> Tensor:
-    """Soft cap: values stay between -limit and limit."""
-    return x if limit is None else torch.tanh(x / limit) * limit
+def cap(x: Tensor, limit: float | None, rules: GradientRules = PLAIN) -> Tensor:
+    """Soft cap: values stay between -limit and limit.
+
+    Args:
+        x: of any shape.
+        limit: None for no cap.
+        rules: of the backward pass.
+    """
+    return x if limit is None else backward.elementwise(rules, torch.tanh, x / limit) * limit
 
 
 def rotation(
@@ -255,13 +272,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def _softmax_attention(
     arch: Architecture, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool
 ) -> Tensor:
-    if arch.score_cap is None:
+    rules = arch.rules
+    # each a factor of the pattern, which with the values is one of the output
+    q, k = (backward.scaled(x, rules.attended**2) for x in (q, k))
+    v = backward.scaled(v, rules.attended)
+    if arch.score_cap is None and rules.softmax == "gradient":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal, scale=arch.scale)
     scale = arch.d_head**-0.5 if arch.scale is None else arch.scale
-    scores = cap(q @ k.mT * scale, arch.score_cap)
+    scores = cap(q @ k.mT * scale, arch.score_cap, rules)
     if causal:
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(future, -torch.inf)
     elif bias is not None:
         scores = scores.masked_fill(~bias, -torch.inf)
-    return scores.softmax(-1) @ v
+    return backward.pattern(rules, scores) @ v

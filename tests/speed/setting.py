@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bench.engine.circuit import Circuit
 from bench.engine.graph import edges_of_share
 from bench.engine.masked_model import MaskedModel
 from bench.scoring.metrics import CURVE_SHARES
+from methods.rules.gradient_rules import ATTN_LRP, GIM, PLAIN, RELP, GradientRules
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel  # `make gpu` does without
@@ -66,11 +68,21 @@ class Operations:
         self.model.run(self.clean, mask, self.reference).backward(self.weights)
         return mask.grad
 
-    def eap(self) -> torch.Tensor:
+    def eap(self, rules: GradientRules = PLAIN) -> torch.Tensor:
         reference = self.model.senders(self.corrupted)
-        return self.model.edge_gradients(
+        model = MaskedModel(replace(self.model.architecture, rules=rules), self.model.weights)
+        return model.edge_gradients(
             self.clean, lambda logits: (logits * self.weights).sum(), lambda senders: reference - senders
         )
+
+    def gim(self) -> torch.Tensor:
+        return self.eap(GIM)
+
+    def relp(self) -> torch.Tensor:
+        return self.eap(RELP)
+
+    def attn_lrp(self) -> torch.Tensor:
+        return self.eap(ATTN_LRP)
 
     def eap_ig_5(self) -> torch.Tensor:
         reference, clean = self.model.senders(self.corrupted), self.model.senders(self.clean)

@@ -29,7 +29,16 @@ def setting(request: pytest.FixtureRequest) -> Setting:
     return Setting(request.param)
 
 
-OPERATIONS = ("masked_forward", "masked_forward_backward", "eap", "eap_ig_5", "evaluate_10_sizes")
+OPERATIONS = (
+    "masked_forward",
+    "masked_forward_backward",
+    "eap",
+    "gim",
+    "relp",
+    "attn_lrp",
+    "eap_ig_5",
+    "evaluate_10_sizes",
+)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -11,9 +11,13 @@ from bench.discovery.discover import cut, discover
 from bench.engine.graph import edges_of_share
 from bench.names import get_method
 from decoders import Case, case_of
+from methods.attn_lrp import AttnLRP
 from methods.base import find_methods
 from methods.eap import EAP
 from methods.eap_ig import EAPIG
+from methods.gim import GIM
+from methods.relp import RelP
+from naive_rules import RuledDecoder
 from problems import BRIEF, problem
 from tiny_models import close
 
@@ -40,6 +44,43 @@ def test_eap_is_minus_the_slow_mask_gradient(subject: Case, ablation: Any) -> No
     one_step = EAPIG(steps=1, absolute=False, objective="difference").discover(p).scores
     assert one_step is not None
     close(one_step, found)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        GIM(absolute=False),
+        RelP(absolute=False),
+        RelP(absolute=False, softmax="frozen"),
+        AttnLRP(absolute=False),
+    ],
+)
+def test_methods_of_rules_are_minus_the_slow_mask_gradient(subject: Case, method: EAP) -> None:
+    """(reference - clean) . what detached terms leave of the gradient."""
+    p = problem(subject.model)
+    (batch,) = p.batches
+    rules = method.rules()
+    assert rules is not None
+    reference = subject.naive.senders(batch.corrupted).detach()
+    mask, decoder = subject.ones().requires_grad_(), RuledDecoder(subject.hf, subject.model.graph)
+    with decoder.ruled(rules):
+        logits = decoder.masked(batch.clean, mask, reference)[batch.examples, batch.positions]
+        right, wrong = logits.gather(1, batch.candidates).T
+        (gradient,) = torch.autograd.grad((wrong - right).sum() / p.n_examples, mask)
+    found = method.discover(p).scores
+    assert found is not None
+    close(found, -gradient)
+    plain = EAP(absolute=False).discover(problem(subject.model)).scores
+    assert plain is not None
+    assert (found - plain).norm() > 0.01 * plain.norm()
+
+
+def test_a_gate_that_is_not_there_is_said(subject: Case) -> None:
+    """A rule is declined where the model has no such part; where it has, and by default, it is not."""
+    said = GIM(gated=0.4).skip(problem(subject.model))
+    gated = subject.model.architecture.gated
+    assert said == (None if gated else "the MLPs of this model have no gate: leave gated out")
+    assert GIM().skip(problem(subject.model)) is None
 
 
 @pytest.mark.parametrize("method", find_methods()[0])
