@@ -291,10 +291,13 @@ class IncrementalRun:
 
     def _split(self, plan: Plan, rows: list[int], everywhere: bool) -> Read:
         moved = plan.everywhere if everywhere else plan.moved
-        mixing = self.kept[rows][:, moved].to(self._delta)
         if plan.row in rows:
             plan.touched_everywhere = everywhere
-        return Read(rows, everywhere, self._constant(rows, everywhere, plan.moved), mixing)
+            distinct = rows
+        else:  # rows that read the same share one input
+            distinct = rows[:1] if bool((self.kept[rows] == self.kept[rows[:1]]).all()) else rows
+        mixing = self.kept[distinct][:, moved].to(self._delta)
+        return Read(rows, everywhere, self._constant(distinct, everywhere, plan.moved), mixing)
 
     def _constant(self, rows: list[int], everywhere: bool, moved: list[int]) -> Tensor:
         """Inputs of rows of one block, as far as they do not move; those not yet pruned share one sum."""
