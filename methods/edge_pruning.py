@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, first_examples
-from methods.training.cheapest_cut import cheapest_cut
+from methods.training.cheapest_cut import CUT_ON, cheapest, mean_loss
 from methods.training.descent import Descent
 from methods.training.gate_training import GateTraining
 from methods.training.named_tensors import flat, under
@@ -21,8 +20,6 @@ from methods.training.training_curves import TrainingCurves
 
 CURVE_EVERY = 5
 """Steps of which the trace keeps one mean."""
-CUT_ON = 256
-"""Discovery examples, at most, on which the unaided circuit's size is chosen."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,6 @@ class EdgePruning(Method):
     Where the unaided circuit is wanted, it and the scores come of a second training, in which every open edge
     costs `price` as long as the loss stays within `tolerance` (pressure on a circuit that is broken already
     takes the rest of it); of its ranking it is the number n of edges for which  loss + price n  is least.
-
-    Defaults were chosen under resample ablation. Under zero ablation a lower `rate` does better: 0.05 took KL
-    on ioi's validation prompts from 0.55 to 0.014 at 7 % of the edges, and from 1.7 to 0.14 at 5 %.
     """
 
     name = "edge_pruning"
@@ -107,7 +101,8 @@ class EdgePruning(Method):
             return found
         few = first_examples(problem.batches, CUT_ON)
         training = self._settled(problem, parts, few, saved, state)
-        return replace(found, scores=training.scores().detach(), unaided=self._cheapest(training, few))
+        unaided = cheapest(problem, self.objective, few, training.best, self.price)
+        return replace(found, scores=training.scores().detach(), unaided=unaided)
 
     def _through(
         self, descent: Descent, problem: Problem, parts: Sequence[Batch], saved: Mapping[str, Tensor]
@@ -161,7 +156,7 @@ class EdgePruning(Method):
             training.restore(settled)
         with torch.no_grad():
             full, empty = (
-                _mean_loss(problem, self.objective, edges, few)
+                mean_loss(problem, self.objective, edges, few)
                 for edges in (training.exists, training.exists & False)
             )
         bearable = full + self.tolerance * (empty - full)
@@ -183,20 +178,3 @@ class EdgePruning(Method):
         return GateTraining(
             problem, self.objective, parts, self.start, self.rate, self.memory, self.node_gates, learnt
         )
-
-    @torch.no_grad()
-    def _cheapest(self, training: GateTraining, few: Sequence[Batch]) -> Bool[Tensor, "receivers senders"]:
-        """The edges most likely to be open, as many as have the least loss and price."""
-        problem, n_edges = training.problem, training.problem.graph.n_edges
-
-        def cost(n: int) -> float:
-            problem.progress(n, n_edges, "unaided: how many edges")
-            return _mean_loss(problem, self.objective, training.best(n), few) + self.price * n
-
-        return training.best(cheapest_cut(cost, n_edges))
-
-
-def _mean_loss(problem: Problem, objective: Objective, kept: Tensor, batches: Sequence[Batch]) -> float:
-    """Per example."""
-    losses = [problem.loss(objective, problem.run(b, kept.float()), b).item() for b in batches]
-    return sum(losses) / sum(map(len, batches))

@@ -43,6 +43,7 @@ BRIEF = {
     "acdc_screened": "acdc_screened:attempts=1,examples=4",
     "acdc_shuffled": "acdc_shuffled:attempts=1,examples=4",
     "edge_pruning": "edge_pruning:halving=4,hold=4,settling=4,rate=0.5",
+    "learned_ranking": "learned_ranking:steps=4,rate=0.5",
     "discogp": "discogp:hold=1,settling=4,rate=0.5,density=0.3,start_price=10",
 }
 """Long searches and trainings, cut short: what they find is no matter here."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from methods.base import Batch, Objective, Problem
 
 GROWTH, FINE = 1.05, 50
 """Between the sizes tried first; how many are tried near the best of them."""
+CUT_ON = 256
+"""Discovery examples, at most, on which a size is chosen."""
 
 
 def cheapest_cut(cost: Callable[[int], float], n_edges: int) -> int:
@@ -19,3 +27,44 @@ def cheapest_cut(cost: Callable[[int], float], n_edges: int) -> int:
     between = range(low, high + 1, max(1, (high - low) // FINE))
     best: int = min([grid[at], *between], key=known)
     return best
+
+
+@torch.no_grad()
+def cheapest(
+    problem: Problem,
+    objective: Objective,
+    batches: Sequence[Batch],
+    best: Callable[[int], Bool[Tensor, "receivers senders"]],
+    price: float,
+) -> Bool[Tensor, "receivers senders"]:
+    """The best edges of a ranking, as many as have the least loss and price.
+
+    Args:
+        problem: what is run, and told.
+        objective: the loss.
+        batches: the examples on which it is measured.
+        best: the n best edges.
+        price: of an edge, in units of the objective.
+    """
+    n_edges = problem.graph.n_edges
+
+    def cost(n: int) -> float:
+        problem.progress(n, n_edges, "unaided: how many edges")
+        return mean_loss(problem, objective, best(n), batches) + price * n
+
+    return best(cheapest_cut(cost, n_edges))
+
+
+def mean_loss(
+    problem: Problem, objective: Objective, kept: Bool[Tensor, "receivers senders"], batches: Sequence[Batch]
+) -> float:
+    """The loss of a circuit per example.
+
+    Args:
+        problem: what is run.
+        objective: the loss.
+        kept: the circuit's edges.
+        batches: the examples.
+    """
+    losses = [problem.loss(objective, problem.run(b, kept.float()), b).item() for b in batches]
+    return sum(losses) / sum(map(len, batches))

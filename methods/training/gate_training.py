@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,8 +12,7 @@ from torch import Tensor
 from methods.base import Batch, Objective, Problem
 from methods.thresholds.best import n_best
 from methods.training.gates import hard_concrete, log_open
-from methods.training.named_tensors import flat, under
-from methods.training.parts import Rounds
+from methods.training.mask_training import MaskTraining
 from methods.training.precision import widest
 
 Pressure = Callable[[Float[Tensor, ""], Float[Tensor, ""]], Float[Tensor, ""]]
@@ -25,10 +23,8 @@ class GateTraining:
     """One hard-concrete gate per edge, and one per sender if wanted, whose product is the edge's.
 
     A step draws one sample of all gates for a part of the examples, and moves the gates down the gradient of
-    the mean loss per example plus a pressure. What the full model and the reference are there is computed
-    once per part, as long as `Problem` has room to keep it, otherwise in every step. Gates and moments are
-    kept in float64: they are few, and what rounding does to them grows with every step. On a device that has
-    no float64 they are kept in float32.
+    the mean loss per example plus a pressure. Gates and moments are kept in float64: they are few, and what
+    rounding does to them grows with every step. On a device that has no float64 they are kept in float32.
     """
 
     def __init__(
@@ -42,11 +38,8 @@ class GateTraining:
         node_gates: bool = False,
         learnt: Sequence[Tensor] = (),
     ) -> None:
-        """`learnt` are parameters of the pressure; they move up their gradient, at the same rate.
-
-        `memory` is Adam's, of squared gradients: of how many steps it knows is 1 / (1 - memory).
-        """
-        self.problem, self.objective = problem, objective
+        """`learnt` and `memory` are as in `MaskTraining`."""
+        self.problem = problem
         self.exists = problem.graph.exists.to(problem.device)
         self._random = torch.Generator(self.exists.device).manual_seed(problem.seed)
         shapes = [self.exists.shape] + [(1, len(problem.graph.senders))] * node_gates
@@ -55,11 +48,14 @@ class GateTraining:
             (start + 0.01 * self._draw(torch.randn, shape).to(self._dtype)).requires_grad_()
             for shape in shapes
         ]
-        self._learnt = list(learnt)
-        upwards: list[dict[str, Any]] = [{"params": self._learnt, "maximize": True}] if learnt else []
-        self._optimizer = torch.optim.Adam([{"params": self.gates}, *upwards], lr=rate, betas=(0.9, memory))
-        self._rounds = Rounds(parts, self._random)
-        self.steps = 0
+        self._training = MaskTraining(
+            problem, objective, parts, self.gates, self._random, rate, memory, learnt
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return self._training.steps
 
     def step(self, pressure: Pressure) -> tuple[float, float]:
         """One step; returns the part's mean loss before it, and the edges expected to be open after it.
@@ -67,20 +63,12 @@ class GateTraining:
         Raises:
             ValueError: the loss is not finite.
         """
-        part = self._rounds.next()
+        part = self._training.part()
         mask = torch.ones_like(self.exists, dtype=self._dtype)
         for gates in self.gates:
             mask = mask * hard_concrete(gates, self._draw(torch.rand, gates.shape))
-        loss = self.problem.loss(self.objective, self.problem.run(part, mask), part) / len(part)
-        if not loss.isfinite():
-            raise ValueError(
-                f"training diverged: the loss of step {self.steps} is {loss.item():g}: try a lower rate or "
-                "--dtype float32"
-            )
-        self._optimizer.zero_grad()
-        (loss + pressure(loss.detach(), self._expected_open())).backward()
-        self._optimizer.step()
-        self.steps += 1
+        loss = self._training.loss(part, mask)
+        self._training.descend(loss + pressure(loss.detach(), self._expected_open()))
         return loss.item(), self._expected_open().item()
 
     def scores(self) -> Float[Tensor, "receivers senders"]:
@@ -97,23 +85,11 @@ class GateTraining:
 
     def state(self) -> dict[str, Tensor]:
         """All on which the steps to come depend."""
-        moments = self._optimizer.state_dict()["state"]
-        adam = flat({f"adam.{i}": each for i, each in moments.items()})
-        values = {f"value.{i}": v.detach() for i, v in enumerate([*self.gates, *self._learnt])}
-        counts = {"steps": torch.tensor(self.steps), "random": self._random.get_state()}
-        return {**adam, **values, **counts, **flat({"rounds": self._rounds.state()})}
+        return self._training.state()
 
-    @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Stands where `state` was taken."""
-        values = [*self.gates, *self._learnt]
-        for i, each in enumerate(values):
-            each.copy_(state[f"value.{i}"])
-        moments = {i: under(f"adam.{i}", state) for i in range(len(values))}
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
-        self._random.set_state(state["random"].cpu())
-        self._rounds.restore(under("rounds", state))
-        self.steps = int(state["steps"])
+        self._training.restore(state)
 
     def _expected_open(self) -> Float[Tensor, ""]:
         return self.scores().exp()[self.exists].sum()

@@ -17,7 +17,8 @@ from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.masked_model import MaskedModel
 from bench.files import save_tensors
 from methods.base import Discovery, first_examples
-from methods.edge_pruning import EdgePruning, _mean_loss
+from methods.edge_pruning import EdgePruning
+from methods.training.cheapest_cut import mean_loss
 from methods.training.descent import NEAR, PATIENCE, Descent
 from methods.training.gate_training import GateTraining
 from methods.training.gates import hard_concrete, log_open
@@ -84,7 +85,7 @@ def test_a_step_goes_down_the_gradient(tiny: MaskedModel, ablation: AblationName
     loss, _ = training.step(lambda loss, n_open: 0.03 * n_open)
 
     training.restore(state)
-    training._rounds.next()  # the order of parts is drawn first
+    training._training._rounds.next()  # the order of parts is drawn first
     noise = training._draw(torch.rand, gates.shape)
     leaf = before.double().requires_grad_()
     expected = slow_step_loss(p, leaf, noise.double())
@@ -125,7 +126,7 @@ def test_a_mean_loss_is_per_example_whatever_the_batches(tiny: MaskedModel) -> N
     examples = ragged_examples(8, 50)
     one, some = (problem(tiny, examples=examples, per_batch=n) for n in (64, 3))
     kept = one.graph.exists & (torch.arange(len(one.graph.senders)) % 3 > 0)
-    means = [_mean_loss(p, "kl", kept, p.batches) for p in (one, some)]
+    means = [mean_loss(p, "kl", kept, p.batches) for p in (one, some)]
     assert means[0] == pytest.approx(means[1], rel=1e-9)
     assert means[0] > 0.1
 
@@ -146,7 +147,7 @@ def test_a_pressure_sees_the_loss_without_its_gradient(tiny: MaskedModel) -> Non
 def test_every_part_comes_once_before_one_comes_again(tiny: MaskedModel) -> None:
     p = problem(tiny, examples=random_examples(10, vocab=tiny.architecture.d_vocab))
     training = GateTraining(p, "kl", parts_of(p.batches, 2), start=1.0, rate=0.1, memory=0.95)
-    rounds = [[id(training._rounds.next()) for _ in range(5)] for _ in range(4)]
+    rounds = [[id(training._training._rounds.next()) for _ in range(5)] for _ in range(4)]
     assert all(len(set(parts)) == 5 for parts in rounds)
     assert len({*map(tuple, rounds)}) > 1
 
@@ -175,8 +176,8 @@ def test_a_node_gate_closes_all_its_edges(tiny: MaskedModel) -> None:
 def test_a_loss_that_is_no_number_is_an_error(tiny: MaskedModel) -> None:
     p = problem(tiny)
     training = GateTraining(p, "kl", parts_of(p.batches, 3), start=1.0, rate=0.1, memory=0.95)
-    p.clean(training._rounds.next()).fill_(torch.nan)
-    p.clean(training._rounds.next()).fill_(torch.nan)
+    p.clean(training._training._rounds.next()).fill_(torch.nan)
+    p.clean(training._training._rounds.next()).fill_(torch.nan)
     with pytest.raises(ValueError, match="diverged: the loss of step 0 is nan: try a lower rate"):
         training.step(lambda loss, n_open: n_open)
 

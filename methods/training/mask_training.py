@@ -1,0 +1,89 @@
+"""Parameters from which masks of edges are made, trained on part after part of the discovery split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from methods.base import Batch, Objective, Problem
+from methods.training.named_tensors import flat, under
+from methods.training.parts import Rounds
+
+
+class MaskTraining:
+    """Moves parameters down the gradient of the mean loss per example of a part, by Adam.
+
+    What the full model and the reference are on a part is computed once, as long as `Problem` has room to
+    keep it, otherwise in every step.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        objective: Objective,
+        parts: Sequence[Batch],
+        parameters: Sequence[Tensor],
+        random: torch.Generator,
+        rate: float,
+        memory: float,
+        learnt: Sequence[Tensor] = (),
+    ) -> None:
+        """`learnt` are parameters of what is added to the loss; they move up their gradient, at that rate.
+
+        `memory` is Adam's, of squared gradients: of how many steps it knows is 1 / (1 - memory).
+        """
+        self.problem, self.objective, self.random = problem, objective, random
+        self._values = [*parameters, *learnt]
+        upwards: list[dict[str, Any]] = [{"params": list(learnt), "maximize": True}] if learnt else []
+        groups = [{"params": list(parameters)}, *upwards]
+        self._optimizer = torch.optim.Adam(groups, lr=rate, betas=(0.9, memory))
+        self._rounds = Rounds(parts, random)
+        self.steps = 0
+
+    def part(self) -> Batch:
+        """The part of the next step."""
+        return self._rounds.next()
+
+    def loss(self, part: Batch, mask: Float[Tensor, "receivers senders"]) -> Float[Tensor, ""]:
+        """The mean loss per example of a part.
+
+        Raises:
+            ValueError: it is not finite.
+        """
+        loss = self.problem.loss(self.objective, self.problem.run(part, mask), part) / len(part)
+        if not loss.isfinite():
+            raise ValueError(
+                f"training diverged: the loss of step {self.steps} is {loss.item():g}: try a lower rate or "
+                "--dtype float32"
+            )
+        return loss
+
+    def descend(self, loss: Float[Tensor, ""]) -> None:
+        """Ends a step with a loss, of which something may have been added."""
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self.steps += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """All on which the steps to come depend."""
+        moments = self._optimizer.state_dict()["state"]
+        adam = flat({f"adam.{i}": each for i, each in moments.items()})
+        values = {f"value.{i}": v.detach() for i, v in enumerate(self._values)}
+        counts = {"steps": torch.tensor(self.steps), "random": self.random.get_state()}
+        return {**adam, **values, **counts, **flat({"rounds": self._rounds.state()})}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Stands where `state` was taken."""
+        for i, each in enumerate(self._values):
+            each.copy_(state[f"value.{i}"])
+        moments = {i: under(f"adam.{i}", state) for i in range(len(self._values))}
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+        self.random.set_state(state["random"].cpu())
+        self._rounds.restore(under("rounds", state))
+        self.steps = int(state["steps"])
