@@ -64,8 +64,8 @@ class MethodSpec:
     """The options that differ from their defaults."""
     settings: Mapping[str, Any]
     """All options."""
-    file: Path
-    """That defines it."""
+    files: tuple[Path, ...]
+    """That define it, and the methods that it runs."""
     stochastic: bool
 
 
@@ -76,8 +76,15 @@ def choose_method(text: str) -> MethodSpec:
         UsageError: as `get_method`.
     """
     method = get_method(text)
-    file = Path(inspect.getfile(type(method))).resolve()
-    return MethodSpec(text, method.name, params_of(method), settings_of(method), file, method.stochastic)
+    all_of_them = [method, *_used(method)]
+    files = tuple(dict.fromkeys(Path(inspect.getfile(type(each))).resolve() for each in all_of_them))
+    stochastic = any(each.stochastic for each in all_of_them)
+    return MethodSpec(text, method.name, params_of(method), settings_of(method), files, stochastic)
+
+
+def _used(method: Method) -> list[Method]:
+    """The methods that a method runs, and theirs."""
+    return [each for used in method.uses() for each in (used, *_used(used))]
 
 
 def by_nodes(text: str) -> str:

@@ -333,6 +333,10 @@ class Method(ABC):
     stochastic: ClassVar[bool] = False
     """Whether the seed decides what it finds, as in a training: then one run says little."""
 
+    def uses(self) -> Sequence[Method]:
+        """Other methods that this one runs; where their code changes, its results are stale as well."""
+        return ()
+
     def skip(self, problem: Problem) -> str | None:
         """A reason for which the method declines this problem, otherwise None."""
         return None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
-from methods.base import Discovery, Method, Problem, Selection
+from methods.base import Batch, Problem
 from methods.rules.gradient_rules import GradientRules
-from methods.thresholds.nodes import by_sender
+from methods.selection.effects import OfEffects
 
 
 @dataclass(frozen=True)
-class EAP(Method):
+class EAP(OfEffects):
     """score(s -> r) = (ref_s - z_s) . dL/dx_r at the clean run, the mean over examples.
 
     A positive score says that removing the edge raises the loss. It is a linear estimate: exact where
@@ -30,14 +31,6 @@ class EAP(Method):
   year={2023}
 }"""
 
-    absolute: bool = True
-    """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
-    selection: Selection = "top"
-    """How circuits are cut from the scores: the best edges, grown from the logits, or all edges among the
-    best nodes, of which each has the sum of the signed scores of its outgoing edges."""
-    threshold: float = 0.01
-    """Unaided, edges are kept whose score is above this share of the largest."""
-
     def skip(self, problem: Problem) -> str | None:
         """Declines what has nothing to rank by."""
         if problem.has_difference:
@@ -50,19 +43,9 @@ class EAP(Method):
         """What the backward pass does in the place of gradients; None for gradients."""
         return None
 
-    def discover(self, problem: Problem) -> Discovery:
+    def effects(self, problem: Problem, parts: Sequence[Batch]) -> Iterator[Tensor]:
         """One forward on the corrupted prompts, one forward and backward on the clean ones."""
-        scores, rules = torch.zeros(problem.graph.exists.shape, dtype=torch.float64), self.rules()
-        for done, batch in enumerate(problem.batches):
-            scores += problem.edge_gradients(batch, "difference", rules=rules).cpu()
-            problem.progress(done + 1, len(problem.batches))
-        scores /= problem.n_examples
-        signed = by_sender(scores, problem.graph.exists) if self.selection == "nodes" else scores
-        scores = signed.abs() if self.absolute else signed
-        return Discovery(
-            scores=scores,
-            signed=signed,
-            selection=self.selection,
-            unaided=problem.graph.exists & (scores > self.threshold * scores.max()),
-            objective="difference",
-        )
+        rules = self.rules()
+        for done, part in enumerate(parts, 1):
+            yield problem.edge_gradients(part, "difference", rules=rules)
+            problem.progress(done, len(parts))

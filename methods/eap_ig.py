@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from methods.base import Discovery, Method, Objective, Problem, Selection
-from methods.thresholds.nodes import by_sender
+from methods.base import Batch, Objective, Problem, Selection
+from methods.selection.effects import OfEffects
 
 
 @dataclass(frozen=True)
-class EAPIG(Method):
+class EAPIG(OfEffects):
     """score(s -> r) = (ref_s - z_s) . mean over points of dL/dx_r, the mean over examples.
 
     The points are embeddings between the ablation's (corrupted, zero or mean) and the clean one.
@@ -35,17 +37,14 @@ class EAPIG(Method):
     """Points on the path; `clean_corrupted` does not use it."""
     points: Literal["inputs", "clean_corrupted"] = "inputs"
     """Where gradients are taken: on the path, its ablated end left out, or at its two ends."""
-    absolute: bool = True
-    """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
     selection: Selection = "greedy"
     """How circuits are cut from the scores: grown from the logits (greedy), the best edges (top), or all
     edges among the best nodes, of which each has the sum of the signed scores of its outgoing edges."""
     objective: Objective = "kl"
     """KL did better than the difference metric in trials on validation data, and on compiled programs."""
-    threshold: float = 0.01
-    """Unaided, edges are kept whose score is above this share of the largest."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
 
@@ -56,27 +55,22 @@ class EAPIG(Method):
             return "KL has no gradient at the clean run, which is the only point of steps=1"
         return None
 
-    def discover(self, problem: Problem) -> Discovery:
+    def loss_used(self) -> str:
+        """The option."""
+        return self.objective
+
+    def effects(self, problem: Problem, parts: Sequence[Batch]) -> Iterator[Tensor]:
         """One forward on each prompt of a pair, and a forward and backward per point."""
         shares = [0.0, 1.0]
         if self.points == "inputs":
             shares = [k / self.steps for k in range(1, self.steps + 1)]
-        scores = torch.zeros(problem.graph.exists.shape, dtype=torch.float64)
         n_embed = problem.graph.n_embed
-        for done, batch in enumerate(problem.batches):
-            clean, reference = problem.senders(batch), problem.reference(batch)
+        for done, part in enumerate(parts, 1):
+            clean, reference = problem.senders(part), problem.reference(part)
             away = reference - clean
+            effect = torch.zeros(problem.graph.exists.shape, dtype=torch.float64)
             for share in shares:
                 inputs = clean[:n_embed] + (1 - share) * away[:n_embed]
-                scores += problem.edge_gradients(batch, self.objective, away, inputs).cpu()
-            problem.progress(done + 1, len(problem.batches))
-        scores /= len(shares) * problem.n_examples
-        signed = by_sender(scores, problem.graph.exists) if self.selection == "nodes" else scores
-        scores = signed.abs() if self.absolute else signed
-        return Discovery(
-            scores=scores,
-            signed=signed,
-            selection=self.selection,
-            unaided=problem.graph.exists & (scores > self.threshold * scores.max()),
-            objective=self.objective,
-        )
+                effect += problem.edge_gradients(part, self.objective, away, inputs).cpu()
+            yield effect / len(shares)
+            problem.progress(done, len(parts))

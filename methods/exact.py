@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor
 
-from methods.base import Discovery, Method, Objective, Problem, Selection, first_examples
-from methods.thresholds.nodes import by_sender
+from methods.base import Batch, Objective, Problem, Selection, first_examples
+from methods.selection.effects import OfEffects
 
 
 @dataclass(frozen=True)
-class Exact(Method):
+class Exact(OfEffects):
     """score(s -> r) = loss without that edge - loss of the full model, the mean over examples.
 
     Activation patching of edges (path patching of length one, Goldowsky-Dill et al. 2023), by as many
@@ -32,43 +34,41 @@ class Exact(Method):
 
     objective: Objective = "kl"
     """The loss: KL to the full model, or minus the task's difference metric."""
-    absolute: bool = True
-    """Rank by absolute value; otherwise by the signed score, edges that hurt the task last."""
     selection: Selection = "greedy"
     """How circuits are cut from the scores: grown from the logits (greedy), the best edges (top), or all
     edges among the best nodes, of which each has the sum of the signed scores of its outgoing edges."""
     examples: int = 64
     """Discovery examples used, the first ones; 0 for all. The time is proportional to them."""
-    threshold: float = 0.01
-    """Unaided, edges are kept whose score is above this share of the largest."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.examples < 0:
             raise ValueError(f"examples must be at least 0, not {self.examples}")
 
-    def discover(self, problem: Problem) -> Discovery:
+    def loss_used(self) -> str:
+        """The option."""
+        return self.objective
+
+    def examples_used(self, problem: Problem) -> Sequence[Batch]:
+        """The first ones."""
+        return first_examples(problem.batches, self.examples or problem.n_examples)
+
+    def effects(self, problem: Problem, parts: Sequence[Batch]) -> Iterator[Tensor]:
         """Receiver by receiver, since all of its edges reach the same part of the model."""
         exists = problem.graph.exists
-        batches = first_examples(problem.batches, self.examples or problem.n_examples)
-        scores = torch.zeros(exists.shape, dtype=torch.float64)
-        first, rows = 0, exists.any(1).nonzero()[:, 0].tolist()
+        rows = exists.any(1).nonzero()[:, 0].tolist()
+        ended, effect, first = torch.zeros(0, *exists.shape).double(), torch.zeros(exists.shape).double(), 0
         if held := problem.checkpoint.load():
-            scores, first = held["scores"], int(held["rows"])
-        for done, row in enumerate(rows[first:], first + 1):
-            columns = exists[row].nonzero()[:, 0].tolist()
-            for batch in batches:
-                full = problem.loss(self.objective, problem.clean(batch), batch)
-                without = problem.losses_without_each(self.objective, batch, exists, row, columns)
-                scores[row, columns] += (without - full).cpu()
-            problem.checkpoint.save(partial(dict, scores=scores, rows=torch.tensor(done)))
-            problem.progress(done, len(rows))
-        scores /= sum(map(len, batches))
-        signed = by_sender(scores, exists) if self.selection == "nodes" else scores
-        scores = signed.abs() if self.absolute else signed
-        return Discovery(
-            scores=scores,
-            signed=signed,
-            selection=self.selection,
-            unaided=exists & (scores > self.threshold * scores.max()),
-            objective=self.objective,
-        )
+            ended, effect, first = held["ended"], held["effect"], int(held["rows"])
+        yield from ended
+        for part in parts[len(ended) :]:
+            full = problem.loss(self.objective, problem.clean(part), part)
+            for done, row in enumerate(rows[first:], first + 1):
+                columns = exists[row].nonzero()[:, 0].tolist()
+                without = problem.losses_without_each(self.objective, part, exists, row, columns)
+                effect[row, columns] = (without - full).cpu().double()
+                state = {"ended": ended, "effect": effect, "rows": torch.tensor(done)}
+                problem.checkpoint.save(partial(dict, state))
+                problem.progress(len(ended) * len(rows) + done, len(parts) * len(rows))
+            yield effect
+            ended, effect, first = torch.cat([ended, effect[None]]), torch.zeros_like(effect), 0

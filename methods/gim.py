@@ -37,6 +37,7 @@ class GIM(EAP):
     """Factor of the gradients of a gated MLP's two sides."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
 

@@ -181,8 +181,10 @@ class BenchProblem:
             losses.append(self.loss(objective, logits_of(run, done, done + longest), batch))
         self.counter.forwards += len(columns)
         self.counter.tokens += len(columns) * batch.clean.numel()
-        if self._cached_bytes + sum(r.nbytes for r in self._incremental_runs.values()) > self.memory_budget:
-            del self._incremental_runs[batch]
+        runs = self._incremental_runs
+        runs[batch] = runs.pop(batch)
+        while runs and self._cached_bytes + sum(r.nbytes for r in runs.values()) > self.memory_budget:
+            del runs[next(iter(runs))]  # of the batch that was not asked about for longest
         return torch.cat(losses)
 
     def _incremental(self, batch: Batch, edges: Tensor) -> IncrementalRun:

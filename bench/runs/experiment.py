@@ -172,7 +172,7 @@ class Experiment:
             if twin != method.text:
                 raise UsageError(f"'{twin}' and '{method.text}' are the same method: name it once")
         tasks = [(task, task_code(task.text)) for task in self._tasks()]
-        codes = {method.text: code_of(method.file) for method in methods}
+        codes = {method.text: code_of(*method.files) for method in methods}
         folder, identity = find_identified(self.model, self.revision)
         evaluation = Evaluation(
             n_evaluation=self.n_evaluation, split=self.split, dtype=self.dtype,

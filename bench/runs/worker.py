@@ -80,7 +80,7 @@ def unlike(jobs: Sequence[Job], how: How) -> str:
             return f"has no model '{job.model}': {error}"
         task = job.task.text
         try:
-            method = code_of(choose_method(job.method.text).file)
+            method = code_of(*choose_method(job.method.text).files)
             code = task_code(task)
         except UserError as error:
             return f"cannot run '{job.method.text}' on '{task}': {error}"

@@ -199,5 +199,5 @@ def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> R
 def _key(model: ProgramModel, ablation: AblationName, method: MethodSpec, *more: Any) -> str:
     """A hash of all that determines what the method finds."""
     program = [program_code(model.program), model.compiled.data_hash]
-    how = [method.name, method.settings, code_of(method.file)]
+    how = [method.name, method.settings, code_of(*method.files)]
     return key_of([engine(), program, ablation, PAIRS_SEED, DISCOVERY_PAIRS, how, *more])

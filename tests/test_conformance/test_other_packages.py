@@ -58,7 +58,7 @@ def test_they_are_listed_and_used_by_name(site: Path, command: CommandLine) -> N
     assert get_method("other_a").description == "of another package"
     assert get_task("again").name == "again"
     assert get_program("said").description == "The tokens as they are."
-    assert choose_method("other_a").file == site / "theirs_a.py"
+    assert choose_method("other_a").files == (site / "theirs_a.py",)
     for kind, name in (("methods", "other_a"), ("tasks", "again"), ("programs", "said")):
         assert name in [row["name"] for row in json.loads(command("list", kind, "--json").stdout)]
 

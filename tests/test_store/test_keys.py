@@ -99,9 +99,11 @@ def files_of(*files: Path) -> set[str]:
 
 def test_what_a_method_and_a_task_of_ours_depend_on() -> None:
     """All that they import of their room, its folders too; not the engine, which counts by its numbers."""
-    eap, discogp = (choose_method(name).file for name in ("eap", "discogp"))
-    nodes = {"methods/thresholds/__init__.py", "methods/thresholds/nodes.py"}
-    assert files_of(eap) == {"methods/__init__.py", "methods/base.py", "methods/eap.py"} | nodes
+    eap, discogp = (choose_method(name).files[0] for name in ("eap", "discogp"))
+    shared = {f"methods/selection/{name}.py" for name in ("__init__", "effects", "nodes", "order")}
+    shared |= {f"methods/{name}.py" for name in ("rules/__init__", "rules/gradient_rules")}
+    shared |= {f"methods/training/{name}.py" for name in ("__init__", "parts")}
+    assert files_of(eap) == {"methods/__init__.py", "methods/base.py", "methods/eap.py"} | shared
     training = {f"methods/training/{name}.py" for name in ("__init__", "gumbel_gates", "gates", "course")}
     assert training | {"methods/thresholds/best.py"} <= files_of(discogp)
     ioi = Path(inspect.getfile(type(get_task("ioi"))))
