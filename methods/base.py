@@ -63,6 +63,10 @@ class Graph(Protocol):
         """How many of the first senders are embeddings."""
 
     @property
+    def groups(self) -> Sequence[slice]:
+        """Columns of senders that are computed together: embeddings, a layer's heads, an MLP; in order."""
+
+    @property
     def exists(self) -> Bool[Tensor, "receivers senders"]:
         """True where there is an edge."""
 
@@ -261,6 +265,7 @@ class Problem(Protocol):
         direction: Float[Tensor, "senders #batch #pos d_model"] | None = None,
         inputs: Float[Tensor, "n_embed batch pos d_model"] | None = None,
         rules: GradientRules | None = None,
+        replaced: tuple[slice, Float[Tensor, "columns batch pos d_model"]] | None = None,
     ) -> Float[Tensor, "receivers senders"]:
         """direction_s . d(objective)/d(input of r) at the full model, for every edge s -> r.
 
@@ -274,6 +279,7 @@ class Problem(Protocol):
             inputs: take the place of the embeddings' outputs, so that the gradient is taken elsewhere than at
                 the prompt; what every sender writes in this run follows from them.
             rules: what the backward pass does in the place of gradients.
+            replaced: columns of one of `Graph.groups`, and what these senders write in their place.
         """
 
     @property

@@ -35,8 +35,10 @@ class EAPIG(OfEffects):
 
     steps: int = 5
     """Points on the path; `clean_corrupted` does not use it."""
-    points: Literal["inputs", "clean_corrupted"] = "inputs"
-    """Where gradients are taken: on the path, its ablated end left out, or at its two ends."""
+    points: Literal["inputs", "authors", "activations", "clean_corrupted"] = "inputs"
+    """Where gradients are taken: on the path of the embeddings, its ablated end left out; its clean end left
+    out instead, as the authors' code has it; for edges that leave an attention or an MLP on the path of what
+    that writes, the model running on from there; or at the two ends of the embeddings' path."""
     selection: Selection = "greedy"
     """How circuits are cut from the scores: grown from the logits (greedy), the best edges (top), or all
     edges among the best nodes, of which each has the sum of the signed scores of its outgoing edges."""
@@ -61,16 +63,28 @@ class EAPIG(OfEffects):
 
     def effects(self, problem: Problem, parts: Sequence[Batch]) -> Iterator[Tensor]:
         """One forward on each prompt of a pair, and a forward and backward per point."""
-        shares = [0.0, 1.0]
-        if self.points == "inputs":
-            shares = [k / self.steps for k in range(1, self.steps + 1)]
-        n_embed = problem.graph.n_embed
+        embeddings, *others = problem.graph.groups
+        everything = slice(0, len(problem.graph.senders))
+        # which edges a path is of: all of them, or those that leave the senders that go it
+        paths = [(embeddings, everything)]
+        if self.points == "activations":
+            paths = [(group, group) for group in (embeddings, *others)]
         for done, part in enumerate(parts, 1):
             clean, reference = problem.senders(part), problem.reference(part)
             away = reference - clean
             effect = torch.zeros(problem.graph.exists.shape, dtype=torch.float64)
-            for share in shares:
-                inputs = clean[:n_embed] + (1 - share) * away[:n_embed]
-                effect += problem.edge_gradients(part, self.objective, away, inputs).cpu()
-            yield effect / len(shares)
+            for path, leaving in paths:
+                for share in self.shares():
+                    there = clean[path] + (1 - share) * away[path]
+                    at = {"inputs": there} if path is embeddings else {"replaced": (path, there)}
+                    found = problem.edge_gradients(part, self.objective, away, **at)
+                    effect[:, leaving] += found[:, leaving].cpu()
+            yield effect / len(self.shares())
             problem.progress(done, len(parts))
+
+    def shares(self) -> list[float]:
+        """The points of a path: how far each is from the ablated end to the clean one."""
+        if self.points == "clean_corrupted":
+            return [0.0, 1.0]
+        first = 0 if self.points == "authors" else 1
+        return [(first + k) / self.steps for k in range(self.steps)]

@@ -52,6 +52,8 @@ class NaiveDecoder:
         self.kv_heads = getattr(model.config, "num_key_value_heads", None) or graph.n_heads
         layers: Any = self.base.h if hasattr(self.base, "h") else self.base.layers
         self.layers = [self._layer(layer) for layer in layers]
+        self.replaced: dict[int, Tensor] = {}
+        """What senders write in the place of what they compute."""
 
     def masked(self, tokens: Tensor, mask: Tensor, reference: Tensor | None) -> Tensor:
         """Logits when receiver r reads sum_s m[r,s] z_s + (1 - m[r,s]) ref_s + constants."""
@@ -64,7 +66,7 @@ class NaiveDecoder:
     def run(self, tokens: Tensor, mask: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits and senders' outputs."""
         weight_of = {node.name: mask[row] for row, node in enumerate(self.graph.receivers)}
-        senders = [self._embed(tokens)]
+        senders = [self.replaced.get(0, self._embed(tokens))]
         constant: Tensor | float = 0.0
 
         def read(name: str, norm: Part) -> Tensor:
@@ -89,9 +91,10 @@ class NaiveDecoder:
                 root = self._constant((whole.square().mean(-1, keepdim=True) + post.eps).sqrt())
                 heads = [z / root * (1 + post.weight) for z in heads]
                 torch.testing.assert_close(torch.stack(heads).sum(0), post(whole), atol=1e-4, rtol=1e-4)
-            senders += heads
+            senders += [self.replaced.get(len(senders) + h, z) for h, z in enumerate(heads)]
             constant = constant + layer.b_O
-            senders.append(write_mlp(i) if early is None else early)
+            out = write_mlp(i) if early is None else early
+            senders.append(self.replaced.get(len(senders), out))
 
         names = ("ln_f", "norm", "final_layer_norm", "final_layernorm")
         final = next(getattr(self.base, name) for name in names if hasattr(self.base, name))

@@ -206,6 +206,7 @@ class BenchProblem:
         direction: Tensor | None = None,
         inputs: Tensor | None = None,
         rules: GradientRules | None = None,
+        replaced: tuple[slice, Tensor] | None = None,
     ) -> Tensor:
         model = self.model
         if rules is not None:
@@ -221,6 +222,7 @@ class BenchProblem:
             inputs,
             (batch.examples, batch.positions),
             batch.lengths,
+            replaced,
         )
 
     def progress(self, done: int, total: int, note: str = "") -> None:

@@ -123,6 +123,13 @@ class EdgeGraph:
         start = self.n_embed + layer * (self.n_heads + 1)
         return slice(start, start + self.n_heads)
 
+    @property
+    def groups(self) -> list[slice]:
+        """Columns of senders that are computed together: embeddings, a layer's heads, an MLP; in order."""
+        heads = [self.head_columns(layer) for layer in range(self.n_layers)]
+        layers = [part for each in heads for part in (each, slice(each.stop, each.stop + 1))]
+        return [slice(0, self.n_embed), *layers]
+
     def attention_rows(self, layer: int) -> slice:
         """The rows of a layer's q, k and v receivers; the next row is its MLP's."""
         size = self.n_heads + 2 * self.n_kv_heads

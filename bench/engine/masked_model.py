@@ -208,6 +208,7 @@ class MaskedModel:
         inputs: Float[Tensor, "n_embed batch pos d_model"] | None = None,
         answers: tuple[Tensor, Tensor] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
+        replaced: tuple[slice, Float[Tensor, "columns batch pos d_model"]] | None = None,
     ) -> Float[Tensor, "receivers senders"]:
         """direction_s . dL/dx_r for every edge, at the full model, from one backward pass.
 
@@ -216,12 +217,11 @@ class MaskedModel:
         Args:
             tokens: prompts, padded on the right.
             loss: from logits, as `run` returns them, to a scalar L.
-            direction: from the senders' outputs of this very run, ``[senders, batch, pos, d_model]``, to what
-                each sender's outputs would move along.
-            inputs: take the place of the embedding senders' outputs, so that the gradient is taken elsewhere
-                than at the prompt.
+            direction: from the senders' outputs of this very run to what these would move along.
+            inputs: take the place of the embeddings' outputs, for a gradient elsewhere than at the prompt.
             answers: as in `run`.
             lengths: as in `run`.
+            replaced: senders that are computed together, and constants that they write in this run.
 
         Raises:
             ValueError: the tokens do not fit this model.
@@ -230,7 +230,7 @@ class MaskedModel:
         with torch.enable_grad():
             recorder = self._recorder(tokens)
             taps = Taps(recorder.new_zeros(self.graph.exists.shape))
-            stream = TappedStream(recorder, taps)
+            stream = TappedStream(recorder, taps, replaced)
             embedded = (self.embed(tokens) if inputs is None else inputs).detach().requires_grad_()
             self._layers(embedded, stream, self.weights, lengths)
             value = loss(self._logits(stream, self.weights, answers))

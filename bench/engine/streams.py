@@ -169,9 +169,13 @@ class Taps:
 class TappedStream(PlainStream):
     """The full model, measuring  direction_s . dL/dx_r  for every edge during the backward pass."""
 
-    def __init__(self, recorder: Tensor, taps: Taps) -> None:
+    def __init__(self, recorder: Tensor, taps: Taps, replaced: tuple[slice, Tensor] | None = None) -> None:
+        """`replaced` are columns that are written together, and what is written in their place."""
         super().__init__(recorder)
-        self.taps = taps
+        self.taps, self.replaced = taps, replaced
+
+    def write(self, columns: slice, out: Tensor) -> None:
+        super().write(columns, out if not self.replaced or columns != self.replaced[0] else self.replaced[1])
 
     def read(self, rows: slice, width: int) -> Tensor:
         assert isinstance(self.total, Tensor)

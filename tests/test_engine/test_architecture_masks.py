@@ -128,6 +128,23 @@ def test_edge_gradients_elsewhere(supported: Case) -> None:
         close(seen[0], supported.naive.senders(supported.clean))
 
 
+def test_edge_gradients_where_a_group_writes_something_else(supported: Case) -> None:
+    """Each group in turn: gradients are those of a slow run in which it writes constants."""
+    model, naive = supported.model, supported.naive
+    clean, other = model.senders(supported.clean), model.senders(supported.corrupted)
+    away = other - clean
+    for group in model.graph.groups[1:]:
+        written = 0.3 * clean[group] + 0.7 * other[group]
+        found = model.edge_gradients(supported.clean, loss, lambda z: away, replaced=(group, written))
+        with pytest.MonkeyPatch.context() as patch:
+            columns = range(group.start, group.stop)
+            patch.setattr(naive, "replaced", dict(zip(columns, written, strict=True)))
+            # a removed edge carries what is away from the run's own value; a mask of ones changes nothing
+            towards = naive.senders(supported.clean).detach() + away
+            expected = mask_gradient(naive.masked, supported.clean, supported.ones(), towards)
+        close(found, -expected)
+
+
 @pytest.mark.parametrize("family", ["gemma2", "llama_bias", "qwen3", "neox", "phi"])
 def test_weight_masks(family: str, exact: None) -> None:
     """Masking a weight is running the model whose weight was multiplied, and gives it a gradient."""

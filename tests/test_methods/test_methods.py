@@ -100,9 +100,11 @@ def linear_model() -> MaskedModel:
         EAP(absolute=False),
         EAPIG(absolute=False, objective="difference"),
         EAPIG(absolute=False, objective="difference", points="clean_corrupted"),
+        EAPIG(absolute=False, objective="difference", points="authors"),
+        EAPIG(absolute=False, objective="difference", points="activations", steps=2),
         Exact(absolute=False, objective="difference", examples=0),
     ],
-    ids=["eap", "eap_ig", "eap_ig at two points", "exact"],
+    ids=["eap", "eap_ig", "eap_ig at two points", "eap_ig as authors", "eap_ig of activations", "exact"],
 )
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_estimates_are_exact_on_a_linear_model(ablation: AblationName, method: Method) -> None:
@@ -160,6 +162,28 @@ def test_eap_ig_equals_its_definition(tiny: MaskedModel, ablation: AblationName)
     assert ends is not None
     torch.testing.assert_close(inputs, slow_eap_ig(p, [1 / 3, 2 / 3, 1]), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(ends, slow_eap_ig(p, [0, 1]), rtol=1e-9, atol=1e-12)
+    authors = EAPIG(steps=3, points="authors", absolute=False, objective="difference").discover(p).scores
+    torch.testing.assert_close(authors, slow_eap_ig(p, [0, 1 / 3, 2 / 3]), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_eap_ig_of_activations_equals_its_definition(tiny: MaskedModel, ablation: AblationName) -> None:
+    """One group of senders after the other goes its way; edges that leave it have the gradients there."""
+    p = problem(tiny, ablation)
+    expected, groups = torch.zeros(p.graph.exists.shape, dtype=torch.float64), p.graph.groups
+    for batch in p.batches:
+        clean = p.senders(batch)
+        reference = p.reference(batch).expand_as(clean)
+        for group in groups:
+            for share in (1 / 2, 1):
+                written = share * clean[group] + (1 - share) * reference[group]
+                at = {"inputs": written} if group.start == 0 else {"replaced": (group, written)}
+                towards = torch.zeros_like(clean)
+                towards[group] = (reference - clean)[group]
+                expected += p.edge_gradients(batch, "difference", towards, **at)
+    method = EAPIG(steps=2, points="activations", absolute=False, objective="difference")
+    found = method.discover(p).scores
+    torch.testing.assert_close(found, expected / (2 * p.n_examples), rtol=1e-9, atol=1e-12)
 
 
 def test_eap_ig_with_one_step_is_eap(tiny: MaskedModel) -> None:
