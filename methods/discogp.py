@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Problem, first_examples
-from methods.training.cheapest_cut import cheapest_cut
+from methods.thresholds.cheapest_cut import cheapest_cut
 from methods.training.course import Course
 from methods.training.gumbel_gates import GumbelGates
 from methods.training.gumbel_training import GumbelTraining, Masks

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, first_examples
-from methods.training.cheapest_cut import CUT_ON, cheapest, mean_loss
+from methods.thresholds.cheapest_cut import CUT_ON, cheapest, mean_loss
 from methods.training.descent import Descent
 from methods.training.gate_training import GateTraining
 from methods.training.named_tensors import flat, under
 from methods.training.parts import parts_of
 from methods.training.precision import widest
 from methods.training.training_curves import TrainingCurves
+from methods.training.warm_start import ranking_method, warm_start
 
 CURVE_EVERY = 5
 """Steps of which the trace keeps one mean."""
@@ -78,21 +79,40 @@ class EdgePruning(Method):
     """Of the way from the full model's loss to the empty circuit's: beyond it there is no pressure."""
     settling: int = 500
     """Steps of its training."""
+    warm_start: str = ""
+    """A method with scores whose ranking says where gates begin, the better the more open, and which edges
+    are trained at all; none by default."""
+    warm_share: float = 0.2
+    """Of all edges, those that are trained after a warm start; as many as the largest size, at least."""
 
     def __post_init__(self) -> None:
         if min(self.halving, self.hold, self.examples, self.settling) < 1:
             raise ValueError("halving, hold, examples and settling must be at least 1")
         if not 0 <= self.memory < 1:
             raise ValueError(f"memory is from 0 to below 1, not {self.memory:g}")
+        if not 0 < self.warm_share <= 1:
+            raise ValueError(f"warm_share must be above 0 and at most 1, not {self.warm_share:g}")
+        if self.warm_start == self.name:
+            raise ValueError("warm_start is another method than edge_pruning itself")
+        self.uses()
         for name in ("rate", "price", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
 
+    def uses(self) -> list[Method]:
+        """The method of a warm start."""
+        return [ranking_method(self.warm_start)] if self.warm_start else []
+
     def discover(self, problem: Problem) -> Discovery:
         """The training through the sizes, then the unaided one if wanted, whose ranking the scores are."""
-        saved = problem.checkpoint.load()
+        saved = dict(problem.checkpoint.load())
         sizes = {size: problem.edges_of_share(size) for size in problem.sizes}
-        descent = Descent(problem.graph.n_edges, sizes.values(), self.halving, self.hold)
+        for method in self.uses():
+            if not under("warm", saved):
+                n = max(problem.edges_of_share(self.warm_share), *sizes.values(), 1)
+                saved = flat({"warm": warm_start(problem, method, n, under("ranking", saved))})
+        trained = int(saved["warm.candidates"].sum()) if self.warm_start else problem.graph.n_edges
+        descent = Descent(trained, sizes.values(), self.halving, self.hold)
         parts = parts_of(problem.batches, self.examples)
         circuits, curves, state = self._through(descent, problem, parts, saved)
         edges = {size: circuits[n] for size, n in sizes.items()}
@@ -102,7 +122,10 @@ class EdgePruning(Method):
         few = first_examples(problem.batches, CUT_ON)
         training = self._settled(problem, parts, few, saved, state)
         unaided = cheapest(problem, self.objective, few, training.best, self.price)
-        return replace(found, scores=training.scores().detach(), unaided=unaided)
+        scores = training.scores().detach()
+        # what was not trained comes last
+        scores = torch.where(training.exists, scores, scores[training.exists].min() - 1)
+        return replace(found, scores=scores, unaided=unaided)
 
     def _through(
         self, descent: Descent, problem: Problem, parts: Sequence[Batch], saved: Mapping[str, Tensor]
@@ -110,9 +133,9 @@ class EdgePruning(Method):
         """A circuit for every number of edges, the course of the training, and where it ended."""
         device = problem.device
         multipliers = torch.zeros(2, dtype=widest(device), device=device, requires_grad=True)
-        training = self._training(problem, parts, [multipliers])
+        training = self._training(problem, parts, under("warm", saved), [multipliers])
         curves = TrainingCurves(CURVE_EVERY)
-        circuits = {0: training.exists & False, problem.graph.n_edges: training.exists}
+        circuits = {0: training.exists & False, int(training.exists.sum()): training.exists}
         if "descent" in saved:
             descent.restore(saved["descent"])
             training.restore(under("training", saved))
@@ -126,7 +149,7 @@ class EdgePruning(Method):
         def state() -> dict[str, Tensor]:
             named = {str(n): kept for n, kept in circuits.items()}
             parts = {"training": training.state(), "curve": curves.state(), "circuit": named}
-            return {"descent": descent.state(), **flat(parts)}
+            return {"descent": descent.state(), **flat({"warm": under("warm", saved), **parts})}
 
         while not descent.ended:
             target = descent.target
@@ -151,7 +174,7 @@ class EdgePruning(Method):
         before: Mapping[str, Tensor],
     ) -> GateTraining:
         """A training under the price alone; `before` is what else a checkpoint has to keep."""
-        training = self._training(problem, parts)
+        training = self._training(problem, parts, under("warm", saved))
         if settled := under("settled", saved):
             training.restore(settled)
         with torch.no_grad():
@@ -173,8 +196,13 @@ class EdgePruning(Method):
         return training
 
     def _training(
-        self, problem: Problem, parts: Sequence[Batch], learnt: Sequence[Tensor] = ()
+        self,
+        problem: Problem,
+        parts: Sequence[Batch],
+        warm: Mapping[str, Tensor],
+        learnt: Sequence[Tensor] = (),
     ) -> GateTraining:
         return GateTraining(
-            problem, self.objective, parts, self.start, self.rate, self.memory, self.node_gates, learnt
-        )
+            problem, self.objective, parts, self.start, self.rate, self.memory, self.node_gates, learnt,
+            warm.get("candidates"), warm.get("above"),
+        )  # fmt: skip

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from methods.base import Checkpoint, Discovery, Method, Problem, Selection, find_methods
-from methods.training.named_tensors import flat, under
+from methods.base import Discovery, Method, Problem, Selection, find_methods
+from methods.training.named_tensors import under
+from methods.training.within import within
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Ensemble(Method):
         saved = dict(problem.checkpoint.load())
         for part in self.uses():
             if (found := saved.get(f"ranks.{part.name}")) is None:
-                within = _Within(problem, part.name, ranks, under(part.name, saved))
-                scores = part.discover(cast(Problem, within)).scores
+                state = under(part.name, saved)
+                scores = part.discover(within(problem, part.name, state, {"ranks": ranks})).scores
                 if scores is None:
                     raise ValueError(f"{part.name} has no scores here and is no part of an ensemble")
                 found = ranks_of(scores.cpu().double(), exists)
@@ -99,32 +99,3 @@ def ranks_of(
     ranks = torch.zeros(exists.shape, dtype=torch.float64)
     ranks[exists] = (last - (counts - 1) / 2)[inverse]
     return ranks
-
-
-class _Within:
-    """A problem whose checkpoint is a part's own."""
-
-    def __init__(
-        self, problem: Problem, part: str, ranks: Mapping[str, Tensor], saved: Mapping[str, Tensor]
-    ) -> None:
-        self._problem = problem
-        self.checkpoint: Checkpoint = _Own(problem.checkpoint, part, dict(ranks), saved)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._problem, name)
-
-
-@dataclass
-class _Own:
-    """What a part saves, beside the ranks of those before it."""
-
-    outer: Checkpoint
-    part: str
-    ranks: Mapping[str, Tensor]
-    saved: Mapping[str, Tensor]
-
-    def load(self) -> Mapping[str, Tensor]:
-        return self.saved
-
-    def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-        self.outer.save(lambda: flat({self.part: tensors(), "ranks": self.ranks}))

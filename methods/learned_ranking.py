@@ -13,7 +13,7 @@ from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, Selection, first_examples
 from methods.thresholds.best import n_best
-from methods.training.cheapest_cut import CUT_ON, cheapest
+from methods.thresholds.cheapest_cut import CUT_ON, cheapest
 from methods.training.mask_training import MaskTraining
 from methods.training.named_tensors import flat, under
 from methods.training.parts import parts_of

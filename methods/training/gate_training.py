@@ -37,10 +37,17 @@ class GateTraining:
         memory: float,
         node_gates: bool = False,
         learnt: Sequence[Tensor] = (),
+        candidates: Bool[Tensor, "receivers senders"] | None = None,
+        above: Float[Tensor, "receivers senders"] | None = None,
     ) -> None:
-        """`learnt` and `memory` are as in `MaskTraining`."""
+        """`learnt` and `memory` are as in `MaskTraining`.
+
+        Edges that are no `candidates` are gone throughout; `above` is how far gates of edges begin above the
+        start.
+        """
         self.problem = problem
-        self.exists = problem.graph.exists.to(problem.device)
+        kept = problem.graph.exists if candidates is None else candidates.clone()
+        self.exists = kept.to(problem.device)
         self._random = torch.Generator(self.exists.device).manual_seed(problem.seed)
         shapes = [self.exists.shape] + [(1, len(problem.graph.senders))] * node_gates
         self._dtype = widest(self.exists.device)
@@ -48,6 +55,9 @@ class GateTraining:
             (start + 0.01 * self._draw(torch.randn, shape).to(self._dtype)).requires_grad_()
             for shape in shapes
         ]
+        if above is not None:
+            with torch.no_grad():
+                self.gates[0] += above.to(self.gates[0])
         self._training = MaskTraining(
             problem, objective, parts, self.gates, self._random, rate, memory, learnt
         )
@@ -64,7 +74,7 @@ class GateTraining:
             ValueError: the loss is not finite.
         """
         part = self._training.part()
-        mask = torch.ones_like(self.exists, dtype=self._dtype)
+        mask = self.exists.to(self._dtype)
         for gates in self.gates:
             mask = mask * hard_concrete(gates, self._draw(torch.rand, gates.shape))
         loss = self._training.loss(part, mask)

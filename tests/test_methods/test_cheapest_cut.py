@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from methods.training.cheapest_cut import cheapest_cut
+from methods.thresholds.cheapest_cut import cheapest_cut
 
 
 @pytest.mark.parametrize("best", [0, 1, 7, 19, 60, 143, 199, 200])

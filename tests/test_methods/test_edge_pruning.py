@@ -16,14 +16,18 @@ from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.masked_model import MaskedModel
 from bench.files import save_tensors
+from bench.scoring.measures import DIVERGENCE
 from methods.base import Discovery, first_examples
+from methods.eap import EAP
 from methods.edge_pruning import EdgePruning
-from methods.training.cheapest_cut import mean_loss
+from methods.thresholds.best import n_best
+from methods.thresholds.cheapest_cut import mean_loss
 from methods.training.descent import NEAR, PATIENCE, Descent
 from methods.training.gate_training import GateTraining
 from methods.training.gates import hard_concrete, log_open
 from methods.training.parts import parts_of
 from methods.training.training_curves import TrainingCurves
+from methods.training.warm_start import warm_start
 from problems import Killer, alike, assert_alike, exact_of, problem, random_examples
 
 QUICK = EdgePruning(halving=8, hold=6, settling=5, examples=3, rate=0.3)
@@ -257,6 +261,73 @@ def test_what_the_unaided_circuit_takes_is_told_apart_after_a_kill_too(
     resumed.checkpoint.load()
     assert resumed.unaided
     assert resumed.sized_share == pytest.approx(1 / 3, rel=0.1)
+
+
+def test_a_warm_start_trains_the_best_edges_alone(tiny: MaskedModel) -> None:
+    """Gates begin in the order of the ranking; every circuit and the scores stay among the best."""
+    method = replace(QUICK, warm_start="eap", warm_share=0.4)
+    p = problem(tiny, sizes=(0.05, 0.3))
+    found, ranking = method.discover(p), EAP().discover(problem(tiny)).scores
+    assert ranking is not None
+    best = n_best(ranking.masked_fill(~p.graph.exists, -math.inf), p.edges_of_share(0.4))
+    assert [int(kept.sum()) for kept in found.edges.values()] == list(map(p.edges_of_share, (0.05, 0.3)))
+    assert found.scores is not None
+    assert found.unaided is not None
+    for kept in (*found.edges.values(), found.unaided):
+        assert not (kept & ~best).any()
+    assert found.scores[~best & p.graph.exists].max() < found.scores[best].min()
+    warm = warm_start(problem(tiny), EAP(), int(best.sum()), {})
+    assert warm["candidates"].equal(best)
+    in_order = warm["above"][best][ranking[best].argsort(descending=True, stable=True)]
+    torch.testing.assert_close(in_order, torch.linspace(1, -1, int(best.sum())))
+    assert p.counter.backwards > problem_steps(method, found)
+
+
+def problem_steps(method: EdgePruning, found: Discovery) -> int:
+    """Steps of both trainings; what is beyond these is the ranking's."""
+    return method.settling + int(found.trace["step"][-1]) - 1
+
+
+def test_a_warm_start_goes_on_after_a_kill(
+    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the ranking, which has a checkpoint of its own, and after it."""
+    monkeypatch.setattr("bench.discovery.checkpoint.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("bench.discovery.checkpoint.SHARE_OF_TIME", float("inf"))
+    method = replace(QUICK, warm_start="exact", warm_share=0.4)
+
+    def run(kill_at: int, path: Path | None) -> Discovery:
+        p = problem(tiny, sizes=(0.1,))
+        p.checkpoint = Killer(path, p.spent, p._charge)
+        p.checkpoint.left = kill_at
+        return method.discover(p)
+
+    whole, rows = run(0, None), int(problem(tiny).graph.exists.any(1).sum())
+    for kill_at in (rows // 2, rows + 5):
+        path = tmp_path / f"{kill_at}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            run(kill_at, path)
+        assert_alike(run(0, path), whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("edge_pruning", "another method than edge_pruning itself"),
+        ("epa", "warm_start: 'epa' is no method; known are acdc, "),
+    ],
+)
+def test_what_is_no_warm_start_is_said(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EdgePruning(warm_start=name)
+
+
+def test_a_warm_start_without_scores_is_said(tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="warm_start: eap declines: the task names no wrong answers"):
+        replace(QUICK, warm_start="eap").discover(problem(tiny, measure=DIVERGENCE.name))
+    monkeypatch.setattr(EAP, "discover", lambda self, p: Discovery(unaided=p.graph.exists))
+    with pytest.raises(ValueError, match="warm_start: eap has no scores here"):
+        replace(QUICK, warm_start="eap").discover(problem(tiny))
 
 
 def test_the_seed_decides(tiny: MaskedModel) -> None:

@@ -1,0 +1,52 @@
+"""Gates that begin where another method's ranking says, on its best edges alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from methods.base import Method, Problem, find_methods
+from methods.thresholds.best import n_best
+from methods.training.within import within
+
+SPREAD = 1.0
+"""How far above the usual start the gate of the best edge begins, and how far below it that of the last."""
+
+
+def ranking_method(name: str) -> Method:
+    """The method of a name, at its default options.
+
+    Raises:
+        ValueError: there is none.
+    """
+    known = find_methods()[0]
+    if name not in known:
+        raise ValueError(f"warm_start: '{name}' is no method; known are {', '.join(sorted(known))}")
+    return known[name]()
+
+
+def warm_start(problem: Problem, method: Method, n: int, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Candidates, the n best edges, and by how much each one's gate begins above the usual start.
+
+    Args:
+        problem: that is ranked.
+        method: that ranks it.
+        n: edges that are kept.
+        saved: of a killed run, what the method had saved.
+
+    Raises:
+        ValueError: the method has no scores, or declines.
+    """
+    reason = method.skip(problem)
+    scores = None if reason else method.discover(within(problem, "ranking", saved, {})).scores
+    if scores is None:
+        why = f"declines: {reason}" if reason else "has no scores here"
+        raise ValueError(f"warm_start: {method.name} {why}")
+    ranked = torch.where(problem.graph.exists, scores.cpu(), -torch.inf)
+    candidates = n_best(ranked, n)
+    order = ranked[candidates].argsort(descending=True, stable=True)
+    placed = torch.zeros(len(order))
+    placed[order] = torch.linspace(SPREAD, -SPREAD, len(order))
+    return {"candidates": candidates, "above": torch.zeros(ranked.shape).masked_scatter(candidates, placed)}

@@ -1,0 +1,48 @@
+"""A method run within another one: the same problem, with a checkpoint of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor
+
+from methods.base import Problem
+from methods.training.named_tensors import flat
+
+
+def within(
+    problem: Problem, name: str, saved: Mapping[str, Tensor], beside: Mapping[str, Mapping[str, Tensor]]
+) -> Problem:
+    """What is charged to the problem, and saved in its checkpoint under a name.
+
+    Args:
+        problem: of the method that runs the other one.
+        name: under which the other's state is saved.
+        saved: that state, as it was loaded; empty at the start.
+        beside: what else the checkpoint has to keep meanwhile, by name.
+    """
+    return cast(Problem, _Within(problem, _Checkpoint(problem, name, saved, dict(beside))))
+
+
+class _Within:
+    def __init__(self, problem: Problem, checkpoint: _Checkpoint) -> None:
+        self._problem, self.checkpoint = problem, checkpoint
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._problem, name)
+
+
+@dataclass
+class _Checkpoint:
+    problem: Problem
+    name: str
+    saved: Mapping[str, Tensor]
+    beside: Mapping[str, Mapping[str, Tensor]]
+
+    def load(self) -> Mapping[str, Tensor]:
+        return self.saved
+
+    def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
+        self.problem.checkpoint.save(lambda: flat({**self.beside, self.name: tensors()}))
