@@ -18,6 +18,7 @@ import acdc
 import discogp
 import edge_pruning
 import exact
+import learned_ranking
 import pytest
 from setting import ROUNDS, SHAPES, Setting
 
@@ -50,6 +51,10 @@ def test_speed(name: str, setting: Setting, benchmark: Any) -> None:
 
 def test_edge_pruning(setting: Setting, benchmark: Any) -> None:
     measure(benchmark, "edge_pruning_step", setting, edge_pruning.step(setting), ROUNDS[setting.shape])
+
+
+def test_learned_ranking(setting: Setting, benchmark: Any) -> None:
+    measure(benchmark, "learned_ranking_step", setting, learned_ranking.step(setting), ROUNDS[setting.shape])
 
 
 @pytest.mark.parametrize("group", ["weights", "edges"])
