@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from methods.base import Selection
 from methods.eap import EAP
 from methods.rules.gradient_rules import RELP, GradientRules
 
@@ -27,6 +28,9 @@ class RelP(EAP):
   year={2025}
 }"""
 
+    selection: Selection = "greedy"
+    """How circuits are cut from the scores: grown from the logits (greedy), the best edges (top), or all
+    edges among the best nodes, of which each has the sum of the signed scores of its outgoing edges."""
     softmax: Literal["gradient", "frozen"] = "gradient"
     """How attention's softmax passes gradients: as it is, or not at all."""
 
