@@ -42,7 +42,7 @@ def test_a_hard_mask_is_the_best_ones() -> None:
     scores = torch.randn(50, generator=torch.Generator().manual_seed(0)).double()
     best = torch.zeros(50).double()
     best[scores.topk(7).indices] = 1
-    torch.testing.assert_close(soft_top_k(scores, 7, 1e-4), best)
+    torch.testing.assert_close(soft_top_k(scores, 7.0, 1e-4), best)
 
 
 def test_its_gradient_is_finite_differences() -> None:
