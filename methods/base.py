@@ -370,6 +370,18 @@ def find_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
     return dict(sorted(found.items())), missing
 
 
+def default_method(name: str) -> Method:
+    """A method of this folder at its default options, for one that runs others.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    known = find_methods()[0]
+    if name not in known:
+        raise ValueError(f"'{name}' is no method; known are {', '.join(known)}")
+    return known[name]()
+
+
 def methods_in(module: Any) -> dict[str, type[Method]]:
     """The methods that a module itself defines, by name."""
     return {

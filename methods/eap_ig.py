@@ -51,9 +51,9 @@ class EAPIG(OfEffects):
             raise ValueError(f"steps must be at least 1, not {self.steps}")
 
     def skip(self, problem: Problem) -> str | None:
-        """Declines the one setting that has nothing to rank by."""
+        """Declines the settings that have nothing to rank by."""
         of_kl = self.objective == "kl" or not problem.has_difference
-        if of_kl and self.points == "inputs" and self.steps == 1:
+        if of_kl and self.shares() == [1.0]:
             return "KL has no gradient at the clean run, which is the only point of steps=1"
         return None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from methods.base import Batch, Discovery, Method, Objective, Problem, first_examples
+from methods.base import Batch, Discovery, Method, Objective, Problem, default_method, first_examples
 from methods.thresholds.cheapest_cut import CUT_ON, cheapest, mean_loss
 from methods.training.descent import Descent
 from methods.training.gate_training import GateTraining
@@ -17,7 +17,7 @@ from methods.training.named_tensors import flat, under
 from methods.training.parts import parts_of
 from methods.training.precision import widest
 from methods.training.training_curves import TrainingCurves
-from methods.training.warm_start import ranking_method, warm_start
+from methods.training.warm_start import warm_start
 
 CURVE_EVERY = 5
 """Steps of which the trace keeps one mean."""
@@ -94,14 +94,14 @@ class EdgePruning(Method):
             raise ValueError(f"warm_share must be above 0 and at most 1, not {self.warm_share:g}")
         if self.warm_start == self.name:
             raise ValueError("warm_start is another method than edge_pruning itself")
-        self.uses()
+        self.uses()  # refuses what is no method
         for name in ("rate", "price", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
 
     def uses(self) -> list[Method]:
         """The method of a warm start."""
-        return [ranking_method(self.warm_start)] if self.warm_start else []
+        return [default_method(self.warm_start)] if self.warm_start else []
 
     def discover(self, problem: Problem) -> Discovery:
         """The training through the sizes, then the unaided one if wanted, whose ranking the scores are."""

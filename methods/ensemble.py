@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from methods.base import Discovery, Method, Problem, Selection, find_methods
+from methods.base import Discovery, Method, Problem, Selection, default_method
 from methods.training.named_tensors import under
 from methods.training.within import within
 
@@ -43,14 +43,12 @@ class Ensemble(Method):
     best nodes, of which each is as good as the best edge that leaves it."""
 
     def __post_init__(self) -> None:
-        named, known = self.methods.split("+"), find_methods()[0]
+        named = self.methods.split("+")
         if len(named) < 2 or len(set(named)) < len(named):
             raise ValueError(f"methods are at least two different ones, joined by +, not '{self.methods}'")
         if self.name in named:
             raise ValueError("an ensemble is no part of an ensemble")
-        unknown = [each for each in named if each not in known]
-        if unknown:
-            raise ValueError(f"'{unknown[0]}' is no method; known are {', '.join(sorted(known))}")
+        self.uses()  # refuses what is no method
 
     def skip(self, problem: Problem) -> str | None:
         """Declines what one of its parts declines."""
@@ -81,8 +79,7 @@ class Ensemble(Method):
 
     def uses(self) -> list[Method]:
         """At their default options."""
-        known = find_methods()[0]
-        return [known[name]() for name in self.methods.split("+")]
+        return [default_method(name) for name in self.methods.split("+")]
 
 
 def ranks_of(
@@ -94,8 +91,8 @@ def ranks_of(
         scores: of a method.
         exists: where edges are; elsewhere the rank is 0.
     """
-    _, inverse, counts = (-scores[exists]).unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
+    from scipy.stats import rankdata
+
     ranks = torch.zeros(exists.shape, dtype=torch.float64)
-    ranks[exists] = (last - (counts - 1) / 2)[inverse]
+    ranks[exists] = torch.from_numpy(rankdata(-scores[exists].numpy()))
     return ranks

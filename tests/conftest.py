@@ -85,6 +85,13 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     in_float64(monkeypatch)
 
 
+@pytest.fixture
+def saves_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints are written whenever a method offers one."""
+    monkeypatch.setattr("bench.discovery.checkpoint.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("bench.discovery.checkpoint.SHARE_OF_TIME", float("inf"))
+
+
 @pytest.fixture(params=FAMILIES)
 def supported(request: pytest.FixtureRequest, exact: None) -> Case:
     """Each supported architecture in turn."""

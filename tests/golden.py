@@ -37,6 +37,7 @@ from methods.eap import EAP
 from methods.eap_ig import EAPIG
 from methods.edge_pruning import EdgePruning
 from methods.random_edges import RandomEdges
+from methods.rules.gradient_rules import ATTN_LRP, GIM, RELP
 from problems import random_examples
 from tiny_models import seeded
 
@@ -79,6 +80,26 @@ def architectures() -> Part:
             values["gradients"].extend(torch.autograd.grad(masked.logsumexp(-1).sum(), mask))
             slopes = torch.autograd.grad(pruned.logsumexp(-1).sum(), [mask, *weights.values()])
             values["weight gradients"].extend(slopes)
+        numbers[kind] = told(**values)
+    return numbers
+
+
+def backward() -> Part:
+    """Gradients by other rules and with a group's outputs replaced, and losses without each edge of a row."""
+    numbers: Part = {}
+    for kind in models():
+        p, values = task(kind, "resample"), defaultdict(list)
+        groups, row = p.graph.groups[1:], len(p.graph.receivers) - 1
+        for batch in p.batches:
+            for name, rules in {"gim": GIM, "relp": RELP, "attn_lrp": ATTN_LRP}.items():
+                values[name].append(p.edge_gradients(batch, "difference", rules=rules))
+            frozen = replace(RELP, softmax="frozen")
+            values["frozen"].append(p.edge_gradients(batch, "difference", rules=frozen))
+            half = (p.senders(batch) + p.reference(batch)) / 2
+            away = p.reference(batch) - p.senders(batch)
+            values["replaced"] += [p.edge_gradients(batch, "kl", away, replaced=(g, half[g])) for g in groups]
+            each = p.losses_without_each("kl", batch, p.graph.exists, row, [7, 2, 4])
+            values["without each"].append(each)
         numbers[kind] = told(**values)
     return numbers
 
@@ -214,7 +235,17 @@ def recovery() -> Part:
 
 PARTS: Mapping[str, Callable[[], Part]] = {
     part.__name__: part
-    for part in (architectures, tasks, evaluation, attribution, objectives, recovery, acdc, trainings)
+    for part in (
+        architectures,
+        backward,
+        tasks,
+        evaluation,
+        attribution,
+        objectives,
+        recovery,
+        acdc,
+        trainings,
+    )
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,3 +148,13 @@ class Killer(Checkpoint):
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
+
+
+def killed_at(call: int, method: Method, p: BenchProblem, path: Path | None) -> Discovery:
+    """What a method finds with a checkpoint in a file, killed at a call of its `save`; 0 for never.
+
+    Wanted with the fixture `saves_at_every_call`.
+    """
+    p.checkpoint = Killer(path, p.spent, p._charge)
+    p.checkpoint.left = call
+    return method.discover(p)

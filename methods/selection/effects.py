@@ -32,8 +32,8 @@ class OfEffects(Method):
     """Share of every circuit's edges that are taken by the signed score, before the others are by the
     absolute one; 0 takes none so."""
     stable: float = 0.0
-    """Edges whose sign is kept by a smaller share of bootstrap samples of the examples come last; 0 does not
-    ask."""
+    """An edge comes last if its sign stays the same in a smaller share of bootstrap samples of the examples;
+    0 does not ask."""
     threshold: float = 0.01
     """Unaided, edges are kept whose score is above this share of the largest."""
 

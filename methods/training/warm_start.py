@@ -7,24 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from methods.base import Method, Problem, find_methods
+from methods.base import Method, Problem
 from methods.thresholds.best import n_best
 from methods.training.within import within
 
 SPREAD = 1.0
 """How far above the usual start the gate of the best edge begins, and how far below it that of the last."""
-
-
-def ranking_method(name: str) -> Method:
-    """The method of a name, at its default options.
-
-    Raises:
-        ValueError: there is none.
-    """
-    known = find_methods()[0]
-    if name not in known:
-        raise ValueError(f"warm_start: '{name}' is no method; known are {', '.join(sorted(known))}")
-    return known[name]()
 
 
 def warm_start(problem: Problem, method: Method, n: int, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:

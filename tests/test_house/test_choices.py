@@ -37,7 +37,7 @@ def test_the_log_holds_every_trial(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOGS)
 def test_budgets_are_equal(name: str) -> None:
-    """Six settings of each method, or as many as its options have; four where rates alone are tried."""
+    """Six settings of each method, or as many as its options have; four in the later logs."""
     counts = (
         read(name).drop_duplicates(["method", "params"]).groupby("method").size().drop("eap", errors="ignore")
     )

@@ -290,11 +290,8 @@ def test_the_complement_costs_a_forward_and_only_where_it_is_wanted(tiny: Masked
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_killed_run_goes_on_as_if_nothing_had_been(
-    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, joint: bool
+    tiny: MaskedModel, saves_at_every_call: None, tmp_path: Path, joint: bool
 ) -> None:
-    monkeypatch.setattr("bench.discovery.checkpoint.SECONDS_BETWEEN", 0.0)
-    monkeypatch.setattr("bench.discovery.checkpoint.SHARE_OF_TIME", float("inf"))
-
     def run(kill_at: int, path: Path | None) -> Discovery:
         p = problem(tiny, "zero", sizes=(0.4,))
         p.checkpoint = Killer(path, p.spent, p._charge)

@@ -28,7 +28,7 @@ from methods.training.gates import hard_concrete, log_open
 from methods.training.parts import parts_of
 from methods.training.training_curves import TrainingCurves
 from methods.training.warm_start import warm_start
-from problems import Killer, alike, assert_alike, exact_of, problem, random_examples
+from problems import alike, assert_alike, exact_of, killed_at, problem, random_examples
 
 QUICK = EdgePruning(halving=8, hold=6, settling=5, examples=3, rate=0.3)
 """Far too short to find anything."""
@@ -229,16 +229,10 @@ def test_an_unaided_circuit_is_trained_for_where_it_is_wanted(tiny: MaskedModel)
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_been(
-    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny: MaskedModel, saves_at_every_call: None, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("bench.discovery.checkpoint.SECONDS_BETWEEN", 0.0)
-    monkeypatch.setattr("bench.discovery.checkpoint.SHARE_OF_TIME", float("inf"))
-
     def run(kill_at: int, path: Path | None) -> Discovery:
-        p = problem(tiny, sizes=(0.1, 0.4))
-        p.checkpoint = Killer(path, p.spent, p._charge)
-        p.checkpoint.left = kill_at
-        return replace(QUICK, settling=20).discover(p)
+        return killed_at(kill_at, replace(QUICK, settling=20), problem(tiny, sizes=(0.1, 0.4)), path)
 
     whole = run(0, None)
     steps = int(whole.trace["step"][-1])
@@ -289,18 +283,13 @@ def problem_steps(method: EdgePruning, found: Discovery) -> int:
 
 
 def test_a_warm_start_goes_on_after_a_kill(
-    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny: MaskedModel, saves_at_every_call: None, tmp_path: Path
 ) -> None:
     """In the ranking, which has a checkpoint of its own, and after it."""
-    monkeypatch.setattr("bench.discovery.checkpoint.SECONDS_BETWEEN", 0.0)
-    monkeypatch.setattr("bench.discovery.checkpoint.SHARE_OF_TIME", float("inf"))
     method = replace(QUICK, warm_start="exact", warm_share=0.4)
 
     def run(kill_at: int, path: Path | None) -> Discovery:
-        p = problem(tiny, sizes=(0.1,))
-        p.checkpoint = Killer(path, p.spent, p._charge)
-        p.checkpoint.left = kill_at
-        return method.discover(p)
+        return killed_at(kill_at, method, problem(tiny, sizes=(0.1,)), path)
 
     whole, rows = run(0, None), int(problem(tiny).graph.exists.any(1).sum())
     for kill_at in (rows // 2, rows + 5):
@@ -314,7 +303,7 @@ def test_a_warm_start_goes_on_after_a_kill(
     ("name", "message"),
     [
         ("edge_pruning", "another method than edge_pruning itself"),
-        ("epa", "warm_start: 'epa' is no method; known are acdc, "),
+        ("epa", "'epa' is no method; known are acdc, "),
     ],
 )
 def test_what_is_no_warm_start_is_said(name: str, message: str) -> None:

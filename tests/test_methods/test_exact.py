@@ -11,7 +11,7 @@ import torch
 from golden_cases import task
 from methods.base import Discovery
 from methods.exact import Exact
-from problems import Killer
+from problems import killed_at
 
 
 @pytest.mark.parametrize("objective", ["kl", "difference"])
@@ -44,18 +44,14 @@ def test_some_of_the_examples_are_the_first_ones() -> None:
     torch.testing.assert_close(found, wanted)
 
 
-def test_a_killed_run_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on(saves_at_every_call: None, tmp_path: Path) -> None:
     """From the receiver at which it was killed, and ends with the same scores."""
-    monkeypatch.setattr("bench.discovery.checkpoint.SECONDS_BETWEEN", 0.0)
-    monkeypatch.setattr("bench.discovery.checkpoint.SHARE_OF_TIME", float("inf"))
 
     def run(kill_at: int, path: Path | None) -> tuple[Discovery, int]:
         p = task("gpt2", "zero")
-        p.checkpoint = Killer(path, p.spent, p._charge)
-        p.checkpoint.left = kill_at
         done: list[int] = []
         p._progress = lambda n, total, note: done.append(n)
-        return Exact().discover(p), len(done)
+        return killed_at(kill_at, Exact(), p, path), len(done)
 
     whole, rows = run(0, None)
     path = tmp_path / "x.safetensors"

@@ -14,11 +14,10 @@ from torch import Tensor
 from bench.discovery.problem import BenchProblem
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.masked_model import MaskedModel
-from methods.base import Discovery
 from methods.learned_ranking import LearnedRanking
 from methods.training.parts import Rounds, parts_of
 from methods.training.soft_top_k import soft_top_k
-from problems import Killer, assert_alike, problem
+from problems import assert_alike, killed_at, problem
 
 QUICK = LearnedRanking(steps=8, examples=3, rate=0.3)
 """Far too short to find anything."""
@@ -99,25 +98,14 @@ def test_scores_are_the_slow_ones(tiny: MaskedModel, ablation: AblationName) -> 
     assert float(found[p.graph.exists].abs().min()) > 0
 
 
-def test_a_killed_training_goes_on(
-    tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_killed_training_goes_on(tiny: MaskedModel, saves_at_every_call: None, tmp_path: Path) -> None:
     """As if nothing had been."""
-    monkeypatch.setattr("bench.discovery.checkpoint.SECONDS_BETWEEN", 0.0)
-    monkeypatch.setattr("bench.discovery.checkpoint.SHARE_OF_TIME", float("inf"))
-
-    def run(kill_at: int, path: Path | None) -> Discovery:
-        p = problem(tiny)
-        p.checkpoint = Killer(path, p.spent, p._charge)
-        p.checkpoint.left = kill_at
-        return QUICK.discover(p)
-
-    whole = run(0, None)
-    for kill_at in (1, 5, QUICK.steps):
-        path = tmp_path / f"{kill_at}.safetensors"
+    whole = QUICK.discover(problem(tiny))
+    for call in (1, 5, QUICK.steps):
+        path = tmp_path / f"{call}.safetensors"
         with pytest.raises(KeyboardInterrupt):
-            run(kill_at, path)
-        assert_alike(run(0, path), whole)
+            killed_at(call, QUICK, problem(tiny), path)
+        assert_alike(killed_at(0, QUICK, problem(tiny), path), whole)
 
 
 def test_a_step_is_a_forward_and_a_backward(tiny: MaskedModel) -> None:

@@ -78,6 +78,8 @@ def test_kl_is_flat_at_the_clean_run_and_declined_there(tiny: MaskedModel) -> No
     assert slope is not None
     assert float(flat.max()) < 1e-12 < 1e-3 < float(slope.max())
     assert EAPIG(steps=1, objective="kl").skip(p)
+    assert EAPIG(steps=1, objective="kl", points="activations").skip(p)
+    assert not EAPIG(steps=1, objective="kl", points="authors").skip(p)
     assert not EAPIG(steps=2, objective="kl").skip(p)
 
 

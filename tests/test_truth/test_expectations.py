@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,17 @@ from bench.names import choose_method
 from bench.store.recoveries import rows
 from bench.truth.expectations import FALSE_ALARM, HELD, Expectations, read_expectations, write_expectations
 from bench.truth.verify import LOST, verify, verify_named
+from checkout import ROOT
 
 UNAIDED, RANKED = HELD
+
+
+def test_kernels_run_the_methods_of_which_something_is_expected() -> None:
+    """`make kernels` names them; the others cannot fail there."""
+    named = re.search(r"^EXPECTED := (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    held = json.loads((ROOT / "tracr_ground_truth" / "expectations.json").read_text())
+    assert named is not None
+    assert set(named[1].split()) == {key.split()[0] for part in held.values() for key in part}
 
 
 def row(method: str, program: str, exact: bool | None, **more: Any) -> dict[str, Any]:
