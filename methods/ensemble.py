@@ -91,8 +91,8 @@ def ranks_of(
         scores: of a method.
         exists: where edges are; elsewhere the rank is 0.
     """
-    from scipy.stats import rankdata
-
+    _, place, ties = torch.unique(-scores[exists], return_inverse=True, return_counts=True)
+    last = ties.cumsum(0)
     ranks = torch.zeros(exists.shape, dtype=torch.float64)
-    ranks[exists] = torch.from_numpy(rankdata(-scores[exists].numpy()))
+    ranks[exists] = (last - (ties - 1) / 2)[place].double()
     return ranks
