@@ -28,7 +28,9 @@ def listed(kind: str, name: str | None = None) -> list[Row]:
     """
     if name is not None and kind in ("methods", "tasks"):
         made = get_method(name) if kind == "methods" else get_task(name)
-        return [{"name": made.name, "description": made.description, "options": options(type(made))}]
+        row: Row = {"name": made.name, "description": made.description, "options": options(type(made))}
+        presets = getattr(made, "presets", {})
+        return [{**row, "presets": {preset: dict(values) for preset, values in presets.items()}}]
     rows = _LISTS[kind]()
     if name is None:
         return rows
@@ -56,6 +58,9 @@ def options_told(row: Row) -> str:
     for option in row["options"]:
         lines.append(f"\n  {option['name']}={option_text(option['default'])}  ({option['type']})")
         lines += textwrap.wrap(option["description"], 100, initial_indent="    ", subsequent_indent="    ")
+    for preset, values in row["presets"].items():
+        told = ",".join(f"{name}={option_text(value)}" for name, value in values.items())
+        lines.append(f"\n  preset={preset} is {told}")
     return "\n".join(lines if row["options"] else [*lines, "\n  It has no options."])
 
 

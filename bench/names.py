@@ -222,12 +222,21 @@ def get_program(spec: str) -> Program:
 
 
 def params_of(thing: Method | Task) -> str:
-    """The options that differ from their defaults, as they are typed: ``kind=uniform``."""
-    return ",".join(
-        f"{name}={option_text(getattr(thing, name))}"
-        for name, default in options_of(type(thing)).items()
-        if getattr(thing, name) != default
-    )
+    """The options that differ from their defaults, as they are typed: ``kind=uniform``.
+
+    Those of a preset are told by its name, where that is shorter: ``preset=paper,examples=8``.
+    """
+    defaults = options_of(type(thing))
+    texts = []
+    for preset, values in {"": {}, **getattr(thing, "presets", {})}.items():
+        differ = [f"preset={preset}"] if preset else []
+        differ += [
+            f"{name}={option_text(getattr(thing, name))}"
+            for name, value in {**defaults, **values}.items()
+            if getattr(thing, name) != value
+        ]
+        texts.append(",".join(differ))
+    return min(texts, key=lambda text: text.count("="))
 
 
 def settings_of(method: Method) -> dict[str, Any]:
@@ -277,9 +286,15 @@ def _made(cls: type[Chosen], name: str, options: str, *about: Any) -> Chosen:
         UsageError: no such option or value.
     """
     fields, hints = options_of(cls), get_type_hints(cls)
+    presets = getattr(cls, "presets", {})
     values: dict[str, Any] = {}
     for pair in filter(None, options.split(",")):
         option, equals, text = pair.partition("=")
+        if option == "preset" and presets:
+            if text not in presets:
+                raise unknown(f"preset of {name}", text, presets)
+            values = {**presets[text], **values}
+            continue
         if option not in fields:
             raise unknown(f"option of {name}", option, fields)
         if not equals:

@@ -338,6 +338,8 @@ class Method(ABC):
     """BibTeX of what is implemented."""
     stochastic: ClassVar[bool] = False
     """Whether the seed decides what it finds, as in a training: then one run says little."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Options by the name under which ``preset=NAME`` sets them all, as a paper's."""
 
     def uses(self) -> Sequence[Method]:
         """Other methods that this one runs; where their code changes, its results are stale as well."""

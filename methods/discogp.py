@@ -72,7 +72,7 @@ class DiscoGP(Method):
     """Weight l_c of the complement's loss; 0 spares its forward pass."""
     examples: int = 8
     """Examples of a step, at most; they come from one batch of the bench's."""
-    rate: float = 0.1
+    rate: float = 0.02
     """Learning rate of gates."""
     edge_temperature: float = 1.0
     """Of the soft gate of an edge, whose slope stands for that of the whole one: the lower, the steeper."""
@@ -84,6 +84,11 @@ class DiscoGP(Method):
     """Of all gates of a group together, at the beginning, where sizes are wanted: it moves by itself."""
     settling: int = 500
     """Steps of the unaided circuit's training."""
+    settling_rate: float = 0.1
+    """Learning rate of that training."""
+    settling_samples: Literal["soft", "hard"] = "soft"
+    """What gates are in its steps: between 0 and 1, or one of them as elsewhere. At both ends an attention
+    that is sharp has no slope, so that hard samples do not tell which of its edges matter."""
     tolerance: float = 0.1
     """Of the way from the full model's loss to the empty circuit's: beyond it no edge is priced."""
     price: float = 0.003
@@ -96,7 +101,8 @@ class DiscoGP(Method):
             raise ValueError(f"density is a share above 0 and below 1, not {self.density:g}")
         if not 0 <= self.complement < math.inf:
             raise ValueError(f"complement must be at least 0 and finite, not {self.complement:g}")
-        for name in ("rate", "edge_temperature", "weight_temperature", "start_price", "price", "tolerance"):
+        rates, temperatures = ("rate", "settling_rate"), ("edge_temperature", "weight_temperature")
+        for name in (*rates, *temperatures, "start_price", "price", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
         if self.joint and self.parts != "both":
@@ -144,6 +150,7 @@ class DiscoGP(Method):
         groups: Sequence[str],
         sizes: Collection[int],
         weights: Mapping[str, Tensor],
+        hard: bool = True,
     ) -> GumbelTraining:
         """Of gates on some groups, under the weights found before; at a constant price without sizes."""
         device = problem.device
@@ -158,7 +165,7 @@ class DiscoGP(Method):
                 exists = {n: torch.ones(*s, dtype=torch.bool, device=device) for n, s in named.items()}
                 wanted = [round(self.density * sum(each.numel() for each in exists.values()))]
                 temperature, dtype = self.weight_temperature, torch.float32
-            gates[group] = GumbelGates(exists, random, self.rate, temperature, dtype)
+            gates[group] = GumbelGates(exists, random, self.rate, temperature, dtype, hard)
             start = self.start_price if wanted else self.price * problem.graph.n_edges
             prices[group] = Price(start, wanted, self.hold)
         return GumbelTraining(gates, prices, partial(self._loss, problem, weights), batches, random)
@@ -167,7 +174,9 @@ class DiscoGP(Method):
         self, problem: Problem, batches: Sequence[Batch], few: Sequence[Batch], course: Course
     ) -> GumbelGates:
         """Edge gates at a constant price, asked as long as the answer is bearable; without the complement."""
-        training = replace(self, complement=0.0)._training(problem, batches, [EDGES], [], {})
+        unaided = replace(self, complement=0.0, rate=self.settling_rate)
+        hard = self.settling_samples == "hard"
+        training = unaided._training(problem, batches, [EDGES], [], {}, hard)
         exists = problem.graph.exists
         full, empty = (self._answer_loss(problem, edges, few) for edges in (exists, exists & False))
         training.bearable = full + self.tolerance * (empty - full)

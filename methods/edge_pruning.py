@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, default_method, first_examples
 from methods.thresholds.cheapest_cut import CUT_ON, cheapest, mean_loss
-from methods.training.descent import Descent
+from methods.training.descent import Descent, Evenly
 from methods.training.gate_training import GateTraining
 from methods.training.named_tensors import flat, under
 from methods.training.parts import parts_of
@@ -55,6 +56,11 @@ class EdgePruning(Method):
   note={arXiv:2406.16778}
 }"""
     stochastic = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"evenly": "share", "afresh": True, "halving": 1250, "hold": 500, "examples": 32,
+                  "rate": 0.8, "multiplier_rate": 0.8, "start": 10.0, "memory": 0.999},
+    }  # fmt: skip
+    """As the authors' scripts for GPT-2 have it: the share falls in 2500 steps, and rests for 500."""
 
     halving: int = 200
     """Steps in which the target falls to a half."""
@@ -63,7 +69,15 @@ class EdgePruning(Method):
     examples: int = 8
     """Examples of a step, at most; they come from one batch of the bench's."""
     rate: float = 0.1
-    """Learning rate of gates and multipliers."""
+    """Learning rate of gates."""
+    multiplier_rate: float = 0.1
+    """Learning rate of the multipliers. Where they rise faster than gates can tell what an edge does, all
+    gates close alike, and which of the edges that do little stay is chance."""
+    evenly: Evenly = "log"
+    """In what the target falls evenly, and the gap is measured: the logarithm of the number of edges, or
+    their share."""
+    afresh: bool = False
+    """Train from all edges for every size, instead of through one size to the next."""
     start: float = 2.0
     """Log alpha of every gate at the start: how far it is from closing."""
     memory: float = 0.95
@@ -95,7 +109,7 @@ class EdgePruning(Method):
         if self.warm_start == self.name:
             raise ValueError("warm_start is another method than edge_pruning itself")
         self.uses()  # refuses what is no method
-        for name in ("rate", "price", "tolerance"):
+        for name in ("rate", "multiplier_rate", "price", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
 
@@ -112,7 +126,7 @@ class EdgePruning(Method):
                 n = max(problem.edges_of_share(self.warm_share), *sizes.values(), 1)
                 saved = flat({"warm": warm_start(problem, method, n, under("ranking", saved))})
         trained = int(saved["warm.candidates"].sum()) if self.warm_start else problem.graph.n_edges
-        descent = Descent(trained, sizes.values(), self.halving, self.hold)
+        descent = Descent(trained, sizes.values(), self.halving, self.hold, self.evenly, self.afresh)
         parts = parts_of(problem.batches, self.examples)
         circuits, curves, state = self._through(descent, problem, parts, saved)
         edges = {size: circuits[n] for size, n in sizes.items()}
@@ -131,9 +145,15 @@ class EdgePruning(Method):
         self, descent: Descent, problem: Problem, parts: Sequence[Batch], saved: Mapping[str, Tensor]
     ) -> tuple[dict[int, Tensor], TrainingCurves, dict[str, Tensor]]:
         """A circuit for every number of edges, the course of the training, and where it ended."""
-        device = problem.device
-        multipliers = torch.zeros(2, dtype=widest(device), device=device, requires_grad=True)
-        training = self._training(problem, parts, under("warm", saved), [multipliers])
+        warm = under("warm", saved)
+
+        def begun() -> tuple[GateTraining, Tensor]:
+            multipliers = torch.zeros(
+                2, dtype=widest(problem.device), device=problem.device, requires_grad=True
+            )
+            return self._training(problem, parts, warm, [multipliers]), multipliers
+
+        training, multipliers = begun()
         curves = TrainingCurves(CURVE_EVERY)
         circuits = {0: training.exists & False, int(training.exists.sum()): training.exists}
         if "descent" in saved:
@@ -143,24 +163,28 @@ class EdgePruning(Method):
             circuits |= {int(n): kept for n, kept in under("circuit", saved).items()}
 
         def pressure(loss: Tensor, n_open: Tensor) -> Tensor:
-            gap = n_open.log() - math.log(descent.target)
+            if self.evenly == "log":
+                gap = n_open.log() - math.log(descent.target)
+            else:
+                gap = (n_open - descent.target) / training.exists.sum()
             return multipliers[0] * gap + multipliers[1] * gap.square()
 
         def state() -> dict[str, Tensor]:
             named = {str(n): kept for n, kept in circuits.items()}
             parts = {"training": training.state(), "curve": curves.state(), "circuit": named}
-            return {"descent": descent.state(), **flat({"warm": under("warm", saved), **parts})}
+            return {"descent": descent.state(), **flat({"warm": warm, **parts})}
 
         while not descent.ended:
             target = descent.target
             loss, n_open = training.step(pressure)
             l1, l2 = multipliers.tolist()
             curves.add(
-                training.steps, loss=loss, edges_open=n_open, target=target, multiplier=l1, multiplier_2=l2
+                descent.taken + 1, loss=loss, edges_open=n_open, target=target, multiplier=l1, multiplier_2=l2
             )
             reached = descent.advance(n_open)
             if reached is not None:
                 circuits[reached] = training.best(reached)
+                training, multipliers = begun() if self.afresh else (training, multipliers)
             problem.progress(*descent.steps, f"{n_open:.0f} of {target:.0f} edges open, loss {loss:.3g}")
             problem.checkpoint.save(state)
         return circuits, curves, state()
@@ -204,5 +228,5 @@ class EdgePruning(Method):
     ) -> GateTraining:
         return GateTraining(
             problem, self.objective, parts, self.start, self.rate, self.memory, self.node_gates, learnt,
-            warm.get("candidates"), warm.get("above"),
+            self.multiplier_rate, warm.get("candidates"), warm.get("above"),
         )  # fmt: skip

@@ -93,15 +93,21 @@ def problem(
     )
 
 
-def exact_of(method: Method, program: str, ablation: AblationName, seeds: Sequence[int]) -> list[bool]:
-    """Whether a method finds, unaided, just what is necessary in a compiled program; seed by seed."""
+def program_problem(
+    program: str, ablation: AblationName, seed: int = 0
+) -> tuple[BenchProblem, Sequence[Tensor]]:
+    """What a method is handed for a compiled program, and the true circuits."""
     pytest.importorskip("tracr")
     model = load_program(get_program(program))
-    study = Study.on(program_data(model, 256, 1), ablation)
-    truths = model.truth(ablation).circuits
+    problem = Study.on(program_data(model, 256, 1), ablation).problem(method_seed=seed)
+    return problem, model.truth(ablation).circuits
+
+
+def exact_of(method: Method, program: str, ablation: AblationName, seeds: Sequence[int]) -> list[bool]:
+    """Whether a method finds, unaided, just what is necessary in a compiled program; seed by seed."""
     found = []
     for seed in seeds:
-        p = study.problem(method_seed=seed)
+        p, truths = program_problem(program, ablation, seed)
         kept = method.discover(p).unaided
         assert kept is not None
         found.append(bool(circuit_recovery(kept, truths, p.graph.exists)["exact"]))

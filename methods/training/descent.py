@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+Evenly = Literal["log", "share"]
+"""In what a target falls evenly: the logarithm of the number of edges, or their share."""
 NEAR = 0.02
 """A size is reached when the edges expected to be open differ by that share of it at most, or by one."""
 PATIENCE = 1000
@@ -17,12 +20,31 @@ PATIENCE = 1000
 class Descent:
     """Falls by a half in every `halving` steps; at each size rests for `hold` steps, and until it is met."""
 
-    def __init__(self, n_edges: int, sizes: Iterable[int], halving: int, hold: int) -> None:
+    def __init__(
+        self,
+        n_edges: int,
+        sizes: Iterable[int],
+        halving: int,
+        hold: int,
+        evenly: Evenly = "log",
+        afresh: bool = False,
+    ) -> None:
+        """Evenly in a share it falls as fast all the way, by half of all edges in `halving` steps.
+
+        `afresh` falls to every size from all edges.
+        """
+        self._evenly = evenly
         self.sizes = sorted((n for n in set(sizes) if 0 < n < n_edges), reverse=True)
-        above = [n_edges, *self.sizes]
-        self._falls = [math.ceil(halving * math.log2(a / n)) for a, n in zip(above, self.sizes, strict=False)]
+        above = [n_edges] * len(self.sizes) if afresh else [n_edges, *self.sizes]
+        halves = [
+            math.log2(a / n) if evenly == "log" else 2 * (a - n) / n_edges
+            for a, n in zip(above, self.sizes, strict=False)
+        ]
+        self._falls = [math.ceil(halving * each) for each in halves]
         self._above, self._hold = above, hold
         self._stage, self._done = 0, 0
+        self.taken = 0
+        """Steps, those of longer rests too."""
 
     @property
     def ended(self) -> bool:
@@ -42,6 +64,8 @@ class Descent:
         above, n = self._above[self._stage], self.sizes[self._stage]
         fall = self._falls[self._stage]
         share = min(1.0, (self._done + 1) / fall) if fall else 1.0
+        if self._evenly == "share":
+            return above + share * (n - above)
         return above * math.exp(share * math.log(n / above))
 
     def advance(self, n_open: float) -> int | None:
@@ -51,6 +75,7 @@ class Descent:
             ValueError: a size is not reached.
         """
         self._done += 1
+        self.taken += 1
         n, rested = self.sizes[self._stage], self._done - self._falls[self._stage]
         if rested >= self._hold and abs(n_open - n) <= max(NEAR * n, 1):
             self._stage, self._done = self._stage + 1, 0
@@ -63,9 +88,9 @@ class Descent:
         return None
 
     def state(self) -> Tensor:
-        """Where it stands, as two numbers."""
-        return torch.tensor([self._stage, self._done])
+        """Where it stands, as three numbers."""
+        return torch.tensor([self._stage, self._done, self.taken])
 
     def restore(self, state: Tensor) -> None:
         """Stands where `state` was taken."""
-        self._stage, self._done = state.tolist()
+        self._stage, self._done, self.taken = state.tolist()

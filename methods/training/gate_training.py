@@ -37,10 +37,11 @@ class GateTraining:
         memory: float,
         node_gates: bool = False,
         learnt: Sequence[Tensor] = (),
+        learnt_rate: float = 0.1,
         candidates: Bool[Tensor, "receivers senders"] | None = None,
         above: Float[Tensor, "receivers senders"] | None = None,
     ) -> None:
-        """`learnt` and `memory` are as in `MaskTraining`.
+        """`learnt`, `learnt_rate` and `memory` are as in `MaskTraining`.
 
         Edges that are no `candidates` are gone throughout; `above` is how far gates of edges begin above the
         start.
@@ -59,7 +60,7 @@ class GateTraining:
             with torch.no_grad():
                 self.gates[0] += above.to(self.gates[0])
         self._training = MaskTraining(
-            problem, objective, parts, self.gates, self._random, rate, memory, learnt
+            problem, objective, parts, self.gates, self._random, rate, memory, learnt, learnt_rate
         )
 
     @property

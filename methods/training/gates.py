@@ -39,11 +39,13 @@ def straight_through(
     noise: Float[Tensor, "*any"],
     temperature: float,
     price: Callable[[], float] = float,
+    hard: bool = True,
 ) -> Float[Tensor, "*any"]:
     """Samples of gates, 0 or 1, open with probability sigmoid(logits), with the gradient of a soft gate.
 
     The soft gate is sigmoid((logits + noise) / temperature), the binary Gumbel-softmax (Jang et al. 2017,
-    arXiv:1611.01144); taking its derivative for that of a step is biased by design.
+    arXiv:1611.01144); taking its derivative for that of a step is biased by design. What depends on a gate
+    is measured at 0 and 1 alone, so that a gate whose loss is flat at both and steep between learns nothing.
 
     Args:
         logits: one per gate.
@@ -51,8 +53,9 @@ def straight_through(
         temperature: of the soft gate, above 0; the sample does not depend on it.
         price: asked in the backward pass, which adds the gradient of price() * sigmoid(logits).sum(), since
             it has all at hand; 0 by default.
+        hard: False returns the soft gates themselves, whose gradient it is.
     """
-    return _StraightThrough.apply(logits, noise, temperature, price)  # type: ignore[no-untyped-call, no-any-return]
+    return _StraightThrough.apply(logits, noise, temperature, price, hard)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _StraightThrough(Function):
@@ -60,18 +63,22 @@ class _StraightThrough(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, noise: Tensor, temperature: float, price: Callable[[], float]
+        ctx: Any, logits: Tensor, noise: Tensor, temperature: float, price: Callable[[], float], hard: bool
     ) -> Tensor:
         ctx.save_for_backward(logits, noise)
         ctx.temperature, ctx.price = temperature, price
         sample = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
         for part, logit, drawn in chunks(sample, logits, noise):
-            torch.add(logit, drawn, out=part).sign_().clamp_(min=0)
+            torch.add(logit, drawn, out=part)
+            if hard:
+                part.sign_().clamp_(min=0)
+            else:
+                part.div_(temperature).sigmoid_()
         return sample
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         logits, noise = ctx.saved_tensors
         price, temperature = ctx.price(), ctx.temperature
         slope = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
@@ -83,7 +90,7 @@ class _StraightThrough(Function):
                 part.div_(temperature)
             if price:
                 part.addcmul_(torch.sigmoid(logit), torch.sigmoid(-logit), value=price)
-        return slope, None, None, None
+        return slope, None, None, None, None
 
 
 def chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -29,13 +29,14 @@ class GumbelGates:
         rate: float,
         temperature: float,
         dtype: torch.dtype = torch.float32,
+        hard: bool = True,
     ) -> None:
         """`dtype` is that of gates and moments. In float64, for which gates must be few and the device must
-        have it (`widest`), rounding grows less from step to step.
+        have it (`widest`), rounding grows less from step to step. `hard` is as in `straight_through`.
         """
         self.exists = exists
         self.n_gates = sum(int(each.sum()) for each in exists.values())
-        self._temperature = temperature
+        self._temperature, self._hard = temperature, hard
         self.price = 0.0
         """Times the share expected open; its gradient comes with that of the loss."""
         self._noise = LogisticNoise(max(each.numel() for each in exists.values()), random)
@@ -51,9 +52,10 @@ class GumbelGates:
         )
 
     def sample(self) -> dict[str, Float[Tensor, "..."]]:
-        """A mask of zeros and ones per tensor, differentiable."""
+        """A mask per tensor, differentiable: of zeros and ones, or between them where gates are not hard."""
+        how = (self._temperature, self._each, self._hard)
         return {
-            name: straight_through(logits, self._noise.window(logits.shape), self._temperature, self._each)
+            name: straight_through(logits, self._noise.window(logits.shape), *how)
             for name, logits in self.logits.items()
         }
 

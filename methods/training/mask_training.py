@@ -31,15 +31,17 @@ class MaskTraining:
         rate: float,
         memory: float,
         learnt: Sequence[Tensor] = (),
+        learnt_rate: float = 0.1,
     ) -> None:
-        """`learnt` are parameters of what is added to the loss; they move up their gradient, at that rate.
+        """`learnt` are parameters of what is added to the loss; they move up their gradient.
 
         `memory` is Adam's, of squared gradients: of how many steps it knows is 1 / (1 - memory).
         """
         self.problem, self.objective, self.random = problem, objective, random
         self._values = [*parameters, *learnt]
-        upwards: list[dict[str, Any]] = [{"params": list(learnt), "maximize": True}] if learnt else []
-        groups = [{"params": list(parameters)}, *upwards]
+        groups: list[dict[str, Any]] = [{"params": list(parameters)}]
+        if learnt:
+            groups.append({"params": list(learnt), "maximize": True, "lr": learnt_rate})
         self._optimizer = torch.optim.Adam(groups, lr=rate, betas=(0.9, memory))
         self._rounds = Rounds(parts, random)
         self.steps = 0

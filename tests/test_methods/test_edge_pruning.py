@@ -47,6 +47,23 @@ def test_the_target_halves_and_rests() -> None:
     assert ended == [None] * 7 + [16] + [None] * 7 + [4]
 
 
+def test_a_target_falls_evenly_in_the_share_of_edges() -> None:
+    descent, targets = Descent(64, [16, 48], halving=4, hold=1, evenly="share"), []
+    while not descent.ended:
+        targets.append(descent.target)
+        descent.advance(targets[-1])
+    assert targets == pytest.approx([56, 48, 48, 40, 32, 24, 16, 16])
+
+
+def test_a_target_falls_afresh_to_every_size() -> None:
+    descent, targets = Descent(64, [16, 32], halving=1, hold=1, afresh=True), []
+    while not descent.ended:
+        targets.append(descent.target)
+        descent.advance(targets[-1])
+    assert targets == pytest.approx([32, 32, 32, 16, 16])
+    assert descent.taken == 5
+
+
 def test_a_size_rests_until_it_is_reached() -> None:
     descent = Descent(1000, [100], halving=1, hold=5)
     for n_open in [100.0] * 8 + [103.0] * 30:  # falling for 4 steps, near too early, then not near enough
@@ -228,11 +245,14 @@ def test_an_unaided_circuit_is_trained_for_where_it_is_wanted(tiny: MaskedModel)
     assert problem(tiny, sizes=(), unaided=False).unaided
 
 
+@pytest.mark.parametrize("afresh", [False, True])
 def test_a_killed_run_goes_on_as_if_nothing_had_been(
-    tiny: MaskedModel, saves_at_every_call: None, tmp_path: Path
+    tiny: MaskedModel, saves_at_every_call: None, tmp_path: Path, afresh: bool
 ) -> None:
+    method = replace(QUICK, settling=20, afresh=afresh)
+
     def run(kill_at: int, path: Path | None) -> Discovery:
-        return killed_at(kill_at, replace(QUICK, settling=20), problem(tiny, sizes=(0.1, 0.4)), path)
+        return killed_at(kill_at, method, problem(tiny, sizes=(0.1, 0.4)), path)
 
     whole = run(0, None)
     steps = int(whole.trace["step"][-1])

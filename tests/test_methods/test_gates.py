@@ -84,6 +84,19 @@ def test_the_backward_pass_is_the_soft_gates(temperature: float) -> None:
     torch.testing.assert_close(leaf.grad, expected, rtol=1e-6, atol=1e-8)
 
 
+def test_soft_gates_are_what_the_gradient_is_of() -> None:
+    logits = torch.tensor([-1.0, 0.5, 3.0, -torch.inf], dtype=torch.float64)
+    noise = torch.tensor([0.3, -0.7, 0.0, 1.0], dtype=torch.float64)
+    soft, hard = (straight_through(logits, noise, 0.5, hard=kind) for kind in (False, True))
+    torch.testing.assert_close(soft, torch.sigmoid((logits + noise) / 0.5))
+    assert hard.equal((soft > 0.5).double())
+    assert logits.tolist() == [-1.0, 0.5, 3.0, -math.inf]
+    once, again = (logits.clone().requires_grad_() for _ in range(2))
+    straight_through(once, noise, 0.5, lambda: 0.3, hard=False).prod().backward()
+    torch.sigmoid((again + noise) / 0.5).prod().add(0.3 * torch.sigmoid(again).sum()).backward()
+    torch.testing.assert_close(once.grad, again.grad)
+
+
 def test_the_backward_pass_adds_the_prices() -> None:
     """Of price times the probability of being open; a gate that does not exist has none."""
     logits = torch.tensor([-1.0, 0.5, 3.0, -torch.inf], dtype=torch.float64, requires_grad=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from bench.listing import options
-from bench.names import get_method, option_text
+from bench.names import get_method, option_text, params_of, settings_of
 from command_line import CommandLine
-from methods.base import find_methods
+from methods.base import Method, find_methods
+from methods.edge_pruning import EdgePruning
 
 
 @pytest.mark.parametrize("method", find_methods()[0])
@@ -33,6 +35,32 @@ def test_options_of_a_base_class_are_told(command: CommandLine) -> None:
     assert by_name["share"]["description"] == "Of all edges, those that ACDC tries."
     said = command("list", "methods", "acdc_screened").stdout
     assert "  share=0.2  (float)\n    Of all edges, those that ACDC tries.\n" in said
+
+
+def test_presets_are_told_and_set_what_they_say(command: CommandLine) -> None:
+    values = EdgePruning.presets["paper"]
+    paper = EdgePruning(**values)
+    assert get_method("edge_pruning:preset=paper") == paper
+    for text in ("preset=paper,examples=8", "examples=8,preset=paper"):  # what is typed goes before a preset
+        assert get_method(f"edge_pruning:{text}") == replace(paper, examples=8)
+    assert params_of(replace(paper, examples=8)) == "preset=paper,examples=8"
+    assert params_of(EdgePruning(rate=0.8)) == "rate=0.8"
+    told = command("list", "methods", "edge_pruning").stdout
+    assert "\n  preset=paper is evenly=share,afresh=true," in told
+    (row,) = json.loads(command("list", "methods", "edge_pruning", "--json").stdout)
+    assert row["presets"] == {"paper": values}
+    assert "unknown preset of edge_pruning 'papers'; did you mean 'paper'?" in command.complaint(
+        "list", "methods", "edge_pruning:preset=papers"
+    )
+    assert "unknown option of eap 'preset'" in command.complaint("list", "methods", "eap:preset=paper")
+
+
+@pytest.mark.parametrize("method", find_methods()[0].values(), ids=lambda method: method.name)
+def test_presets_set_options_to_what_they_take(method: type[Method]) -> None:
+    for name, values in method.presets.items():
+        assert values.items() <= settings_of(get_method(f"{method.name}:preset={name}")).items()
+        for option, value in values.items():
+            assert get_method(f"{method.name}:{option}={option_text(value)}") != method()
 
 
 def test_one_of_other_kinds(command: CommandLine) -> None:
