@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -57,6 +57,16 @@ class DiscoGP(Method):
   note={arXiv:2407.03779}
 }"""
     stochastic = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "authors": {
+            "labels": "model",
+            "biases": True,
+            "examples": 32,
+            "rate": 0.1,
+            "weight_temperature": 0.01,
+        }
+    }
+    """Of their code of 2024, but for the price, which moves by itself; theirs is a schedule in epochs."""
 
     parts: Literal["both", "edges", "weights"] = "both"
     """What is pruned."""

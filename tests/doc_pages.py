@@ -11,7 +11,8 @@ from pathlib import Path
 from checkout import ROOT
 
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")),
+         *sorted((ROOT / "docs" / "methods").glob("*.md")))  # fmt: skip
 FILES = {
     "README.md": {"my_method.py": "Method", "my_program.py": "@program"},
     "tasks.md": {"task": "Task)"},

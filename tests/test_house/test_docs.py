@@ -166,14 +166,18 @@ def test_every_column_is_described() -> None:
 
 
 def test_every_method_option_and_task_is_described() -> None:
-    text = (ROOT / "docs" / "methods.md").read_text()
-    sections = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", text, re.S | re.M))
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "methods").glob("*.md")}
     methods, missing = find_methods()
     assert not missing
-    assert set(sections) == set(methods)
+    assert set(pages) == set(methods)
+    table = (ROOT / "docs" / "methods.md").read_text()
     for name, method in methods.items():
+        assert pages[name].startswith(f"# `{name}`\n")
+        assert f"| [`{name}`](methods/{name}.md) |" in table
         for option in options_of(method):
-            assert re.search(rf"`{option}(=\w+)?`", sections[name]), f"{name}: {option}"
+            assert re.search(rf"`{option}(=[\w.]+)?`", pages[name]), f"{name}: {option}"
+        for preset in method.presets:
+            assert f"`preset={preset}`" in pages[name]
     text = (ROOT / "docs" / "tasks.md").read_text()
     assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.M)) == sorted(find_tasks())
     for task in find_tasks().values():
