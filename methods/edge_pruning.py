@@ -70,7 +70,7 @@ class EdgePruning(Method):
     """Examples of a step, at most; they come from one batch of the bench's."""
     rate: float = 0.1
     """Learning rate of gates."""
-    multiplier_rate: float = 0.1
+    multiplier_rate: float = 0.03
     """Learning rate of the multipliers. Where they rise faster than gates can tell what an edge does, all
     gates close alike, and which of the edges that do little stay is chance."""
     evenly: Evenly = "log"

@@ -13,7 +13,7 @@ from reports.claims.section import claims_section
 from reports.claims.seeds import seeds_section
 from reports.leaderboard import plots, summary
 from reports.leaderboard.circuit_tests import circuit_tests_section
-from reports.leaderboard.entries import REFERENCES, Entry, Setting, by_task, fold_seeds, tidy
+from reports.leaderboard.entries import EDGES, REFERENCES, Entry, Setting, by_task, fold_seeds, tidy
 from reports.leaderboard.ranking import rank, ranking_grid
 from reports.leaderboard.scales import Scale
 from reports.leaderboard.tables import HEADLINE, OLDER, headline, task_grid
@@ -108,7 +108,8 @@ def _tell(setting: Setting, settings: Sequence[Setting]) -> str:
 def _stem(setting: Setting, task: str, settings: Sequence[Setting]) -> str:
     """Model, task, ablation (and graph, where there are several) as a part of a file name."""
     graph = setting.graph if len({other.graph for other in settings}) > 1 else ""
-    parts = [part for part in (setting.model, task, setting.ablation, graph) if part]
+    pruned = setting.pruned if setting.pruned != EDGES else ""
+    parts = [part for part in (setting.model, task, setting.ablation, graph, pruned) if part]
     return "_".join(re.sub(r"[^\w.-]+", "-", part).strip("-.") for part in parts)
 
 

@@ -140,6 +140,8 @@ METRICS = (
     Metric("exact_correlation", "Correlation with exact", "Spearman's rank correlation of the method's "
            "absolute scores of edges with those of `exact`, where that ran on the same data"),
     Metric("nodes_kept", "Nodes kept", "Heads and MLPs that have a kept edge", "nodes"),
+    Metric("pruned", "Pruned", "What the circuit leaves out: edges, or weights and edges; these compete with "
+           "each other alone", "text"),
     Metric("weight_density", "Weight density", "Share of the pruned weight matrices kept; 1 when no "
            "weight was pruned", "share"),
     Metric("effective_weight_density", "Effective weight density", "Share of those weights that is kept and "

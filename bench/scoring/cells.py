@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from bench.scoring.statistics.student import over_templates
 from bench.store.record import Record, Wordings
 from bench.store.results import Run
 
+EDGES, WEIGHTS = "edges", "weights and edges"
 Gaps = Float[np.ndarray, "seed template"]
 BASELINE = {"method": "random_edges", "params": ""}
 """The random connected circuits, a null: beside them others are read, and they compete with nobody."""
@@ -32,6 +33,8 @@ class Place:
     behaviour: str
     ablation: str
     graph: str
+    pruned: str = EDGES
+    """What of the model the circuits leave out: those of fewer weights compete with each other alone."""
 
 
 class Entrant(NamedTuple):
@@ -140,6 +143,10 @@ def cells_of(circuits: Iterable[Scored]) -> dict[Place, dict[str, Cell]]:
         cell = places[each.place].setdefault(each.entrant, Cell(each.null))
         cell.fewest = min(cell.fewest, each.fewest)
         cell.gaps[each.size, each.data_seed].append(each.gaps)
+    for place, cells in places.items():
+        if place.pruned != EDGES:  # random circuits keep all weights, and are the null of these as well
+            whole = places.get(replace(place, pruned=EDGES), {})
+            cells |= {entrant: cell for entrant, cell in whole.items() if cell.null}
     return {place: _named(place, cells) for place, cells in places.items()}
 
 
@@ -175,7 +182,8 @@ def unseen(run: Run) -> tuple[Place, str, RawOutputs] | None:
     if not (new := raw.answers.held_out).any():
         return None
     name = f"{record.method}:{record.params}" if record.params else record.method
-    place = Place(record.model, record.task, record.ablation, record.graph)
+    pruned = max((pruned_of(each["weight_density"]) for each in record.circuits.values()), default=EDGES)
+    place = Place(record.model, record.task, record.ablation, record.graph, pruned)
     return place, name, RawOutputs.from_tensors({n: part[new] for n, part in raw.tensors().items()})
 
 
@@ -186,6 +194,15 @@ def sized(record: Record) -> dict[float, str]:
         for circuit, kept in record.circuits.items()
         if kept["complement"] is not None and not is_oversize(kept, record.n_edges)
     }
+
+
+def pruned_of(weight_density: float) -> str:
+    """What a circuit leaves out.
+
+    Args:
+        weight_density: share of the weights that it keeps.
+    """
+    return WEIGHTS if weight_density < 1 else EDGES
 
 
 def is_oversize(circuit: Mapping[str, Any], n_edges: int) -> bool:

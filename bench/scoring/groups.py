@@ -15,7 +15,7 @@ from bench.scoring.overlap import SAME
 from bench.scoring.statistics.gaps import ABOVE_FLOOR
 from bench.scoring.statistics.student import over_seeds
 
-CELL = ("model", "task", "ablation", "graph", "size_requested")
+CELL = ("model", "task", "ablation", "graph", "pruned", "size_requested")
 """What the rows of a cell have in common."""
 SAID = {True: "ranks", False: "all the same", None: ""}
 """Of a cell."""

@@ -11,7 +11,7 @@ from bench.files import write_atomically
 from bench.scoring.beside_exact import with_exact
 from bench.scoring.beside_random import with_random
 from bench.scoring.catalogue import METRICS
-from bench.scoring.cells import BASELINE, is_oversize
+from bench.scoring.cells import BASELINE, EDGES, is_oversize, pruned_of
 from bench.scoring.evaluate import (
     ABSOLUTE,
     EMPTY,
@@ -149,6 +149,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
         if circuit["complement"] is not None:  # points of the curve alone have none, and no row
             scores = score(raw, name, circuit["complement"], measure)
             oversize = is_oversize(circuit, run.record.n_edges)
+            kind = {"pruned": pruned_of(circuit["weight_density"]), "oversize": oversize}
             said = unsaid(raw.answers)
             tests: dict[str, float | str] = {}
             if run.record.method != BASELINE["method"]:  # a null is what others are read beside
@@ -157,9 +158,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
             gaps = gaps_of(raw, name)
             if not measure.of_numbers:
                 scores["recovered_rewired"] = recovered_by(raw, rewired_of(circuit["size_requested"]))
-            rows.append(
-                {**shared, **circuit, "oversize": oversize, **scores, **said, **areas, **tests, **gaps}
-            )
+            rows.append({**shared, **circuit, **kind, **scores, **said, **areas, **tests, **gaps})
     return rows
 
 
@@ -196,6 +195,7 @@ def _bounds(run: Run) -> list[dict[str, Any]]:
                 "size_requested": share,
                 "edges_kept": edges,
                 "edges_filled": 0,
+                "pruned": EDGES,
                 "oversize": False,
                 "effective_edges": edges,
                 "edge_sparsity": 1 - share,

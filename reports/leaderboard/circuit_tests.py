@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.leaderboard.entries import Entry, Setting, by_task
+from reports.leaderboard.entries import EDGES, Entry, Setting, by_task
 from reports.parts.content import Section
 from reports.parts.grid import Cell, Grid, Heading, Row
 from reports.parts.methods import Methods
@@ -38,7 +38,7 @@ def circuit_tests_section(
         metrics: by name.
         methods: which method is the random one.
     """
-    settings = len({entry.setting for entry in entries})
+    settings = len({entry.setting._replace(pruned=EDGES) for entry in entries})
     rows = []
     for (setting, task), group in by_task(entries).items():
         place = _place(setting, task, settings > 1)
@@ -60,7 +60,8 @@ def circuit_tests_section(
 
 
 def _place(setting: Setting, task: str, several: bool) -> str:
-    return " · ".join([task, setting.model, setting.ablation]) if several else task
+    parts = [task, setting.model, setting.ablation] if several else [task]
+    return " · ".join([*parts, *([setting.pruned] if setting.pruned != EDGES else [])])
 
 
 def _is_tested(entry: Entry, methods: Methods) -> bool:

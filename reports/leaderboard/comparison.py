@@ -13,10 +13,10 @@ from reports.leaderboard.crossed import crossed_table
 from reports.leaderboard.stability import stability_table
 from reports.leaderboard.turnovers import turnovers_table
 from reports.parts.numbers import DASH, number, plural, share
-from reports.parts.terminal import a_table
+from reports.parts.terminal import a_table, place_of
 
 Told = Mapping[str, Any]
-_FAMILY = ("model", "ablation", "graph", "found_under", "size")
+_FAMILY = ("model", "ablation", "graph", "pruned", "found_under", "size")
 _COMPONENTS = ("model", "data", "method", "template", "prompt", "rest_of_run", "rest_of_prompt")
 
 
@@ -50,7 +50,7 @@ def _pairs(pairs: Sequence[Told]) -> Table:
     view.add_column("verdict")
     before = None
     for pair in shown:
-        place = [pair["behaviour"], pair["model"], pair["ablation"]]
+        place = place_of(pair)
         if before not in (None, place):
             view.add_section()
         names = [escape(pair[side]) for side in ("a", "b")]
@@ -60,7 +60,7 @@ def _pairs(pairs: Sequence[Told]) -> Table:
         # with an interval, a reason is why there is no p
         reason = f" ({pair['reason']})" if pair["reason"] and pair["low"] is not None else ""
         view.add_row(
-            escape(" ".join(place)) if place != before else "", *names, _number(pair["difference"], math.exp),
+            escape(place) if place != before else "", *names, _number(pair["difference"], math.exp),
             _interval(pair, math.exp), _number(pair["p_holm"]), escape(pair["verdict"] + reason),
         )  # fmt: skip
         before = place
@@ -83,7 +83,7 @@ def _standings(wholes: Sequence[Told]) -> Table:
         ("model", "method"), ("data seeds", "gone", "95 %", "rank", "beats with P"),
     )  # fmt: skip
     for whole in wholes:
-        where = f"{whole['model']} {whole['ablation']}"
+        where = place_of(whole)
         for method in whole["methods"]:
             rank = [method["rank_low"], method["rank_high"]]
             ranks = DASH if None in rank else " to ".join(f"{end:g}" for end in dict.fromkeys(rank))
@@ -155,12 +155,12 @@ def _variance(spreads: Sequence[Told]) -> Table:
     )  # fmt: skip
     before = None
     for spread in spreads:
-        place = [spread["behaviour"], spread["model"], spread["ablation"]]
+        place = place_of(spread)
         if before not in (None, place):
             view.add_section()
         parts = spread["standard_deviations"]
         view.add_row(
-            escape(" ".join(place)) if place != before else "", escape(spread["method"]),
+            escape(place) if place != before else "", escape(spread["method"]),
             share(spread["size"]),
             " x ".join(str(spread[levels]) for levels in ("models", "data_seeds", "method_seeds")),
             *(_number(parts[n]) + ("*" if n in spread["below_0"] else "") for n in _COMPONENTS),

@@ -21,7 +21,9 @@ The last one is the full model run under a mask that keeps every edge: what it i
 ALL_THE_SAME = "all the same"
 """What the column `cell` says where nothing tells methods apart."""
 
-_TEXT = ("model", "graph", "ablation", "task", "method", "params")
+EDGES = "edges"
+"""What most circuits leave out alone."""
+_TEXT = ("model", "graph", "ablation", "pruned", "task", "method", "params")
 _APART = ("objective", "n_discovery", "wordings")
 """Columns of which several values make a method several."""
 _REQUIRED = ("model", "task", "method", "size_requested")
@@ -36,6 +38,8 @@ class Setting(NamedTuple):
     model: str
     graph: str
     ablation: str
+    pruned: str = EDGES
+    """What circuits leave out: edges, or weights and edges."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,9 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
         column = table[name] if name in table.columns else pd.Series("", index=table.index, dtype=object)
         table[name] = column.astype(object).where(column.notna(), "").astype(str)
     table["status"] = table["status"].replace("", "ok")
+    table["pruned"] = table["pruned"].where(table["pruned"] != "", EDGES)
     # A column in which nothing was scored arrives as None objects, which are no numbers to pandas.
-    numeric = {"oversize", *(name for name, metric in metrics.items() if metric.unit != "text")}
+    numeric = {"oversize", *(name for name, metric in metrics.items() if metric.unit != "text")} - {*_TEXT}
     for name in [name for name in table.columns if name in numeric or table[name].isna().all()]:
         try:
             table[name] = pd.to_numeric(table[name]).astype(float)
@@ -171,15 +176,28 @@ def fold_seeds(table: pd.DataFrame) -> list[Entry]:
     numeric = [name for name in table.select_dtypes("number").columns if name not in told]
     entries = []
     for key, group in table.groupby([*_TEXT, "size_requested"], dropna=False, sort=False):
-        model, graph, ablation, task, method, params = map(str, key[:-1])
+        *where, task, method, params = map(str, key[:-1])
         size = float(group["size_requested"].iloc[0])
         seeds = int(group["data_seed"].nunique()) if "data_seed" in group.columns else 1
         stats = {name: _stat(group[name]) for name in numeric}
         if len(group) > 1:
             stats |= _of_several(stats, seeds)
-        setting, cell = Setting(model, graph, ablation), str(group["cell"].iloc[0])
+        setting, cell = Setting(*where), str(group["cell"].iloc[0])
         entries.append(Entry(setting, task, method, params, size, stats, len(group), seeds, cell))
+    entries += _references(entries)
     return sorted(entries, key=lambda entry: (math.isnan(entry.size), entry.size))
+
+
+def _references(entries: Iterable[Entry]) -> list[Entry]:
+    """The full and the empty circuit once more for each setting in which weights are left out as well."""
+    entries = list(entries)
+    places = dict.fromkeys((each.setting, each.task) for each in entries if each.setting.pruned != EDGES)
+    return [
+        replace(each, setting=setting)
+        for setting, task in places
+        for each in entries
+        if each.is_reference and (each.setting, each.task) == (setting._replace(pruned=EDGES), task)
+    ]
 
 
 def _stat(values: "pd.Series[float]") -> Stat:

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reports.parts.numbers import DASH, number, share
-from reports.parts.terminal import a_table
+from reports.parts.terminal import a_table, place_of
 
 Told = Mapping[str, Any]
 
@@ -25,14 +25,14 @@ def stability_table(rows: Sequence[Told]) -> Table:
     )  # fmt: skip
     before = None
     for row in rows:
-        place = [row["behaviour"], row["model"], row["ablation"]]
+        place = place_of(row)
         if before not in (None, place):
             view.add_section()
         found = "" if row["found_under"] == row["ablation"] else f" found under {row['found_under']}"
         random = DASH if row["jaccard_random"] is None else number(row["jaccard_random"])
         worst, best = (number(row[f"recovered_{end}"]) for end in ("worst", "best"))
         view.add_row(
-            escape(" ".join(place)) if place != before else "", escape(row["method"] + found), row["over"],
+            escape(place) if place != before else "", escape(row["method"] + found), row["over"],
             share(row["size"]), str(row["circuits"]), number(row["jaccard"]), random, number(row["core"]),
             f"{worst} to {best}",
         )  # fmt: skip

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from reports.leaderboard.entries import Entry, by_task, fold_seeds, tidy
+from reports.leaderboard.entries import EDGES, Entry, by_task, fold_seeds, tidy
 from reports.leaderboard.tables import best, headline
 from reports.parts.methods import Methods
 from reports.parts.metric import Metric, read_metrics
@@ -53,6 +53,7 @@ def terminal_table(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]], me
     view.add_column("seconds", justify="right")
     for (setting, task), group in groups.items():
         names = [task] if len(settings) == 1 else [task, setting.model, setting.ablation]
+        names += [setting.pruned] if setting.pruned != EDGES else []
         names += [f"{e.method} {number(e.value(metric.name))}" for e in group if e.is_reference]
         lines = _lines(group, sizes, metric, methods, several)
         for name, line in zip_longest(names, lines):

@@ -1,8 +1,19 @@
 """Tables for the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich.table import Table
+
+
+def place_of(told: Mapping[str, Any]) -> str:
+    """Where methods stand beside each other: behaviour, model and ablation, and what else than edges goes.
+
+    Args:
+        told: a line of `circuitmark compare --json`; one over all behaviours names none.
+    """
+    parts = [told.get("behaviour", ""), told["model"], told["ablation"], told.get("pruned", "")]
+    return " ".join(part for part in parts if part not in ("", "edges"))
 
 
 def a_table(title: str, texts: Iterable[str], numbers: Iterable[str]) -> Table:

@@ -55,7 +55,8 @@ class Pair:
         interval = self.difference.interval()
         told: dict[str, Any] = {
             "model": self.place.model, "behaviour": self.place.behaviour, "ablation": self.place.ablation,
-            "found_under": self.found_under, "graph": self.place.graph, "size": self.size,
+            "found_under": self.found_under, "graph": self.place.graph, "pruned": self.place.pruned,
+            "size": self.size,
             "a": self.a, "b": self.b,
             "difference": self.difference.value, "low": interval.low, "high": interval.high,
             "over": self.difference.over, "data_seeds": self.data_seeds, "templates": self.templates,
@@ -76,7 +77,8 @@ def compare(places: Mapping[Place, Mapping[str, Cell]]) -> list[Pair]:
     families: dict[Any, list[Pair]] = defaultdict(list)
     for pair in pairs:  # exploratory tests of a size are a family of their own
         where = pair.place
-        families[where.model, where.ablation, where.graph, pair.found_under, pair.size].append(pair)
+        whole = (where.model, where.ablation, where.graph, where.pruned)
+        families[whole, pair.found_under, pair.size].append(pair)
     adjusted: dict[int, float] = {}
     for family in families.values():
         p = holm(np.array([pair.difference.p() for pair in family]))

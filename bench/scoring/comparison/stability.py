@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from bench.scoring.cells import Entrant, Place, Scored
+from bench.scoring.cells import EDGES, Entrant, Place, Scored
 from bench.scoring.metrics import jaccard
 from bench.scoring.overlap import stored_circuit
 from bench.scoring.statistics.student import NONE
@@ -95,9 +95,10 @@ def stabilities(circuits: Iterable[Scored], store: Store) -> list[Stability]:
                 row = Row(place, entrant.method, entrant.found_under, entrant.n_discovery, size, over)
                 rows[row] = alike
     random = {at: _pairs(kept) for at, group in drawn.items() if (kept := _masks(group, store)) is not None}
+    nulls = {row: (replace(row.place, pruned=EDGES), row.size) for row in rows}
     return [
         Stability(
-            row, len(group), _pairs(kept), random.get((row.place, row.size), NONE), _core(kept),
+            row, len(group), _pairs(kept), random.get(nulls[row], NONE), _core(kept),
             tuple(float(each.gaps.mean()) for each in group),
         )
         for row, group in sorted(rows.items())

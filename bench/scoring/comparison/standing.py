@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bench.scoring.cells import BASELINE, Cell, Place
+from bench.scoring.cells import BASELINE, EDGES, Cell, Place
 from bench.scoring.statistics.behaviours import (
     FEWEST_RUNS,
     OVER,
@@ -74,6 +74,7 @@ class Whole:
     model: str
     ablation: str
     graph: str
+    pruned: str = EDGES
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def standings(places: Mapping[Place, Mapping[str, Cell]]) -> list[Standings]:
     """
     wholes: dict[Whole, dict[str, Mapping[str, Cell]]] = defaultdict(dict)
     for place, cells in sorted(places.items()):
-        wholes[Whole(place.model, place.ablation, place.graph)][place.behaviour] = cells
+        wholes[Whole(place.model, place.ablation, place.graph, place.pruned)][place.behaviour] = cells
     return [_standings(whole, behaviours) for whole, behaviours in wholes.items()]
 
 

@@ -47,8 +47,9 @@ class Turnover:
         """For other programs: beside it, how often two data seeds of one ablation disagree as much."""
         place, (a, b) = self.one.place, self.one.methods
         told: dict[str, Any] = {
-            "model": place.model, "behaviour": place.behaviour, "graph": place.graph, "size": self.one.size,
-            "a": a, "b": b, "kind": self.kind, "turns": self.turns, "opposite": self.opposite,
+            "model": place.model, "behaviour": place.behaviour, "graph": place.graph, "pruned": place.pruned,
+            "size": self.one.size, "a": a, "b": b, "kind": self.kind, "turns": self.turns,
+            "opposite": self.opposite,
         }  # fmt: skip
         for name, pair in (("one", self.one), ("other", self.other)):
             of_pair = pair.to_json()
@@ -66,7 +67,7 @@ def turnovers(pairs: Iterable[Pair]) -> list[Turnover]:
     scored: dict[Any, list[Pair]] = defaultdict(list)
     for pair in pairs:
         place = pair.place
-        cell = (place.model, place.behaviour, place.graph, pair.size, pair.methods)
+        cell = (place.model, place.behaviour, place.graph, place.pruned, pair.size, pair.methods)
         if pair.found_under == place.ablation:
             scored["found as scored", cell].append(pair)
         if pair.found_under:
