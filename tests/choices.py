@@ -59,13 +59,15 @@ def settings(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def winner(log: pd.DataFrame, method: str) -> str:
-    """The options of a method that the rule chooses, nothing for the default.
+    """The options of a method that the rule chooses, nothing for the default, nor where that was not tried.
 
     Args:
         log: as `log_of` makes it.
         method: its name.
     """
     own = settings(log[log["method"] == method]).set_index("params")
+    if "" not in own.index:  # the default became another one since
+        return ""
     default = own.loc[""]
     best = str(own[own["cpu_seconds"] <= DEARER * default["cpu_seconds"]]["all"].idxmin())
     return best if own["all"][best] < default["all"] - NOTICEABLE else ""

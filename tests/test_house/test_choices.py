@@ -44,6 +44,13 @@ def test_budgets_are_equal(name: str) -> None:
     assert counts.nunique() == 1
 
 
+def test_every_default_was_tried() -> None:
+    """In the log in which it became the default, if in no other."""
+    tried = pd.concat(map(read, LOGS))
+    chosen = set(tried["method"])
+    assert chosen == set(tried[tried["params"] == ""]["method"])
+
+
 @pytest.mark.parametrize("name", LOGS)
 def test_defaults_are_the_winners(name: str) -> None:
     said = (TUNING / "tuning.md").read_text()
@@ -66,8 +73,16 @@ def trials(*rows: tuple[str, float, float]) -> pd.DataFrame:
         ([("", -2.0, 10), ("a=1", -2.04, 5)], ""),
         ([("", -2.0, 10), ("a=1", -3.0, 99), ("a=2", -2.2, 1)], "a=2"),
         ([("", -2.0, 10), ("a=1", np.nan, np.nan)], ""),
+        ([("a=0", -2.0, 10), ("a=1", -3.0, 10)], ""),
     ],
-    ids=["better", "too dear", "hardly better", "the best of those that are not too dear", "failed"],
+    ids=[
+        "better",
+        "too dear",
+        "hardly better",
+        "the best of those that are not too dear",
+        "failed",
+        "without a default",
+    ],
 )
 def test_the_rule(rows: list[tuple[str, float, float]], wanted: str) -> None:
     assert winner(trials(*rows), "m") == wanted

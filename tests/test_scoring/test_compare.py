@@ -133,3 +133,30 @@ def test_nothing_to_compare_is_one_line(
             store.save(each.stem, each)
     line = command.complaint("compare", str(store.folder))
     assert ("has no two methods to compare" if methods else "holds no results") in line
+
+
+def of_weights(each: Run) -> Run:
+    """The same, its circuits of a twentieth of the weights."""
+    circuits = {name: {**told, "weight_density": 0.05} for name, told in each.record.circuits.items()}
+    return replace(each, record=replace(each.record, circuits=circuits))
+
+
+def test_circuits_of_fewer_weights_compete_apart() -> None:
+    good, bad, same, _ = three()
+    other = run("other", dict.fromkeys(SIZES, 0.3))
+    pairs = compare([of_weights(good), bad, same, of_weights(other)])
+    whole = {(pair.a, pair.b, pair.place.pruned) for pair in pairs if pair.size is None}
+    assert whole == {("bad", "same", "edges"), ("good", "other", "weights and edges")}
+    assert {pair.to_json()["pruned"] for pair in pairs} == {"edges", "weights and edges"}
+    alone = at(compare([of_weights(good), of_weights(other)]), "good", "other", None)
+    assert at(pairs, "good", "other", None).p_holm == alone.p_holm  # a family of their own
+
+
+def test_random_circuits_are_the_null_of_both() -> None:
+    levels = dict.fromkeys(SIZES, 0.9)
+    runs = [of_weights(run("good", levels)), run("bad", levels), run("random_edges", levels)]
+    cells = cells_of(scored(runs))
+    assert {place.pruned: {*of_place} for place, of_place in cells.items()} == {
+        "edges": {"bad", "random_edges"},
+        "weights and edges": {"good", "random_edges"},
+    }
