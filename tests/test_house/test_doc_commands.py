@@ -29,7 +29,7 @@ NOT_RUN = {
     "run -m eap_ig:steps=20 -m acdc -t gp --sizes 0.6%,1.4% --out first": "takes minutes, for ACDC's sake",
     "run --config configs/default.yaml --out results": "is what `make leaderboard` runs",
     "verify-tracr -j 2": "takes long; `make verify` proves all programs",
-    "verify-tracr -j 2 --quick": "is what `make leaderboard` runs",
+    "verify-tracr -j 2 --quick": "takes minutes; `make leaderboard` runs it, of some methods",
     "verify-tracr -m my_method.py -p x_proportion -p reverse --json": "is run with a shipped method",
     "verify-tracr --method-seeds 2 -j 2 --out fresh": "takes an hour",
     "verify-tracr --method-seeds 2 -j 2 --out fresh --expect": "takes hours, and rewrites expectations",
