@@ -12,6 +12,7 @@ from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, default_method, first_examples
 from methods.thresholds.cheapest_cut import CUT_ON, cheapest, mean_loss
+from methods.thresholds.none_worse import none_worse
 from methods.training.descent import Descent, Evenly
 from methods.training.gate_training import GateTraining
 from methods.training.named_tensors import flat, under
@@ -30,7 +31,9 @@ class EdgePruning(Method):
 
     Bhaskar et al. 2024. A removed edge carries the ablation's activation. One training serves all sizes: its
     target falls from all edges to the smallest size (`Descent`) and rests at every size on the way, where the
-    circuit is cut: exactly as many edges as wanted, those most likely to be open.
+    circuit is cut: exactly as many edges as wanted, those most likely to be open. Of a large circuit the
+    edges that matter are soon settled and others stay by chance, which can do harm: one of a higher loss than
+    a smaller one gives way to that one, grown (`none_worse`).
 
     Where we differ from the paper and its code, and why: the target falls, and the gap is measured, in
     log edges (a share of 0.01 and one of 0.02 are far apart, their difference is small); gates start at 2
@@ -70,9 +73,8 @@ class EdgePruning(Method):
     """Examples of a step, at most; they come from one batch of the bench's."""
     rate: float = 0.1
     """Learning rate of gates."""
-    multiplier_rate: float = 0.03
-    """Learning rate of the multipliers. Where they rise faster than gates can tell what an edge does, all
-    gates close alike, and which of the edges that do little stay is chance."""
+    multiplier_rate: float = 0.1
+    """Learning rate of the multipliers."""
     evenly: Evenly = "log"
     """In what the target falls evenly, and the gap is measured: the logarithm of the number of edges, or
     their share."""
@@ -129,11 +131,14 @@ class EdgePruning(Method):
         descent = Descent(trained, sizes.values(), self.halving, self.hold, self.evenly, self.afresh)
         parts = parts_of(problem.batches, self.examples)
         circuits, curves, state = self._through(descent, problem, parts, saved)
+        few = first_examples(problem.batches, CUT_ON)
+        every = circuits[trained]
+        between = {n: circuits[n] for n in sizes.values() if 0 < n < trained}
+        circuits |= none_worse(problem, self.objective, between, every, few)
         edges = {size: circuits[n] for size, n in sizes.items()}
         found = Discovery(edges=edges, objective=self.objective, trace=curves.series())
         if not problem.unaided:
             return found
-        few = first_examples(problem.batches, CUT_ON)
         training = self._settled(problem, parts, few, saved, state)
         unaided = cheapest(problem, self.objective, few, training.best, self.price)
         scores = training.scores().detach()

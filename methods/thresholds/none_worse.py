@@ -1,0 +1,72 @@
+"""Circuits of several sizes of which none does worse than a smaller one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from methods.base import Batch, Objective, Problem
+from methods.thresholds.best import n_best
+from methods.thresholds.cheapest_cut import mean_loss
+
+Edges = Bool[Tensor, "receivers senders"]
+
+
+def none_worse(
+    problem: Problem,
+    objective: Objective,
+    circuits: Mapping[int, Edges],
+    candidates: Edges,
+    batches: Sequence[Batch],
+) -> dict[int, Edges]:
+    """The circuits, from small to large; one of a higher loss than the last gives way to that one, grown.
+
+    Args:
+        problem: what is run, and told.
+        objective: the loss.
+        circuits: by their number of edges.
+        candidates: edges that may be added.
+        batches: the examples on which losses are measured.
+    """
+    found: dict[int, Edges] = {}
+    least = math.inf
+    for i, n in enumerate(sorted(circuits)):
+        problem.progress(i, len(circuits), "whether any circuit does worse than a smaller one")
+        found[n], loss = circuits[n], mean_loss(problem, objective, circuits[n], batches)
+        if found and loss > least:
+            smaller = found[max(size for size in found if size < n)]
+            found[n] = grown(problem, objective, smaller, n, candidates, batches)
+            loss = mean_loss(problem, objective, found[n], batches)
+        least = loss
+    return found
+
+
+def grown(
+    problem: Problem,
+    objective: Objective,
+    kept: Edges,
+    n: int,
+    candidates: Edges,
+    batches: Sequence[Batch],
+) -> Edges:
+    """A circuit and as many edges more as make n: those along which its loss falls most steeply.
+
+    Args:
+        problem: what is run.
+        objective: the loss.
+        kept: the circuit.
+        n: edges of the result.
+        candidates: edges that may be added.
+        batches: the examples on which slopes are measured.
+    """
+    mask = kept.float().requires_grad_()
+    slope = torch.zeros_like(mask)
+    for part in batches:
+        loss = problem.loss(objective, problem.run(part, mask), part)
+        slope += torch.autograd.grad(loss, mask)[0]
+    order = (-slope).masked_fill(~candidates, -math.inf).masked_fill(kept, math.inf)
+    return n_best(order, n)
