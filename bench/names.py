@@ -226,17 +226,12 @@ def params_of(thing: Method | Task) -> str:
 
     Those of a preset are told by its name, where that is shorter: ``preset=paper,examples=8``.
     """
-    defaults = options_of(type(thing))
-    texts = []
+    own, texts = {name: getattr(thing, name) for name in options_of(type(thing))}, list[list[str]]()
     for preset, values in {"": {}, **getattr(thing, "presets", {})}.items():
-        differ = [f"preset={preset}"] if preset else []
-        differ += [
-            f"{name}={option_text(getattr(thing, name))}"
-            for name, value in {**defaults, **values}.items()
-            if getattr(thing, name) != value
-        ]
-        texts.append(",".join(differ))
-    return min(texts, key=lambda text: text.count("="))
+        usual = {**options_of(type(thing)), **values}
+        differ = [f"{name}={option_text(value)}" for name, value in own.items() if value != usual[name]]
+        texts.append([f"preset={preset}", *differ] if preset else differ)
+    return ",".join(min(texts, key=len))
 
 
 def settings_of(method: Method) -> dict[str, Any]:

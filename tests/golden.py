@@ -165,15 +165,20 @@ def double() -> Iterator[None]:
 def trainings() -> Part:
     """Edge Pruning and DiscoGP, far too short to find anything."""
     pruning: Any = {"halving": 4, "hold": 3, "settling": 10, "examples": 3, "rate": 0.3}
+    pruning |= {"multiplier_rate": 0.3}
     # always priced: otherwise gates follow the rounding of gradients that are 0, on each kernel elsewhere
     disco: Any = {"start_price": 30.0, "tolerance": 100.0, "density": 0.3}
     disco |= {"hold": 2, "settling": 10, "examples": 3, "rate": 0.5}
+    disco |= {"settling_rate": 0.5}
     cases: dict[str, tuple[str, Method]] = {
         "edge_pruning": ("resample", EdgePruning(**pruning)),
         "edge_pruning nodes": ("zero", EdgePruning(**pruning, node_gates=True, objective="difference")),
-        "discogp": ("resample", DiscoGP(**disco)),
-        "discogp joint": ("mean", DiscoGP(**disco, joint=True, labels="model", biases=True)),
-    }
+        "discogp": ("resample", DiscoGP(**disco, settling_samples="hard")),
+        "discogp soft": ("resample", DiscoGP(**disco, parts="edges")),
+        "discogp joint": (
+            "mean", DiscoGP(**disco, joint=True, labels="model", biases=True, settling_samples="hard"),
+        ),
+    }  # fmt: skip
     with double():
         return {name: found(task("gpt2", ablation), m) for name, (ablation, m) in cases.items()}
 

@@ -13,6 +13,8 @@ from methods.base import Batch, Objective, Problem
 from methods.thresholds.best import n_best
 from methods.thresholds.cheapest_cut import mean_loss
 
+FLAT = 1e-5
+"""A slope is 0 where it is below that share of the steepest."""
 Edges = Bool[Tensor, "receivers senders"]
 
 
@@ -68,5 +70,6 @@ def grown(
     for part in batches:
         loss = problem.loss(objective, problem.run(part, mask), part)
         slope += torch.autograd.grad(loss, mask)[0]
+    slope[slope.abs() < FLAT * slope.abs().max()] = 0  # or rounding would choose among idle edges
     order = (-slope).masked_fill(~candidates, -math.inf).masked_fill(kept, math.inf)
     return n_best(order, n)
