@@ -226,12 +226,12 @@ def params_of(thing: Method | Task) -> str:
 
     Those of a preset are told by its name, where that is shorter: ``preset=paper,examples=8``.
     """
-    own, texts = {name: getattr(thing, name) for name in options_of(type(thing))}, list[list[str]]()
+    own, texts = {name: getattr(thing, name) for name in options_of(type(thing))}, list[str]()
     for preset, values in {"": {}, **getattr(thing, "presets", {})}.items():
         usual = {**options_of(type(thing)), **values}
         differ = [f"{name}={option_text(value)}" for name, value in own.items() if value != usual[name]]
-        texts.append([f"preset={preset}", *differ] if preset else differ)
-    return ",".join(min(texts, key=len))
+        texts.append(",".join([f"preset={preset}", *differ] if preset else differ))
+    return min(texts, key=lambda text: text.count("="))
 
 
 def settings_of(method: Method) -> dict[str, Any]:
