@@ -16,6 +16,8 @@ from methods.base import Discovery
 from methods.eap import EAP
 from methods.eap_ig import EAPIG
 from methods.ensemble import Ensemble, ranks_of
+from methods.exact import Exact
+from methods.learned_ranking import LearnedRanking
 from problems import killed_at, problem
 
 CLASSES = {"eap": EAP, "eap_ig": EAPIG}
@@ -48,9 +50,12 @@ def test_a_ranking_is_made_of_ranks(tiny: MaskedModel, combine: str, how: np.ufu
     assert together.counter == p.counter
 
 
-def test_a_killed_ensemble_goes_on(tiny: MaskedModel, saves_at_every_call: None, tmp_path: Path) -> None:
+def test_a_killed_ensemble_goes_on(
+    tiny: MaskedModel, saves_at_every_call: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever it was: parts keep their checkpoints apart, and none is done twice."""
     method = Ensemble(methods="exact+learned_ranking+eap")
+    monkeypatch.setattr(Ensemble, "uses", lambda _: [Exact(), LearnedRanking(steps=50), EAP()])
 
     undisturbed = problem(tiny, unaided=False)
     whole = method.discover(undisturbed)
