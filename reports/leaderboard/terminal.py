@@ -41,7 +41,7 @@ def terminal_table(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]], me
     groups = by_task(entries)
     shown = [entry for entry in entries if not entry.is_reference]
     sizes = sorted({entry.size for entry in shown if not math.isnan(entry.size)})
-    settings = {setting for setting, _ in groups}
+    settings = {setting._replace(pruned=EDGES) for setting, _ in groups}
     metric = known[headline(entries)]
     view = Table(title=f"{escape(metric.heading)} ({metric.unit or metric.name}) by share of edges kept")
     view.add_column("task")
