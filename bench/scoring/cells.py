@@ -20,6 +20,7 @@ from bench.store.record import Record, Wordings
 from bench.store.results import Run
 
 EDGES, WEIGHTS = "edges", "weights and edges"
+"""What circuits leave out."""
 Gaps = Float[np.ndarray, "seed template"]
 BASELINE = {"method": "random_edges", "params": ""}
 """The random connected circuits, a null: beside them others are read, and they compete with nobody."""

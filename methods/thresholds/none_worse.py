@@ -1,4 +1,4 @@
-"""Circuits of several sizes of which none does worse than a smaller one."""
+"""Circuits of several sizes, of which one that does worse than the next smaller one gives way to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def none_worse(
     candidates: Edges,
     batches: Sequence[Batch],
 ) -> dict[int, Edges]:
-    """The circuits, from small to large; one of a higher loss than the last gives way to that one, grown.
+    """The circuits, from small to large; one of a higher loss than the one before becomes that one, grown.
 
     Args:
         problem: what is run, and told.
@@ -35,15 +35,15 @@ def none_worse(
         batches: the examples on which losses are measured.
     """
     found: dict[int, Edges] = {}
-    least = math.inf
+    smaller, before = candidates & False, math.inf
     for i, n in enumerate(sorted(circuits)):
         problem.progress(i, len(circuits), "whether any circuit does worse than a smaller one")
-        found[n], loss = circuits[n], mean_loss(problem, objective, circuits[n], batches)
-        if found and loss > least:
-            smaller = found[max(size for size in found if size < n)]
-            found[n] = grown(problem, objective, smaller, n, candidates, batches)
-            loss = mean_loss(problem, objective, found[n], batches)
-        least = loss
+        kept, loss = circuits[n], mean_loss(problem, objective, circuits[n], batches)
+        if loss > before:
+            kept = grown(problem, objective, smaller, n, candidates, batches)
+            loss = mean_loss(problem, objective, kept, batches)
+        found[n] = smaller = kept
+        before = loss
     return found
 
 
