@@ -42,7 +42,7 @@ NOT_RUN = {
 }
 
 LONG = ("run --model tracr:reverse", "run -m my_method.py:damping=0.3 -m eap -t gp",
-        "verify-tracr -p my_program.py:previous")  # fmt: skip
+        "verify-tracr -p my_program.py:previous", "verify-tracr -m eap_ig -p reverse --json")  # fmt: skip
 """Of README's, minutes each: CI leaves them to the tests of what they do."""
 FILES = dict.fromkeys(
     ("README.md", "programs.md", "architecture.md", "methods.md"), ("my_method.py", "my_program.py")

@@ -119,7 +119,7 @@ def test_a_model_of_the_hub(hub: Hub, repository: Path) -> None:
     assert width("someone/small") == 16
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_a_run_with_a_model_of_the_hub(hub: Hub, tmp_path: Path) -> None:
     """The whole way in processes that find the hub by HF_ENDPOINT, with it and without: the same numbers."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}

@@ -138,7 +138,7 @@ def test_a_dead_worker_is_one_more_try(
     pd.testing.assert_frame_equal(there.drop(index="always")[here.columns], here, check_dtype=False)
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_a_preempted_worker_leaves_a_checkpoint(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], scheduler: str
 ) -> None:
