@@ -1,4 +1,4 @@
-"""The commands `circuitmark score` and `circuitmark convert`: circuits from anywhere. Thin, as `cli.py`."""
+"""The commands `circuitmark score`, `convert` and `draw`: circuits from anywhere. Thin, as `cli.py`."""
 
 from __future__ import annotations
 
@@ -71,3 +71,32 @@ def convert(
     from bench.exchange.convert import convert
 
     print(convert(circuit, out, to=to, model=model, revision=revision, kv=kv, members=members))
+
+
+@app.command()
+def draw(
+    circuit: Annotated[list[str], typer.Argument(help="One or two: files of any format, or published:NAME.")],
+    out: Annotated[
+        Path | None, typer.Option(help="A .svg, .png, .pdf or .json file. [default: NAME.svg]")
+    ] = None,
+    share: Annotated[str | None, typer.Option(help="Of the edges, at which scores are cut: 5%.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="What a circuit is called; once for each.")] = None,
+    title: Annotated[str, typer.Option(help="Of the picture; the circuits' names if left out.")] = "",
+    model: Annotated[str | None, typer.Option(help="Whose it is, where the file does not say.")] = None,
+    revision: Annotated[str, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = "",
+    kv: Annotated[str, typer.Option(help="per_group or per_head, as for run.")] = "per_group",
+    members: Annotated[
+        bool, typer.Option("--members", help="Of files with both, the circuit and not the scores.")
+    ] = False,
+) -> None:
+    """Draws a circuit, or two with what they share. A file that is there is not written over.
+
+    Up to 300 edges, each is a line; of more, it is told how many each head and MLP reads and writes.
+    """
+    from bench.exchange.drawn import draw
+
+    told = draw(
+        circuit, out, names=name or (), share=share, title=title, model=model, revision=revision, kv=kv,
+        members=members,
+    )  # fmt: skip
+    print(told)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.engine.graph import EMBEDDINGS, Node, ends_of
 from bench.errors import DamagedFile, UsageError
+from bench.exchange.drawn import drawn_edge
 from bench.files import regular, write_atomically
 from bench.scoring.catalogue import METRICS, RECOVERY_METRICS, Metric
 from bench.store.results import Store
@@ -18,7 +17,6 @@ from bench.store.results import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.engine.circuit import Circuit
     from bench.runs.experiment import Experiment
 
 DRAWN = ("x_proportion", "reverse")
@@ -183,42 +181,6 @@ def _drawings(recovery: pd.DataFrame, programs: set[str]) -> list[Any]:
         )
         for row in chosen.to_dict("records")
     ]
-
-
-def drawn_edge(text: str) -> Any:
-    """An edge as it is drawn.
-
-    Raises:
-        ValueError: the text is no edge of any model.
-    """
-    import reports
-
-    sender, receiver = (
-        reports.Node(node.block, node.kind, node.layer, _place(node), node.port) for node in ends_of(text)
-    )
-    return reports.Edge(text, sender, receiver)
-
-
-def show_circuit(circuit: Circuit, most: int = 150) -> str:
-    """A circuit as HTML, for a notebook: its counts, and a drawing where it has at most so many edges."""
-    import reports
-    from reports.parts.svg import render
-
-    graph = circuit.graph
-    counts = f"{len(circuit):,} of {graph.n_edges:,} edges ({len(circuit) / graph.n_edges:.2%})"
-    counts += f", {circuit.nodes_kept} heads and MLPs"
-    if circuit.weights:
-        counts += f", masks of {len(circuit.weights)} weight matrices"
-    if not 0 < len(circuit) <= most:
-        return f"<p>Circuit: {counts}</p>"
-    drawing = render(reports.draw_circuit([drawn_edge(edge) for edge in circuit], ""), "svg")
-    image = base64.b64encode(drawing).decode()
-    return f'<p>Circuit: {counts}</p><img alt="{counts}" src="data:image/svg+xml;base64,{image}">'
-
-
-def _place(node: Node) -> int | None:
-    """From the left among what is computed together: token before position, heads by number."""
-    return EMBEDDINGS.index(node.name) if node.kind == "embed" else node.head
 
 
 def _trainings(store: Store) -> list[Any]:

@@ -19,6 +19,6 @@ def begin() -> None:
 
 
 def _show(circuit: Circuit) -> str:
-    from bench.report import show_circuit
+    from bench.exchange.drawn import show_circuit
 
     return show_circuit(circuit)

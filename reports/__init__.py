@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.circuits.drawing import draw_circuit, draw_circuits
+    from reports.circuits.drawing import draw_circuit, draw_circuits, draw_two
+    from reports.circuits.layout import lay_out
+    from reports.circuits.summary import summarise
     from reports.circuits.terminal import scores_terminal
     from reports.leaderboard.comparison import comparison_terminal
     from reports.leaderboard.terminal import terminal_table
@@ -30,10 +32,13 @@ __all__ = [
     "comparison_terminal",
     "draw_circuit",
     "draw_circuits",
+    "draw_two",
+    "lay_out",
     "recovery_grids",
     "recovery_terminal",
     "render_report",
     "scores_terminal",
+    "summarise",
     "terminal_table",
 ]
 
@@ -46,10 +51,13 @@ _HOME = {
     "comparison_terminal": "reports.leaderboard.comparison",
     "draw_circuit": "reports.circuits.drawing",
     "draw_circuits": "reports.circuits.drawing",
+    "draw_two": "reports.circuits.drawing",
+    "lay_out": "reports.circuits.layout",
     "recovery_grids": "reports.recovery.grids",
     "recovery_terminal": "reports.recovery.terminal",
     "render_report": "reports.render",
     "scores_terminal": "reports.circuits.terminal",
+    "summarise": "reports.circuits.summary",
     "terminal_table": "reports.leaderboard.terminal",
 }
 

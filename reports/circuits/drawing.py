@@ -1,4 +1,4 @@
-"""The true circuit of a program and the circuits that methods found, drawn side by side."""
+"""Circuits drawn edge by edge: one, two on top of each other, or found ones beside the true one."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ from reports.parts.circuit import Edge, Node
 from reports.parts.numbers import plural
 from reports.parts.style import GRID, INK, PAPER, styled
 
-Kind = Literal["kept", "truth", "hit", "miss", "false"]
+Kind = Literal["kept", "truth", "hit", "miss", "false", "second", "first", "both"]
 
 COLUMNS = 4
 """Panels side by side; more go below."""
@@ -42,8 +42,12 @@ STROKES: dict[Kind, _Stroke] = {
     "hit": _Stroke("hit: true and found", "#0072b2", "-", 2.1),
     "miss": _Stroke("miss: true, not found", INK, (0, (1.2, 2.2)), 1.1),
     "false": _Stroke("false: found, not true", "#d55e00", (0, (6, 2, 1.5, 2)), 1.6),
+    "second": _Stroke("in the second alone", "#d55e00", (0, (6, 2, 1.5, 2)), 1.3),
+    "first": _Stroke("in the first alone", "#009e73", (0, (1.2, 1.4)), 1.5),
+    "both": _Stroke("in both", "#0072b2", "-", 1.6),
 }
 """How edges look: told apart by stroke as well as by colour, so that grey print still reads."""
+NO_NAMES: Mapping[Kind, str] = {}
 
 
 def compare(truth: Collection[Edge], found: Collection[Edge]) -> dict[Edge, Kind]:
@@ -88,11 +92,38 @@ def draw_circuit(edges: Collection[Edge], title: str) -> Figure:
         return _arrange(lay_out(set(edges)), [panel], title)
 
 
+def draw_two(one: Collection[Edge], other: Collection[Edge], names: tuple[str, str], title: str) -> Figure:
+    """Two circuits in one panel: what both have, and what each has alone.
+
+    Args:
+        one: edges of the first circuit.
+        other: of the second.
+        names: of both circuits, for the legend.
+        title: of the figure.
+    """
+    first, second = set(one), set(other)
+    kinds: dict[Edge, Kind] = {
+        edge: "both" if edge in first & second else "first" if edge in first else "second"
+        for edge in _by_name(first | second)
+    }
+    told: dict[Kind, str] = {"first": f"in {names[0]} alone", "second": f"in {names[1]} alone"}
+    count = ", ".join(
+        f"{list(kinds.values()).count(kind):,} {told.get(kind, 'in both')}" for kind in ("both", *told)
+    )
+    with styled():
+        return _arrange(lay_out(kinds), [("", count, kinds)], title, told)
+
+
 def _by_name(edges: Collection[Edge]) -> list[Edge]:
     return sorted(edges, key=lambda edge: edge.name)
 
 
-def _arrange(layout: Layout, panels: list[tuple[str, str, dict[Edge, Kind]]], title: str) -> Figure:
+def _arrange(
+    layout: Layout,
+    panels: list[tuple[str, str, dict[Edge, Kind]]],
+    title: str,
+    meanings: Mapping[Kind, str] = NO_NAMES,
+) -> Figure:
     """Panels in rows of `COLUMNS` under the title, the legend at the foot."""
     columns, rows = min(len(panels), COLUMNS), math.ceil(len(panels) / COLUMNS)
     width = max(layout.width + 2 * MARGIN, NARROWEST)
@@ -116,7 +147,7 @@ def _arrange(layout: Layout, panels: list[tuple[str, str, dict[Edge, Kind]]], ti
         axes.text(MARGIN / 2 - left, y, "\n".join(names[i]), va="top", weight="bold")
         axes.text(MARGIN / 2 - left, y - LINE * len(names[i]), count, va="top", fontsize=8.5)
         _draw_panel(axes, layout, kinds)
-    _legend(figure, {kind for _, _, kinds in panels for kind in kinds.values()})
+    _legend(figure, {kind for _, _, kinds in panels for kind in kinds.values()}, meanings)
     return figure
 
 
@@ -166,9 +197,11 @@ def _curve(points: tuple[Point, ...]) -> Path:
     return Path(vertices, codes)
 
 
-def _legend(figure: Figure, kinds: Collection[Kind]) -> None:
+def _legend(figure: Figure, kinds: Collection[Kind], meanings: Mapping[Kind, str]) -> None:
     handles = [
-        Line2D([], [], color=s.colour, linestyle=s.dash, linewidth=s.width, label=s.meaning)
+        Line2D(
+            [], [], color=s.colour, linestyle=s.dash, linewidth=s.width, label=meanings.get(kind, s.meaning)
+        )
         for kind, s in STROKES.items()
         if kind in kinds
     ]

@@ -1,7 +1,10 @@
 """The order from left to right in each row of a layered drawing: few crossings, the same every time."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 SWEEPS = 12
 """Times that the rows are ordered by their neighbours, upwards and downwards in turn."""
@@ -38,6 +41,23 @@ class Link:
         return self.upper.x + (self.port or 0.0)
 
 
+class _Linked:
+    """Where the links of each item end, below it and above."""
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self._under: dict[Item, list[Link]] = defaultdict(list)
+        self._over: dict[Item, list[Link]] = defaultdict(list)
+        for link in links:
+            self._under[link.upper].append(link)
+            self._over[link.lower].append(link)
+
+    def below(self, item: Item) -> list[float]:
+        return [link.lower.x for link in self._under[item]]
+
+    def above(self, item: Item) -> list[float]:
+        return [link.end for link in self._over[item]]
+
+
 def order_rows(boxes: Sequence[Sequence[Item]], links: Sequence[Link]) -> list[list[Item]]:
     """All items by row, each row from left to right with few crossings; boxes stay in the order given.
 
@@ -45,6 +65,7 @@ def order_rows(boxes: Sequence[Sequence[Item]], links: Sequence[Link]) -> list[l
     takes crossings away. Every item's `x` is set, roughly.
     """
     bends = [link.upper for link in links if not link.upper.is_box]
+    linked = _Linked(links)
     rows = [[*row, *(bend for bend in bends if bend.row == i)] for i, row in enumerate(boxes)]
     for row in rows:
         pack(row)
@@ -53,13 +74,13 @@ def order_rows(boxes: Sequence[Sequence[Item]], links: Sequence[Link]) -> list[l
         upwards = sweep % 2 == 0
         rows = list(rows)
         for i in range(len(rows)) if upwards else reversed(range(len(rows))):
-            rows[i] = _by_neighbours(rows[i], boxes[i], links, upwards)
+            rows[i] = _by_neighbours(rows[i], boxes[i], linked, upwards)
         if (crossings := _crossings(links)) < fewest:
             best, fewest = rows, crossings
     best = [list(row) for row in best]
     for row in best:
         pack(row)
-    while sum(_swap_neighbours(row, links) for row in best):
+    while sum(_swap_neighbours(row, linked) for row in best):
         pass
     return best
 
@@ -80,13 +101,11 @@ def pack(row: Sequence[Item]) -> None:
         item.x -= x / 2
 
 
-def _by_neighbours(
-    row: Sequence[Item], boxes: Sequence[Item], links: Sequence[Link], upwards: bool
-) -> list[Item]:
+def _by_neighbours(row: Sequence[Item], boxes: Sequence[Item], linked: _Linked, upwards: bool) -> list[Item]:
     """A row in the order of its items' neighbours below (`upwards`) or above."""
     wanted = {}
     for item in row:
-        near = _below(item, links) if upwards else _above(item, links)
+        near = linked.below(item) if upwards else linked.above(item)
         wanted[item] = sum(near) / len(near) if near else item.x
     fixed = iter(boxes)
     ordered = sorted(row, key=lambda item: wanted[item])
@@ -100,30 +119,24 @@ def _crossings(links: Sequence[Link]) -> int:
     spans: dict[int, list[tuple[float, float]]] = {}
     for link in links:
         spans.setdefault(link.lower.row, []).append((link.lower.x, link.end))
-    return sum(
-        (a[0] - b[0]) * (a[1] - b[1]) < 0 for s in spans.values() for i, a in enumerate(s) for b in s[:i]
-    )
+    crossings = 0
+    for span in map(np.array, spans.values()):
+        lower, upper = (np.sign(np.subtract.outer(ends, ends)) for ends in span.T)
+        crossings += int((lower * upper < 0).sum()) // 2
+    return crossings
 
 
-def _swap_neighbours(row: list[Item], links: Sequence[Link]) -> bool:
+def _swap_neighbours(row: list[Item], linked: _Linked) -> bool:
     """Swap items side by side, in place, where that takes crossings away; whether any were."""
     swapped = False
     for i in range(len(row) - 1):
         left, right = row[i], row[i + 1]
         if left.is_box and right.is_box:
             continue
-        gain = sum((a > b) - (a < b) for a in _below(left, links) for b in _below(right, links))
-        gain += sum((a > b) - (a < b) for a in _above(left, links) for b in _above(right, links))
+        gain = sum((a > b) - (a < b) for a in linked.below(left) for b in linked.below(right))
+        gain += sum((a > b) - (a < b) for a in linked.above(left) for b in linked.above(right))
         if gain > 0:
             row[i], row[i + 1] = right, left
             pack(row)
             swapped = True
     return swapped
-
-
-def _below(item: Item, links: Sequence[Link]) -> list[float]:
-    return [link.lower.x for link in links if link.upper is item]
-
-
-def _above(item: Item, links: Sequence[Link]) -> list[float]:
-    return [link.end for link in links if link.lower is item]

@@ -84,6 +84,7 @@ def styled() -> AbstractContextManager[None]:
             "legend.fontsize": 9,
             "savefig.dpi": 160,
             "svg.fonttype": "none",  # text stays text: small, searchable, in the page's colour
+            "pdf.fonttype": 42,  # fonts embedded as they are: journals refuse type 3
             "svg.hashsalt": "circuitmark",  # the same table gives the same bytes
         }
     )

@@ -1,4 +1,4 @@
-"""Figures as bytes: PNG and SVG files, and SVG to put inside a page."""
+"""Figures as bytes: PNG, SVG and PDF files, and SVG to put inside a page."""
 
 import re
 from html import escape
@@ -12,9 +12,13 @@ from reports.parts.style import GRID, INK, PAPER, styled
 _THEME = {INK: "var(--ink)", GRID: "var(--rule)", PAPER: "none"}
 
 
-def render(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+def render(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
     """The figure as a file's content, without date or version: the same figure gives the same bytes."""
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    metadata = {
+        "svg": {"Date": None},
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }[kind]
     buffer = BytesIO()
     with styled():
         figure.savefig(buffer, format=kind, metadata=metadata)

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 
 from bench.engine.graph import EdgeGraph, ends_of, node_of
-from bench.report import drawn_edge
+from bench.exchange.drawn import drawn_edge
 from reports.circuits.drawing import STROKES, compare, counts, draw_circuits
 from reports.circuits.layout import HEIGHT, PORTS, WIDTH, box_of, lay_out
+from reports.circuits.order import Item, Link, _crossings
 from reports.parts import svg
 from reports.parts.circuit import Edge
 
@@ -177,7 +178,7 @@ def test_no_edges_at_all_and_strange_names() -> None:
 def test_same_circuits_same_bytes() -> None:
     """In whatever order edges come, and whatever seed Python hashes text with."""
     code = (
-        "import sys; from bench.report import drawn_edge; from reports.parts import svg;"
+        "import sys; from bench.exchange.drawn import drawn_edge; from reports.parts import svg;"
         "from reports.circuits.drawing import draw_circuits;"
         f"truth, false = ([drawn_edge(e) for e in names] for names in ({TRUTH_NAMES}, {FALSE_NAMES}));"
         "figure = draw_circuits(set(truth), {'eap': {*truth[:5], *false}}, 'x');"
@@ -188,3 +189,22 @@ def test_same_circuits_same_bytes() -> None:
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment)
         assert done.stdout == mine
+
+
+@pytest.mark.parametrize(("layers", "heads", "edges"), [(3, 3, 24), (10, 4, 60)])
+def test_crossings_are_counted_pair_by_pair(layers: int, heads: int, edges: int) -> None:
+    rng = random.Random(edges)
+    boxes = (
+        [Item(0, 0.3, rng.random()) for _ in range(heads)],
+        [Item(1, 0.3, rng.random()) for _ in range(layers)],
+    )
+    links = [
+        Link(rng.choice(boxes[0]), rng.choice(boxes[1]), rng.choice([None, -0.2, 0.2])) for _ in range(edges)
+    ]
+    crossed = [
+        (a.lower.x < b.lower.x) != (a.end < b.end)
+        for i, a in enumerate(links)
+        for b in links[:i]
+        if a.lower.x != b.lower.x and a.end != b.end
+    ]
+    assert 0 < sum(crossed) == _crossings(links)

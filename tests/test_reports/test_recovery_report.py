@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 import reports
-from bench.report import _drawings, drawn_edge, write_report
+from bench.exchange.drawn import drawn_edge
+from bench.report import _drawings, write_report
 from report_tables import METRICS as LEADERBOARD_METRICS
 from report_tables import leaderboard
 from reports import CircuitPair

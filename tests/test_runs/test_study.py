@@ -13,7 +13,8 @@ import torch
 
 from bench.engine.circuit import Circuit
 from bench.errors import ModelError, UsageError
-from bench.report import read_leaderboard, run, show_circuit
+from bench.exchange.drawn import show_circuit
+from bench.report import read_leaderboard, run
 from bench.scoring.catalogue import METRICS
 from bench.study import Study
 from methods.base import Discovery, Method, Problem
@@ -143,4 +144,5 @@ def test_how_a_circuit_looks(study: Study) -> None:
     html = show_circuit(study.discover("eap", [0.01])[0.01])
     assert "15 of 1,519 edges (0.99%)" in html
     assert "<img" in html
-    assert "<img" not in show_circuit(Circuit.full(study.graph))
+    assert "<img" in show_circuit(Circuit.full(study.graph))
+    assert "<img" not in show_circuit(Circuit.empty(study.graph))
