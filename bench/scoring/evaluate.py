@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import TypeVar, get_type_hints
 
 import numpy as np
 import torch
@@ -94,14 +93,13 @@ def _before(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"answers.held_out": torch.zeros_like(tensors["answers.template"], dtype=torch.bool)}
 
 
-@cache  # to look them up takes longer than to read a run
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+_HINTS = {kind: get_type_hints(kind) for kind in (Outputs, Answers)}
+"""Looked up once: it takes longer than to read a run."""
 
 
 def _part(kind: type[T], tensors: Mapping[str, Tensor], prefix: str, shape: torch.Size) -> T:
     """Outputs or answers from their stored parts, which are as many as the candidates' `shape` says."""
-    parts = {name: (tensors[f"{prefix}.{name}"], hint) for name, hint in _hints(kind).items()}
+    parts = {name: (tensors[f"{prefix}.{name}"], hint) for name, hint in _HINTS[kind].items()}
     for name, (part, hint) in parts.items():
         if not isinstance(part, hint) or not len(part) or part.shape != shape[: part.ndim]:
             raise ValueError(f"'{prefix}.{name}' is {part.dtype} {list(part.shape)}")
