@@ -93,18 +93,18 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
         table = leaderboard(existing(results))
         trainings = _trainings(existing(results))
     metrics: tuple[Metric, ...] = METRICS if table is not None else ()
-    pairs = []
+    drawings = []
     if recovery is not None:
         metrics += RECOVERY_METRICS
-        pairs = _drawings(recovery, {*DRAWN, *drawn})
+        drawings = _drawings(recovery, {*DRAWN, *drawn})
     title = "circuitmark leaderboard" if table is not None else "circuitmark: true circuits"
     described = [asdict(metric) for metric in metrics]
     methods = _methods(frame for frame in (table, recovery) if frame is not None)
     warnings = [text] if table is not None and (text := unfinished(results)) else []
-    turned = _turnovers(existing(results)) if table is not None and table["ablation"].nunique() > 1 else []
+    pairs, turned = ([], []) if table is None else _tested(existing(results))
     judged = None if recovery is None else judge(rows(results))
     files = reports.render_report(
-        table, described, methods, title, recovery, pairs, trainings, warnings, turned, judged
+        table, described, methods, title, recovery, drawings, trainings, warnings, turned, judged, pairs
     )
     if table is not None:
         write_tables(out, table)
@@ -114,12 +114,14 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
         write_atomically(out / name, content)
 
 
-def _turnovers(store: Store) -> list[dict[str, Any]]:
+def _tested(store: Store) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The tests of pairs, and their turnovers."""
     from bench.scoring.cells import cells_of, scored
     from bench.scoring.comparison.compare import compare
     from bench.scoring.comparison.turnover import turnovers
 
-    return [turnover.to_json() for turnover in turnovers(compare(cells_of(scored(store.runs()))))]
+    pairs = compare(cells_of(scored(store.runs())))
+    return [pair.to_json() for pair in pairs], [turnover.to_json() for turnover in turnovers(pairs)]
 
 
 def unfinished(results: Path) -> str:

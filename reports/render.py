@@ -1,14 +1,16 @@
 """One call that renders a whole report: Markdown, plots and the offline page, as files' contents."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from reports.page import render_page
-from reports.parts import markdown, svg
+from reports.parts import latex, markdown, svg
 from reports.parts.circuit import CircuitPair
-from reports.parts.content import Drawing, RecoverySection, Report, Section, Training
+from reports.parts.content import Drawing, PaperTable, RecoverySection, Report, Section, Training
 from reports.parts.markdown import Part, Picture, Subheading
 from reports.parts.methods import Methods
 from reports.recovery.section import TITLE, build_recovery, draw_pair
@@ -28,10 +30,12 @@ def render_report(
     warnings: Sequence[str] = (),
     turnovers: Sequence[Mapping[str, Any]] = (),
     judged: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    pairs: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, bytes]:
     """`index.html`, `leaderboard.md` and what lies under `plots/`, by relative path; nothing is written.
 
-    With `recovery`, page and Markdown get a section on true circuits, and there are `tracr.md` and
+    Under `paper/` are tables as LaTeX, Markdown and CSV, and figures as PDF. With `recovery`, page and
+    Markdown get a section on true circuits, and there are `tracr.md` and
     `tracr/<program>-<ablation>-<method>.svg` and `.png`. The same tables give the same bytes.
 
     Args:
@@ -45,6 +49,7 @@ def render_report(
         trainings: drawn beside the leaderboard, those of one method and place in one figure.
         warnings: told before all else, beside those that the table gives rise to.
         turnovers: two methods under two ablations each, as `circuitmark compare --json` tells them.
+        pairs: tests of two methods each, likewise.
         judged: `folds` and `compared` of the recoveries, as `circuitmark verify-tracr --json` tells them.
 
     Raises:
@@ -57,7 +62,7 @@ def render_report(
         raise ValueError("circuits are drawn beside the table of recoveries, and there is none")
     report = None
     if table is not None:
-        report = build(table, metrics, methods, title, trainings, recovery, warnings, turnovers)
+        report = build(table, metrics, methods, title, trainings, recovery, warnings, turnovers, pairs)
     section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings, judged or {})
     return _render(report, section, title)
 
@@ -88,6 +93,8 @@ def _render(report: Report | None, recovery: RecoverySection | None, title: str)
         )
     if report:
         files["leaderboard.md"] = markdown_page(report, recovery, undrawn).encode(errors="replace")
+        for table in report.paper:
+            files |= paper_files(table)
     return files
 
 
@@ -95,7 +102,24 @@ def _files(path: str, drawing: Drawing) -> dict[str, bytes]:
     figure = drawing.figure()
     vector = svg.render(figure, "svg")
     figure.set_layout_engine("none")  # it stays as it was laid out, which takes longer than drawing
-    return {f"{path}.svg": vector, f"{path}.png": svg.render(figure, "png")}
+    files = {f"{path}.svg": vector, f"{path}.png": svg.render(figure, "png")}
+    if drawing.paper:
+        files[f"paper/{drawing.stem}.pdf"] = svg.render(drawing.paper(), "pdf")
+    return files
+
+
+def paper_files(table: PaperTable) -> dict[str, bytes]:
+    """A table for a paper as LaTeX, Markdown and CSV, by path."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(table.rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table.rows)
+    texts = {
+        "tex": latex.table(table.grid, table.caption, table.stem),
+        "md": f"{markdown.escape(table.caption)}.\n\n{markdown.grid(table.grid)}\n",
+        "csv": buffer.getvalue(),
+    }
+    return {f"paper/{table.stem}.{kind}": text.encode(errors="replace") for kind, text in texts.items()}
 
 
 def markdown_page(

@@ -14,12 +14,13 @@ from reports.claims.seeds import seeds_section
 from reports.leaderboard import plots, summary
 from reports.leaderboard.circuit_tests import circuit_tests_section
 from reports.leaderboard.entries import EDGES, REFERENCES, Entry, Setting, by_task, fold_seeds, tidy
+from reports.leaderboard.paper import paper_table
 from reports.leaderboard.ranking import rank, ranking_grid
 from reports.leaderboard.scales import Scale
 from reports.leaderboard.tables import HEADLINE, OLDER, headline, task_grid
 from reports.leaderboard.training import plot_training
 from reports.leaderboard.turnovers import turnover_sentences
-from reports.parts.content import Drawing, Report, Section, Training
+from reports.parts.content import Drawing, PaperTable, Report, Section, Training
 from reports.parts.methods import Methods, label_of
 from reports.parts.metric import Metric, Metrics, read_metrics
 from reports.parts.style import Line, lines
@@ -37,6 +38,7 @@ def build(
     recovery: pd.DataFrame | None = None,
     warnings: Sequence[str] = (),
     turnovers: Sequence[Mapping[str, Any]] = (),
+    pairs: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """The content of a report.
 
@@ -49,6 +51,7 @@ def build(
         recovery: the long table of recoveries, on which some claims are judged.
         warnings: told first.
         turnovers: as `render_report` takes them.
+        pairs: likewise.
 
     Raises:
         ValueError: as `render_report`.
@@ -96,6 +99,7 @@ def build(
         job_counts=summary.job_counts(table),
         troubles=summary.troubles(table),
         provenance=summary.provenance(table),
+        paper=_paper(by_task(entries), settings, metrics, methods, pairs),
     )
 
 
@@ -148,7 +152,8 @@ def _task(
     for name, scale in FIGURES.items():
         if _is_scored(entries, name):
             figure = partial(plots.plot_metric, entries, metrics[name], looks, title, scale)
-            figures.append(Drawing(f"{name}_{stem}", figure, _meaning(metrics[name], title)))
+            paper = partial(figure, form=plots.COLUMN) if name == HEADLINE else None
+            figures.append(Drawing(f"{name}_{stem}", figure, _meaning(metrics[name], title), paper))
     return Section(title, stem, task_grid(entries, metrics, methods), tuple(figures))
 
 
@@ -160,7 +165,29 @@ def _panel(
     if not panels:
         return None
     figure = partial(plots.plot_panel, panels, lead, looks, FIGURES[lead.name])
-    return Drawing(f"{lead.name}_all_tasks", figure, _meaning(lead, "all tasks"))
+    paper = partial(figure, form=plots.COLUMN)
+    return Drawing(f"{lead.name}_all_tasks", figure, _meaning(lead, "all tasks"), paper)
+
+
+def _paper(
+    groups: Mapping[tuple[Setting, str], Sequence[Entry]],
+    settings: Sequence[Setting],
+    metrics: Metrics,
+    methods: Methods,
+    pairs: Sequence[Mapping[str, Any]],
+) -> list[PaperTable]:
+    """A table of each setting, and where it has several tasks one of each task."""
+    found = []
+    for setting in settings:
+        tasks = {task: group for (where, task), group in groups.items() if where == setting}
+        places = [("all tasks", tasks)] if len(tasks) > 1 else []
+        places += [(task, {task: group}) for task, group in tasks.items()]
+        for name, theirs in places:
+            stem = _stem(setting, name, settings)
+            title = f"{name}, {setting.model}, {setting.ablation} ablation"
+            title += f", circuits of {setting.pruned}" if setting.pruned != EDGES else ""
+            found.append(paper_table(stem, title, theirs, metrics, methods, pairs))
+    return [table for table in found if table is not None]
 
 
 def _trainings(runs: Sequence[Training], looks: Mapping[str, Line]) -> Section | None:

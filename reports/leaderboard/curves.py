@@ -5,7 +5,7 @@ floor with a hollow triangle, and a note counts the points that cannot be drawn 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -16,6 +16,8 @@ from reports.parts.metric import Metric
 from reports.parts.numbers import plural
 from reports.parts.style import INK, Line
 
+JITTER = 1.03
+"""By how much the outermost runs are beside their place, as a factor."""
 EMPTY, FULL = "empty circuit", "full model"
 """The reference lines, as the legend names them."""
 
@@ -55,7 +57,7 @@ def draw(
             axes.axhline(value, color=INK, linestyle=(0, (5, 3)), linewidth=1, label=EMPTY, zorder=1)
     if metric.better == "nearer 1" or values == "share":
         axes.axhline(1, color=INK, linewidth=0.8, label=FULL, zorder=1)
-    scale(axes, values)
+    scale(axes, values, sorted({float(f"{100 * e.size:.3g}") for e in methods if math.isfinite(e.size)}))
     notes = []
     if any(entry.shows_runs(metric.name) for entry in drawn):
         notes.append("small dots: single runs")
@@ -78,18 +80,25 @@ def _draw_line(axes: Axes, line: Sequence[Entry], name: str, look: Line, floor: 
     x = [kept(entry) for entry in line]
     y = [max(entry.value(name), floor) for entry in line]
     order = 2 if look.behind else 3
-    style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": 4.5, "linewidth": 1.6}
+    style: dict[str, Any] = {"color": look.colour, "marker": look.marker}
     axes.plot(x, y, look.dash, label=line[0].label, zorder=order, **style)
     low = [max(entry.value(f"{name}_low"), floor) for entry in line]
     high = [max(entry.value(f"{name}_high"), floor) for entry in line]
     axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0, zorder=order - 1)
-    runs = [(kept(e), max(run, floor)) for e in line if e.shows_runs(name) for run in e.stat(name).each]
+    runs = [dot for entry in line if entry.shows_runs(name) for dot in _dots(entry, name)]
     if runs:
-        at, values = zip(*runs, strict=True)
+        at, values = zip(*((x, max(y, floor)) for x, y in runs), strict=True)
         axes.scatter(at, values, s=10, color=look.colour, alpha=0.6, linewidth=0, zorder=order)
     if at_floor := [kept(entry) for entry in line if entry.value(name) <= floor]:
         hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 9}
         axes.plot(at_floor, [floor] * len(at_floor), "v", zorder=order + 1, **hollow)
+
+
+def _dots(entry: Entry, name: str) -> Iterable[tuple[float, float]]:
+    """Its runs, side by side around the edges kept, so that equal ones are seen."""
+    each = entry.stat(name).each
+    for i, value in enumerate(each):
+        yield kept(entry) * JITTER ** (2 * i / (len(each) - 1) - 1), value
 
 
 def _draw_oversize(axes: Axes, entry: Entry, name: str, look: Line, floor: float) -> None:

@@ -108,8 +108,8 @@ class Entry:
         return self.stat(name).mean
 
     def shows_runs(self, name: str) -> bool:
-        """Whether several runs of column `name` have no interval together, so that each is to be seen."""
-        return self.stat(name).scored > 1 and math.isnan(self.value(f"{name}_low"))
+        """Whether there are several runs of column `name`, each of which is to be seen."""
+        return self.stat(name).scored > 1
 
 
 def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
@@ -152,7 +152,7 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
 def _name_apart(table: pd.DataFrame, name: str, which: "pd.Series[bool]") -> pd.DataFrame:
     """Where a method ran under several values of a column, it joins the parameters: they must not mix."""
     known = table[name].where(table[name].notna() & (table[name] != ""))
-    several = which & known.notna()
+    several = which & known.notna() & ~table["own_params"].str.contains(rf"(?:^|,\s*){name}=", regex=True)
     named = known.map(lambda value: f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}")
     joined = named.where(table["params"] == "", table["params"] + ", " + named)
     table["params"] = table["params"].where(~several, joined)

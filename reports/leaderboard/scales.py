@@ -1,5 +1,7 @@
 """Axes of figures: edges kept, and values that span decades or are shares of which both ends matter."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -9,6 +11,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 Scale = Literal["linear", "log", "share"]
 END = 0.03
 """How near 0 and near 1 a share's axis stops to widen."""
+MOST, APART = 8, 1.3
+"""Ticks at sizes themselves: how many at most, and the least factor from one to the next."""
 SHARES = (-100, -10, -1, -0.1, 0, 0.1, 0.5, 0.9, 0.97, 1)
 
 
@@ -23,16 +27,22 @@ def share_at(place: np.ndarray) -> np.ndarray:
     return END * np.sinh(place / 2 + np.arcsinh(1 / (2 * END * np.cosh(place / 2))))
 
 
-def scale(axes: Axes, values: Scale) -> None:
+def scale(axes: Axes, values: Scale, sizes: Sequence[float] = ()) -> None:
     """Scales the axes of a figure against edges kept, which is logarithmic.
 
     Args:
         axes: with all that is drawn in them.
         values: of the value axis.
+        sizes: per cents that were asked for, in order: the ticks where they are few and apart.
     """
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    apart = all(larger > APART * size for size, larger in pairwise(sizes))
+    if 1 < len(sizes) <= MOST and apart:
+        axes.xaxis.set_major_locator(FixedLocator(sizes))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(plain)
     axes.xaxis.set_minor_formatter(NullFormatter())
     if values == "log":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -17,6 +18,18 @@ class Drawing:
     stem: str
     figure: Callable[[], Figure]
     meaning: str
+    paper: Callable[[], Figure] | None = None
+    """The same for a column of a paper, where it is for one."""
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table for a paper: what stands in it, what it shows, and the same as long data."""
+
+    stem: str
+    caption: str
+    grid: Grid
+    rows: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,7 @@ class Report:
     job_counts: str
     troubles: Grid | None
     provenance: Sequence[tuple[str, str]]
+    paper: Sequence[PaperTable] = ()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ class Cell:
     best: bool = False
     order: float = math.nan
     """Smaller is better, or simply smaller where there is no better; NaN sorts last."""
+    equal: bool = False
+    """Whether a test found it equal to the best."""
+    faded: bool = False
+    """Whether it competes with nobody: worse than nothing, or not what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,5 @@ class Grid:
     rows: tuple[Row, ...]
     names: int
     notes: tuple[str, ...] = ()
+    spans: tuple[tuple[str, int], ...] = ()
+    """What stands above the headings, each over so many columns; empty where nothing does."""

@@ -53,7 +53,9 @@ def _part(part: Part) -> str:
 def grid(table: Grid) -> str:
     """A pipe table, numbers to the right, with its notes under it."""
     rules = ["---" if column < table.names else "---:" for column in range(len(table.headings))]
-    lines = [_row([_heading(heading) for heading in table.headings]), _row(rules)]
+    over = [text for text, width in table.spans for _ in range(width)] or [""] * len(table.headings)
+    headings = zip(over, table.headings, strict=True)
+    lines = [_row([f"{escape(above)} {_heading(each)}".strip() for above, each in headings]), _row(rules)]
     lines += [_row([_cell(cell) for cell in row.cells]) for row in table.rows]
     return "\n\n".join(["\n".join(lines), *map(escape, table.notes)])
 
@@ -74,4 +76,5 @@ def _heading(heading: Heading) -> str:
 
 def _cell(cell: Cell) -> str:
     text = f"**{escape(cell.text)}**" if cell.best else escape(cell.text)
+    text += "†" * cell.equal
     return f"{text} {escape(cell.beside)}".rstrip()

@@ -15,6 +15,9 @@ from reports.parts.methods import Methods, label_of
 INK, GRID, PAPER = "#24292f", "#d8dee4", "#fffffe"
 """Text, grid and background; `svg.inline` hands these three over to the page's own colours."""
 
+LETTERS = 9.5
+"""Of a page on a screen, in points."""
+
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _BASELINE = "#8b949e"
 _MARKERS = "osD^PX<>"  # no "v": that is a value on the floor
@@ -56,12 +59,12 @@ def lines(methods: Methods, variants: Iterable[tuple[str, str]]) -> dict[str, Li
     return found
 
 
-def styled() -> AbstractContextManager[None]:
+def styled(letters: float = LETTERS) -> AbstractContextManager[None]:
     """Matplotlib's settings for our figures, both to draw and to save them; restored on leaving."""
     return matplotlib.rc_context(
         {
             "font.family": ["DejaVu Sans", "sans-serif"],
-            "font.size": 9.5,
+            "font.size": letters,
             "text.color": INK,
             "text.parse_math": False,  # a dollar sign in a method's parameters is a dollar sign
             "axes.labelcolor": INK,
@@ -71,7 +74,7 @@ def styled() -> AbstractContextManager[None]:
             "axes.spines.right": False,
             "axes.grid": True,
             "axes.axisbelow": True,
-            "axes.titlesize": 10.5,
+            "axes.titlesize": 1.1 * letters,
             "axes.titleweight": "bold",
             "axes.titlelocation": "left",
             "axes.facecolor": "none",
@@ -81,7 +84,9 @@ def styled() -> AbstractContextManager[None]:
             "xtick.color": INK,
             "ytick.color": INK,
             "legend.frameon": False,
-            "legend.fontsize": 9,
+            "legend.fontsize": 0.95 * letters,
+            "lines.linewidth": 1.6 * letters / LETTERS,
+            "lines.markersize": 4.5 * letters / LETTERS,
             "savefig.dpi": 160,
             "svg.fonttype": "none",  # text stays text: small, searchable, in the page's colour
             "pdf.fonttype": 42,  # fonts embedded as they are: journals refuse type 3

@@ -1,0 +1,167 @@
+"""The leaderboard as a paper prints it: methods by task and size, one number and one interval a cell."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports.leaderboard.entries import Entry, Setting
+from reports.leaderboard.tables import best, headline
+from reports.parts.content import PaperTable
+from reports.parts.grid import Cell, Grid, Heading, Row
+from reports.parts.methods import Methods, label_of
+from reports.parts.metric import Metric, Metrics
+from reports.parts.numbers import DASH, number, share
+
+NEW = "recovered_new"
+"""What is printed where it has intervals: on templates that no method saw."""
+Told = Mapping[str, Any]
+
+
+def paper_table(
+    stem: str,
+    title: str,
+    groups: Mapping[str, Sequence[Entry]],
+    metrics: Metrics,
+    methods: Methods,
+    pairs: Sequence[Told],
+) -> PaperTable | None:
+    """One table; None where no method was scored at a size that was asked for.
+
+    With intervals where it is of one task alone. The best of a column is bold; what has a dagger was found
+    equal to it, within a factor of 1.25 of the KL left, by two one-sided tests.
+
+    Args:
+        stem: of its files.
+        title: what of the leaderboard it is.
+        groups: entries by task, all of one setting.
+        metrics: what columns mean.
+        methods: which method is the random one.
+        pairs: the tests of pairs, as `circuitmark compare --json` tells them.
+    """
+    entries = [entry for group in groups.values() for entry in group]
+    metric = metrics[NEW if any(_has_interval(entry, NEW) for entry in entries) else headline(entries)]
+    shown = [
+        entry
+        for entry in entries
+        if not entry.is_reference and math.isfinite(entry.size) and not math.isnan(entry.value(metric.name))
+    ]
+    if not shown:
+        return None
+    columns = {
+        (task, size): [entry for entry in shown if (entry.task, entry.size) == (task, size)]
+        for task in groups
+        for size in sorted({entry.size for entry in shown if entry.task == task})
+    }
+    bold = {id(entry) for column in columns.values() for entry in best(column, metric, methods)}
+    equal = {id(e) for column in columns.values() for e in _equal(column, bold, pairs)}
+    alone = len(groups) == 1
+    rows = []
+    for label in _order(columns, metric, methods):
+        cells, runs = [], 0
+        for column in columns.values():
+            entry = next((each for each in column if each.label == label), None)
+            cells.append(_cell(entry, metric, id(entry) in bold, id(entry) in equal, alone))
+            runs = max(runs, entry.stat(metric.name).scored if entry else 0)
+        rows.append(Row((Cell(label), Cell(f"{runs}"), *cells), starts=methods.is_random(label)))
+    spans = [("", 2)] + [(task, sum(each == task for each, _ in columns)) for task in groups]
+    headings = [Heading("method"), Heading("n"), *(Heading(share(size)) for _, size in columns)]
+    grid = Grid(tuple(headings), tuple(rows), 1, _notes(shown, metric, methods, equal, alone), tuple(spans))
+    told = [_told(entry, metric, id(entry) in bold, id(entry) in equal) for entry in shown]
+    return PaperTable(stem, f"{title}: {_caption(metric)}", grid, told)
+
+
+def _has_interval(entry: Entry, name: str) -> bool:
+    return not math.isnan(entry.value(f"{name}_low"))
+
+
+def _order(
+    columns: Mapping[tuple[str, float], Sequence[Entry]], metric: Metric, methods: Methods
+) -> list[str]:
+    """Methods by their mean rank over the columns, random circuits last."""
+    ranks: dict[str, list[float]] = {}
+    for column in columns.values():
+        worth = {entry.label: metric.badness(entry.value(metric.name)) for entry in column}
+        for label, value in worth.items():
+            ranks.setdefault(label, []).append(sum(other < value for other in worth.values()))
+    mean = {label: sum(each) / len(each) for label, each in ranks.items()}
+    return sorted(ranks, key=lambda label: (methods.is_random(label), mean[label], label))
+
+
+def _equal(column: Sequence[Entry], bold: set[int], pairs: Sequence[Told]) -> list[Entry]:
+    """Those of a column that a test found equal to its best."""
+    leaders = {entry.label for entry in column if id(entry) in bold}
+    found = {
+        label_of(*pair[other].partition(":")[::2])
+        for pair in pairs
+        for side, other in (("a", "b"), ("b", "a"))
+        if pair["verdict"] == "equal"
+        and column
+        and _of(pair, column[0])
+        and label_of(*pair[side].partition(":")[::2]) in leaders
+    }
+    return [entry for entry in column if entry.label in found - leaders]
+
+
+def _of(pair: Told, entry: Entry) -> bool:
+    """Whether a pair was tested in the cell of an entry."""
+    setting = Setting(pair["model"], pair["graph"], pair["ablation"], pair["pruned"])
+    size = math.nan if pair["size"] is None else pair["size"]
+    at_size = math.isclose(size, entry.size, abs_tol=1e-9)
+    return at_size and (setting, pair["behaviour"]) == (entry.setting, entry.task)
+
+
+def _cell(entry: Entry | None, metric: Metric, bold: bool, equal: bool, intervals: bool) -> Cell:
+    if entry is None:
+        return Cell(DASH)
+    stat = entry.stat(metric.name)
+    low, high = (entry.value(f"{metric.name}_{end}") for end in ("low", "high"))
+    written = _thousandths if metric.unit == "share" else number
+    ends = f"[{written(low)}, {written(high)}]" if intervals and not math.isnan(low + high) else ""
+    spread = f" ± {written(stat.spread)}" if intervals and not ends and stat.spread > 0 else ""
+    text = written(stat.mean) + spread
+    faded = entry.is_worse_than_empty or entry.is_oversize
+    return Cell(text, ends, bold, stat.mean, equal=equal, faded=faded)
+
+
+def _thousandths(share: float) -> str:
+    """All of a column with as many decimals; no minus before a 0."""
+    return f"{share:.3f}".replace("-0.000", "0.000")
+
+
+def _caption(metric: Metric) -> str:
+    return f"{metric.label} ({metric.direction}) by share of edges kept"
+
+
+def _notes(
+    shown: Sequence[Entry], metric: Metric, methods: Methods, equal: set[int], alone: bool
+) -> tuple[str, ...]:
+    """What a reader of the paper has to be told, in the caption."""
+    seeds = sorted({entry.data_seeds for entry in shown if not methods.is_random(entry.label)})
+    of = " or ".join(map(str, seeds)) or "1"
+    notes = [f"n: runs, of {of} data seed{'s' * (of != '1')}; of random circuits, draws."]
+    if alone and any(_has_interval(entry, metric.name) for entry in shown):
+        several = any(entry.data_seeds > 1 and _has_interval(entry, metric.name) for entry in shown)
+        over = "new templates" if metric.name == NEW else "these prompts"
+        notes.append(f"Beside: 95 % intervals over {'new data seeds and ' if several else ''}{over}.")
+    notes.append("Bold: the best of a column, random circuits aside.")
+    if equal:
+        notes.append("†: equal to it within a factor of 1.25 of the KL left (TOST, 5 %).")
+    if any(entry.is_worse_than_empty for entry in shown):
+        notes.append("Grey: worse than the empty circuit.")
+    if any(entry.is_oversize for entry in shown):
+        notes.append("Grey as well: more edges than asked for, not ranked.")
+    if same := sorted({(entry.task, entry.size) for entry in shown if entry.is_all_the_same}):
+        cells = ", ".join(f"{task} {share(size)}" for task, size in same)
+        notes.append(f"All the same, nobody best: {cells}.")
+    return tuple(notes)
+
+
+def _told(entry: Entry, metric: Metric, bold: bool, equal: bool) -> dict[str, Any]:
+    ends = {end: entry.value(f"{metric.name}_{end}") for end in ("low", "high")}
+    return {
+        **entry.setting._asdict(), "task": entry.task, "method": entry.method, "params": entry.params,
+        "size_requested": entry.size, "runs": entry.runs, "data_seeds": entry.data_seeds,
+        "metric": metric.name, "value": entry.value(metric.name),
+        **{end: "" if math.isnan(value) else value for end, value in ends.items()},
+        "best": bold, "equal_to_best": equal, "cell": entry.cell,
+    }  # fmt: skip
