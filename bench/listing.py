@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import textwrap
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bench.names import METHODS, PROGRAMS, TASKS, get_method, get_task, option_text, options_of, unknown
+from bench.schema import meanings
 from methods.base import Method
 from tasks.base import Task
 
@@ -42,12 +40,12 @@ def listed(kind: str, name: str | None = None) -> list[Row]:
 
 def options(chosen: type[Method | Task]) -> list[Row]:
     """Options of a method or a task: name, type and default as they are typed, and what each does."""
-    hints, meanings = get_type_hints(chosen), dict[str, str]()
+    hints, texts = get_type_hints(chosen), dict[str, str]()
     for cls in reversed(chosen.__mro__):
         if cls not in (Method, Task) and issubclass(cls, Method | Task):
-            meanings |= _meanings(cls)
+            texts |= meanings(cls)
     return [
-        {"name": name, "type": _type(hints[name]), "default": default, "description": meanings.get(name, "")}
+        {"name": name, "type": _type(hints[name]), "default": default, "description": texts.get(name, "")}
         for name, default in options_of(chosen).items()
     ]
 
@@ -68,18 +66,6 @@ def _type(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(map(str, get_args(hint)))
     return getattr(hint, "__name__", str(hint))
-
-
-def _meanings(cls: type) -> dict[str, str]:
-    """The texts below a class's annotated fields, which Python itself forgets."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
-    return {
-        node.target.id: " ".join(str(below.value.value).split())
-        for node, below in pairwise(body)
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-    }
 
 
 def _methods() -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from bench.errors import DamagedFile, UsageError
 from bench.exchange.drawn import drawn_edge
 from bench.files import regular, write_atomically
 from bench.scoring.catalogue import METRICS, RECOVERY_METRICS, Metric
+from bench.scoring.dictionary import recovery_schema
 from bench.store.results import Store
 
 if TYPE_CHECKING:
@@ -110,6 +112,8 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
         write_tables(out, table)
     if recovery is not None:
         files["recovery.csv"] = recovery.to_csv(index=False).encode(errors="replace")
+        schema = json.dumps(recovery_schema(recovery), indent=1, ensure_ascii=False) + "\n"
+        files["recovery.schema.json"] = schema.encode(errors="replace")
     for name, content in files.items():
         write_atomically(out / name, content)
 

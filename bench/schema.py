@@ -5,9 +5,13 @@ Whatever a dataclass does not name is left out, so that files of a version that 
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import reprlib
+import textwrap
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from annotated_types import Interval
@@ -43,6 +47,18 @@ def read(kind: type[T], stored: Any) -> T:
     except (TypeError, RecursionError) as error:  # a date of YAML; data within data without end
         raise ValueError(str(error)) from None
     return found
+
+
+def meanings(cls: type) -> dict[str, str]:
+    """The texts below a class's annotated fields, which Python itself forgets."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
+    return {
+        node.target.id: " ".join(str(below.value.value).split())
+        for node, below in pairwise(body)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
 
 
 @cache

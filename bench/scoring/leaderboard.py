@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from bench.scoring.beside_exact import with_exact
 from bench.scoring.beside_random import with_random
 from bench.scoring.catalogue import METRICS
 from bench.scoring.cells import BASELINE, EDGES, is_oversize, pruned_of
+from bench.scoring.dictionary import leaderboard_schema
 from bench.scoring.evaluate import (
     ABSOLUTE,
     EMPTY,
@@ -124,11 +126,13 @@ def leaderboard(store: Store) -> pd.DataFrame:
 
 
 def write_tables(folder: Path, table: pd.DataFrame) -> None:
-    """Writes leaderboard.csv and the same as parquet."""
+    """Writes leaderboard.csv, the same as parquet, and what its columns mean."""
     write_atomically(folder / "leaderboard.csv", table.to_csv(index=False).encode())
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_atomically(folder / "leaderboard.parquet", buffer.getvalue())
+    schema = json.dumps(leaderboard_schema(table), indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / "leaderboard.schema.json", schema.encode())
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:

@@ -33,9 +33,11 @@ class Setting:
     model: str
     """As tables name it."""
     task: str
+    """With its options, where they are not the defaults."""
     ablation: AblationName
     """Under which circuits are scored."""
     split_embed: bool
+    """Whether token and position embeddings are two senders."""
     kv: KV = "per_group"
     """How keys and values of grouped-query attention are counted."""
 
@@ -47,8 +49,11 @@ class Dimensions(Setting):
     discovery_ablation: AblationName
     """What the method was given."""
     method: str
+    """Or `full`, `empty`, `ones`: the model, the circuit without edges, and a mask that keeps every edge."""
     params: str
+    """Its options that are not the defaults."""
     n_discovery: Count
+    """Prompts that the method was to be given."""
     data_seed: Seed
     """Of the discovery prompts."""
     method_seed: Seed
@@ -62,8 +67,11 @@ class Evaluation:
     """What all runs of a results folder have in common."""
 
     n_evaluation: Count
+    """Prompts that circuits were to be scored on."""
     split: EvaluatedSplit
+    """Of which prompts: `validation` is for choosing settings."""
     dtype: str
+    """Of the weights and activations."""
     evaluation_seed: Seed = 0
     """Of the evaluation prompts; 0 stands for those that everybody is scored on."""
     bos: Bos = "auto"
@@ -75,24 +83,32 @@ class Record(Dimensions, Evaluation):
     """All that a run says of itself, whatever became of it; its tensors are raw outputs and scores."""
 
     model_hash: str
+    """Of the model's files."""
     lineage: str
     """The same for runs that differ in their sizes alone."""
     task_version: Natural
+    """Raised when the task's prompts change."""
     benchmark: Natural = 1
+    """The version of prompts, splits and embedded models: those of two do not compare."""
     settings: Mapping[str, Any]
     """All options of the method."""
     sizes: Sequence[Share]
     device: str
+    """cpu, cuda and the like."""
     threads: Count
+    """Of the job's process."""
     engine: str
+    """A hash of the numbers that this version is held to (`golden.json`)."""
     created: str
     """When it was stored; later times sort later."""
     provenance: Mapping[str, Any]
     """Versions, commit, hardware: what a result should not depend on."""
     status: Status
+    """What became of the job; a method declines what it cannot do."""
     status_reason: str
+    """Why it is not ok."""
     direction: str = "clean prompt, removed edges ablated"
-
+    """On which prompt circuits run."""
     position_policy: str = ""
     """Where answers stand."""
     prompt_start: str = ""
@@ -100,13 +116,17 @@ class Record(Dimensions, Evaluation):
     measure: str = ""
     """The difference metric of the task."""
     graph: str = ""
+    """Its edges, and how they are counted."""
     n_edges: Natural = 0
+    """Of the graph."""
     shortest_path: Natural = 0
     """Edges from an embedding to the logits, at least; 0 in records of a version that did not count them."""
     ablation_policy: str = ""
     """The ablation that circuits were scored under, and of a mean over what it was taken."""
     objective: str = ""
+    """What the method's scores are of, where it has several."""
     selection: str = ""
+    """How circuits are made of its scores."""
     seconds: Amount | None = None
     cpu_seconds: Amount | None = None
     sized_cpu_seconds: Amount | None = None
@@ -123,6 +143,7 @@ class Record(Dimensions, Evaluation):
     notes: str = ""
     """What a reader should know of a discovery that is sound."""
     discovery_prompts: Natural = 0
+    """Prompts that the method was given."""
     evaluation_prompts: Natural = 0
     """That there were; a file may hold fewer than asked for. 0 where a version did not count them."""
     repeated_prompts: Natural = 0
@@ -138,6 +159,7 @@ class Record(Dimensions, Evaluation):
     jobs: Count = 1
     """That ran at a time."""
     format: Count = FORMAT
+    """Of the record."""
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Record:
@@ -162,6 +184,7 @@ class Kept:
     """What a record says of each circuit of its run."""
 
     size_requested: Share
+    """Share of the edges that was asked for."""
     complement: str | None
     """The name of its raw outputs; None for a point of the curve alone."""
     edges_kept: Natural

@@ -34,43 +34,72 @@ class Recovery:
     """
 
     program: str
+    """Tracr's or ours, or FILE.py:FUNCTION."""
     ablation: AblationName
+    """Of the truth and of the method."""
     method: str
+    """By its name."""
     params: str
+    """Its options that are not the defaults."""
     settings: Mapping[str, Any]
     status: Status
+    """What became of the job; a method declines what it cannot do."""
     status_reason: str
+    """Why it is not ok."""
     objective: str
+    """What the method's scores are of, where it has several."""
     seconds: Amount | None
+    """Of discovery."""
     n_edges: Natural
+    """Of the compiled model's graph."""
     n_true: Natural
+    """Edges that are true."""
     redundant: bool
+    """Whether the necessary edges do not suffice."""
     true_edges: str
+    """Those that the circuit is held against; of several true circuits, the nearest."""
     found_edges: str | None
+    """The circuit that the method settles on."""
     unaided_edges: Natural | None
+    """How many these are."""
     unaided_exact: bool | None
     exact_at_true_size: bool | None
     published_exact: bool | None
+    """Whether these are the edges that others have published for the program."""
     tpr: Share | None
     fpr: Share | None
     f1: Share | None
     auroc: Share | None
     average_precision: Share | None
     graph: str
+    """Its edges, and how they are counted."""
     data: str
+    """A hash of the inputs."""
     engine: str
+    """A hash of the numbers that this version is held to (`golden.json`)."""
     key: str
+    """Of all that the row hangs on."""
     format: Count
+    """Of the row."""
     created: str
+    """When it was stored."""
     minimal_sets: Natural | None = None
+    """Minimal sufficient sets of edges; none where there are too many sets to try."""
     is_minimal: bool | None = None
+    """Whether the necessary edges are one of these."""
     margin: float | None = None
     cut_low: float | None = None
+    """From this threshold of the scores on the circuit is exact; none where it is at no threshold."""
     cut_high: float | None = None
+    """Up to this one."""
     top_score: float | None = None
+    """The largest score, of which a threshold may be a share."""
     method_seed: Seed = 0
+    """Of whatever the method draws."""
     kernels: str = ""
+    """The vector instructions that torch ran with: rounding differs with them."""
     stochastic: bool | None = None
+    """Whether the method draws anything."""
 
     def __post_init__(self) -> None:
         for edge in f"{self.true_edges} {self.found_edges or ''}".split():

@@ -33,7 +33,9 @@ from bench.store.record import (
     told_apart_by,
 )
 
-REPORTED = ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html")
+REPORTED = (
+    "leaderboard.csv", "leaderboard.parquet", "leaderboard.schema.json", "leaderboard.md", "index.html",
+)  # fmt: skip
 """What a report leaves in a results folder."""
 BOUNDS = ("outputs.full.", "outputs.empty.")
 """Names of the raw outputs that all runs of a setting share."""

@@ -271,7 +271,8 @@ def test_nothing_is_replaced_before_all_is_rendered(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("bench.report.recovery_table", lambda _: recoveries().assign(found_edges=None))
     write_report(tmp_path, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert {path.name for path in before} == {"recovery.csv", "tracr.md", "index.html"}
+    names = {"recovery.csv", "recovery.schema.json", "tracr.md", "index.html"}
+    assert {path.name for path in before} == names
     broken = recoveries().assign(found_edges=None, f1="?")
     monkeypatch.setattr("bench.report.recovery_table", lambda _: broken)
     with pytest.raises(ValueError, match="no number"):
