@@ -38,7 +38,7 @@ def test_more_edges_than_asked_for_are_marked(body: str, oversize: bool, tmp_pat
     assert not rows[["full", "empty", "ones", "random_edges"]].any()
     page = (tmp_path / "out" / "leaderboard.md").read_text()
     assert ("exceeded: 2 rows with more edges than asked for" in page) == oversize
-    for name in ("leaderboard.csv", "leaderboard.parquet", "leaderboard.schema.json"):
+    for name in ("leaderboard.csv", "leaderboard.parquet"):
         read = pd.read_csv if name.endswith("csv") else pd.read_parquet
         again: Any = read(tmp_path / "out" / name)
         assert again.set_index("method")["oversize"]["mine"].tolist() == [oversize] * 2
