@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --max-worker-restart 0 --durations 15
-# The methods of which recoveries are expected (tracr_ground_truth/expectations.json).
+# Of the methods of which recoveries are expected (tracr_ground_truth/expectations.json), those that CI has time for.
 EXPECTED := eap eap_ig acdc acdc_screened edge_pruning discogp
 
 # A recovery that is lost (exit code 3) is shown; it takes nothing from the board.

