@@ -311,8 +311,11 @@ def new_method(name: Annotated[str, typer.Argument(help="As users will type it: 
 def report(
     results: Folder,
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
+    show: Annotated[bool, typer.Option("--open", help="Shows the page in the browser.")] = False,
 ) -> None:
     """Writes tables, plots and one offline page from stored results."""
+    import webbrowser
+
     from bench.report import show_leaderboard, show_recovery, unfinished, write_report
     from bench.store.recoveries import rows
 
@@ -322,6 +325,8 @@ def report(
         show_leaderboard(written, unfinished(results))
     if recovered := rows(results):
         show_recovery(recovered, written)
+    if show and not webbrowser.open((written / "index.html").absolute().as_uri()):
+        print(f"no browser is to be had here: the page is {written / 'index.html'}", file=sys.stderr)
 
 
 @app.command()

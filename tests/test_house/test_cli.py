@@ -177,7 +177,11 @@ def test_run_report_rescore(command: CommandLine, tmp_path: Path) -> None:
     again = command(*SMALL)
     assert "all 1 jobs are finished already" in again.stderr
     assert again.stdout == done.stdout
-    command("report", "results", "--out", "elsewhere")
+    opened: list[str] = []
+    command.patch.setattr("webbrowser.open", opened.append)  # which finds none, and returns nothing
+    answer = command("report", "results", "--out", "elsewhere", "--open")
+    assert opened == [(tmp_path / "elsewhere" / "index.html").as_uri()]
+    assert "no browser is to be had here" in answer.stderr
     table = pd.read_csv(results / "leaderboard.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "elsewhere" / "leaderboard.csv"), table, rtol=1e-9)
     (results / "leaderboard.csv").unlink()
