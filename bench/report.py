@@ -103,10 +103,20 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     described = [asdict(metric) for metric in metrics]
     methods = _methods(frame for frame in (table, recovery) if frame is not None)
     warnings = [text] if table is not None and (text := unfinished(results)) else []
-    pairs, turned = ([], []) if table is None else _tested(existing(results))
+    found = None if table is None else _compared(existing(results))
     judged = None if recovery is None else judge(rows(results))
     files = reports.render_report(
-        table, described, methods, title, recovery, drawings, trainings, warnings, turned, judged, pairs
+        table,
+        described,
+        methods,
+        title,
+        recovery,
+        drawings,
+        trainings,
+        warnings,
+        found,
+        judged,
+        _citations(methods, table),
     )
     if table is not None:
         write_tables(out, table)
@@ -118,14 +128,31 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
         write_atomically(out / name, content)
 
 
-def _tested(store: Store) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The tests of pairs, and their turnovers."""
+def _citations(methods: Any, table: pd.DataFrame | None) -> str:
+    """BibTeX of the methods in a table, of those that are known here."""
+    from methods.base import find_methods
+
+    ran = set() if table is None else set(table["method"])
+    known = find_methods()[0]
+    return "\n\n".join(
+        dict.fromkeys(known[name].citation for name in methods.names if name in ran & set(known))
+    )
+
+
+def _compared(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """What a report shows of what `compared` tells."""
     from bench.scoring.cells import cells_of, scored
     from bench.scoring.comparison.compare import compare
+    from bench.scoring.comparison.standing import standings
     from bench.scoring.comparison.turnover import turnovers
 
-    pairs = compare(cells_of(scored(store.runs())))
-    return [pair.to_json() for pair in pairs], [turnover.to_json() for turnover in turnovers(pairs)]
+    cells = cells_of(scored(store.runs()))
+    pairs = compare(cells)
+    return {
+        "pairs": [pair.to_json() for pair in pairs],
+        "turnovers": [turnover.to_json() for turnover in turnovers(pairs)],
+        "behaviours": [whole.to_json() for whole in standings(cells)],
+    }
 
 
 def unfinished(results: Path) -> str:

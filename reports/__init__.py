@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reports.circuits.layout import lay_out
     from reports.circuits.summary import summarise
     from reports.circuits.terminal import scores_terminal
-    from reports.leaderboard.comparison import comparison_terminal
+    from reports.compared.terminal import comparison_terminal
     from reports.leaderboard.terminal import terminal_table
     from reports.parts.circuit import CircuitPair, Edge, Node
     from reports.parts.content import Training
@@ -48,7 +48,7 @@ _HOME = {
     "Methods": "reports.parts.methods",
     "Node": "reports.parts.circuit",
     "Training": "reports.parts.content",
-    "comparison_terminal": "reports.leaderboard.comparison",
+    "comparison_terminal": "reports.compared.terminal",
     "draw_circuit": "reports.circuits.drawing",
     "draw_circuits": "reports.circuits.drawing",
     "draw_two": "reports.circuits.drawing",

@@ -28,9 +28,9 @@ def render_report(
     drawings: Sequence[CircuitPair] = (),
     trainings: Sequence[Training] = (),
     warnings: Sequence[str] = (),
-    turnovers: Sequence[Mapping[str, Any]] = (),
+    compared: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     judged: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-    pairs: Sequence[Mapping[str, Any]] = (),
+    bibtex: str = "",
 ) -> dict[str, bytes]:
     """`index.html`, `leaderboard.md` and what lies under `plots/`, by relative path; nothing is written.
 
@@ -48,9 +48,9 @@ def render_report(
         drawings: circuits for the section on true circuits.
         trainings: drawn beside the leaderboard, those of one method and place in one figure.
         warnings: told before all else, beside those that the table gives rise to.
-        turnovers: two methods under two ablations each, as `circuitmark compare --json` tells them.
-        pairs: tests of two methods each, likewise.
+        compared: `pairs`, `turnovers` and `behaviours`, as `circuitmark compare --json` tells them.
         judged: `folds` and `compared` of the recoveries, as `circuitmark verify-tracr --json` tells them.
+        bibtex: of the methods' papers.
 
     Raises:
         ValueError: nothing to report, `drawings` without `recovery`, no rows, a missing column, a bad
@@ -62,7 +62,7 @@ def render_report(
         raise ValueError("circuits are drawn beside the table of recoveries, and there is none")
     report = None
     if table is not None:
-        report = build(table, metrics, methods, title, trainings, recovery, warnings, turnovers, pairs)
+        report = build(table, metrics, methods, title, trainings, recovery, warnings, compared or {}, bibtex)
     section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings, judged or {})
     return _render(report, section, title)
 
@@ -81,7 +81,11 @@ def _render(report: Report | None, recovery: RecoverySection | None, title: str)
             try:
                 drawn = _files(path, drawing)
                 vector = drawn[f"{path}.svg"]
-                inline[path] = svg.inline(vector, f"{prefix}{i}", drawing.meaning, grows=folder == "plots")
+                shown = {path: svg.inline(vector, f"{prefix}{i}", drawing.meaning, grows=folder == "plots")}
+                if drawing.linear:
+                    other, words = svg.render(drawing.linear(), "svg"), f"{drawing.meaning}, linear axis"
+                    shown[f"{path} linear"] = svg.inline(other, f"{prefix}{i}l", words)
+                inline |= shown
                 files |= drawn
             except Exception as error:  # a report is worth more than any of its figures
                 undrawn[path] = f"Not drawn: {drawing.meaning}. {type(error).__name__}: {error}"

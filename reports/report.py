@@ -11,6 +11,8 @@ from reports.claims.data_sizes import data_section
 from reports.claims.edges_needed import edges_needed_section
 from reports.claims.section import claims_section
 from reports.claims.seeds import seeds_section
+from reports.compared.ahead import pairs_section, standings_section
+from reports.compared.turnovers import turnover_sentences
 from reports.leaderboard import plots, summary
 from reports.leaderboard.circuit_tests import circuit_tests_section
 from reports.leaderboard.entries import EDGES, REFERENCES, Entry, Setting, by_task, fold_seeds, tidy
@@ -19,12 +21,12 @@ from reports.leaderboard.ranking import rank, ranking_grid
 from reports.leaderboard.scales import Scale
 from reports.leaderboard.tables import HEADLINE, OLDER, headline, task_grid
 from reports.leaderboard.training import plot_training
-from reports.leaderboard.turnovers import turnover_sentences
 from reports.parts.content import Drawing, PaperTable, Report, Section, Training
 from reports.parts.methods import Methods, label_of
 from reports.parts.metric import Metric, Metrics, read_metrics
 from reports.parts.style import Line, lines
 
+NOTHING: Mapping[str, Sequence[Mapping[str, Any]]] = {}
 FIGURES: Mapping[str, Scale] = {HEADLINE: "share", OLDER: "log", "faithfulness": "linear"}
 """The metrics plotted for each task, and the scale of their axis."""
 
@@ -37,8 +39,8 @@ def build(
     trainings: Sequence[Training] = (),
     recovery: pd.DataFrame | None = None,
     warnings: Sequence[str] = (),
-    turnovers: Sequence[Mapping[str, Any]] = (),
-    pairs: Sequence[Mapping[str, Any]] = (),
+    compared: Mapping[str, Sequence[Mapping[str, Any]]] = NOTHING,
+    bibtex: str = "",
 ) -> Report:
     """The content of a report.
 
@@ -50,8 +52,8 @@ def build(
         trainings: drawn in a section of their own.
         recovery: the long table of recoveries, on which some claims are judged.
         warnings: told first.
-        turnovers: as `render_report` takes them.
-        pairs: likewise.
+        compared: as `render_report` takes it.
+        bibtex: likewise.
 
     Raises:
         ValueError: as `render_report`.
@@ -74,7 +76,10 @@ def build(
     ]
     lead = metrics[headline(entries)]
     rankings = rank(entries, lead)
+    pairs = compared.get("pairs", ())
     further = (
+        standings_section(compared.get("behaviours", ()), entries, looks),
+        pairs_section(pairs),
         circuit_tests_section(table, entries, metrics, methods),
         claims_section(table, methods, recovery),
         edges_needed_section(table, methods),
@@ -88,10 +93,15 @@ def build(
         warnings=[*warnings, *summary.warnings(table)],
         ranking_meaning=_ranking_meaning(lead, bool(rankings)),
         rankings=[
-            Section(_tell(r.setting, settings).strip(" ·"), "", ranking_grid(r, lead, methods))
+            Section(
+                _tell(r.setting, settings).strip(" ·"),
+                "",
+                ranking_grid(r, lead, methods),
+                about=_about(r.setting),
+            )
             for r in rankings
         ],
-        turnovers=turnover_sentences(turnovers),
+        turnovers=turnover_sentences(compared.get("turnovers", ())),
         panel=_panel(tasks, list(by_task(entries).values()), lead, looks),
         tasks=tasks,
         further=[section for section in further if section is not None],
@@ -100,6 +110,7 @@ def build(
         troubles=summary.troubles(table),
         provenance=summary.provenance(table),
         paper=_paper(by_task(entries), settings, metrics, methods, pairs),
+        bibtex=bibtex,
     )
 
 
@@ -151,10 +162,17 @@ def _task(
     figures = []
     for name, scale in FIGURES.items():
         if _is_scored(entries, name):
-            figure = partial(plots.plot_metric, entries, metrics[name], looks, title, scale)
+            figure = partial(plots.plot_metric, entries, metrics[name], looks, title, values=scale)
             paper = partial(figure, form=plots.COLUMN) if name == HEADLINE else None
-            figures.append(Drawing(f"{name}_{stem}", figure, _meaning(metrics[name], title), paper))
-    return Section(title, stem, task_grid(entries, metrics, methods), tuple(figures))
+            linear = None if scale == "linear" else partial(figure, values="linear")
+            figures.append(Drawing(f"{name}_{stem}", figure, _meaning(metrics[name], title), paper, linear))
+    about = {**_about(entries[0].setting), "task": entries[0].task}
+    return Section(title, stem, task_grid(entries, metrics, methods), tuple(figures), about=about)
+
+
+def _about(setting: Setting) -> dict[str, str]:
+    """What a page may filter a section of a setting by."""
+    return {"model": setting.model, "ablation": setting.ablation}
 
 
 def _panel(
@@ -164,9 +182,9 @@ def _panel(
     panels = {s.title: group for s, group in zip(tasks, groups, strict=True) if _is_scored(group, lead.name)}
     if not panels:
         return None
-    figure = partial(plots.plot_panel, panels, lead, looks, FIGURES[lead.name])
-    paper = partial(figure, form=plots.COLUMN)
-    return Drawing(f"{lead.name}_all_tasks", figure, _meaning(lead, "all tasks"), paper)
+    figure = partial(plots.plot_panel, panels, lead, looks, values=FIGURES[lead.name])
+    paper, linear = partial(figure, form=plots.COLUMN), partial(figure, values="linear")
+    return Drawing(f"{lead.name}_all_tasks", figure, _meaning(lead, "all tasks"), paper, linear)
 
 
 def _paper(

@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from reports.leaderboard.entries import Entry
 from reports.leaderboard.scales import Scale, scale
 from reports.parts.metric import Metric
-from reports.parts.numbers import plural
+from reports.parts.numbers import interval, number, plural, share
 from reports.parts.style import INK, Line
+from reports.parts.svg import series
 
 JITTER = 1.03
 """By how much the outermost runs are beside their place, as a factor."""
@@ -81,17 +82,28 @@ def _draw_line(axes: Axes, line: Sequence[Entry], name: str, look: Line, floor: 
     y = [max(entry.value(name), floor) for entry in line]
     order = 2 if look.behind else 3
     style: dict[str, Any] = {"color": look.colour, "marker": look.marker}
-    axes.plot(x, y, look.dash, label=line[0].label, zorder=order, **style)
+    label, told = line[0].label, [_told(entry, name) for entry in line]
+    panel = place.num1 if (place := axes.get_subplotspec()) else 0
+    axes.plot(x, y, look.dash, label=label, zorder=order, gid=series(label, f"line {panel}", told), **style)
     low = [max(entry.value(f"{name}_low"), floor) for entry in line]
     high = [max(entry.value(f"{name}_high"), floor) for entry in line]
-    axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0, zorder=order - 1)
+    band = series(label, f"band {panel}")
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0, zorder=order - 1, gid=band)
     runs = [dot for entry in line if entry.shows_runs(name) for dot in _dots(entry, name)]
     if runs:
         at, values = zip(*((x, max(y, floor)) for x, y in runs), strict=True)
-        axes.scatter(at, values, s=10, color=look.colour, alpha=0.6, linewidth=0, zorder=order)
+        dots = series(label, f"dots {panel}")
+        axes.scatter(at, values, s=10, color=look.colour, alpha=0.6, linewidth=0, zorder=order, gid=dots)
     if at_floor := [kept(entry) for entry in line if entry.value(name) <= floor]:
         hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 9}
         axes.plot(at_floor, [floor] * len(at_floor), "v", zorder=order + 1, **hollow)
+
+
+def _told(entry: Entry, name: str) -> str:
+    """What a point says to whoever points at it."""
+    runs = f", {plural(entry.stat(name).scored, 'run')}" if entry.shows_runs(name) else ""
+    reach = interval(entry.value(f"{name}_low"), entry.value(f"{name}_high"))
+    return f"{entry.label}, {share(entry.size)}: {number(entry.value(name))} {reach}".rstrip() + runs
 
 
 def _dots(entry: Entry, name: str) -> Iterable[tuple[float, float]]:

@@ -8,7 +8,7 @@ from reports.leaderboard.entries import Entry, Setting
 from reports.leaderboard.tables import best, headline
 from reports.parts.content import PaperTable
 from reports.parts.grid import Cell, Grid, Heading, Row
-from reports.parts.methods import Methods, label_of
+from reports.parts.methods import Methods, label_of_typed
 from reports.parts.metric import Metric, Metrics
 from reports.parts.numbers import DASH, number, share
 
@@ -91,13 +91,13 @@ def _equal(column: Sequence[Entry], bold: set[int], pairs: Sequence[Told]) -> li
     """Those of a column that a test found equal to its best."""
     leaders = {entry.label for entry in column if id(entry) in bold}
     found = {
-        label_of(*pair[other].partition(":")[::2])
+        label_of_typed(pair[other])
         for pair in pairs
         for side, other in (("a", "b"), ("b", "a"))
         if pair["verdict"] == "equal"
         and column
         and _of(pair, column[0])
-        and label_of(*pair[side].partition(":")[::2]) in leaders
+        and label_of_typed(pair[side]) in leaders
     }
     return [entry for entry in column if entry.label in found - leaders]
 

@@ -77,7 +77,7 @@ def ranking_grid(ranking: Ranking, metric: Metric, methods: Methods) -> Grid:
             Cell(f"{scored} of {ranking.cells}", order=-float(scored)),
         )
         each = (_cell(method, ranking.by_task[task], methods) for task in tasks)
-        rows.append(Row((Cell(method), *overall, *each)))
+        rows.append(Row((Cell(method), *overall, *each), about={"method": method}))
     headings = (
         Heading("method"),
         Heading("mean rank ↓", meaning=f"mean rank of {metric.label} over tasks and sizes, 1 is best"),

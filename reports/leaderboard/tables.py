@@ -46,6 +46,7 @@ COLUMNS = (
     Column("complement_loss", judged=False),  # any large circuit reaches 1; its margin is what tells
     Column("complement_loss_margin"),
     Column("edges_kept"),
+    Column("edges_filled", judged=False, optional=True),
     Column("effective_edges"),
     Column("weight_density", judged=False, optional=True),
     Column("seconds"),
@@ -82,7 +83,8 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
         names = (Cell(entry.method, entry.params), asked, *([_runs(entry)] if several else []))
         cells = [_cell(entry, column, metrics, whole[column], entry in marked[column]) for column in columns]
         starts = position == 0 or _size_order(ranked[position - 1]) != _size_order(entry)
-        rows.append(Row((*names, *cells), starts, entry.is_reference))
+        about = {} if entry.is_reference else {"method": entry.label, "size": share(entry.size)}
+        rows.append(Row((*names, *cells), starts, entry.is_reference, about))
     headings = (
         Heading("method"),
         Heading("edges asked", meaning="share of all edges that was asked for"),
@@ -155,7 +157,13 @@ def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: boo
         beside.append(f"{stat.scored} of {plural(stat.runs, 'seed')}")
     badness = metric.badness(stat.mean)
     order = stat.mean if math.isnan(badness) else badness
-    return Cell(mean_spread(stat.mean, stat.spread, whole), " ".join(filter(None, beside)), best, order)
+    text = mean_spread(stat.mean, stat.spread, whole)
+    return Cell(text, " ".join(filter(None, beside)), best, order, faded=_is_faded(entry))
+
+
+def _is_faded(entry: Entry) -> bool:
+    """Whether it competes with nobody; references have a look of their own."""
+    return not entry.is_reference and (entry.is_worse_than_empty or entry.is_oversize)
 
 
 def _heading(metric: Metric, column: Column) -> Heading:

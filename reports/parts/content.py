@@ -1,7 +1,7 @@
 """What a report contains, before it is Markdown or HTML."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -20,6 +20,8 @@ class Drawing:
     meaning: str
     paper: Callable[[], Figure] | None = None
     """The same for a column of a paper, where it is for one."""
+    linear: Callable[[], Figure] | None = None
+    """The same with a linear value axis, for a page that shows either."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Section:
     figures: tuple[Drawing, ...] = ()
     meaning: str = ""
     """A paragraph that says what is shown."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What a page may filter it by, as a row's."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Report:
     troubles: Grid | None
     provenance: Sequence[tuple[str, str]]
     paper: Sequence[PaperTable] = ()
+    bibtex: str = ""
+    """Of the methods' papers."""
 
 
 @dataclass(frozen=True)

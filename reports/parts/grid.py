@@ -1,7 +1,8 @@
 """A table before it is Markdown or HTML: headings, cells and the notes that stand under it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Row:
     cells: tuple[Cell, ...]
     starts: bool = False
     reference: bool = False
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What a page may filter it by: model, task, ablation, size, method; several values by lines."""
 
 
 @dataclass(frozen=True)

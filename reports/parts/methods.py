@@ -20,3 +20,9 @@ class Methods:
 def label_of(method: str, params: str) -> str:
     """A method with its parameters: `eap_ig (steps=5)`."""
     return f"{method} ({params})" if params else method
+
+
+def label_of_typed(text: str) -> str:
+    """A method as it is typed, `eap_ig:steps=5`, as tables name it."""
+    method, _, params = text.partition(":")
+    return label_of(method, params)

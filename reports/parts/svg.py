@@ -1,6 +1,7 @@
 """Figures as bytes: PNG, SVG and PDF files, and SVG to put inside a page."""
 
 import re
+from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from typing import Literal
@@ -9,6 +10,8 @@ from matplotlib.figure import Figure
 
 from reports.parts.style import GRID, INK, PAPER, styled
 
+SERIES = re.compile(r'\bid="series\|([^|"]*)\|([^|"]*)\|[^"]*"')
+"""The id of what belongs to a method: its label, its values in the order of points, what tells it apart."""
 _THEME = {INK: "var(--ink)", GRID: "var(--rule)", PAPER: "none"}
 
 
@@ -25,11 +28,24 @@ def render(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
     return buffer.getvalue()
 
 
+def series(label: str, what: str, values: Sequence[str] = ()) -> str:
+    """The `gid` of an artist that belongs to a method.
+
+    Args:
+        label: of the method.
+        what: tells it from the method's others in a figure.
+        values: what is read at its points, in order.
+    """
+    told = [text.replace("|", " ").replace(";", ",") for text in (label, *values)]
+    return f"series|{told[0]}|{';'.join(told[1:])}|{what}"
+
+
 def inline(svg: bytes, prefix: str, description: str, grows: bool = True) -> str:
     """An SVG file's content as an element of an HTML page.
 
     Ink, grid, paper and font become the page's own, so that the figure follows light and dark; namespaces
-    and metadata, which HTML does not need, are dropped.
+    and metadata, which HTML does not need, are dropped. What `series` named has the method and its values as
+    data.
 
     Args:
         svg: as `render` returns it.
@@ -41,6 +57,7 @@ def inline(svg: bytes, prefix: str, description: str, grows: bool = True) -> str
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\s(xmlns(:\w+)?|version)="[^"]*"', "", text)
+    text = SERIES.sub(r'data-method="\1" data-values="\2"', text)
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text.replace("xlink:href", "href"))
     text = re.sub(r" font-family: [^;\"]*;", "", text)
     for colour, variable in _THEME.items():

@@ -23,13 +23,14 @@ from reports.parts.style import lines
 METHODS = Methods(("good", "middling", "random_edges"), "random_edges")
 PAIR = {
     "model": "tiny/lm", "graph": "edges", "ablation": "resample", "pruned": "edges", "behaviour": "ioi",
-    "a": "good", "b": "middling", "verdict": "equal",
+    "a": "good", "b": "middling", "verdict": "equal", "found_under": "resample", "difference": 0.0,
+    "low": -0.1, "high": 0.1, "over": "this data seed", "p_holm": 1.0, "p_equal": 0.01, "reason": "",
 }  # fmt: skip
 
 
 def paper(table: pd.DataFrame, *pairs: dict[str, Any]) -> dict[str, str]:
     """The tables, by file name."""
-    files = reports.render_report(table, METRICS, METHODS, pairs=pairs)
+    files = reports.render_report(table, METRICS, METHODS, compared={"pairs": pairs})
     named = {name.removeprefix("paper/"): content for name, content in files.items() if "paper/" in name}
     return {name: content.decode() for name, content in named.items() if not name.endswith(".pdf")}
 

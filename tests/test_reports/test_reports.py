@@ -131,7 +131,7 @@ def test_direction_comes_from_data(better: str, best: str, arrow: str) -> None:
 def test_completeness_and_nulls_rank_nobody() -> None:
     unjudged = {column.metric for column in COLUMNS if not column.judged}
     complements = {"complement_kl", "complement_loss", "complement_choice_accuracy"}
-    assert unjudged == complements | {"recovered_rewired", "chance", "weight_density"}
+    assert unjudged == complements | {"recovered_rewired", "chance", "edges_filled", "weight_density"}
 
 
 def test_no_complement_is_the_better_the_higher() -> None:
@@ -154,7 +154,7 @@ def test_page_is_offline_and_escaped(out: Path) -> None:
     assert not re.search(r'(src|href)="(?!#)', html)
     assert "alert(1)" in html
     assert "<script>alert" not in html
-    assert html.count("<svg") == 7
+    assert html.count("<svg") == 7 + 5  # with linear axes as well
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     for used in re.findall(r'(?:href="#|url\(#)([^")]+)', html):
@@ -214,7 +214,7 @@ def test_turnovers_are_told_and_counted() -> None:
         turnover(True, True), turnover(False, True), turnover(False, False), turnover(None, True),
         turnover(True, True, 0.1),
     ]  # fmt: skip
-    files = reports.render_report(leaderboard(), METRICS, METHODS, turnovers=told)
+    files = reports.render_report(leaderboard(), METRICS, METHODS, compared={"turnovers": told})
     text = " ".join(files["leaderboard.md"].decode().split())
     assert (
         "tiny/lm: between resample and zero, circuits found as scored, over all sizes, 3 of 4 pairs of "

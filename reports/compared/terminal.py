@@ -9,9 +9,9 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from reports.leaderboard.crossed import crossed_table
-from reports.leaderboard.stability import stability_table
-from reports.leaderboard.turnovers import turnovers_table
+from reports.compared.crossed import crossed_table
+from reports.compared.stability import stability_table
+from reports.compared.turnovers import turnovers_table
 from reports.parts.numbers import DASH, number, plural, share
 from reports.parts.terminal import a_table, place_of
 

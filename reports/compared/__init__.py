@@ -1,0 +1,1 @@
+"""What `circuitmark compare` tells, who is ahead of whom: tables for the terminal, sections of a page."""

@@ -1,0 +1,75 @@
+"""Quality against cost: how far each method is over all behaviours, and the CPU seconds that it took."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from reports.leaderboard.entries import Entry, Setting
+from reports.leaderboard.plots import PAGE, Format
+from reports.parts.methods import label_of_typed
+from reports.parts.style import INK, Line, styled
+
+Told = Mapping[str, Any]
+
+
+def costs_of(entries: Sequence[Entry], whole: Told) -> dict[str, float]:
+    """Mean CPU seconds of discovery by a method's label, over the tasks of a setting.
+
+    Args:
+        entries: of all settings; discovery for all sizes is one run, and its cost the same at each.
+        whole: the standings of that setting, as `circuitmark compare --json` tells `behaviours`.
+    """
+    setting = Setting(whole["model"], whole["graph"], whole["ablation"], whole["pruned"])
+    found: dict[str, dict[str, float]] = {}
+    for entry in entries:
+        if entry.setting == setting and entry.value("cpu_seconds") > 0:
+            found.setdefault(entry.label, {})[entry.task] = entry.value("cpu_seconds")
+    return {label: sum(tasks.values()) / len(tasks) for label, tasks in found.items()}
+
+
+def plot_costs(
+    methods: Sequence[Told],
+    costs: Mapping[str, float],
+    looks: Mapping[str, Line],
+    title: str,
+    form: Format = PAGE,
+) -> Figure:
+    """A mark a method with its interval, and the front: those than whom nobody cheaper is better.
+
+    Args:
+        methods: the standings of one setting; those without a score or a cost are left out.
+        costs: CPU seconds by label.
+        looks: of marks, by label.
+        title: of the axes.
+        form: where it is to stand.
+    """
+    labelled = [(label_of_typed(method["method"]), method) for method in methods]
+    points = [
+        (costs[label], method["interquartile_mean"], label, method)
+        for label, method in labelled
+        if label in costs and method["interquartile_mean"] is not None
+    ]
+    front: list[tuple[float, float]] = []
+    for cost, gone, *_ in sorted(points, key=lambda point: point[:2]):
+        if not front or gone > front[-1][1]:
+            front.append((cost, gone))
+    with styled(form.letters):
+        figure = Figure(figsize=(1.35 * form.width, 1.25 * form.height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        axes.step(
+            [cost for cost, _ in front], [gone for _, gone in front], where="post", color=INK, linestyle="--",
+            linewidth=0.8, zorder=1,
+        )  # fmt: skip
+        for cost, gone, label, method in points:
+            look = looks.get(label, Line(INK, "o", "-"))
+            if method["low"] is not None:
+                axes.plot([cost] * 2, [method["low"], method["high"]], color=look.colour, linewidth=1.2)
+            axes.plot([cost], [gone], look.marker, color=look.colour)
+            axes.annotate(
+                label, (cost, gone), (6, 4), textcoords="offset points", fontsize=0.85 * form.letters
+            )
+        axes.set(title=title, xlabel="CPU seconds of discovery, all sizes", ylabel="share of the way gone")
+        axes.margins(x=0.18, y=0.12)
+        return figure
