@@ -88,8 +88,10 @@ def standings_section(
     for i, whole in enumerate(ranked):
         where = [str(whole[name]) for name in several]
         costs = costs_of(entries, whole)
-        for method in sorted(whole["methods"], key=lambda each: -_order(each["interquartile_mean"], -1)):
+        for method in sorted(whole["methods"], key=lambda each: -_order(each["interquartile_mean"], -1.0)):
             rows.append(_standing(whole, method, where, costs))
+        if not any(label_of_typed(method["method"]) in costs for method in whole["methods"]):
+            continue
         title = " · ".join(where) or "quality and cost"
         stem = f"quality_and_cost_{i + 1}" if len(ranked) > 1 else "quality_and_cost"
         figure = partial(plot_costs, whole["methods"], costs, looks, title)

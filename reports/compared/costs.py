@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.leaderboard.entries import Entry, Setting
 from reports.leaderboard.plots import PAGE, Format
@@ -58,6 +59,9 @@ def plot_costs(
         figure = Figure(figsize=(1.35 * form.width, 1.25 * form.height), layout="constrained")
         axes = figure.add_subplot()
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.step(
             [cost for cost, _ in front], [gone for _, gone in front], where="post", color=INK, linestyle="--",
             linewidth=0.8, zorder=1,

@@ -31,7 +31,7 @@ class Format:
     letters: float
 
 
-PAGE, COLUMN = Format(4.9, 12.9, 2.9, LETTERS), Format(3.25, 6.75, 1.75, 7)
+PAGE, COLUMN = Format(4.9, 12.9, 2.9, LETTERS), Format(3.25, 6.75, 1.75, 7.0)
 """A page on a screen; a column of a paper, and both its columns for a panel."""
 
 

@@ -90,6 +90,9 @@ def test_standings_are_ordered_and_cost_what_they_took() -> None:
     assert [drawing.stem for drawing in section.figures] == ["quality_and_cost"]
     assert standings_section([{**whole, "methods": [method("eap", None)]}], [], {}) is None
     assert costs_of(entries(eap=2.0), {**WHERE, "model": "other"}) == {}
+    unknown = standings_section([whole], entries(other=1.0), {})  # no cost, no figure
+    assert unknown is not None
+    assert unknown.figures == ()
 
 
 @pytest.mark.parametrize(
@@ -103,3 +106,7 @@ def test_the_front_is_of_those_whom_nobody_cheaper_beats(gone: tuple[float, ...]
     assert np.asarray(steps.get_xdata()).tolist() == front
     assert np.asarray(steps.get_ydata()).tolist() == [gone[i - 1] for i in front]
     assert {text.get_text() for text in figure.axes[0].texts} == {"m1", "m2", "m3"}
+    figure.canvas.draw()
+    ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert "2" in ticks
+    assert not any("$" in tick for tick in ticks)
