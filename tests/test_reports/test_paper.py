@@ -19,6 +19,8 @@ from reports.parts import latex
 from reports.parts.grid import Cell, Grid, Heading, Row
 from reports.parts.metric import read_metrics
 from reports.parts.style import lines
+from reports.render import paper_files
+from reports.report import build
 
 METHODS = Methods(("good", "middling", "random_edges"), "random_edges")
 PAIR = {
@@ -30,9 +32,9 @@ PAIR = {
 
 def paper(table: pd.DataFrame, *pairs: dict[str, Any]) -> dict[str, str]:
     """The tables, by file name."""
-    files = reports.render_report(table, METRICS, METHODS, compared={"pairs": pairs})
-    named = {name.removeprefix("paper/"): content for name, content in files.items() if "paper/" in name}
-    return {name: content.decode() for name, content in named.items() if not name.endswith(".pdf")}
+    tables = build(table, METRICS, METHODS, "", compared={"pairs": pairs}).paper
+    files = {name: content for each in tables for name, content in paper_files(each).items()}
+    return {name.removeprefix("paper/"): content.decode() for name, content in files.items()}
 
 
 def test_files() -> None:

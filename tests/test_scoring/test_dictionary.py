@@ -15,12 +15,13 @@ from command_line import CommandLine
 CONFIG = """\
 model: embedded
 tasks: [gp]
-methods: [eap, eap_ig:steps=2]
+methods: [eap]
 sizes: [1%, 5%]
 data_seeds: 2
 n_discovery: 8
 n_evaluation: 24
 random_draws: 1
+circuit_tests: false
 """
 
 
