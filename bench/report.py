@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.runs.experiment import Experiment
+    from bench.scoring.cells import Cell, Place
 
 DRAWN = ("x_proportion", "reverse")
 """Programs that every report draws: those of the Edge Pruning paper."""
@@ -85,6 +86,7 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
         DamagedFile: a file cannot be read.
     """
     import reports
+    from bench.scoring.cells import cells_of, scored
     from bench.scoring.leaderboard import leaderboard, write_tables
     from bench.store.recoveries import rows
     from bench.truth.folds import judge
@@ -103,7 +105,7 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     described = [asdict(metric) for metric in metrics]
     methods = _methods(frame for frame in (table, recovery) if frame is not None)
     warnings = [text] if table is not None and (text := unfinished(results)) else []
-    found = None if table is None else _compared(existing(results))
+    found = None if table is None else _ahead(cells_of(scored(existing(results).runs())))
     judged = None if recovery is None else judge(rows(results))
     files = reports.render_report(
         table,
@@ -139,14 +141,12 @@ def _citations(methods: Any, table: pd.DataFrame | None) -> str:
     )
 
 
-def _compared(store: Store) -> dict[str, list[dict[str, Any]]]:
-    """What a report shows of what `compared` tells."""
-    from bench.scoring.cells import cells_of, scored
+def _ahead(cells: Mapping[Place, Mapping[str, Cell]]) -> dict[str, list[dict[str, Any]]]:
+    """Who is ahead of whom: what a report shows of what `compared` tells."""
     from bench.scoring.comparison.compare import compare
     from bench.scoring.comparison.standing import standings
     from bench.scoring.comparison.turnover import turnovers
 
-    cells = cells_of(scored(store.runs()))
     pairs = compare(cells)
     return {
         "pairs": [pair.to_json() for pair in pairs],
@@ -262,23 +262,17 @@ def compared(
         DamagedFile: a file cannot be read.
     """
     from bench.scoring.cells import cells_of, scored
-    from bench.scoring.comparison.compare import compare
     from bench.scoring.comparison.crossed import crossed
     from bench.scoring.comparison.fresh import fresh_gaps
     from bench.scoring.comparison.spread import spreads
     from bench.scoring.comparison.stability import stabilities
-    from bench.scoring.comparison.standing import standings
-    from bench.scoring.comparison.turnover import turnovers
 
     store = existing(results)
     circuits = scored(store.runs())
     cells = cells_of(circuits)
-    pairs = compare(cells)
-    told: dict[str, list[dict[str, Any]]] = {
-        "pairs": [pair.to_json() for pair in pairs],
+    told = {
+        **_ahead(cells),
         "crossed": [each.to_json() for each in crossed(cells)],
-        "turnovers": [turnover.to_json() for turnover in turnovers(pairs)],
-        "behaviours": [whole.to_json() for whole in standings(cells)],
         "stability": [each.to_json() for each in stabilities(circuits, store)],
     }
     if fresh is not None:

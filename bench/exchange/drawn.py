@@ -6,10 +6,10 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bench.engine.circuit import Circuit
-from bench.engine.graph import EMBEDDINGS, EdgeGraph, Node, ends_of
+from bench.engine.graph import EMBEDDINGS, KV, EdgeGraph, Node, ends_of
 from bench.errors import UsageError
 from bench.exchange.contents import Contents
 from bench.exchange.cuts import cut_at, level_of
@@ -17,7 +17,7 @@ from bench.exchange.formats import read_circuit
 from bench.exchange.published import PREFIX
 from bench.files import write_atomically
 from bench.models.load import graph_of
-from bench.names import parse_sizes
+from bench.names import parse_sizes, unknown
 from bench.scoring.evaluate import ABSOLUTE
 
 if TYPE_CHECKING:
@@ -55,10 +55,12 @@ def draw(
 
     Raises:
         UsageError: a file cannot be read; there is such a picture; scores and no share, or the reverse; more
-            than two circuits, or of different models; names that do not tell them apart.
+            than two circuits, or of different models; names that do not tell them apart; an unknown kv.
         ModelError: the model cannot be had.
         UnwritableFolder: the folder takes no file.
     """
+    if kv not in get_args(KV):
+        raise unknown("kv", kv, get_args(KV))
     if len({*named}) < len(named):
         raise UsageError(f"{named[0]} is named twice")
     if len(named) > 2:

@@ -109,6 +109,7 @@ def test_scores_are_cut_at_a_share(files: CommandLine) -> None:
         (["one.safetensors", "one.safetensors"], "one.safetensors is named twice"),
         (["one.safetensors", "other.safetensors", "--name", "a"], "--name is given once for each circuit"),
         (["one.safetensors", "other.safetensors", "published:ioi"], "3 circuits cannot be drawn"),
+        (["one.safetensors", "--kv", "per_heads"], "did you mean 'per_head'"),
         (["none.safetensors"], "none.safetensors cannot be read"),
         (["scores.safetensors", "--share", "5"], "not above 0 and at most 1"),
     ],
