@@ -27,12 +27,15 @@ from methods.base import find_methods
 FILE = Path(__file__).with_name("oracle.safetensors")
 MASKS = ("ones", "zeros", "soft", "binary")
 REFERENCES = ("resample", "zero")
-TOLERANCE = {"float32": {"logits": 1e-5, "gradient": 1e-4}, "bfloat16": {"logits": 0.05, "gradient": 0.5}}
+TOLERANCE = {"float32": {"logits": 1e-5, "gradient": 1e-4}, "bfloat16": {"logits": 0.05, "gradient": 0.2}}
 """Of the length of the difference, beside that of what is stored.
 
-On a CPU the largest are 5e-7 and 1e-5 in float32, 0.02 and 0.04 in bfloat16; but a gradient is a product
-with what a sender's output differs from its reference, which under a mask of zeros is rounding alone, and
-there, in bfloat16, it is up to 0.37 off."""
+On a CPU the largest are 5e-7 and 1e-5 in float32, 0.02 and 0.11 in bfloat16; on an H200 5e-7, 2e-5, 0.02 and 0.11."""
+SENDERS_THAT_DIFFER = {("zeros", "resample"): (slice(None), slice(1))}
+"""Senders whose edges' gradients are compared, where not all.
+
+A gradient is a product with what a sender's output differs from its reference. Where every edge is resampled that is
+nothing, but for the embeddings; what else comes out is rounding: in bfloat16 0.8 of the length of the whole on a GPU."""
 BRIEF = {
     "acdc": "acdc:attempts=3",
     "edge_pruning": "edge_pruning:halving=10,hold=10,settling=30,rate=0.3",
@@ -104,6 +107,7 @@ def forward(device: str) -> Iterator[dict[str, Any]]:
                 for kind in MASKS:
                     for reference in REFERENCES:
                         mask = mask_of(kind, model.graph.exists).to(device).requires_grad_()
+                        differ = SENDERS_THAT_DIFFER.get((kind, reference), ...)
                         removed = model.senders(corrupted) if reference == "resample" else None
                         logits = model.run(clean, mask, removed)
                         (gradient,) = torch.autograd.grad(loss(logits.float()), mask)
@@ -113,7 +117,7 @@ def forward(device: str) -> Iterator[dict[str, Any]]:
                         errors = {
                             "logits": off(logits, told[f"logits.{case}"]),
                             "logits_without_gradient": off(lean, told[f"logits.{case}"]),
-                            "gradient": off(gradient, told[f"gradient.{case}"]),
+                            "gradient": off(gradient[differ], told[f"gradient.{case}"][differ]),
                         }
                         yield {
                             "check": "masked forward", "model": family, "dtype": name, "mask": kind,

@@ -25,6 +25,8 @@ TINY = {
 BATCH = (8, 16)
 OPERATIONS = ("masked_forward", "masked_forward_backward", "eap", "eap_ig_5", "evaluate_10_sizes")
 WARM_UP, ROUNDS = 2, 9
+LIMIT = 300
+"""Seconds after which no further shape is begun."""
 
 
 def synchronize(device: str) -> None:
@@ -64,11 +66,13 @@ def rows_of(
             plain()
             run()
         pairs = [(seconds_of(plain, device), seconds_of(run, device)) for _ in range(rounds)]
+        ratio = statistics.median(ours / theirs for theirs, ours in pairs)
+        print(f"{name} {dtype} {operation}: {ratio:.2f} plain forwards", flush=True)
         yield {
             "operation": operation,
             "shape": name,
             "dtype": str(dtype).removeprefix("torch."),
-            "ratio": statistics.median(ours / theirs for theirs, ours in pairs),
+            "ratio": ratio,
             "seconds": statistics.median(ours for _, ours in pairs),
             "plain_seconds": statistics.median(theirs for theirs, _ in pairs),
             "plain": whose,
@@ -79,8 +83,12 @@ def main(device: str, tiny: bool) -> dict[str, Any]:
     """Every shape, in float32 and in bfloat16."""
     shapes, rounds = (TINY, 1) if tiny else (MEASURED, ROUNDS)
     rows: list[dict[str, Any]] = []
+    started = time.perf_counter()
     for name, arch in shapes.items():
         for dtype in (torch.float32, torch.bfloat16):
+            if time.perf_counter() - started > LIMIT:
+                rows.append({"shape": f"{name} {dtype}", "skipped": f"{LIMIT} seconds were over"})
+                continue
             rows += rows_of(name, arch, device, dtype, rounds)
             if torch.device(device).type == "cuda":
                 torch.cuda.empty_cache()
