@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import circuit_cli
+from bench import circuit_cli, results_cli
 from bench.terminal import ended_in_a_line, results_alone
 
 app = typer.Typer(
@@ -25,11 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.registered_commands += circuit_cli.app.registered_commands
+app.registered_commands += [*results_cli.app.registered_commands, *circuit_cli.app.registered_commands]
 
 QUICK = ("random_edges", "eap", "eap_ig")
-
-Folder = Annotated[Path, typer.Argument(help="A folder that `circuitmark run` wrote.")]
 
 
 def run_app() -> None:
@@ -183,29 +181,6 @@ def run(
     sys.exit(not ended_well)
 
 
-@app.command()
-def compare(
-    results: Folder,
-    fresh: Annotated[
-        Path | None,
-        typer.Option(help="A folder of the same run on fresh prompts: what is lost there."),
-    ] = None,
-    variance: Annotated[
-        bool, typer.Option("--variance", help="What scores vary with: models, seeds, templates, prompts.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
-) -> None:
-    """Says who is ahead of whom, by how much, by paired tests on templates that no method saw."""
-    from bench.report import compared, show_comparison
-
-    with results_alone(as_json) as tell:
-        told = compared(results, fresh, variance)
-        if as_json:
-            tell(json.dumps(told, indent=2))
-            return
-    show_comparison(told)
-
-
 @app.command("list")
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
@@ -305,38 +280,6 @@ def new_method(name: Annotated[str, typer.Argument(help="As users will type it: 
 
     for file in new_method(name, Path()):
         print(file)
-
-
-@app.command()
-def report(
-    results: Folder,
-    out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
-    show: Annotated[bool, typer.Option("--open", help="Shows the page in the browser.")] = False,
-) -> None:
-    """Writes tables, plots and one offline page from stored results."""
-    import webbrowser
-
-    from bench.report import show_leaderboard, show_recovery, unfinished, write_report
-    from bench.store.recoveries import rows
-
-    written = out or results
-    write_report(results, written)
-    if (written / "leaderboard.parquet").exists():
-        show_leaderboard(written, unfinished(results))
-    if recovered := rows(results):
-        show_recovery(recovered, written)
-    if show and not webbrowser.open((written / "index.html").absolute().as_uri()):
-        print(f"no browser is to be had here: the page is {written / 'index.html'}", file=sys.stderr)
-
-
-@app.command()
-def rescore(results: Folder) -> None:
-    """Computes every metric again from the stored raw outputs; no model is run."""
-    from bench.report import existing
-    from bench.scoring.leaderboard import leaderboard, write_tables
-
-    write_tables(results, leaderboard(existing(results)))
-    print(results / "leaderboard.csv")
 
 
 task_app = typer.Typer(help="Tasks of your own.", no_args_is_help=True)

@@ -15,6 +15,7 @@ from bench.files import regular, write_atomically
 from bench.scoring.catalogue import METRICS, RECOVERY_METRICS, Metric
 from bench.scoring.dictionary import recovery_schema
 from bench.store.results import Store
+from bench.store.sources import Sources
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,40 +63,48 @@ def existing(results: Path) -> Store:
     Raises:
         UsageError: it does not.
     """
-    if not any((results / "runs").glob("*.safetensors")):
-        held = (
-            "no runs, only true circuits" if any((results / "tracr").glob("*.safetensors")) else "no results"
+    if (store := of_folder(results).store) is None:
+        raise UsageError(
+            f"{results} holds no runs, only true circuits: make some with circuitmark run --out {results}"
         )
-        raise UsageError(f"{results} holds {held}: make some with circuitmark run --out {results}")
-    return Store(results)
+    return store
 
 
-def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
-    """Writes all that there is of a results folder: leaderboard, plots, recoveries, drawings, the page.
+def of_folder(results: Path) -> Sources:
+    """One results folder, for a report.
+
+    Raises:
+        UsageError: it holds nothing.
+    """
+    return Sources({str(results): results})
+
+
+def write_report(results: Path | Sources, out: Path, drawn: Sequence[str] = ()) -> None:
+    """Writes all that there is of results folders: leaderboard, plots, recoveries, drawings, the page.
 
     All is rendered before the first file is replaced.
 
     Args:
-        results: the folder that is read.
+        results: the folder that is read, or all that are reported as one.
         out: the folder that is written; it may be the same.
         drawn: compiled programs whose circuits are drawn besides `DRAWN`.
 
     Raises:
-        UsageError: the folder holds neither runs nor recoveries.
+        UsageError: a folder holds neither runs nor recoveries.
+        MixedSettings: what several hold does not compare.
         UnwritableFolder: `out` takes no file.
         DamagedFile: a file cannot be read.
     """
     import reports
     from bench.scoring.cells import cells_of, scored
     from bench.scoring.leaderboard import leaderboard, write_tables
-    from bench.store.recoveries import rows
     from bench.truth.folds import judge
 
-    recovery = recovery_table(results)
-    table, trainings = None, []
-    if recovery is None or any((results / "runs").glob("*.safetensors")):
-        table = leaderboard(existing(results))
-        trainings = _trainings(existing(results))
+    held = of_folder(results) if isinstance(results, Path) else results
+    recovery = recovery_frame(held.recoveries) if held.recoveries else None
+    store = held.store
+    table = None if store is None else leaderboard(store)
+    trainings = [] if store is None else _trainings(store)
     metrics: tuple[Metric, ...] = METRICS if table is not None else ()
     drawings = []
     if recovery is not None:
@@ -104,9 +113,8 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
     title = "circuitmark leaderboard" if table is not None else "circuitmark: true circuits"
     described = [asdict(metric) for metric in metrics]
     methods = _methods(frame for frame in (table, recovery) if frame is not None)
-    warnings = [text] if table is not None and (text := unfinished(results)) else []
-    found = None if table is None else _ahead(cells_of(scored(existing(results).runs())))
-    judged = None if recovery is None else judge(rows(results))
+    found = None if store is None else _ahead(cells_of(scored(store.runs())))
+    judged = None if recovery is None else judge(held.recoveries)
     files = reports.render_report(
         table,
         described,
@@ -115,7 +123,7 @@ def write_report(results: Path, out: Path, drawn: Sequence[str] = ()) -> None:
         recovery,
         drawings,
         trainings,
-        warnings,
+        held.warnings(),
         found,
         judged,
         _citations(methods, table),
@@ -153,23 +161,6 @@ def _ahead(cells: Mapping[Place, Mapping[str, Cell]]) -> dict[str, list[dict[str
         "turnovers": [turnover.to_json() for turnover in turnovers(pairs)],
         "behaviours": [whole.to_json() for whole in standings(cells)],
     }
-
-
-def unfinished(results: Path) -> str:
-    """How many of the jobs that a folder was asked for are there; empty where all are."""
-    store = Store(results)
-    if not (missing := len(store.missing())):
-        return ""
-    asked = len(store.asked())
-    return f"{asked - missing} of {asked} jobs asked for are here: the same command runs the others."
-
-
-def recovery_table(results: Path) -> pd.DataFrame | None:
-    """A row per method, program, ablation and run, from the stored recoveries; None where there are none."""
-    from bench.store.recoveries import rows
-
-    found = rows(results)
-    return recovery_frame(found) if found else None
 
 
 def recovery_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXACT = "exact"
-PLACE = [name for name in names_of(Dimensions) if name not in ("method", "params", "method_seed", "ablation")]
+PLACE = [
+    *(n for n in names_of(Dimensions) if n not in ("method", "params", "method_seed", "ablation")),
+    "source",
+]
 """What two runs have in common that were handed the same; whatever their circuits are scored under."""
 
 

@@ -182,7 +182,9 @@ def unseen(run: Run) -> tuple[Place, str, RawOutputs] | None:
         ) from error
     if not (new := raw.answers.held_out).any():
         return None
-    name = f"{record.method}:{record.params}" if record.params else record.method
+    source = f"source={run.source}" if run.source else ""
+    params = ", ".join(each for each in (record.params, source) if each)
+    name = f"{record.method}:{params}" if params else record.method
     pruned = max((pruned_of(each["weight_density"]) for each in record.circuits.values()), default=EDGES)
     place = Place(record.model, record.task, record.ablation, record.graph, pruned)
     return place, name, RawOutputs.from_tensors({n: part[new] for n, part in raw.tensors().items()})

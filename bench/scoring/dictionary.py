@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPUTED = {
-    "stem": "Of the run's file and of its circuits' folder",
+    "stem": "Of the run's file and of its circuits' folder; of several folders, their name before it",
+    "source": "In a report of several folders, the run's own, where another holds the same run",
     "these_prompts": "Why there is no interval over these prompts; empty where there is one",
     "new_templates": "Why there is no interval over new templates; empty where there is one",
     "version": "Of circuitmark",

@@ -107,7 +107,8 @@ def leaderboard(store: Store) -> pd.DataFrame:
             if run.tensors and setting not in bounds:
                 bounds[setting] = _bounds(run)
             for row in _rows(run):  # the same size from a later run takes the earlier one's place
-                rows[(*(row[name] for name in names_of(Dimensions)), row.get("size_requested"))] = row
+                told = (*(row[name] for name in names_of(Dimensions)), run.source)
+                rows[(*told, row.get("size_requested"))] = row
         except (KeyError, ValueError) as error:
             raise DamagedFile(
                 f"{store.path(run.stem)} is no whole run ({error}): move it away and run again"
@@ -137,7 +138,7 @@ def write_tables(folder: Path, table: pd.DataFrame) -> None:
 
 def _rows(run: Run) -> list[dict[str, Any]]:
     """A row per size; one without a size for a job that did not come to an end."""
-    shared = {**run.record.row(), "stem": run.stem}
+    shared = {**run.record.row(), "stem": run.stem, "source": run.source}
     if not run.tensors:
         return [shared]
     raw = RawOutputs.from_tensors(run.tensors)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SAME = (
     *(name for name in names_of(Dimensions) if name not in ("data_seed", "method_seed")),
+    "source",
     "size_requested",
 )
 """What runs have in common that differ by their seed alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,21 @@ def rows(out: Path, shaken: bool = False) -> list[Row]:
             raise DamagedFile(f"{path} is no recovery of this circuitmark ({error}): move it away") from error
         found.append(row)
     return found
+
+
+def rows_of(folders: Sequence[Path]) -> list[Row]:
+    """Those of several results folders; of the same recovery in two, the first one's.
+
+    Raises:
+        DamagedFile: as `rows`.
+        OlderResults: likewise.
+    """
+    told = ("program", "ablation", "method", "params", "method_seed", "kernels")
+    found: dict[tuple[Any, ...], Row] = {}
+    for folder in folders:
+        for row in rows(folder):
+            found.setdefault(tuple(row.get(name) for name in told), row)
+    return list(found.values())
 
 
 def recovery_path(out: Path, words: Iterable[str], shaken: bool) -> Path:

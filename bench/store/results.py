@@ -57,6 +57,19 @@ class Run:
     """Raw outputs (`evaluate.RawOutputs`), and the method's own scores."""
     stem: str = ""
     """Under which it is stored; it names the circuits' folder as well."""
+    source: str = ""
+    """Of several folders, its own, where another holds the same run."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run that tables show, unread."""
+
+    record: Record
+    path: Path
+    stem: str
+    source: str = ""
+    """As of `Run`."""
 
 
 def refuse_older(record: Mapping[str, Any], folder: Path) -> None:
@@ -202,18 +215,20 @@ class Store:
             DamagedFile: one of the files cannot be read.
             MixedSettings: they are of several versions of the benchmark.
         """
-        shown = self._shown()
-        if len(versions := {record.benchmark for record, _ in shown}) > 1:
+        shown = self.shown()
+        if len(versions := {each.record.benchmark for each in shown}) > 1:
             raise MixedSettings(
                 f"{self.folder} holds runs of versions {' and '.join(map(str, sorted(versions)))} of the "
                 "benchmark, which do not compare: move those of one to a folder of their own"
             )
-        for record, path in shown:
-            tensors = load_tensors(path)[0]
+        for each in shown:
+            record, tensors = each.record, load_tensors(each.path)[0]
             if bool(tensors) != (record.status == "ok"):
                 held = "raw outputs" if tensors else "no raw outputs"
-                raise DamagedFile(f"{path} is {record.status} and has {held}: move it away and run again")
-            yield Run(record, tensors, path.stem)
+                raise DamagedFile(
+                    f"{each.path} is {record.status} and has {held}: move it away and run again"
+                )
+            yield Run(record, tensors, each.stem, each.source)
 
     def is_reported(self) -> bool:
         """Whether the tables and pages are all there and younger than every run."""
@@ -235,19 +250,25 @@ class Store:
         """Stems of all runs that the folder was asked for, as far as none has taken their place."""
         return sorted(stem for place in read_asked(self.folder).values() for stem in place.stems)
 
-    def _shown(self) -> list[tuple[Record, Path]]:
+    def shown(self) -> list[Shown]:
+        """What `runs` reads.
+
+        Raises:
+            DamagedFile: one of the files cannot be read.
+        """
         asked = read_asked(self.folder)
         rivals: dict[str, list[tuple[Record, Path]]] = {}
         for path in self._files():
             record = self._record(path)
             rivals.setdefault(place_of(record), []).append((record, path))
-        shown = []
+        shown: list[Shown] = []
         for name in sorted(rivals):
             latest = max(rivals[name], key=lambda entry: entry[0].created)[0].lineage
             place = asked.get(name, Place(latest, ()))
             order = {stem: i for i, stem in enumerate(place.stems)}
             entries = [entry for entry in rivals[name] if entry[0].lineage == place.lineage]
-            shown += sorted(entries, key=lambda entry: (order.get(entry[1].stem, -1), entry[1].stem))
+            entries.sort(key=lambda entry: (order.get(entry[1].stem, -1), entry[1].stem))
+            shown += [Shown(record, path, path.stem) for record, path in entries]
         return shown
 
     def _record(self, path: Path) -> Record:

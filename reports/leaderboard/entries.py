@@ -144,6 +144,8 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
         if name in table.columns:
             known = table[name].where(table[name].notna() & (table[name] != ""))
             table = _name_apart(table, name, known.groupby(table["method"]).transform("nunique") > 1)
+    if "source" in table.columns:
+        table = _name_apart(table, "source", table["source"].fillna("") != "")
     if "discovery_ablation" in table.columns:
         table = _name_apart(table, "discovery_ablation", table["discovery_ablation"] != table["ablation"])
     return table

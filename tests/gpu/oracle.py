@@ -30,12 +30,13 @@ REFERENCES = ("resample", "zero")
 TOLERANCE = {"float32": {"logits": 1e-5, "gradient": 1e-4}, "bfloat16": {"logits": 0.05, "gradient": 0.2}}
 """Of the length of the difference, beside that of what is stored.
 
-On a CPU the largest are 5e-7 and 1e-5 in float32, 0.02 and 0.11 in bfloat16; on an H200 5e-7, 2e-5, 0.02 and 0.11."""
+On a CPU the largest are 5e-7 and 1e-5 in float32, 0.02 and 0.11 in bfloat16; on an H200 hardly more."""
 SENDERS_THAT_DIFFER = {("zeros", "resample"): (slice(None), slice(1))}
 """Senders whose edges' gradients are compared, where not all.
 
-A gradient is a product with what a sender's output differs from its reference. Where every edge is resampled that is
-nothing, but for the embeddings; what else comes out is rounding: in bfloat16 0.8 of the length of the whole on a GPU."""
+A gradient is a product with what a sender's output differs from its reference. Where every edge is resampled
+that is nothing, but for the embeddings; what else comes out is rounding, in bfloat16 0.8 of the length of the
+whole on a GPU."""
 BRIEF = {
     "acdc": "acdc:attempts=3",
     "edge_pruning": "edge_pruning:halving=10,hold=10,settling=30,rate=0.3",

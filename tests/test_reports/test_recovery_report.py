@@ -4,6 +4,7 @@ import io
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from rich.console import Console
 import reports
 from bench.exchange.drawn import drawn_edge
 from bench.report import _drawings, write_report
+from bench.truth.folds import judge
 from report_tables import METRICS as LEADERBOARD_METRICS
 from report_tables import leaderboard
 from reports import CircuitPair
@@ -268,15 +270,18 @@ def test_one_circuit_a_method_is_drawn() -> None:
 
 
 def test_nothing_is_replaced_before_all_is_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.report.recovery_table", lambda _: recoveries().assign(found_edges=None))
-    write_report(tmp_path, tmp_path / "out")
+    judged = judge([])
+    monkeypatch.setattr("bench.truth.folds.judge", lambda _: judged)
+    monkeypatch.setattr("bench.report.recovery_frame", lambda _: recoveries().assign(found_edges=None))
+    held: Any = SimpleNamespace(store=None, recoveries=["a row"], warnings=list)
+    write_report(held, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     names = {"recovery.csv", "recovery.schema.json", "tracr.md", "index.html"}
     assert {path.name for path in before} == names
     broken = recoveries().assign(found_edges=None, f1="?")
-    monkeypatch.setattr("bench.report.recovery_table", lambda _: broken)
+    monkeypatch.setattr("bench.report.recovery_frame", lambda _: broken)
     with pytest.raises(ValueError, match="no number"):
-        write_report(tmp_path, tmp_path / "out")
+        write_report(held, tmp_path / "out")
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 

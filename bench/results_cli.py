@@ -1,0 +1,98 @@
+"""The commands `circuitmark compare`, `report`, `rescore` and `pack`: of stored results. Thin."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.errors import UsageError
+from bench.terminal import results_alone
+
+app = typer.Typer()
+
+Folder = Annotated[Path, typer.Argument(help="A folder that `circuitmark run` wrote.")]
+
+
+@app.command()
+def compare(
+    results: Folder,
+    fresh: Annotated[
+        Path | None,
+        typer.Option(help="A folder of the same run on fresh prompts: what is lost there."),
+    ] = None,
+    variance: Annotated[
+        bool, typer.Option("--variance", help="What scores vary with: models, seeds, templates, prompts.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Says who is ahead of whom, by how much, by paired tests on templates that no method saw."""
+    from bench.report import compared, show_comparison
+
+    with results_alone(as_json) as tell:
+        told = compared(results, fresh, variance)
+        if as_json:
+            tell(json.dumps(told, indent=2))
+            return
+    show_comparison(told)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path],
+        typer.Argument(help="Folders that `circuitmark run` wrote, or files of `circuitmark pack`."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
+    show: Annotated[bool, typer.Option("--open", help="Shows the page in the browser.")] = False,
+) -> None:
+    """Writes tables, plots and one offline page from stored results; of several folders, as of one.
+
+    All is scored anew. Where two hold the same run, both are shown, by their folders' names.
+    """
+    import webbrowser
+
+    from bench.report import show_leaderboard, show_recovery, write_report
+    from bench.store.sources import sources
+
+    if out is None and (len(results) > 1 or results[0].is_file()):
+        raise UsageError(
+            "several folders, or a file, are reported into a folder of their own: name it with --out"
+        )
+    written = out or results[0]
+    with sources(results) as held:
+        write_report(held, written)
+        if (written / "leaderboard.parquet").exists():
+            show_leaderboard(written, held.unfinished())
+        if held.recoveries:
+            show_recovery(held.recoveries, written)
+    if show and not webbrowser.open((written / "index.html").absolute().as_uri()):
+        print(f"no browser is to be had here: the page is {written / 'index.html'}", file=sys.stderr)
+
+
+@app.command()
+def rescore(results: Folder) -> None:
+    """Computes every metric again from the stored raw outputs; no model is run."""
+    from bench.report import existing
+    from bench.scoring.leaderboard import leaderboard, write_tables
+
+    write_tables(results, leaderboard(existing(results)))
+    print(results / "leaderboard.csv")
+
+
+@app.command()
+def pack(
+    results: Folder,
+    out: Annotated[Path | None, typer.Option(help="The file; RESULTS.zip if left out.")] = None,
+) -> None:
+    """Makes one file of a results folder to hand in: raw outputs, circuits and records."""
+    from bench.report import of_folder
+    from bench.store.pack import pack
+
+    of_folder(results)  # refuses one that holds nothing
+    file = out or results.with_name(f"{results.resolve().name}.zip")
+    digest = pack(results, file)
+    print(f"{file}\nsha256 {digest}")

@@ -1,0 +1,112 @@
+"""A results folder as one file to hand in: raw outputs, circuits and records, no table.
+
+Whoever reads it scores everything anew. Hashes tell a file that was damaged or changed on its way from one
+that was not; they do not tell whether its numbers are honest, which only another run of the same does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bench.errors import DamagedFile, NewerResults
+from bench.files import write_atomically
+from bench.store.provenance import provenance
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Of a pack; raised when an older circuitmark would misread it."""
+_PART = r"[^/\\.][^/\\]*"
+HELD = re.compile(
+    rf"asked\.json|(?:runs|settings|tracr)/{_PART}\.safetensors|circuits/{_PART}/{_PART}\.safetensors"
+)
+"""The files of a results folder that a pack holds, from that folder on."""
+
+
+def pack(results: Path, file: Path) -> str:
+    """Writes a pack and returns its SHA-256; the same results give the same bytes.
+
+    Logs and tracebacks stay behind: they may name what is nobody else's business.
+
+    Args:
+        results: a results folder.
+        file: to write.
+
+    Raises:
+        UnwritableFolder: it cannot be written.
+    """
+    names = sorted(
+        name
+        for path in results.rglob("*")
+        if path.is_file() and HELD.fullmatch(name := path.relative_to(results).as_posix())
+    )
+    hashes = {name: hashlib.sha256((results / name).read_bytes()).hexdigest() for name in names}
+    manifest = {"format": FORMAT, "version": provenance()["version"], "files": hashes}
+    with tempfile.TemporaryFile() as held:
+        with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+            _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
+            for name in names:
+                _add(archive, name, (results / name).read_bytes())
+        held.seek(0)
+        content = held.read()
+    write_atomically(file, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    about = zipfile.ZipInfo(name)  # its date is 1980
+    about.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(about, content)
+
+
+@contextmanager
+def unpacked(file: Path) -> Iterator[Path]:
+    """The results folder that a pack holds, for as long as it is looked at.
+
+    Raises:
+        DamagedFile: it is no pack, or a file in it is not what it was when it was packed.
+        NewerResults: it is of a newer circuitmark.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory() as temporary:
+            hashes = _manifest(archive, file)
+            for name in (each for each in archive.namelist() if each != MANIFEST):
+                content = archive.read(name)
+                if hashlib.sha256(content).hexdigest() != hashes.get(name):
+                    raise DamagedFile(
+                        f"{file} is not what was packed ({name} was changed or added): ask for it once more"
+                    )
+                path = Path(temporary, *PurePosixPath(name).parts)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            yield Path(temporary)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise DamagedFile(f"{file} is no whole pack ({error}): make one with circuitmark pack") from error
+
+
+def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, str]:
+    """The hashes of a pack's files, each of which is there, once, and may lie in a results folder."""
+    names = archive.namelist()
+    try:
+        manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
+        held, hashes = manifest["format"], dict(manifest["files"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFile(f"{file} is no pack of circuitmark: make one with circuitmark pack") from error
+    if isinstance(held, int) and held > FORMAT:
+        raise NewerResults(f"{file} was packed by a newer circuitmark: update this one to read it")
+    if strange := [name for name in names if name != MANIFEST and not HELD.fullmatch(name)]:
+        raise DamagedFile(
+            f"{file} is not what was packed ({strange[0]!r} belongs in no results folder): ask for it anew"
+        )
+    if gone := sorted(set(hashes) - set(names)):
+        raise DamagedFile(f"{file} is not what was packed ({gone[0]} is missing): ask for it once more")
+    if len(names) != len(set(names)):
+        raise DamagedFile(f"{file} is not what was packed (it holds a file twice): ask for it once more")
+    return hashes

@@ -1,0 +1,94 @@
+"""What a report is made of: results folders, and packs that were handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench.errors import UsageError
+from bench.store.merged import Merged
+from bench.store.pack import unpacked
+from bench.store.recoveries import Row, rows_of
+from bench.store.results import Store
+
+RUNS, RECOVERIES = "runs", "tracr"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Results folders by the names that reports tell them by; `packs` of them were handed in.
+
+    Raises:
+        UsageError: one holds neither runs nor recoveries.
+    """
+
+    folders: Mapping[str, Path]
+    packs: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name, folder in self.folders.items():
+            if not _holds(folder, RUNS) and not _holds(folder, RECOVERIES):
+                shown = name if name in self.packs else folder
+                raise UsageError(f"{shown} holds no results: make some with circuitmark run --out {shown}")
+
+    @cached_property
+    def store(self) -> Store | None:
+        """The runs of all, as of one folder; None where there are none."""
+        run = {name: folder for name, folder in self.folders.items() if _holds(folder, RUNS)}
+        return Merged(run, self.packs) if len(run) > 1 else Store(*run.values()) if run else None
+
+    @cached_property
+    def recoveries(self) -> list[Row]:
+        """Those of all."""
+        return rows_of(list(self.folders.values()))
+
+    def warnings(self) -> list[str]:
+        """What a reader should know before all else."""
+        return [text for text in (self.unfinished(), self._replicated()) if text]
+
+    def unfinished(self) -> str:
+        """How many of the jobs that were asked for are there; empty where all are."""
+        if self.store is None or not (missing := len(self.store.missing())):
+            return ""
+        asked = len(self.store.asked())
+        return f"{asked - missing} of {asked} jobs asked for are here: the same command runs the others."
+
+    def _replicated(self) -> str:
+        """How many of the runs handed in were run here as well; empty where none were handed in."""
+        if not self.packs:
+            return ""
+        names = ", ".join(sorted(self.packs))
+        if not isinstance(self.store, Merged):
+            return f"Handed in and not replicated yet: {names}. Scores were computed anew from raw outputs."
+        handed_in, again = self.store.replicated()
+        return (
+            f"Handed in: {names}, {again} of {handed_in} runs replicated in another folder here; scores of "
+            "all were computed anew from raw outputs."
+        )
+
+
+@contextmanager
+def sources(typed: Sequence[Path]) -> Iterator[Sources]:
+    """Folders as they are, packs unpacked while they are looked at; by their names, or by paths where two
+    have one name.
+
+    Args:
+        typed: folders, and files of `circuitmark pack`.
+
+    Raises:
+        DamagedFile: a file is no pack, or was changed.
+        UsageError: as `Sources`.
+    """
+    with ExitStack() as stack:
+        names = {path: path.name for path in typed}
+        if len(set(names.values())) < len(names) or "" in names.values():
+            names = {path: str(path) for path in typed}
+        folders = {name: stack.enter_context(unpacked(p)) if p.is_file() else p for p, name in names.items()}
+        yield Sources(folders, frozenset(name for path, name in names.items() if path.is_file()))
+
+
+def _holds(folder: Path, kind: str) -> bool:
+    return any((folder / kind).glob("*.safetensors"))

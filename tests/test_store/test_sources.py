@@ -1,0 +1,170 @@
+"""Several results folders reported as one, and files that were handed in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import DamagedFile, MixedSettings, NewerResults, UsageError
+from bench.report import write_report
+from bench.scoring.leaderboard import leaderboard
+from bench.store.pack import pack, unpacked
+from bench.store.recoveries import rows_of
+from bench.store.results import Store
+from bench.store.sources import sources
+from command_line import CommandLine
+from made_runs import run
+
+LEVELS = {0.01: 0.1, 0.1: 0.05}
+
+
+def folder(at: Path, *runs: Any, **of_record: Any) -> Path:
+    """A results folder of runs made by hand."""
+    for each in runs:
+        Store(at).save(each.stem, replace(each, record=replace(each.record, **of_record)))
+    return at
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    """Folders that both hold one method's run of one seed; other seeds and other methods are of one alone."""
+    worse = {size: 2 * level for size, level in LEVELS.items()}
+    a = folder(tmp_path / "a", run("one", LEVELS), run("one", LEVELS, 1), run("two", LEVELS))
+    return a, folder(tmp_path / "b", run("one", worse), run("two", LEVELS, 1), run("three", LEVELS))
+
+
+def test_a_run_that_two_folders_hold_is_shown_twice(two: tuple[Path, Path]) -> None:
+    with sources(two) as held:
+        assert held.store is not None
+        table = leaderboard(held.store)
+    rows = table[table["size_requested"] == 0.01].set_index(["method", "source", "data_seed"])
+    a, b = "a", "b"
+    assert set(rows.drop(["full", "empty", "ones"], errors="ignore").index) == {
+        ("one", a, 0), ("one", a, 1), ("one", b, 0), ("two", "", 0), ("two", "", 1), ("three", "", 0),
+    }  # fmt: skip
+    kl = rows["kl"]
+    assert kl["one", b, 0] > 1.5 * kl["one", a, 0]
+
+
+def test_seeds_in_two_folders_are_seeds_of_one_method(two: tuple[Path, Path], tmp_path: Path) -> None:
+    with sources(two) as held:
+        write_report(held, tmp_path / "both")
+    page = (tmp_path / "both" / "index.html").read_text()
+    for name in ("one (source=a)", "one (source=b)", "two", "three"):
+        assert f">{name}<" in page, name
+    assert "two (source" not in page
+    assert "three (source" not in page
+
+
+@pytest.mark.parametrize(
+    ("of_record", "said"),
+    [
+        ({"n_evaluation": 3}, "scored with n_evaluation=3"),
+        ({"model_hash": "another"}, "the model 'm' of .*b is another than that of .*a"),
+        ({"task_code": "another"}, "the task 'gp' of .*b is another than that of .*a"),
+        ({"benchmark": 1}, "versions 1 and 2 of the benchmark"),
+    ],
+)
+def test_folders_that_do_not_compare_are_refused(
+    tmp_path: Path, of_record: dict[str, Any], said: str
+) -> None:
+    about = {"model_hash": "one", "task_code": "one"}
+    a = folder(tmp_path / "a", run("one", LEVELS), **about)
+    b = folder(tmp_path / "b", run("two", LEVELS), **about | of_record)
+    with sources([a, b]) as held, pytest.raises(MixedSettings, match=said):
+        write_report(held, tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+def test_a_folder_without_results_is_named(two: tuple[Path, Path], command: CommandLine) -> None:
+    with pytest.raises(UsageError, match="nothing holds no results"), sources([two[0], Path("nothing")]):
+        pass
+    assert "name it with --out" in command("report", *map(str, two), code=2).stderr
+
+
+def test_a_pack_is_scored_anew_and_marked(two: tuple[Path, Path], tmp_path: Path) -> None:
+    file = tmp_path / "b.zip"
+    write_report(two[1], two[1])
+    digest = pack(two[1], file)
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert pack(two[1], tmp_path / "again.zip") == digest
+    assert not {"leaderboard.csv", "index.html"} & set(zipfile.ZipFile(file).namelist())
+    with sources([file]) as held:
+        write_report(held, tmp_path / "alone")
+    same = [(at / "leaderboard.csv").read_text() for at in (two[1], tmp_path / "alone")]
+    assert same[0] == same[1]
+    assert (
+        f"Handed in and not replicated yet: {file.name}."
+        in (tmp_path / "alone" / "leaderboard.md").read_text()
+    )
+    with sources([two[0], file]) as held:
+        write_report(held, tmp_path / "both")
+    text = (tmp_path / "both" / "leaderboard.md").read_text()
+    assert f"Handed in: {file.name}, 1 of 3 runs replicated in another folder here" in text
+    assert f"three (source={file.name})" in text  # nobody else has run it, and it bears its name all the same
+
+
+def rewritten(
+    file: Path, change: Mapping[str, bytes | None], manifest: Mapping[str, Any] | None = None
+) -> Path:
+    """A pack in which some files are other ones, or gone (None), or told of otherwise."""
+    with zipfile.ZipFile(file) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    told = json.loads(held["manifest.json"])
+    held["manifest.json"] = json.dumps(told | dict(manifest or {})).encode()
+    other = file.with_name("other.zip")
+    with zipfile.ZipFile(other, "w") as archive:
+        for name, content in {**held, **change}.items():
+            if content is not None:
+                archive.writestr(name, content)
+    return other
+
+
+def test_a_pack_that_was_tampered_with_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    pack(two[0], file)
+    name = "runs/gp-one-0.safetensors"
+    for change, said in (
+        ({name: (two[1] / name).read_bytes()}, f"{name} was changed or added"),
+        ({name: None}, f"{name} is missing"),
+        ({"runs/new.safetensors": b""}, "runs/new.safetensors was changed or added"),
+        ({"../new.safetensors": b""}, "belongs in no results folder"),
+        ({"runs/..": b""}, "belongs in no results folder"),
+        ({"manifest.json": b"[]"}, "no pack of circuitmark"),
+        ({"manifest.json": None}, "no pack of circuitmark"),
+    ):
+        with pytest.raises(DamagedFile, match=said), unpacked(rewritten(file, change)):
+            pass
+    with pytest.raises(NewerResults, match="newer"), unpacked(rewritten(file, {}, {"format": 2})):
+        pass
+    for content in (b"", b"no zip", file.read_bytes()[:-100], file.read_bytes()[:5000]):
+        file.write_bytes(content)
+        with pytest.raises(DamagedFile, match="no whole pack"), unpacked(file):
+            pass
+
+
+def test_packing_is_a_command(two: tuple[Path, Path], command: CommandLine) -> None:
+    assert command("pack", "a").stdout.startswith("a.zip\nsha256 ")
+    command("report", "a.zip", "--out", "page")
+    assert (two[0].parent / "page" / "index.html").exists()
+    assert "none holds no results" in command("pack", "none", code=2).stderr
+    assert not (two[0].parent / "none.zip").exists()
+    assert "name it with --out" in command("report", "a.zip", code=2).stderr
+
+
+def test_of_the_same_recovery_in_two_folders_the_first_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"a": [("hist", 1), ("reverse", 2)], "b": [("hist", 3), ("sort", 4)]}
+
+    def rows(folder: Path) -> list[dict[str, Any]]:
+        return [{"program": program, "f1": f1} for program, f1 in held[folder.name]]
+
+    monkeypatch.setattr("bench.store.recoveries.rows", rows)
+    found = rows_of([Path("a"), Path("b")])
+    assert [(row["program"], row["f1"]) for row in found] == [("hist", 1), ("reverse", 2), ("sort", 4)]
