@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import DamagedFile, UsageError
 from bench.exchange.drawn import drawn_edge
+from bench.exchange.viewed import viewed
 from bench.files import regular, write_atomically
 from bench.scoring.catalogue import METRICS, RECOVERY_METRICS, Metric
 from bench.scoring.dictionary import recovery_schema
@@ -127,6 +128,7 @@ def write_report(results: Path | Sources, out: Path, drawn: Sequence[str] = ()) 
         found,
         judged,
         _citations(methods, table),
+        [] if store is None else viewed(store),
     )
     if table is not None:
         write_tables(out, table)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reports.circuits.layout import lay_out
     from reports.circuits.summary import summarise
     from reports.circuits.terminal import scores_terminal
+    from reports.circuits.viewed import Viewed
     from reports.compared.terminal import comparison_terminal
     from reports.leaderboard.terminal import terminal_table
     from reports.parts.circuit import CircuitPair, Edge, Node
@@ -29,6 +30,7 @@ __all__ = [
     "Methods",
     "Node",
     "Training",
+    "Viewed",
     "comparison_terminal",
     "draw_circuit",
     "draw_circuits",
@@ -48,6 +50,7 @@ _HOME = {
     "Methods": "reports.parts.methods",
     "Node": "reports.parts.circuit",
     "Training": "reports.parts.content",
+    "Viewed": "reports.circuits.viewed",
     "comparison_terminal": "reports.compared.terminal",
     "draw_circuit": "reports.circuits.drawing",
     "draw_circuits": "reports.circuits.drawing",

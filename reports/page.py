@@ -1,7 +1,8 @@
 """The offline page: one HTML file that asks for nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,6 +18,7 @@ def render_page(
     recovery: RecoverySection | None,
     figures: Mapping[str, str],
     undrawn: Mapping[str, str],
+    circuits: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The page: the leaderboard, the section on true circuits, or both.
 
@@ -29,6 +31,7 @@ def render_page(
         recovery: the section's content; likewise.
         figures: inline SVG by a drawing's path.
         undrawn: of the others, why there is none.
+        circuits: as `viewed.told` tells them.
     """
     environment = Environment(
         loader=FunctionLoader(_source),
@@ -47,6 +50,7 @@ def render_page(
             metrics=metrics,
             figures={path: Markup(svg) for path, svg in figures.items()},
             undrawn=undrawn,
+            circuits=circuits,
         )
         + "\n"
     )

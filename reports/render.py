@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.circuits.viewed import Viewed, of_pairs, told
 from reports.page import render_page
 from reports.parts import latex, markdown, svg
 from reports.parts.circuit import CircuitPair
@@ -31,6 +32,7 @@ def render_report(
     compared: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     judged: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     bibtex: str = "",
+    viewed: Sequence[Viewed] = (),
 ) -> dict[str, bytes]:
     """`index.html`, `leaderboard.md` and what lies under `plots/`, by relative path; nothing is written.
 
@@ -51,6 +53,7 @@ def render_report(
         compared: `pairs`, `turnovers` and `behaviours`, as `circuitmark compare --json` tells them.
         judged: `folds` and `compared` of the recoveries, as `circuitmark verify-tracr --json` tells them.
         bibtex: of the methods' papers.
+        viewed: circuits for the page's viewer, beside those of `drawings`; the first `viewed.MOST` of all.
 
     Raises:
         ValueError: nothing to report, `drawings` without `recovery`, no rows, a missing column, a bad
@@ -64,10 +67,12 @@ def render_report(
     if table is not None:
         report = build(table, metrics, methods, title, trainings, recovery, warnings, compared or {}, bibtex)
     section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings, judged or {})
-    return _render(report, section, title)
+    return _render(report, section, title, told([*viewed, *of_pairs(drawings)]))
 
 
-def _render(report: Report | None, recovery: RecoverySection | None, title: str) -> dict[str, bytes]:
+def _render(
+    report: Report | None, recovery: RecoverySection | None, title: str, circuits_held: list[dict[str, Any]]
+) -> dict[str, bytes]:
     sections = [*report.tasks, *report.further] if report else []
     drawings = [drawing for section in sections for drawing in section.figures]
     drawings += [report.panel] if report and report.panel else []
@@ -89,7 +94,8 @@ def _render(report: Report | None, recovery: RecoverySection | None, title: str)
                 files |= drawn
             except Exception as error:  # a report is worth more than any of its figures
                 undrawn[path] = f"Not drawn: {drawing.meaning}. {type(error).__name__}: {error}"
-    files["index.html"] = render_page(title, report, recovery, inline, undrawn).encode(errors="replace")
+    page = render_page(title, report, recovery, inline, undrawn, circuits_held)
+    files["index.html"] = page.encode(errors="replace")
     if recovery:
         paragraphs = [recovery.summary, *recovery.meaning]
         files["tracr.md"] = markdown.page(TITLE, paragraphs, _recovery_sections(recovery, undrawn)).encode(

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 TUNING = ROOT / "docs" / "results" / "tuning"
 LOGS = sorted(path.stem for path in TUNING.glob("*.csv"))
 """Each is of the configuration of its name."""
+TOLD = "authors"
+"""A log that chooses nothing: it tells what the settings of methods' authors do."""
 
 
 def read(name: str) -> pd.DataFrame:
@@ -32,10 +34,14 @@ def test_the_log_holds_every_trial(name: str) -> None:
     wanted = {(each.name, each.params, task) for each in named for task in experiment.tasks}
     log = read(name)
     assert set(zip(log["method"], log["params"], log["task"], strict=True)) == wanted
-    assert log.groupby(["method", "params"])["log_gap"].count().min() > 0
+    scored = log.groupby(["method", "params"])["log_gap"].count()
+    said = (TUNING / "tuning.md").read_text()
+    assert all(
+        f"| `{':'.join(setting)}` | failed | failed |" in said for setting in scored[scored == 0].index
+    )
 
 
-@pytest.mark.parametrize("name", LOGS)
+@pytest.mark.parametrize("name", [name for name in LOGS if name != TOLD])
 def test_budgets_are_equal(name: str) -> None:
     """Six settings of each method, or as many as its options have; four in the later logs."""
     counts = (

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import reports
+from bench.exchange.drawn import drawn_edge
 from report_tables import EVIL, METRICS, leaderboard, one_seed
-from reports import Methods
+from reports import Methods, Viewed
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -34,6 +35,17 @@ MIDDLING = {
     "rank_high": None, "reason": "too few data seeds",
 }  # fmt: skip
 WHOLE = {**WHERE, "behaviours": ["gt", "ioi"], "methods": [GOOD, MIDDLING]}
+SMALL, LARGE = ("embed->a0.h1.q", "a0.h1->logits"), ("embed->a0.h1.q", "a0.h1->logits", "embed->m1")
+CIRCUITS = [
+    Viewed(
+        "ioi · tiny/lm · resample", name,
+        [(size, frozenset(map(drawn_edge, edges))) for size, edges in sizes], scores,
+    )
+    for name, sizes, scores in (
+        ("good", [("1 %", SMALL), ("2 %", LARGE)], {"embed->m1": 0.1234}),
+        (EVIL, [("1 %", SMALL[:1]), ("2 %", ("embed->a0.h1.q", "embed->logits"))], {}),
+    )
+]  # fmt: skip
 IOI, GT = "#task-tiny-lm_ioi_resample", "#task-tiny-lm_gt_resample"
 Page = Any
 """Playwright's, which is not typed where it is not installed."""
@@ -45,7 +57,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("page")
     table = one_seed(leaderboard()).assign(cpu_seconds=2.0)
     told: dict[str, list[Any]] = {"pairs": [PAIR], "behaviours": [WHOLE]}
-    files = reports.render_report(table, METRICS, METHODS, EVIL, compared=told, bibtex="@article{one}")
+    files = reports.render_report(
+        table, METRICS, METHODS, EVIL, compared=told, bibtex="@article{one}", viewed=CIRCUITS
+    )
     (out / "index.html").write_bytes(files["index.html"])
     return out
 
@@ -94,7 +108,7 @@ def test_nothing_keeps_anybody_out(page: Page, scheme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
-    page.locator("details > summary").click()
+    [each.click() for each in page.locator("details > summary").all()]
     found = axe.run(page)
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # tables scroll, the page does not
@@ -169,7 +183,7 @@ def test_tables_and_papers_are_saved(page: Page, tmp_path: Path) -> None:
     table = list(csv.DictReader(saved("CSV: Circuits on ioi").splitlines()))
     assert [row["method"] for row in table if row["method"] not in ("full", "empty")] == ["good", "good"]
     assert len(json.loads(saved("JSON: Circuits on ioi"))) == len(table)
-    page.locator("details > summary").click()
+    [each.click() for each in page.locator("details > summary").all()]
     assert saved("BibTeX of the methods, as a file") == "@article{one}"
 
 
@@ -182,3 +196,24 @@ def test_it_reads_without_scripts(browser: Any, folder: Path) -> None:
     assert shown.locator(f"{IOI} figure svg:visible").count() >= 2
     assert shown.locator("#behaviours td", has_text="not to be had: too few data seeds").is_visible()
     context.close()
+
+
+def test_circuits_are_drawn_at_a_size_beside_another_and_by_layer(page: Page) -> None:
+    viewer, edges = page.locator("#viewer"), page.locator("#circuit .edge")
+    assert edges.count() == 3
+    viewer.locator("input").press("Home")
+    assert (viewer.locator("output").text_content(), edges.count()) == ("1 %", 2)
+    viewer.locator("input").press("End")
+    viewer.locator("select").nth(2).select_option(label=EVIL)
+    kinds = {kind: page.locator(f"#circuit .edge.{kind}").count() for kind in ("both", "first", "second")}
+    assert kinds == {"both": 1, "first": 2, "second": 1}
+    titles = edges.locator("title").all_text_contents()
+    assert "embed->m1, in good alone; score: good 0.123" in titles
+    assert sorted(page.locator("#circuit-edges").text_content().split("\n")) == sorted(titles)
+    viewer.locator("select").nth(3).select_option("1")
+    assert [title.partition(",")[0] for title in edges.locator("title").all_text_contents()] == ["embed->m1"]
+    assert (
+        page.locator("#circuit svg")
+        .get_attribute("aria-label")
+        .startswith("0 edges in both, 1 in good alone")
+    )

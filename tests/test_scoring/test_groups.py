@@ -30,7 +30,7 @@ def row(method: str, gaps: np.ndarray = HIGH, seed: int = 0, **columns: Any) -> 
     return {
         "model": "m", "task": "gp", "ablation": "resample", "split_embed": False, "kv": "per_group",
         "graph": "g", "pruned": "edges", "discovery_ablation": "resample",
-        "method": method, "params": "", "n_discovery": 8, "wordings": "all",
+        "method": method, "params": "", "n_discovery": 8, "wordings": "all", "source": "",
         "data_seed": seed, "method_seed": 0, "size_requested": 0.01, "oversize": False,
         "log_gap_low": math.nan, "gaps": gaps, "fewest": 8 if len(gaps) else 0, **columns,
     }  # fmt: skip
