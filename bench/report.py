@@ -80,7 +80,9 @@ def of_folder(results: Path) -> Sources:
     return Sources({str(results): results})
 
 
-def write_report(results: Path | Sources, out: Path, drawn: Sequence[str] = ()) -> None:
+def write_report(
+    results: Path | Sources, out: Path, drawn: Sequence[str] = (), fresh: Path | None = None
+) -> None:
     """Writes all that there is of results folders: leaderboard, plots, recoveries, drawings, the page.
 
     All is rendered before the first file is replaced.
@@ -89,15 +91,17 @@ def write_report(results: Path | Sources, out: Path, drawn: Sequence[str] = ()) 
         results: the folder that is read, or all that are reported as one.
         out: the folder that is written; it may be the same.
         drawn: compiled programs whose circuits are drawn besides `DRAWN`.
+        fresh: another folder of the same runs, scored on fresh prompts.
 
     Raises:
-        UsageError: a folder holds neither runs nor recoveries.
+        UsageError: a folder holds neither runs nor recoveries, or `fresh` does not compare.
         MixedSettings: what several hold does not compare.
         UnwritableFolder: `out` takes no file.
         DamagedFile: a file cannot be read.
     """
     import reports
     from bench.scoring.cells import cells_of, scored
+    from bench.scoring.comparison.fresh import fresh_gaps
     from bench.scoring.leaderboard import leaderboard, write_tables
     from bench.truth.folds import judge
 
@@ -115,6 +119,8 @@ def write_report(results: Path | Sources, out: Path, drawn: Sequence[str] = ()) 
     described = [asdict(metric) for metric in metrics]
     methods = _methods(frame for frame in (table, recovery) if frame is not None)
     found = None if store is None else _ahead(cells_of(scored(store.runs())))
+    if found is not None and store is not None and fresh is not None:
+        found["fresh"] = [gap.to_json() for gap in fresh_gaps(store, existing(fresh))]
     judged = None if recovery is None else judge(held.recoveries)
     files = reports.render_report(
         table,

@@ -47,6 +47,9 @@ def report(
         typer.Argument(help="Folders that `circuitmark run` wrote, or files of `circuitmark pack`."),
     ],
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
+    fresh: Annotated[
+        Path | None, typer.Option(help="A folder of the same run on fresh prompts: what is lost there.")
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Shows the page in the browser.")] = False,
 ) -> None:
     """Writes tables, plots and one offline page from stored results; of several folders, as of one.
@@ -64,7 +67,7 @@ def report(
         )
     written = out or results[0]
     with sources(results) as held:
-        write_report(held, written)
+        write_report(held, written, fresh=fresh)
         if (written / "leaderboard.parquet").exists():
             show_leaderboard(written, held.unfinished())
         if held.recoveries:

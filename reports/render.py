@@ -50,7 +50,7 @@ def render_report(
         drawings: circuits for the section on true circuits.
         trainings: drawn beside the leaderboard, those of one method and place in one figure.
         warnings: told before all else, beside those that the table gives rise to.
-        compared: `pairs`, `turnovers` and `behaviours`, as `circuitmark compare --json` tells them.
+        compared: `pairs`, `turnovers`, `behaviours` and `fresh`, as `circuitmark compare --json` tells them.
         judged: `folds` and `compared` of the recoveries, as `circuitmark verify-tracr --json` tells them.
         bibtex: of the methods' papers.
         viewed: circuits for the page's viewer, beside those of `drawings`; the first `viewed.MOST` of all.

@@ -12,6 +12,7 @@ from reports.claims.edges_needed import edges_needed_section
 from reports.claims.section import claims_section
 from reports.claims.seeds import seeds_section
 from reports.compared.ahead import pairs_section, standings_section
+from reports.compared.fresh import fresh_section
 from reports.compared.turnovers import turnover_sentences
 from reports.leaderboard import plots, summary
 from reports.leaderboard.circuit_tests import circuit_tests_section
@@ -80,6 +81,7 @@ def build(
     further = (
         standings_section(compared.get("behaviours", ()), entries, looks),
         pairs_section(pairs),
+        fresh_section(compared.get("fresh", ())),
         circuit_tests_section(table, entries, metrics, methods),
         claims_section(table, methods, recovery),
         edges_needed_section(table, methods),

@@ -152,3 +152,23 @@ def test_the_command(command: CommandLine, tmp_path: Path) -> None:
     assert "name first the folder of the public ones" in swapped
     nowhere = command.complaint("compare", str(public.folder), "--fresh", str(tmp_path / "nowhere"))
     assert "holds no results" in nowhere
+
+
+def test_a_report_tells_them(tmp_path: Path, command: CommandLine) -> None:
+    worse = {size: 1.5 * level for size, level in LEVELS.items()}
+    public = stored(tmp_path / "public", [run("one", LEVELS), run("two", LEVELS)])
+    new = [run("one", worse, evaluation_seed=7), run("two", LEVELS, evaluation_seed=7)]
+    wanted = [
+        gap.to_json() for gap in fresh_gaps(public, stored(tmp_path / "fresh", new)) if gap.size is None
+    ]
+    command("report", "public", "--fresh", "fresh")
+    text = (tmp_path / "public" / "leaderboard.md").read_text()
+    section = text.partition("## Fresh prompts")[2].partition("##")[0]
+    rows = {
+        cells[2].strip(): cells[3:5] for line in section.splitlines() if len(cells := line.split("|")) > 5
+    }
+    for gap in wanted:
+        ratio, reach = rows[gap["method"]]
+        told = [float(ratio), *map(float, reach.split(" to "))]
+        assert told == pytest.approx([math.exp(gap[name]) for name in ("gap", "low", "high")], rel=0.01)
+    assert "public" in command.complaint("report", "public", "--fresh", "public")
