@@ -1,6 +1,6 @@
 # Two commands: `make leaderboard` and `make test`. Each sets up what it needs.
 # All targets are phony: a folder is named bench.
-.PHONY: leaderboard claims verify kernels test test-shapes test-slow test-every bench gpu lint install clean
+.PHONY: leaderboard claims verify kernels test test-slow test-every bench gpu lint install clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,8 +27,13 @@ claims: install
 verify: install
 	$(BIN)/circuitmark verify-tracr -m random_edges -j 2 --out results/verify
 
+# First those of engine and methods with every annotated shape and type checked, which what pretends to be another device
+# does not bear; then all others.
+SHAPED := tests/test_engine tests/test_discovery tests/test_methods
+UNSHAPED := tests/test_engine/test_pretend_device.py
 test: install
-	$(PYTEST)
+	CIRCUITMARK_SHAPES=1 $(PYTEST) $(SHAPED) --ignore $(UNSHAPED)
+	$(PYTEST) $(filter-out $(SHAPED),$(wildcard tests/test_*)) $(UNSHAPED)
 
 # Tests of a file share what one worker measured.
 test-slow: install
@@ -38,12 +43,6 @@ test-slow: install
 test-every: install
 	CIRCUITMARK_KILLS=20 $(PYTEST) -m "every or slow" tests/test_runs/test_kills.py
 	$(PYTEST) -m every --deselect tests/test_runs/test_kills.py
-
-# The engine's and the methods' tests with every annotated shape and type checked, which neither another device changes
-# nor a kill.
-test-shapes: install
-	CIRCUITMARK_SHAPES=1 $(PYTEST) tests/test_engine tests/test_discovery tests/test_methods \
-		--ignore tests/test_engine/test_pretend_device.py -k "not kill"
 
 # Rounding differs between CPUs: what must not hang on it, under the plainest kernels that this one has.
 kernels: export ATEN_CPU_CAPABILITY = default
