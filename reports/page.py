@@ -19,6 +19,7 @@ def render_page(
     figures: Mapping[str, str],
     undrawn: Mapping[str, str],
     circuits: Sequence[Mapping[str, Any]] = (),
+    circuits_left_out: int = 0,
 ) -> str:
     """The page: the leaderboard, the section on true circuits, or both.
 
@@ -32,6 +33,7 @@ def render_page(
         figures: inline SVG by a drawing's path.
         undrawn: of the others, why there is none.
         circuits: as `viewed.told` tells them.
+        circuits_left_out: how many there are besides.
     """
     environment = Environment(
         loader=FunctionLoader(_source),
@@ -51,6 +53,7 @@ def render_page(
             figures={path: Markup(svg) for path, svg in figures.items()},
             undrawn=undrawn,
             circuits=circuits,
+            circuits_left_out=circuits_left_out,
         )
         + "\n"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.circuits.viewed import Viewed, of_pairs, told
+from reports.circuits.viewed import MOST, Viewed, of_pairs, told
 from reports.page import render_page
 from reports.parts import latex, markdown, svg
 from reports.parts.circuit import CircuitPair
@@ -18,6 +18,8 @@ from reports.recovery.section import TITLE, build_recovery, draw_pair
 from reports.report import build
 
 NOTHING: Mapping[str, str] = {}
+ROOM = 2_500_000
+"""Characters of figures in a page; once they are reached, further figures are files beside it alone."""
 
 
 def render_report(
@@ -67,34 +69,41 @@ def render_report(
     if table is not None:
         report = build(table, metrics, methods, title, trainings, recovery, warnings, compared or {}, bibtex)
     section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings, judged or {})
-    return _render(report, section, title, told([*viewed, *of_pairs(drawings)]))
+    return _render(report, section, title, [*viewed, *of_pairs(drawings)])
 
 
 def _render(
-    report: Report | None, recovery: RecoverySection | None, title: str, circuits_held: list[dict[str, Any]]
+    report: Report | None, recovery: RecoverySection | None, title: str, viewed: Sequence[Viewed]
 ) -> dict[str, bytes]:
     sections = [*report.tasks, *report.further] if report else []
-    drawings = [drawing for section in sections for drawing in section.figures]
-    drawings += [report.panel] if report and report.panel else []
+    drawings = [report.panel] if report and report.panel else []
+    drawings += [drawing for section in sections for drawing in section.figures]
     circuits = [draw_pair(stem, pair) for stem, pair in recovery.pairs.items()] if recovery else []
     files: dict[str, bytes] = {}
     inline: dict[str, str] = {}
     undrawn: dict[str, str] = {}
+    left_out: dict[str, str] = {}
     for folder, prefix, each in (("plots", "f", drawings), ("tracr", "c", circuits)):
         for i, drawing in enumerate(each):  # one figure at a time is in memory
             path = f"{folder}/{drawing.stem}"
             try:
                 drawn = _files(path, drawing)
+                files |= drawn
+                if sum(map(len, inline.values())) > ROOM:
+                    left_out[path] = (
+                        f"Left out of this page, which would be too large: {path}.svg, {drawing.meaning}."
+                    )
+                    continue
                 vector = drawn[f"{path}.svg"]
                 shown = {path: svg.inline(vector, f"{prefix}{i}", drawing.meaning, grows=folder == "plots")}
                 if drawing.linear:
                     other, words = svg.render(drawing.linear(), "svg"), f"{drawing.meaning}, linear axis"
                     shown[f"{path} linear"] = svg.inline(other, f"{prefix}{i}l", words)
                 inline |= shown
-                files |= drawn
             except Exception as error:  # a report is worth more than any of its figures
                 undrawn[path] = f"Not drawn: {drawing.meaning}. {type(error).__name__}: {error}"
-    page = render_page(title, report, recovery, inline, undrawn, circuits_held)
+    many = max(0, len(viewed) - MOST)
+    page = render_page(title, report, recovery, inline, {**undrawn, **left_out}, told(viewed), many)
     files["index.html"] = page.encode(errors="replace")
     if recovery:
         paragraphs = [recovery.summary, *recovery.meaning]

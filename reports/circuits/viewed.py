@@ -36,7 +36,7 @@ def of_pairs(pairs: Sequence[CircuitPair]) -> list[Viewed]:
 
 
 def told(circuits: Sequence[Viewed]) -> list[dict[str, Any]]:
-    """For the page's script: by place the nodes, and of each circuit its edges.
+    """For the page's script: by place the nodes, and of each circuit its edges; no place where all are empty.
 
     A node is its name, row, column and layer; rows count in order of computation, columns from the middle. An
     edge is sender, receiver (numbers of nodes), name, score, and in which sizes it is, as bits.
@@ -44,7 +44,8 @@ def told(circuits: Sequence[Viewed]) -> list[dict[str, Any]]:
     places: dict[str, list[Viewed]] = {}
     for circuit in circuits[:MOST]:
         places.setdefault(circuit.place, []).append(circuit)
-    return [{"place": place, **_place(theirs)} for place, theirs in places.items()]
+    drawn = {at: theirs for at, theirs in places.items() if any(kept for c in theirs for _, kept in c.sizes)}
+    return [{"place": place, **_place(theirs)} for place, theirs in drawn.items()]
 
 
 def _place(circuits: Sequence[Viewed]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """How lines look: one colour per method, the same in every figure, whoever else is in it.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers, without their yellow and black,
-which fade on white and on dark pages. Markers differ as well, so that grey print still reads.
+The first colours are Okabe and Ito's, told apart by colour-blind readers, without their yellow and black,
+which fade on white and on dark pages; those after them are for more methods than these. Markers differ as
+well, so that grey print still reads.
 """
 
 from collections.abc import Iterable
@@ -18,7 +19,10 @@ INK, GRID, PAPER = "#24292f", "#d8dee4", "#fffffe"
 LETTERS = 9.5
 """Of a page on a screen, in points."""
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
+    "#8250df", "#9a5b32", "#7a9a01", "#d1242f", "#1b7c83", "#b8a000", "#5c6bc0",
+)  # fmt: skip
 _BASELINE = "#8b949e"
 _MARKERS = "osD^PX<>"  # no "v": that is a value on the floor
 _DASHES = ("-", "--", ":")
@@ -39,7 +43,7 @@ def lines(methods: Methods, variants: Iterable[tuple[str, str]]) -> dict[str, Li
     """A look by label for each (method, params) of a report; methods that `methods` lacks come last.
 
     A method's colour follows from its place alone, not from who else is there. Where methods outnumber
-    colours, those of one colour differ in marker (up to 24 methods); a method's variants differ in marker
+    colours, those of one colour differ in marker (up to 104 methods); a method's variants differ in marker
     and dash.
     """
     pairs = sorted(set(variants))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 
+from bench.exchange.drawn import drawn_edge
 from bench.exchange.viewed import viewed
 from bench.files import load_tensors
 from bench.report import run
 from bench.runs.experiment import Experiment
 from bench.store.results import Store
+from reports import Viewed
 from reports.circuits.viewed import told
 
 
@@ -37,9 +39,6 @@ def test_circuits_and_scores_are_those_of_the_first_seed(tmp_path: Path) -> None
 
 
 def test_nodes_and_edges_are_told_by_number() -> None:
-    from bench.exchange.drawn import drawn_edge
-    from reports import Viewed
-
     small = frozenset(map(drawn_edge, ["embed->a0.h2.q", "a0.h2->logits"]))
     large = small | {drawn_edge("embed->m0")}
     (place,) = told([Viewed("here", "one", [("1 %", small), ("2 %", large)], {"embed->m0": 0.12345})])
@@ -53,3 +52,7 @@ def test_nodes_and_edges_are_told_by_number() -> None:
     assert circuit["edges"] == [
         [1, 3, "a0.h2->logits", None, 3], [0, 1, "embed->a0.h2.q", None, 3], [0, 2, "embed->m0", 0.123, 2],
     ]  # fmt: skip
+
+
+def test_a_place_of_empty_circuits_has_nothing_to_draw() -> None:
+    assert told([Viewed("here", "one", [("1 %", frozenset())], {})]) == []

@@ -81,3 +81,15 @@ def test_what_is_no_number_is_left_out_of_a_curve() -> None:
     assert (loss.get_yscale(), odd.get_yscale(), norm.get_yscale()) == ("linear", "linear", "log")
     files = reports.render_report(leaderboard(), METRICS, METHODS, trainings=runs)
     assert "Not drawn" not in files["index.html"].decode()
+
+
+def test_figures_that_a_page_has_no_room_for_are_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = reports.render_report(leaderboard(), METRICS, METHODS)
+    monkeypatch.setattr("reports.render.ROOM", 1)
+    less = reports.render_report(leaderboard(), METRICS, METHODS)
+    assert less.keys() == whole.keys()
+    assert less["leaderboard.md"] == whole["leaderboard.md"]
+    page = less["index.html"].decode()
+    assert page.count("<svg") == 2  # the first one's, and it with a linear axis
+    figures = [name for name in whole if name.startswith("plots/") and name.endswith(".svg")]
+    assert page.count("Left out of this page, which would be too large: plots/") == len(figures) - 1
