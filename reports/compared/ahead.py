@@ -90,8 +90,8 @@ def standings_section(
         costs = costs_of(entries, whole)
         for method in sorted(whole["methods"], key=lambda each: -_order(each["interquartile_mean"], -1.0)):
             rows.append(_standing(whole, method, where, costs))
-        if not any(label_of_typed(method["method"]) in costs for method in whole["methods"]):
-            continue
+        if sum(label_of_typed(method["method"]) in costs for method in whole["methods"]) < 2:
+            continue  # of one method there is nothing to see
         title = " · ".join(where) or "quality and cost"
         stem = f"quality_and_cost_{i + 1}" if len(ranked) > 1 else "quality_and_cost"
         figure = partial(plot_costs, whole["methods"], costs, looks, title)

@@ -66,14 +66,34 @@ def plot_costs(
             [cost for cost, _ in front], [gone for _, gone in front], where="post", color=INK, linestyle="--",
             linewidth=0.8, zorder=1,
         )  # fmt: skip
-        for cost, gone, label, method in points:
+        lifts = _lifts([point[:2] for point in points], 64 * 1.25 * form.height, form.letters)
+        for (cost, gone, label, method), lift in zip(points, lifts, strict=True):
             look = looks.get(label, Line(INK, "o", "-"))
             if method["low"] is not None:
                 axes.plot([cost] * 2, [method["low"], method["high"]], color=look.colour, linewidth=1.2)
             axes.plot([cost], [gone], look.marker, color=look.colour)
             axes.annotate(
-                label, (cost, gone), (6, 4), textcoords="offset points", fontsize=0.85 * form.letters
+                label, (cost, gone), (6, lift), textcoords="offset points", fontsize=0.85 * form.letters
             )
         axes.set(title=title, xlabel="CPU seconds of discovery, all sizes", ylabel="share of the way gone")
         axes.margins(x=0.18, y=0.12)
         return figure
+
+
+def _lifts(points: Sequence[tuple[float, float]], height: float, letters: float) -> list[float]:
+    """How far above its point each label stands, in typographic points: clear of those beside and below.
+
+    Args:
+        points: cost and value of each.
+        height: of the axes, nearly.
+        letters: height of a line.
+    """
+    values = [value for _, value in points]
+    scale = height / max(1.25 * (max(values, default=1.0) - min(values, default=0.0)), 1e-9)
+    found: dict[int, float] = {}
+    for i in sorted(range(len(points)), key=lambda i: points[i][1]):
+        cost, value = points[i]
+        beside = [j for j in found if 0.3 < points[j][0] / cost < 3]
+        clear = max((points[j][1] * scale + found[j] + letters for j in beside), default=-1e9)
+        found[i] = max(4.0, clear - value * scale)
+    return [found[i] for i in range(len(points))]
