@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -69,6 +70,8 @@ def render_report(
     if table is not None:
         report = build(table, metrics, methods, title, trainings, recovery, warnings, compared or {}, bibtex)
     section = None if recovery is None else build_recovery(recovery, metrics, methods, drawings, judged or {})
+    if report is None and section is not None:
+        section = replace(section, meaning=[*warnings, *section.meaning])
     return _render(report, section, title, [*viewed, *of_pairs(drawings)])
 
 

@@ -7,8 +7,8 @@ if (held) {
   const said = document.getElementById("circuit-said");
   const list = document.getElementById("circuit-edges");
   const WIDE = 62, HIGH = 58, BOX = [50, 20];
+  const NAMESPACE = picture.firstElementChild.namespaceURI;
   const PORTS = { q: -14, k: 0, v: 14 };
-  const KINDS = { both: "in both", first: "", second: "" };
 
   const field = (label, element) => {
     const holder = document.createElement("label");
@@ -23,7 +23,7 @@ if (held) {
   };
   const fill = (element, texts) => element.replaceChildren(...texts.map((text, i) => new Option(text, i)));
   const svg = (name, attributes, text) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    const made = document.createElementNS(NAMESPACE, name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     if (text !== undefined) made.textContent = text;
     return made;
@@ -86,7 +86,7 @@ if (held) {
     const lines = [];
     shown.forEach((edge, i) => {
       const [from, to] = [nodes[edge[0]], nodes[edge[1]]];
-      const port = edge[2].match(/<([qkv])>/)?.[1] ?? edge[2].match(/\.([qkv])$/)?.[1];
+      const port = edge[2].match(/\.([qkv])$/)?.[1];
       const [x0, y0, x1, y1] = [x(from), y(from) - BOX[1] / 2, x(to) + (PORTS[port] ?? 0), y(to) + BOX[1] / 2];
       const far = to[1] - from[1] > 1 && Math.abs(x1 - x0) < WIDE / 2 ? (i % 2 ? 1 : -1) * (WIDE * 0.6 + 3 * (to[1] - from[1])) : 0;
       const path = svg("path", {

@@ -308,8 +308,8 @@ def test_recovery_alone() -> None:
     assert 'id="overall"' not in html
     assert 'id="jobs"' not in html
     assert "10 runs ok, 1 failed." in html
-    assert html.count("<svg") == 2
-    assert html.count("<details") == 4
+    assert html.count("<svg role") == 2
+    assert html.count("<details") == 5
     assert "hist, zero ablation, eap (steps=5): 1 of 2 found, 1 false" in html
     assert "http" not in html
     assert not re.search(r'(src|href)="(?!#)', html)
@@ -331,10 +331,12 @@ def test_recovery_beside_a_leaderboard() -> None:
     alone = reports.render_report(None, metrics, METHODS, recovery=recoveries(), drawings=PAIRS[:1])
     html, unmixed = both["index.html"].decode(), plain["index.html"].decode()
     section = html[html.index('<section id="true-circuits">') : html.index('<section id="metrics">')]
+    viewer = html[html.index('<section id="circuits" hidden>') : html.index('<section id="true-circuits">')]
+    section, links = viewer + section, '<a href="#circuits">Circuits</a>\n'
     link = '<a href="#true-circuits">True circuits (Tracr)</a>\n'
     css = html[html.index("details {") : html.index("</style>")]
-    # nothing but the section, its link and its style was added
-    assert html.replace(section, "").replace(link, "").replace(css, "") == unmixed
+    # nothing but the section, the viewer, their links and the section's style was added
+    assert html.replace(section, "").replace(link, "").replace(links, "").replace(css, "") == unmixed
     assert "True circuits" not in unmixed
     text = both["leaderboard.md"].decode()
     part = text[text.index("## True circuits (Tracr)") : text.index("## Jobs")]
@@ -373,3 +375,11 @@ def test_terminal_fits_120_columns() -> None:
     assert max(map(len, lines)) <= 120
     assert sum(line.count("✓ 1.00") for line in lines) == 7 * 45  # no cell is cut or broken
     assert sum("program_of_many_words_" in line for line in lines) == 45
+
+
+def test_warnings_are_told_without_a_leaderboard_too() -> None:
+    files = reports.render_report(
+        None, METRICS, METHODS, recovery=recoveries(), warnings=["Handed in: a.zip"]
+    )
+    for name in ("tracr.md", "index.html"):
+        assert files[name].decode().count("Handed in: a.zip") == 1, name
