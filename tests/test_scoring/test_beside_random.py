@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 
 from bench.report import run
+from bench.runs.run import run_experiment
 from bench.scoring.beside_random import with_random
 from bench.scoring.knockouts import FEWEST_EDGES, MOST_EDGES
+from bench.scoring.leaderboard import leaderboard
+from bench.store.results import Store
 from problems import SMALL
 
 DRAWS = 20
@@ -92,7 +95,8 @@ def test_circuits_of_a_run_are_tested(tmp_path: Path) -> None:
     assert off.jobs()[1].key != experiment.jobs()[1].key
     assert off.jobs()[0].key == experiment.jobs()[0].key, "of random circuits nothing is knocked out"
     assert off.jobs()[1].lineage == experiment.jobs()[1].lineage
-    again: Any = run(off, tmp_path / "off").set_index(["method", "size_requested"])
+    run_experiment(off, tmp_path / "off", report=lambda _: None)
+    again: Any = leaderboard(Store(tmp_path / "off")).set_index(["method", "size_requested"])
     without = again.loc[("eap", 0.01)]
     assert without[TESTED].isna().all()
     assert "knock-outs: not made in this run" in without["untested"]
