@@ -15,6 +15,7 @@ from bench.exchange.viewed import viewed
 from bench.files import regular, write_atomically
 from bench.scoring.catalogue import METRICS, RECOVERY_METRICS, Metric
 from bench.scoring.dictionary import recovery_schema
+from bench.store.merged import Merged
 from bench.store.results import Store
 from bench.store.sources import Sources
 
@@ -108,7 +109,13 @@ def write_report(
     held = of_folder(results) if isinstance(results, Path) else results
     recovery = recovery_frame(held.recoveries) if held.recoveries else None
     store = held.store
+    if isinstance(store, Merged) and fresh is not None:
+        raise UsageError("what is lost on fresh prompts is told of one folder: report it alone")
     table = None if store is None else leaderboard(store)
+    if table is not None and table.empty:
+        raise UsageError(
+            f"{', '.join(held.folders)} holds no run that was asked for: run the same command again"
+        )
     trainings = [] if store is None else _trainings(store)
     metrics: tuple[Metric, ...] = METRICS if table is not None else ()
     drawings = []

@@ -68,7 +68,7 @@ def report(
     written = out or results[0]
     with sources(results) as held:
         write_report(held, written, fresh=fresh)
-        if (written / "leaderboard.parquet").exists():
+        if held.store is not None:
             show_leaderboard(written, held.unfinished())
         if held.recoveries:
             show_recovery(held.recoveries, written)
@@ -96,6 +96,7 @@ def pack(
     from bench.store.pack import pack
 
     of_folder(results)  # refuses one that holds nothing
-    file = out or results.with_name(f"{results.resolve().name}.zip")
+    named = results if results.name not in ("", "..") else results.resolve()
+    file = out or named.with_name(f"{named.name}.zip")
     digest = pack(results, file)
     print(f"{file}\nsha256 {digest}")

@@ -54,9 +54,14 @@ if (held) {
     draw();
   };
 
-  // The edges of a circuit at a size, by name; at the nearest smaller one where it has none of that size.
+  // Which of a circuit's sizes is the largest that is not above another; its smallest where all are.
+  const placeOf = (circuit, text) => {
+    const sizes = circuit.sizes.map(parseFloat);
+    const fits = sizes.map((each, i) => i).filter((i) => !(sizes[i] > parseFloat(text)));
+    return Math.max(0, ...fits);
+  };
   const kept = (circuit, text) => {
-    const at = circuit.sizes.indexOf(text) < 0 ? Math.min(size.value, circuit.sizes.length - 1) : circuit.sizes.indexOf(text);
+    const at = placeOf(circuit, text);
     return new Map(circuit.edges.filter((edge) => (edge[4] >> at) & 1).map((edge) => [edge[2], edge]));
   };
   const draw = () => {
@@ -64,6 +69,8 @@ if (held) {
     const one = circuits[first.value], other = second.value > 0 ? circuits[second.value - 1] : null;
     const text = one.sizes[size.value];
     asked.textContent = text;
+    const theirsAt = other ? other.sizes[placeOf(other, text)] : "";
+    const beside = other ? other.name + (theirsAt && theirsAt !== text ? ` at ${theirsAt}` : "") : "";
     const mine = kept(one, text), theirs = other ? kept(other, text) : new Map();
     const within = (edge) => layer.value === "" || [nodes[edge[0]][3], nodes[edge[1]][3]].includes(Number(layer.value));
     const shown = [...new Map([...theirs, ...mine]).values()].filter(within);
@@ -82,7 +89,7 @@ if (held) {
         .map(([who, each]) => `${who} ${each}`);
       return `${name}${other ? `, ${of}` : ""}${scores.length ? `; score: ${scores.join(", ")}` : ""}`;
     };
-    const names = { both: other ? "in both" : "", first: `in ${one.name} alone`, second: other ? `in ${other.name} alone` : "" };
+    const names = { both: other ? "in both" : "", first: `in ${one.name} alone`, second: `in ${beside} alone` };
     const lines = [];
     shown.forEach((edge, i) => {
       const [from, to] = [nodes[edge[0]], nodes[edge[1]]];
@@ -107,7 +114,7 @@ if (held) {
     });
     const count = (which) => shown.filter((edge) => kind(edge) === which).length;
     const words = other
-      ? `${count("both")} edges in both, ${count("first")} in ${one.name} alone, ${count("second")} in ${other.name} alone`
+      ? `${count("both")} edges in both, ${count("first")} in ${one.name} alone, ${count("second")} in ${beside} alone`
       : `${shown.length} edges of ${one.name}`;
     drawing.setAttribute("aria-label", words);
     picture.replaceChildren(drawing);

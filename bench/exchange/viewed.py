@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST = 1000
 """Edges of a circuit; a larger one is left out."""
+SIZES = 30
+"""Of a method: the page counts them in bits."""
 
 
 def viewed(store: Store) -> list[Viewed]:
@@ -62,7 +64,7 @@ def _viewed(store: Store, run: Run, several: list[str]) -> Viewed | None:
 
 
 def _circuits(store: Store, run: Run) -> Iterator[tuple[float, Circuit]]:
-    for size, name in sorted(sized(run.record).items()):
+    for size, name in sorted(sized(run.record).items())[:SIZES]:
         file = store.circuit(run.stem, size)
         if file.exists() and len(circuit := stored_circuit(file, run.record.circuits[name]["hash"])) <= MOST:
             yield 100 * size, circuit

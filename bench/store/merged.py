@@ -32,21 +32,25 @@ class Merged(Store):
 
     def path(self, stem: str) -> Path:
         """The file of a run."""
-        folder, own = stem.split(IN)
+        folder, own = stem.rsplit(IN, 1)
         return self._stores[folder].path(own)
 
     def circuit(self, stem: str, size: float) -> Path:
         """The file of a run's circuit of a size asked for."""
-        folder, own = stem.split(IN)
+        folder, own = stem.rsplit(IN, 1)
         return self._stores[folder].circuit(own, size)
 
     def asked(self) -> list[str]:
-        """Stems of all runs that the folders were asked for."""
-        return [f"{name}{IN}{stem}" for name, store in self._stores.items() for stem in store.asked()]
+        """Stems of all runs that the folders were asked for; a job that two were asked for is one."""
+        return sorted({stem for store in self._stores.values() for stem in store.asked()})
 
     def missing(self) -> list[str]:
-        """Stems of runs that were asked for and are not there."""
-        return [f"{name}{IN}{stem}" for name, store in self._stores.items() for stem in store.missing()]
+        """Stems of runs that were asked for and are in no folder."""
+        return [
+            stem
+            for stem in self.asked()
+            if not any(store.path(stem).exists() for store in self._stores.values())
+        ]
 
     def shown(self) -> list[Shown]:
         """As of one folder.
@@ -66,12 +70,12 @@ class Merged(Store):
             for each in found
         ]
 
-    def replicated(self) -> tuple[int, int]:
-        """Runs that were handed in, and how many of them another folder, that was not, holds as well."""
-        found = self._all()
-        places = _places(found)
-        given = [each for each in found if each.source in self._handed_in]
-        again = [e for e in given if any(s not in self._handed_in for s in places[_place(e.record)])]
+    def run_again(self) -> tuple[int, int]:
+        """Runs that were handed in, and how many of them another folder, that was not, ran as well."""
+        found = [each for each in self._all() if each.record.status == "ok"]
+        own = {(_place(e.record), e.record.created) for e in found if e.source not in self._handed_in}
+        given = [each.record for each in found if each.source in self._handed_in]
+        again = [r for r in given if any(place == _place(r) and made != r.created for place, made in own)]
         return len(given), len(again)
 
     def _all(self) -> list[Shown]:
@@ -115,8 +119,10 @@ def _refuse_mixed(found: Sequence[Shown]) -> None:
             ("model", record.model, record.model_hash),
             ("task", record.task, record.task_code),
         ):
+            if not code:  # of a version that kept none
+                continue
             held_code, source = stands_for.setdefault((kind, f"{name} {record.model}"), (code, each.source))
-            if code and held_code and code != held_code:
+            if code != held_code:
                 raise MixedSettings(
                     f"the {kind} '{name}' of {each.source} is another than that of {source} (its files or "
                     "code differ): report each on its own"

@@ -11,6 +11,7 @@ import json
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,8 @@ from bench.store.provenance import provenance
 MANIFEST = "manifest.json"
 FORMAT = 1
 """Of a pack; raised when an older circuitmark would misread it."""
+LARGEST, MOST = 2**31, 2**34
+"""Bytes of a file in a pack, and of all of them."""
 _PART = r"[^/\\.][^/\\]*"
 HELD = re.compile(
     rf"asked\.json|(?:runs|settings|tracr)/{_PART}\.safetensors|circuits/{_PART}/{_PART}\.safetensors"
@@ -74,21 +77,44 @@ def unpacked(file: Path) -> Iterator[Path]:
         DamagedFile: it is no pack, or a file in it is not what it was when it was packed.
         NewerResults: it is of a newer circuitmark.
     """
-    try:
-        with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory() as temporary:
-            hashes = _manifest(archive, file)
-            for name in (each for each in archive.namelist() if each != MANIFEST):
-                content = archive.read(name)
-                if hashlib.sha256(content).hexdigest() != hashes.get(name):
-                    raise DamagedFile(
-                        f"{file} is not what was packed ({name} was changed or added): ask for it once more"
-                    )
-                path = Path(temporary, *PurePosixPath(name).parts)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            yield Path(temporary)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise DamagedFile(f"{file} is no whole pack ({error}): make one with circuitmark pack") from error
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                _unpack(archive, file, Path(temporary))
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            NotImplementedError,
+            RuntimeError,
+            EOFError,
+            ValueError,
+        ) as error:
+            raise DamagedFile(f"{file} is no whole pack ({error}): make one with circuitmark pack") from error
+        except OSError as error:
+            raise DamagedFile(f"{file} cannot be read or unpacked ({error})") from error
+        yield Path(temporary)
+
+
+def _unpack(archive: zipfile.ZipFile, file: Path, into: Path) -> None:
+    sizes = [about.file_size for about in archive.infolist()]
+    if max(sizes, default=0) > LARGEST or sum(sizes) > MOST:
+        raise DamagedFile(
+            f"{file} holds {sum(sizes) / 2**30:.1f} GiB, more than a pack does: it is not unpacked"
+        )
+    if any(
+        about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for about in archive.infolist()
+    ):
+        raise DamagedFile(f"{file} is no pack of circuitmark (it is compressed otherwise)")
+    hashes = _manifest(archive, file)
+    for name in (each for each in archive.namelist() if each != MANIFEST):
+        content = archive.read(name)
+        if hashlib.sha256(content).hexdigest() != hashes.get(name):
+            raise DamagedFile(
+                f"{file} is not what was packed ({name} was changed or added): ask for it once more"
+            )
+        path = into.joinpath(*PurePosixPath(name).parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, str]:
@@ -96,8 +122,8 @@ def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, str]:
     names = archive.namelist()
     try:
         manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
-        held, hashes = manifest["format"], dict(manifest["files"])
-    except (KeyError, TypeError, ValueError) as error:
+        held, hashes = manifest["format"], {str(name): str(h) for name, h in manifest["files"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedFile(f"{file} is no pack of circuitmark: make one with circuitmark pack") from error
     if isinstance(held, int) and held > FORMAT:
         raise NewerResults(f"{file} was packed by a newer circuitmark: update this one to read it")

@@ -11,6 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+PROVENANCE = ("version", "versions", "python", "commit", "dirty", "kernels", "hardware")
+"""What a table tells of it."""
+
 
 @lru_cache
 def provenance() -> dict[str, Any]:

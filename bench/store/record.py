@@ -12,6 +12,7 @@ from typing import Any, Literal
 from bench.engine.ablation import AblationName
 from bench.engine.graph import KV
 from bench.schema import Amount, Count, Natural, Seed, Share, read
+from bench.store.provenance import PROVENANCE
 
 EvaluatedSplit = Literal["evaluation", "validation"]
 Wordings = Literal["all", "first half", "second half"]
@@ -174,7 +175,8 @@ class Record(Dimensions, Evaluation):
 
     def row(self) -> dict[str, Any]:
         """What fits into the cells of a table, whose texts can be written as UTF-8."""
-        told = dict(self.provenance) | asdict(self)
+        known = {name: self.provenance[name] for name in PROVENANCE if name in self.provenance}
+        told = known | asdict(self)
         cells = {name: value for name, value in told.items() if not isinstance(value, dict | list | tuple)}
         return {n: v.encode(errors="replace").decode() if isinstance(v, str) else v for n, v in cells.items()}
 

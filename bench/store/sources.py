@@ -42,12 +42,12 @@ class Sources:
 
     @cached_property
     def recoveries(self) -> list[Row]:
-        """Those of all."""
-        return rows_of(list(self.folders.values()))
+        """Those of all; of the same one that of a folder that was not handed in."""
+        return rows_of([self.folders[name] for name in sorted(self.folders, key=self.packs.__contains__)])
 
     def warnings(self) -> list[str]:
         """What a reader should know before all else."""
-        return [text for text in (self.unfinished(), self._replicated()) if text]
+        return [text for text in (self.unfinished(), self._handed_in()) if text]
 
     def unfinished(self) -> str:
         """How many of the jobs that were asked for are there; empty where all are."""
@@ -56,17 +56,19 @@ class Sources:
         asked = len(self.store.asked())
         return f"{asked - missing} of {asked} jobs asked for are here: the same command runs the others."
 
-    def _replicated(self) -> str:
+    def _handed_in(self) -> str:
         """How many of the runs handed in were run here as well; empty where none were handed in."""
         if not self.packs:
             return ""
         names = ", ".join(sorted(self.packs))
+        anew = (
+            "Scores of circuits were computed anew from raw outputs; recoveries are as they were handed in."
+        )
         if not isinstance(self.store, Merged):
-            return f"Handed in and not replicated yet: {names}. Scores were computed anew from raw outputs."
-        handed_in, again = self.store.replicated()
+            return f"Handed in and not replicated yet: {names}. {anew}"
+        handed_in, again = self.store.run_again()
         return (
-            f"Handed in: {names}, {again} of {handed_in} runs replicated in another folder here; scores of "
-            "all were computed anew from raw outputs."
+            f"Handed in: {names}, {again} of {handed_in} runs were run in another folder here as well. {anew}"
         )
 
 

@@ -1,5 +1,6 @@
 """Circuits as a page's viewer takes them: nodes with their places, edges with their scores, per size."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,4 +91,5 @@ def _circuit(circuit: Viewed, number: Mapping[Node, int]) -> dict[str, Any]:
 
 
 def _score(scores: Mapping[str, float], edge: Edge) -> float | None:
-    return float(f"{scores[edge.name]:.3g}") if edge.name in scores else None
+    score = scores.get(edge.name, math.nan)
+    return float(f"{score:.3g}") if math.isfinite(score) else None

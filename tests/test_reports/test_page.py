@@ -217,3 +217,21 @@ def test_circuits_are_drawn_at_a_size_beside_another_and_by_layer(page: Page) ->
         .get_attribute("aria-label")
         .startswith("0 edges in both, 1 in good alone")
     )
+
+
+def test_beside_a_circuit_stands_the_other_s_nearest_smaller_one(browser: Any, tmp_path: Path) -> None:
+    small, large = frozenset(map(drawn_edge, SMALL)), frozenset(map(drawn_edge, LARGE))
+    circuits = [
+        Viewed("here", "one", [("1 %", small), ("5 %", large), ("20 %", large)], {}),
+        Viewed("here", "two", [("0.5 %", small), ("50 %", large)], {}),
+    ]
+    files = reports.render_report(leaderboard(), METRICS, METHODS, viewed=circuits)
+    (tmp_path / "index.html").write_bytes(files["index.html"])
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    page.locator("#viewer select").nth(2).select_option(label="two")
+    page.locator("#viewer input").press("ArrowLeft")
+    assert page.locator("#viewer output").text_content() == "5 %"
+    said = page.locator("#circuit svg").get_attribute("aria-label")
+    assert said == "2 edges in both, 1 in one alone, 0 in two at 0.5 % alone"
+    page.close()

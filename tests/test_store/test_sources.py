@@ -36,8 +36,9 @@ def folder(at: Path, *runs: Any, **of_record: Any) -> Path:
 def two(tmp_path: Path) -> tuple[Path, Path]:
     """Folders that both hold one method's run of one seed; other seeds and other methods are of one alone."""
     worse = {size: 2 * level for size, level in LEVELS.items()}
-    a = folder(tmp_path / "a", run("one", LEVELS), run("one", LEVELS, 1), run("two", LEVELS))
-    return a, folder(tmp_path / "b", run("one", worse), run("two", LEVELS, 1), run("three", LEVELS))
+    a = folder(tmp_path / "a", run("one", LEVELS), run("one", LEVELS, 1), run("two", LEVELS), created="a")
+    b = [run("one", worse), run("two", LEVELS, 1), run("three", LEVELS)]
+    return a, folder(tmp_path / "b", *b, created="b")
 
 
 def test_a_run_that_two_folders_hold_is_shown_twice(two: tuple[Path, Path]) -> None:
@@ -107,7 +108,7 @@ def test_a_pack_is_scored_anew_and_marked(two: tuple[Path, Path], tmp_path: Path
     with sources([two[0], file]) as held:
         write_report(held, tmp_path / "both")
     text = (tmp_path / "both" / "leaderboard.md").read_text()
-    assert f"Handed in: {file.name}, 1 of 3 runs replicated in another folder here" in text
+    assert f"Handed in: {file.name}, 1 of 3 runs were run in another folder here as well" in text
     assert f"three (source={file.name})" in text  # nobody else has run it, and it bears its name all the same
 
 
@@ -127,7 +128,9 @@ def rewritten(
     return other
 
 
-def test_a_pack_that_was_tampered_with_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_pack_that_was_tampered_with_is_refused(
+    two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "a.zip"
     pack(two[0], file)
     name = "runs/gp-one-0.safetensors"
@@ -142,12 +145,48 @@ def test_a_pack_that_was_tampered_with_is_refused(two: tuple[Path, Path], tmp_pa
     ):
         with pytest.raises(DamagedFile, match=said), unpacked(rewritten(file, change)):
             pass
+    with pytest.raises(DamagedFile, match="no pack of"), unpacked(rewritten(file, {}, {"files": [[1, "x"]]})):
+        pass
+    monkeypatch.setattr("bench.store.pack.LARGEST", 100)
+    with pytest.raises(DamagedFile, match="more than a pack does"), unpacked(file):
+        pass
+    monkeypatch.undo()
     with pytest.raises(NewerResults, match="newer"), unpacked(rewritten(file, {}, {"format": 2})):
         pass
-    for content in (b"", b"no zip", file.read_bytes()[:-100], file.read_bytes()[:5000]):
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
+    for content in (b"", b"no zip", whole[:-100], whole[:5000], flipped):
         file.write_bytes(content)
         with pytest.raises(DamagedFile, match="no whole pack"), unpacked(file):
             pass
+
+
+def test_whose_run_again_is_its_own_copy_is_not_told_so(two: tuple[Path, Path], tmp_path: Path) -> None:
+    file = tmp_path / "b.zip"
+    pack(two[1], file)
+    with sources([two[1], file]) as held:
+        assert "0 of 3 runs were run in another folder here as well" in held.warnings()[0]
+
+
+def test_random_circuits_of_two_folders_count_once(tmp_path: Path) -> None:
+    runs = [run("one", LEVELS), *(run("random_edges", {0.01: 1.0, 0.1: 1.0}, seed) for seed in range(19))]
+    a, b = (folder(tmp_path / name, *runs, created=name) for name in "ab")
+    with sources([a, b]) as held, sources([a]) as alone:
+        assert held.store is not None
+        assert alone.store is not None
+        both, one = leaderboard(held.store), leaderboard(alone.store)
+    wanted = one[one["method"] == "one"].set_index("size_requested")
+    for column in ("p_sufficiency", "complement_loss_margin", "complement_loss_margin_low"):
+        for _, rows in both[both["method"] == "one"].groupby("source"):
+            assert rows.set_index("size_requested")[column].equals(wanted[column]), column
+
+
+def test_a_fault_while_a_pack_is_looked_at_is_not_the_packs(two: tuple[Path, Path], tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    pack(two[0], file)
+    with pytest.raises(OSError, match="another fault"), unpacked(file):
+        raise OSError("another fault")
 
 
 def test_packing_is_a_command(two: tuple[Path, Path], command: CommandLine) -> None:
@@ -168,3 +207,8 @@ def test_of_the_same_recovery_in_two_folders_the_first_is_told(monkeypatch: pyte
     monkeypatch.setattr("bench.store.recoveries.rows", rows)
     found = rows_of([Path("a"), Path("b")])
     assert [(row["program"], row["f1"]) for row in found] == [("hist", 1), ("reverse", 2), ("sort", 4)]
+
+
+def test_fresh_prompts_are_told_of_one_folder(two: tuple[Path, Path], command: CommandLine) -> None:
+    words = ["report", "a", "b", "--out", "both", "--fresh", "a"]
+    assert "told of one folder" in command.complaint(*words)
