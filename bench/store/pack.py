@@ -81,14 +81,7 @@ def unpacked(file: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(file) as archive:
                 _unpack(archive, file, Path(temporary))
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            NotImplementedError,
-            RuntimeError,
-            EOFError,
-            ValueError,
-        ) as error:
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
             raise DamagedFile(f"{file} is no whole pack ({error}): make one with circuitmark pack") from error
         except OSError as error:
             raise DamagedFile(f"{file} cannot be read or unpacked ({error})") from error

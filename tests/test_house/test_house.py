@@ -38,6 +38,19 @@ def test_engine_imports_torch_alone() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_is_skipped_with_shapes_runs_without() -> None:
+    """`make test` runs these rooms with shapes checked, and the files that bear no such check apart."""
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    shaped, unshaped = (
+        set(re.findall(rf"^{name} := (.*)$", makefile, re.M)[0].split()) for name in ("SHAPED", "UNSHAPED")
+    )
+    files = [file for room in shaped for file in (ROOT / room).rglob("*.py")]
+    skipped = {str(f.relative_to(ROOT)) for f in files if '"CIRCUITMARK_SHAPES" in' in f.read_text()}
+    assert len(skipped) > 1
+    assert skipped <= unshaped
+    assert all((ROOT / file).exists() for file in unshaped)
+
+
 def test_nothing_unpickles() -> None:
     """MIB's tensors alone are read by torch, which is told to refuse code."""
     for file in SOURCES:
