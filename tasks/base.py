@@ -9,12 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal
 
-from tasks.examples import Examples, TaskError, Tokenizer, answer_tokens, word_tokens
+from tasks.examples import Examples, ExamplesError, TaskError, Tokenizer, answer_tokens, word_tokens
 from tasks.space import HELD_OUT, WORDINGS_OF, Slot, Split, draw, generator, wording_slot
 
 __all__ = [
-    "HELD_OUT", "WORDINGS_OF", "Examples", "Measure", "Slot", "Split", "Task", "TaskError", "Tokenizer",
-    "answer_tokens", "draw", "generator", "word_tokens", "wording_slot",
+    "HELD_OUT", "WORDINGS_OF", "Examples", "ExamplesError", "Measure", "Slot", "Split", "Task", "TaskError",
+    "Tokenizer", "answer_tokens", "draw", "generator", "word_tokens", "wording_slot",
 ]  # fmt: skip
 
 Measure = Literal["logit_diff", "prob_diff"]

@@ -22,6 +22,10 @@ class TaskError(ValueError):
     """A task cannot be built: one line that says what is wrong and what is missing."""
 
 
+class ExamplesError(TaskError):
+    """Examples cannot be used: one line that says which and why; whoever asked for them names the task."""
+
+
 @runtime_checkable
 class Tokenizer(Protocol):
     """The part of a Hugging Face fast tokenizer that tasks use."""
@@ -68,14 +72,14 @@ class Examples:
     def __post_init__(self) -> None:
         n, width = self.clean.shape
         if n == 0:
-            raise TaskError("no examples")
+            raise ExamplesError("no examples")
         per_example = (self.lengths, self.positions, self.template)
         if any(a.shape != (n,) for a in per_example) or len(self.candidates) != n:
-            raise TaskError(f"clean has {n} examples, but another array has a different number")
+            raise ExamplesError(f"clean has {n} examples, but another array has a different number")
         if self.corrupted.shape != self.clean.shape:
-            raise TaskError(f"clean has shape {self.clean.shape}, corrupted {self.corrupted.shape}")
+            raise ExamplesError(f"clean has shape {self.clean.shape}, corrupted {self.corrupted.shape}")
         if self.correct.shape != self.candidates.shape:
-            raise TaskError(f"correct has shape {self.correct.shape}, candidates {self.candidates.shape}")
+            raise ExamplesError(f"correct has shape {self.correct.shape}, candidates {self.candidates.shape}")
         inside = np.arange(width) < self.lengths[:, None]
         differs = self.clean != self.corrupted
         _refuse((self.lengths < 1) | (self.lengths > width), f"its length is not in 1..{width}")
@@ -121,19 +125,22 @@ class Examples:
                 special token or does not know a word, or as `Examples`.
         """
         if not len(clean):
-            raise TaskError("no examples")
+            raise ExamplesError("no examples")
         ids, n = tokens_of(tokenizer, [*clean, *corrupted]), len(clean)
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         uneven = np.flatnonzero(lengths[:n] != lengths[n:])
         if len(uneven):
             i = int(uneven[0])
-            raise TaskError(
+            raise ExamplesError(
                 f"example {i}: clean has {lengths[i]} tokens, corrupted {lengths[n + i]}: "
                 f"{clean[i]!r} / {corrupted[i]!r}"
             )
         if (unknown := unknown_of(tokenizer)) is not None:
-            told = np.array([unknown in each for each in ids])
-            _refuse(told[:n] | told[n:], "it has a word that the tokenizer does not know")
+            for i, (text, tokens) in enumerate(zip([*clean, *corrupted], ids, strict=True)):
+                if unknown in tokens:
+                    raise ExamplesError(
+                        f"example {i % n}: it has a word that the tokenizer does not know: {text!r}"
+                    )
         return cls.from_tokens(ids[:n], ids[n:], candidates, correct, template)
 
     @classmethod
@@ -202,7 +209,7 @@ def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     parts = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
     ids: list[list[int]] = [each for part in parts for each in tokenizer([*part])["input_ids"]]
     if ids and ids[0] and ids[0][-1:] != tokenizer([texts[0]], add_special_tokens=False)["input_ids"][0][-1:]:
-        raise TaskError("the tokenizer puts a special token after the prompt, where the answer belongs")
+        raise ExamplesError("the tokenizer puts a special token after the prompt, where the answer belongs")
     return ids
 
 
@@ -249,4 +256,4 @@ def answer_tokens(
 
 def _refuse(bad: Bool[np.ndarray, " example"], complaint: str) -> None:
     if bad.any():
-        raise TaskError(f"example {int(np.argmax(bad))}: {complaint}")
+        raise ExamplesError(f"example {int(np.argmax(bad))}: {complaint}")

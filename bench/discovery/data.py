@@ -27,7 +27,7 @@ from bench.names import get_program, get_task
 from bench.scoring.measures import DIVERGENCE, MEASURES, NUMBER_DIFF, OUTPUT_DIFF, Measure
 from bench.store.record import Bos, EvaluatedSplit, Wordings
 from methods.base import Batch
-from tasks.base import Examples, Split, Task, TaskError, Tokenizer
+from tasks.base import Examples, ExamplesError, Split, Task, TaskError, Tokenizer
 from tracr_ground_truth.program import ProgramError
 
 if TYPE_CHECKING:
@@ -162,7 +162,10 @@ def examples_of(
         TaskError: the tokenizer does not support the task.
         UsageError: it has no BOS.
     """
-    return started(kind.examples(tokenizer, split, n, seed), tokenizer, bos)
+    try:
+        return started(kind.examples(tokenizer, split, n, seed), tokenizer, bos)
+    except ExamplesError as error:
+        raise TaskError(f"task {kind.name}: {error}") from error
 
 
 def drawn(

@@ -94,6 +94,7 @@ def test_a_model_that_guesses_is_told(command: CommandLine) -> None:
         ("none.jsonl", "there is no file none.jsonl"),
         ("ioo", "unknown task 'ioo'; did you mean 'ioi'?"),
         ("gp --model embeded", "unknown model 'embeded'; did you mean 'embedded'?"),
+        ("addition", "task addition: example 0: it has a word that the tokenizer does not know: 'Question: "),
         ("gp --model tracr:reverse", "the model 'tracr:reverse' brings its own task"),
     ],
 )
