@@ -57,7 +57,7 @@ def _with_margin(
     from scipy.stats import t
 
     at = list(AT)
-    drawn = table.assign(short=short)[is_baseline].groupby(at)["short"]
+    drawn = table[at].assign(short=short)[is_baseline].groupby(at)["short"]
     beside = table[at].join(drawn.agg(["mean", "sem", "count"]), on=at)
     margin = (beside["mean"] - short).where(rated)
     reach = t.ppf(0.975, beside["count"] - 1) * beside["sem"]
