@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bench.models.load import load_model
 from bench.names import choose_method, choose_task, options_of
@@ -163,6 +165,20 @@ def test_every_column_is_described() -> None:
     rows = "".join(re.findall(r"^\| (`[^|]*)\|", text, re.M))
     described = re.findall(r"`(\w+)`", rows)
     assert sorted(described) == sorted(metric.name for metric in (*METRICS, *RECOVERY_METRICS))
+
+
+def test_every_key_of_a_configuration_is_in_the_tutorial_with_its_default() -> None:
+    (table,) = (ROOT / "docs" / "tutorial.md").read_text().split("| key | default | what |")[1:]
+    told: dict[str, str] = {}
+    for line in table.split("\n\n")[0].splitlines()[2:]:
+        keys, defaults = (cell.strip().replace("`", "") for cell in line.split("|")[1:3])
+        names = keys.split(", ")
+        told |= zip(names, [defaults] if len(names) == 1 else defaults.split(", "), strict=True)
+    shipped = {field.name: field.default for field in fields(Experiment)}
+    for name, default in told.items():
+        value = "" if default == "none" else yaml.safe_load(default)
+        assert (tuple(value) if isinstance(value, list) else value) == shipped[name], name
+    assert set(told) == set(shipped)
 
 
 def test_every_method_option_and_task_is_described() -> None:
