@@ -230,7 +230,7 @@ def verify_tracr(
     """
     from bench.report import show_recovery, write_report
     from bench.runs.spent import in_words, spending
-    from bench.store.at_work import locked
+    from bench.store.at_work import reporting
     from bench.truth.verify import verify_named
 
     with results_alone(as_json) as tell:
@@ -241,7 +241,7 @@ def verify_tracr(
             print(line, file=sys.stderr)
         if as_json:
             tell(outcome.to_json())
-        with locked(out, "-report", patience=600), spending("report"):
+        with reporting(out), spending("report"):
             write_report(out, out, [entry["program"] for entry in outcome.programs] if program else ())
         print(in_words(), file=sys.stderr)
     if not as_json:

@@ -103,7 +103,7 @@ def write_report(
     import reports
     from bench.scoring.cells import cells_of, scored
     from bench.scoring.comparison.fresh import fresh_gaps
-    from bench.scoring.leaderboard import leaderboard, write_tables
+    from bench.scoring.leaderboard import write_tables
     from bench.truth.folds import judge
 
     held = of_folder(results) if isinstance(results, Path) else results
@@ -111,11 +111,7 @@ def write_report(
     store = held.store
     if isinstance(store, Merged) and fresh is not None:
         raise UsageError("what is lost on fresh prompts is told of one folder: report it alone")
-    table = None if store is None else leaderboard(store)
-    if table is not None and table.empty:
-        raise UsageError(
-            f"{', '.join(held.folders)} holds no run that was asked for: run the same command again"
-        )
+    table = None if store is None else table_of(store, held.folders)
     trainings = [] if store is None else _trainings(store)
     metrics: tuple[Metric, ...] = METRICS if table is not None else ()
     drawings = []
@@ -151,6 +147,24 @@ def write_report(
         files["recovery.schema.json"] = schema.encode(errors="replace")
     for name, content in files.items():
         write_atomically(out / name, content)
+
+
+def table_of(store: Store, folders: Iterable[str]) -> pd.DataFrame:
+    """The leaderboard of results folders.
+
+    Args:
+        store: of these.
+        folders: their names.
+
+    Raises:
+        UsageError: it would be empty.
+    """
+    from bench.scoring.leaderboard import leaderboard
+
+    table = leaderboard(store)
+    if table.empty:
+        raise UsageError(f"{', '.join(folders)} holds no run that was asked for: run the same command again")
+    return table
 
 
 def _citations(methods: Any, table: pd.DataFrame | None) -> str:
@@ -225,8 +239,10 @@ def _drawings(recovery: pd.DataFrame, programs: set[str]) -> list[Any]:
 def _trainings(store: Store) -> list[Any]:
     """The traces that go over steps, in order of method and task."""
     import reports
+    from bench.scoring.cells import sized
 
-    records = [run.record for run in store.runs() if "step" in run.record.trace and len(run.record.trace) > 1]
+    traced = [run for run in store.runs() if "step" in run.record.trace and len(run.record.trace) > 1]
+    records = [run.record for run in traced if sized(run)]
     several = [name for name in ("model", "ablation") if len({getattr(r, name) for r in records}) > 1]
     found = []
     for record in records:

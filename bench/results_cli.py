@@ -59,6 +59,7 @@ def report(
     import webbrowser
 
     from bench.report import show_leaderboard, show_recovery, write_report
+    from bench.store.at_work import reporting
     from bench.store.sources import sources
 
     if out is None and (len(results) > 1 or results[0].is_file()):
@@ -67,7 +68,8 @@ def report(
         )
     written = out or results[0]
     with sources(results) as held:
-        write_report(held, written, fresh=fresh)
+        with reporting(written):
+            write_report(held, written, fresh=fresh)
         if held.store is not None:
             show_leaderboard(written, held.unfinished())
         if held.recoveries:
@@ -79,10 +81,12 @@ def report(
 @app.command()
 def rescore(results: Folder) -> None:
     """Computes every metric again from the stored raw outputs; no model is run."""
-    from bench.report import existing
-    from bench.scoring.leaderboard import leaderboard, write_tables
+    from bench.report import existing, table_of
+    from bench.scoring.leaderboard import write_tables
+    from bench.store.at_work import reporting
 
-    write_tables(results, leaderboard(existing(results)))
+    with reporting(results):
+        write_tables(results, table_of(existing(results), [str(results)]))
     print(results / "leaderboard.csv")
 
 

@@ -58,7 +58,9 @@ class Exact(OfEffects):
         exists = problem.graph.exists
         rows = exists.any(1).nonzero()[:, 0].tolist()
         ended, effect, first = torch.zeros(0, *exists.shape).double(), torch.zeros(exists.shape).double(), 0
-        if held := problem.checkpoint.load():
+        lengths = torch.tensor([len(part) for part in parts])
+        held = problem.checkpoint.load()
+        if held and torch.equal(held["lengths"], lengths):  # else batches were cut otherwise
             ended, effect, first = held["ended"], held["effect"], int(held["rows"])
         yield from ended
         for part in parts[len(ended) :]:
@@ -67,7 +69,7 @@ class Exact(OfEffects):
                 columns = exists[row].nonzero()[:, 0].tolist()
                 without = problem.losses_without_each(self.objective, part, exists, row, columns)
                 effect[row, columns] = (without - full).cpu().double()
-                state = {"ended": ended, "effect": effect, "rows": torch.tensor(done)}
+                state = {"ended": ended, "effect": effect, "rows": torch.tensor(done), "lengths": lengths}
                 problem.checkpoint.save(partial(dict, state))
                 problem.progress(len(ended) * len(rows) + done, len(parts) * len(rows))
             yield effect

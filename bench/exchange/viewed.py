@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.engine.circuit import Circuit
 from bench.exchange.drawn import drawn_edge
-from bench.scoring.cells import BASELINE, sized
+from bench.scoring.cells import BASELINE, entrant_of, on_several_numbers, sized
 from bench.scoring.overlap import stored_circuit
-from bench.store.record import Dimensions, Record, names_of
+from bench.store.record import Dimensions, names_of
 from bench.store.results import Run, Store
 
 if TYPE_CHECKING:
@@ -27,54 +28,45 @@ def viewed(store: Store) -> list[Viewed]:
     Raises:
         DamagedFile: a run or a circuit cannot be read, or another is in its place.
     """
-    first: dict[tuple[Any, ...], Run] = {}
+    places: dict[tuple[Any, ...], dict[tuple[int, int], list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in store.runs():
         told = run.record
-        if run.tensors and told.method != BASELINE["method"]:
+        if run.tensors and told.method != BASELINE["method"] and sized(run):
             place = (
                 *(getattr(told, name) for name in names_of(Dimensions) if "seed" not in name),
                 run.source,
             )
-            held = first.setdefault(place, run)
-            if (told.data_seed, told.method_seed) < (held.record.data_seed, held.record.method_seed):
-                first[place] = run
-    records = [run.record for run in first.values()]
-    several = [name for name in ("graph", "n_discovery") if len({getattr(r, name) for r in records}) > 1]
-    found = [made for run in first.values() if (made := _viewed(store, run, several)) is not None]
+            places[place][told.data_seed, told.method_seed].append(run)
+    first = [by_seeds[min(by_seeds)] for by_seeds in places.values()]
+    several = on_several_numbers(entrant_of(runs[0]) for runs in first)
+    by_graph = len({runs[0].record.graph for runs in first}) > 1
+    found = [made for runs in first if (made := _viewed(store, runs, several, by_graph)) is not None]
     return sorted(found, key=lambda each: each.place)
 
 
-def _viewed(store: Store, run: Run, several: list[str]) -> Viewed | None:
+def _viewed(store: Store, runs: Sequence[Run], several: Container[str], by_graph: bool) -> Viewed | None:
+    """Of one method's runs that differ in their sizes alone."""
     import reports
-    from reports.parts.methods import label_of
+    from reports.parts.methods import label_of_typed
 
-    circuits = dict(_circuits(store, run))
+    circuits = dict(sorted(pair for run in runs for pair in _circuits(store, run)))
     if not circuits:
         return None
-    told, scores = run.record, run.tensors.get("discovery.scores")
+    told, scores = runs[-1].record, runs[-1].tensors.get("discovery.scores")
+    entrant = entrant_of(runs[-1])
     edges: dict[str, Edge] = {name: drawn_edge(name) for circuit in circuits.values() for name in circuit}
     graph = next(iter(circuits.values())).graph
-    place = [told.task, told.model, told.ablation, *([told.graph] if "graph" in several else [])]
+    place = [told.task, told.model, told.ablation, *([told.graph] if by_graph else [])]
     return reports.Viewed(
         " · ".join(place),
-        label_of(told.method, ", ".join(_apart(told, run.source, several))),
+        label_of_typed(entrant.named(told.ablation, entrant.name in several)),
         [(f"{size:.4g} %", frozenset(edges[name] for name in circuit)) for size, circuit in circuits.items()],
         {} if scores is None else {name: float(scores[graph.parse_edge(name)]) for name in edges},
     )
 
 
 def _circuits(store: Store, run: Run) -> Iterator[tuple[float, Circuit]]:
-    for size, name in sorted(sized(run.record).items())[:SIZES]:
+    for size, name in sorted(sized(run).items())[:SIZES]:
         file = store.circuit(run.stem, size)
         if file.exists() and len(circuit := stored_circuit(file, run.record.circuits[name]["hash"])) <= MOST:
             yield 100 * size, circuit
-
-
-def _apart(told: Record, source: str, several: list[str]) -> list[str]:
-    """Options, and what else tells a method from itself."""
-    found = [told.params] if told.params else []
-    found += [f"n_discovery={told.n_discovery}"] if "n_discovery" in several else []
-    found += [f"wordings={told.wordings}"] if told.wordings != "all" else []
-    found += [f"source={source}"] if source else []
-    under = told.discovery_ablation
-    return found + ([f"discovery_ablation={under}"] if under != told.ablation else [])

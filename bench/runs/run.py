@@ -18,14 +18,11 @@ from bench.runs.experiment import Experiment, Job, bundles
 from bench.runs.job import Ended, carry_out, forget_unfinished, give_up
 from bench.runs.spent import in_words, spending
 from bench.store.asked import ask
-from bench.store.at_work import AtWork, locked
+from bench.store.at_work import AtWork, locked, reporting
 from bench.store.results import Store
 
 if TYPE_CHECKING:
     from bench.runs.cluster import Cluster
-
-PATIENCE = 600.0
-"""Seconds to wait for another process that is writing the report."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def run_experiment(
                 if not (elsewhere := at_work.elsewhere()):
                     _clear(jobs, store)
         if open_jobs or not store.is_reported():
-            with locked(out, "-report", PATIENCE), spending("report"):
+            with reporting(out), spending("report"):
                 report(out)
     except (KeyboardInterrupt, Stopped) as error:
         raise Interrupted(
@@ -110,7 +107,8 @@ def run_experiment(
 
 
 def _open(jobs: Sequence[Job], store: Store, how: How) -> list[Job]:
-    done = {None} | ({"failed"} if how.retry_failed else set())
+    again = {"failed": how.retry_failed, "skipped": how.even_if_unable}
+    done = {None, *(status for status, wanted in again.items() if wanted)}
     return [job for job in jobs if store.status(job.stem) in done]
 
 

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXACT = "exact"
-PLACE = [
-    *(n for n in names_of(Dimensions) if n not in ("method", "params", "method_seed", "ablation")),
-    "source",
-]
+PLACE = [n for n in names_of(Dimensions) if n not in ("method", "params", "method_seed", "ablation")]
 """What two runs have in common that were handed the same; whatever their circuits are scored under."""
 
 
@@ -44,16 +41,18 @@ def with_exact(table: pd.DataFrame, store: Store) -> pd.DataFrame:
         own = group[group["method"] == EXACT].sort_values(["params", "ablation"])
         if own.empty:
             continue
-        first = own.iloc[0]
-        truth = _scores(store, first["stem"])
-        file = store.circuit(first["stem"], first["size_requested"])
-        if truth is None or not file.exists():
-            continue
-        exists = stored_circuit(file, first["hash"]).graph.exists
-        for stem, rows in group.groupby("stem"):
-            scores = _scores(store, str(stem))
-            if scores is not None and scores.shape == exists.shape:
-                found[rows.index] = rank_correlation(scores, truth, exists)
+        for source, of_source in group.groupby("source"):
+            # its own where that ran there
+            first = own.loc[(own["source"] != source).sort_values(kind="stable").index[0]]
+            truth = _scores(store, first["stem"])
+            file = store.circuit(first["stem"], first["size_requested"])
+            if truth is None or not file.exists():
+                continue
+            exists = stored_circuit(file, first["hash"]).graph.exists
+            for stem, rows in of_source.groupby("stem"):
+                scores = _scores(store, str(stem))
+                if scores is not None and scores.shape == exists.shape:
+                    found[rows.index] = rank_correlation(scores, truth, exists)
     return table.assign(exact_correlation=found)
 
 

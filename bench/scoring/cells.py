@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -16,13 +16,13 @@ from bench.scoring.evaluate import RawOutputs, new_log_gaps
 from bench.scoring.measures import MEASURES
 from bench.scoring.statistics.paired import cell_ranks
 from bench.scoring.statistics.student import over_templates
-from bench.store.record import Record, Wordings
+from bench.store.record import NULL, Wordings
 from bench.store.results import Run
 
 EDGES, WEIGHTS = "edges", "weights and edges"
 """What circuits leave out."""
 Gaps = Float[np.ndarray, "seed template"]
-BASELINE = {"method": "random_edges", "params": ""}
+BASELINE = {"method": NULL, "params": ""}
 """The random connected circuits, a null: beside them others are read, and they compete with nobody."""
 
 
@@ -47,16 +47,29 @@ class Entrant(NamedTuple):
     """The ablation that it was given."""
     n_discovery: int
     wordings: Wordings = "all"
+    source: str = ""
+    """As of `Run`."""
 
     @property
-    def data(self) -> str:
-        """The method, and what of its data is not as usual."""
-        return self.method + (f" on the {self.wordings} of the wordings" if self.wordings != "all" else "")
+    def name(self) -> str:
+        """Without parameters."""
+        return self.method.partition(":")[0]
 
-    def beside(self, place: Place) -> str:
-        """The same, and the ablation that it was given where it is scored under another."""
-        given = f" found under {self.found_under}" if self.found_under != place.ablation else ""
-        return self.data + given
+    def named(self, ablation: str, by_prompts: bool = False) -> str:
+        """The method as it is typed, with what else tells it apart: as tables and figures have it.
+
+        Args:
+            ablation: under which it is scored; the one that it was given is named where it is another.
+            by_prompts: whether it ran on several numbers of discovery prompts.
+        """
+        apart = {
+            "n_discovery": f"{self.n_discovery}" if by_prompts else "",
+            "wordings": self.wordings if self.wordings != "all" else "",
+            "source": self.source,
+            "discovery_ablation": self.found_under if self.found_under != ablation else "",
+        }
+        told = ", ".join(f"{name}={value}" for name, value in apart.items() if value)
+        return self.method + (", " if ":" in self.method else ":") * bool(told) + told
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,9 @@ class Cell:
 
     null: bool
     method: str = ""
-    """With its parameters, and with what of its data tells it apart from others of the place."""
+    """With its parameters, and with what tells it apart from others of the place, but for `found_under`."""
+    kind: Hashable = None
+    """The same for the same method in another folder, which is no rival."""
     found_under: str = ""
     """The ablation that it was given."""
     gaps: dict[tuple[float, int], list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
@@ -106,7 +121,7 @@ class Cell:
 
 
 def scored(runs: Iterable[Run]) -> list[Scored]:
-    """The circuits that compete, and random ones.
+    """The circuits that compete, and random ones, each once: two folders may hold the same.
 
     Args:
         runs: of one results folder; those that ended ok count, on tasks that keep templates from methods.
@@ -114,19 +129,22 @@ def scored(runs: Iterable[Run]) -> list[Scored]:
     Raises:
         DamagedFile: a run is not whole.
     """
-    found = []
+    found, nulls = [], set[Any]()
     for run in runs:
         if (seen := unseen(run)) is None:
             continue
-        place, name, raw = seen
-        told = run.record
-        entrant = Entrant(name, told.discovery_ablation, told.n_discovery, told.wordings)
+        place, entrant, raw = seen
+        told, null = run.record, run.record.method == BASELINE["method"]
         templates = tuple(raw.answers.template.unique().tolist())
-        for size, circuit in sized(told).items():
+        for size, circuit in sized(run).items():
+            drawn = (place, entrant, size, told.data_seed, told.method_seed)
+            if null and drawn in nulls:
+                continue
+            nulls.add(drawn)
             gaps, fewest = new_log_gaps(raw, circuit)
             found.append(
                 Scored(
-                    place, entrant, told.method == BASELINE["method"], size, told.data_seed, told.method_seed,
+                    place, entrant, null, size, told.data_seed, told.method_seed,
                     gaps, templates, fewest, run.stem, told.circuits[circuit]["hash"],
                 )
             )  # fmt: skip
@@ -141,30 +159,48 @@ def cells_of(circuits: Iterable[Scored]) -> dict[Place, dict[str, Cell]]:
     """
     places: dict[Place, dict[Entrant, Cell]] = defaultdict(dict)
     for each in circuits:
-        cell = places[each.place].setdefault(each.entrant, Cell(each.null))
+        kind = each.entrant._replace(source="")
+        cell = places[each.place].setdefault(each.entrant, Cell(each.null, kind=kind))
         cell.fewest = min(cell.fewest, each.fewest)
         cell.gaps[each.size, each.data_seed].append(each.gaps)
     for place, cells in places.items():
         if place.pruned != EDGES:  # random circuits keep all weights, and are the null of these as well
             whole = places.get(replace(place, pruned=EDGES), {})
             cells |= {entrant: cell for entrant, cell in whole.items() if cell.null}
-    return {place: _named(place, cells) for place, cells in places.items()}
+    rivals = [entrant for cells in places.values() for entrant, cell in cells.items() if not cell.null]
+    several = on_several_numbers(rivals)
+    return {place: _named(place, cells, several) for place, cells in places.items()}
 
 
-def _named(place: Place, cells: Mapping[Entrant, Cell]) -> dict[str, Cell]:
+def _named(place: Place, cells: Mapping[Entrant, Cell], several: Container[str]) -> dict[str, Cell]:
     """Cells by the names that a reader tells them apart by."""
-    several = len({entrant.n_discovery for entrant, cell in cells.items() if not cell.null}) > 1
     named = {}
     for entrant, cell in cells.items():
-        if several and not cell.null:
-            entrant = entrant._replace(method=f"{entrant.method} on {entrant.n_discovery} prompts")
-        cell.method, cell.found_under = entrant.data, entrant.found_under
-        named[entrant.beside(place)] = cell
+        by_prompts = entrant.name in several
+        cell.method = entrant.named(entrant.found_under, by_prompts)
+        cell.found_under = entrant.found_under
+        named[entrant.named(place.ablation, by_prompts)] = cell
     return named
 
 
-def unseen(run: Run) -> tuple[Place, str, RawOutputs] | None:
-    """A run's place, its method with its parameters, and its outputs on templates that no method saw.
+def on_several_numbers(entrants: Iterable[Entrant]) -> set[str]:
+    """Names of the methods that ran on several numbers of discovery prompts."""
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for entrant in entrants:
+        numbers[entrant.name].add(entrant.n_discovery)
+    return {name for name, each in numbers.items() if len(each) > 1}
+
+
+def entrant_of(run: Run) -> Entrant:
+    """What a run's method is called, its seeds aside; a null has no source."""
+    told = run.record
+    method = f"{told.method}:{told.params}" if told.params else told.method
+    source = "" if told.method == BASELINE["method"] else run.source
+    return Entrant(method, told.discovery_ablation, told.n_discovery, told.wordings, source)
+
+
+def unseen(run: Run) -> tuple[Place, Entrant, RawOutputs] | None:
+    """A run's place, its entrant, and its outputs on templates that no method saw.
 
     None where there are none: it did not end well, its outputs are numbers, or its task keeps no templates.
 
@@ -182,20 +218,19 @@ def unseen(run: Run) -> tuple[Place, str, RawOutputs] | None:
         ) from error
     if not (new := raw.answers.held_out).any():
         return None
-    source = f"source={run.source}" if run.source else ""
-    params = ", ".join(each for each in (record.params, source) if each)
-    name = f"{record.method}:{params}" if params else record.method
     pruned = max((pruned_of(each["weight_density"]) for each in record.circuits.values()), default=EDGES)
     place = Place(record.model, record.task, record.ablation, record.graph, pruned)
-    return place, name, RawOutputs.from_tensors({n: part[new] for n, part in raw.tensors().items()})
+    outputs = {name: part[new] for name, part in raw.tensors().items()}
+    return place, entrant_of(run), RawOutputs.from_tensors(outputs)
 
 
-def sized(record: Record) -> dict[float, str]:
+def sized(run: Run) -> dict[float, str]:
     """A run's circuits by the sizes asked for; one with more edges than that competes with nobody."""
     return {
         kept["size_requested"]: circuit
-        for circuit, kept in record.circuits.items()
-        if kept["complement"] is not None and not is_oversize(kept, record.n_edges)
+        for circuit, kept in run.record.circuits.items()
+        if kept["complement"] is not None and kept["size_requested"] not in run.superseded
+        if not is_oversize(kept, run.record.n_edges)
     }
 
 
@@ -225,17 +260,18 @@ def is_oversize(circuit: Mapping[str, Any], n_edges: int) -> bool:
 def ranks(cells: Mapping[Any, Cell], size: float) -> bool | None:
     """Whether methods can be told apart at a size; None where there is too little to say.
 
+    A method that two folders hold counts once, by the one that is further from the model.
+
     Args:
         cells: of one place, by method.
         size: share of edges.
     """
-    means, errors, nulls = [], [], []
-    for cell in cells.values():
+    found: dict[Hashable, tuple[float, float, bool]] = {}
+    for name, cell in cells.items():
         if seeds := sorted(seed for each, seed in cell.gaps if each == size):
             mean = over_templates(cell.at(size, seeds).mean(0), cell.fewest)
-            means.append(mean.value)
-            errors.append(mean.standard_error)
-            nulls.append(cell.null)
-    if np.isnan(errors).all():
-        return None
-    return cell_ranks(np.array(means), np.array(errors), np.array(nulls))
+            each = (mean.value, mean.standard_error, cell.null)
+            kind = name if cell.kind is None else cell.kind
+            found[kind] = max(found.get(kind, each), each, key=lambda one: one[0] - 2 * one[1])
+    means, errors, nulls = (np.array([each[i] for each in found.values()]) for i in range(3))
+    return None if np.isnan(errors).all() else cell_ranks(means, errors, nulls)

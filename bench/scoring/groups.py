@@ -59,7 +59,8 @@ def _of(row: Row, names: Sequence[str]) -> tuple[Any, ...]:
 def _joined(group: Sequence[Row]) -> Cell:
     """One method at one size; without log_gaps where no template was held out, or others in other seeds."""
     competes = group[0]["method"] != BASELINE["method"] and not any(row["oversize"] for row in group)
-    cell = Cell(not competes, fewest=min(row["fewest"] for row in group))
+    kind = _of(group[0], [name for name in SAME if name != "source"])
+    cell = Cell(not competes, kind=kind, fewest=min(row["fewest"] for row in group))
     if cell.fewest and len({len(row["gaps"]) for row in group}) == 1:
         for row in group:
             cell.gaps[row["size_requested"], row["data_seed"]].append(row["gaps"])
@@ -71,10 +72,13 @@ def _tells_apart(
 ) -> bool | None:
     """By templates that no method saw; where that is not to be had, by these prompts."""
     rivals = {method: cell for method, cell in joined.items() if not cell.null}
-    if len(rivals) < 2:
+    kinds: dict[Any, list[Row]] = defaultdict(list)
+    for method, cell in rivals.items():
+        kinds[cell.kind] += methods[method]
+    if len(kinds) < 2:
         return None
     told = ranks(rivals, size) if all(cell.gaps for cell in rivals.values()) else None
-    return told if told is not None else _by_these_prompts([methods[method] for method in rivals])
+    return told if told is not None else _by_these_prompts(list(kinds.values()))
 
 
 def _by_these_prompts(rivals: Sequence[Sequence[Row]]) -> bool | None:

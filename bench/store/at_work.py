@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,10 @@ from bench.store.record import Evaluation
 
 MOST_BYTES = 2**20
 """Of such a file."""
+REPORT = "-report"
+"""The lock of whoever writes the tables and pages."""
+PATIENCE = 600.0
+"""Seconds to wait for another process to write its report."""
 SILENT = 120.0
 """Seconds after which a process of another machine that has not touched its file is taken for dead."""
 
@@ -60,6 +64,17 @@ def locked(folder: Path, what: str = "", patience: float = 60) -> Iterator[None]
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def reporting(folder: Path) -> Iterator[None]:
+    """Keeps others from writing a folder's report meanwhile; where there is no folder yet, nobody does.
+
+    Raises:
+        BusyFolder, UnwritableFolder: as `locked`.
+    """
+    with locked(folder, REPORT, PATIENCE) if folder.exists() else nullcontext():
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +127,8 @@ class AtWork:
                     "choose another folder with --out"
                 )
         if not others:
-            clear_temporaries(self._folder)
+            with suppress(BusyFolder), locked(self._folder, REPORT, 0):  # else somebody writes its report
+                clear_temporaries(self._folder)
         self._say(())
 
     def __enter__(self) -> AtWork:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.errors import MixedSettings
-from bench.store.record import Dimensions, Evaluation, Record, names_of, told_apart_by
-from bench.store.results import Shown, Store
+from bench.store.record import NULL, Dimensions, Evaluation, Record, names_of, told_apart_by
+from bench.store.results import Run, Shown, Store, bounds_of, setting_of, strays
 
 IN = "//"
 """Between a folder and a stem: no path has it."""
@@ -70,13 +73,33 @@ class Merged(Store):
             for each in found
         ]
 
+    def runs(self) -> Iterator[Run]:
+        """As of one folder; what full and empty circuits say is held to be the same in all.
+
+        Raises:
+            DamagedFile: one of the files cannot be read.
+            MixedSettings: what the folders hold does not compare.
+        """
+        first: dict[str, Run] = {}
+        for run in super().runs():
+            other = first.setdefault(setting_of(run.record), run) if run.tensors else run
+            if differs := _differs(run, other):
+                one, two = (each.stem.rsplit(IN, 1)[0] for each in (run, other))
+                task = run.record.task
+                raise MixedSettings(
+                    f"{differs} not the same in {one} as in {two} ({task}): report each on its own"
+                )
+            yield run
+
     def run_again(self) -> tuple[int, int]:
-        """Runs that were handed in, and how many of them another folder, that was not, ran as well."""
-        found = [each for each in self._all() if each.record.status == "ok"]
-        own = {(_place(e.record), e.record.created) for e in found if e.source not in self._handed_in}
+        """Runs that were handed in, and how many of them another folder, that was not, ran as well.
+
+        By the same code, for a size that both have; random circuits are not counted.
+        """
+        found = [e for e in self._all() if e.record.status == "ok" and e.record.method != NULL]
+        own = [each.record for each in found if each.source not in self._handed_in]
         given = [each.record for each in found if each.source in self._handed_in]
-        again = [r for r in given if any(place == _place(r) and made != r.created for place, made in own)]
-        return len(given), len(again)
+        return len(given), sum(any(map(partial(_is_again, record), own)) for record in given)
 
     def _all(self) -> list[Shown]:
         return [
@@ -84,6 +107,20 @@ class Merged(Store):
             for name, store in self._stores.items()
             for each in store.shown()
         ]
+
+
+def _differs(one: Run, other: Run) -> str:
+    """What two runs of a setting should have in common and have not, in words; empty where they have all."""
+    for name in [each for each in one.tensors if each.startswith("answers.")]:
+        if name in other.tensors and not torch.equal(one.tensors[name], other.tensors[name]):
+            return "the evaluation prompts are"
+    circuit = strays(bounds_of(one), bounds_of(other), one.record.dtype)
+    return f"what the {circuit} circuit says is" if circuit else ""
+
+
+def _is_again(one: Record, other: Record) -> bool:
+    same = _place(one) == _place(other) and one.lineage == other.lineage
+    return same and one.created != other.created and bool({*one.sizes} & {*other.sizes})
 
 
 def _places(found: Sequence[Shown]) -> dict[tuple[Any, ...], set[str]]:

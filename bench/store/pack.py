@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import tempfile
 import zipfile
@@ -17,13 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bench.errors import DamagedFile, NewerResults
+from bench.errors import DamagedFile, NewerResults, UserError
 from bench.files import write_atomically
 from bench.store.provenance import provenance
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 """Of a pack; raised when an older circuitmark would misread it."""
+MOST_BYTES = 2**26
+"""Of its manifest."""
 LARGEST, MOST = 2**31, 2**34
 """Bytes of a file in a pack, and of all of them."""
 _PART = r"[^/\\.][^/\\]*"
@@ -50,13 +53,15 @@ def pack(results: Path, file: Path) -> str:
         for path in results.rglob("*")
         if path.is_file() and HELD.fullmatch(name := path.relative_to(results).as_posix())
     )
-    hashes = {name: hashlib.sha256((results / name).read_bytes()).hexdigest() for name in names}
-    manifest = {"format": FORMAT, "version": provenance()["version"], "files": hashes}
+    hashes: dict[str, str] = {}
     with tempfile.TemporaryFile() as held:
         with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in names:  # read once: a job may store it anew meanwhile
+                content = (results / name).read_bytes()
+                hashes[name] = hashlib.sha256(content).hexdigest()
+                _add(archive, name, content)
+            manifest = {"format": FORMAT, "version": provenance()["version"], "files": hashes}
             _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
-            for name in names:
-                _add(archive, name, (results / name).read_bytes())
         held.seek(0)
         content = held.read()
     write_atomically(file, content)
@@ -85,7 +90,10 @@ def unpacked(file: Path) -> Iterator[Path]:
             raise DamagedFile(f"{file} is no whole pack ({error}): make one with circuitmark pack") from error
         except OSError as error:
             raise DamagedFile(f"{file} cannot be read or unpacked ({error})") from error
-        yield Path(temporary)
+        try:
+            yield Path(temporary)
+        except UserError as error:  # of a file that nobody finds any more
+            raise type(error)(str(error).replace(f"{temporary}{os.sep}", f"{file}: ")) from error
 
 
 def _unpack(archive: zipfile.ZipFile, file: Path, into: Path) -> None:
@@ -113,6 +121,8 @@ def _unpack(archive: zipfile.ZipFile, file: Path, into: Path) -> None:
 def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, str]:
     """The hashes of a pack's files, each of which is there, once, and may lie in a results folder."""
     names = archive.namelist()
+    if any(about.filename == MANIFEST and about.file_size > MOST_BYTES for about in archive.infolist()):
+        raise DamagedFile(f"{file} is no pack of circuitmark (its {MANIFEST} is too large)")
     try:
         manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
         held, hashes = manifest["format"], {str(name): str(h) for name, h in manifest["files"].items()}

@@ -27,6 +27,10 @@ BENCHMARK = 2
 stand in one table."""
 
 
+NULL = "random_edges"
+"""The method that draws circuits at random, beside which others are read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What two circuits of a task share before one may stand beside the other, or beside full and empty."""

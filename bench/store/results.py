@@ -20,6 +20,7 @@ from torch import Tensor
 from bench.engine.ablation import ABLATIONS
 from bench.errors import DamagedFile, MixedSettings, NewerResults, OlderResults
 from bench.files import load_header, load_tensors, save_tensors
+from bench.store.asked import FILE as ASKED
 from bench.store.asked import Place, place_of, read_asked
 from bench.store.keys import key_of
 from bench.store.record import (
@@ -44,6 +45,35 @@ NEAR = {"float64": 1e-6, "float32": 1e-2, "bfloat16": 0.5}
 do to a model is orders of magnitude more."""
 
 
+def setting_of(record: Record) -> str:
+    """A short name of all that decides what the full and the empty circuit say."""
+    same = [*told_apart_by(Setting, record), *told_apart_by(Evaluation, record), record.model_hash,
+            record.engine, record.task_code]  # fmt: skip
+    if ABLATIONS[record.ablation].from_discovery:  # a mean over the discovery prompts
+        same += [record.n_discovery, record.data_seed, record.wordings]
+    return key_of(same)
+
+
+def bounds_of(run: Run) -> dict[str, Tensor]:
+    """What the full and the empty circuit say, of a run's raw outputs."""
+    return {name: tensor for name, tensor in run.tensors.items() if name.startswith(BOUNDS)}
+
+
+def strays(own: Mapping[str, Tensor], others: Mapping[str, Tensor], dtype: str) -> str:
+    """Which circuit, full or empty, says another thing in one run than in another; empty if neither.
+
+    Args:
+        own: the one's `bounds_of`.
+        others: the other's.
+        dtype: of both.
+    """
+    for name, tensor in own.items():
+        other = others.get(name)
+        if other is None or other.shape != tensor.shape or not _near(tensor, other, NEAR[dtype]):
+            return name.split(".")[1]
+    return ""
+
+
 class StrayOutputs(Exception):
     """The full or the empty circuit says another thing than in the setting's other runs."""
 
@@ -59,6 +89,8 @@ class Run:
     """Under which it is stored; it names the circuits' folder as well."""
     source: str = ""
     """Of several folders, its own, where another holds the same run."""
+    superseded: frozenset[float] = frozenset()
+    """Sizes of its circuits that a later run of the same has as well, which is the one that is shown."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +101,8 @@ class Shown:
     path: Path
     stem: str
     source: str = ""
-    """As of `Run`."""
+    superseded: frozenset[float] = frozenset()
+    """Both as of `Run`."""
 
 
 def refuse_older(record: Mapping[str, Any], folder: Path) -> None:
@@ -131,25 +164,15 @@ class Store:
 
     def _refuse_stray(self, run: Run) -> None:
         """Holds a run to what the first one of its setting left of `full` and `empty`."""
-        record = run.record
-        same = [*told_apart_by(Setting, record), *told_apart_by(Evaluation, record), record.model_hash,
-                record.engine, record.task_code]  # fmt: skip
-        if ABLATIONS[record.ablation].from_discovery:  # a mean over the discovery prompts
-            same += [record.n_discovery, record.data_seed, record.wordings]
-        path = self.folder / "settings" / f"{key_of(same)}.safetensors"
-        own = {name: tensor for name, tensor in run.tensors.items() if name.startswith(BOUNDS)}
+        path = self.folder / "settings" / f"{setting_of(run.record)}.safetensors"
+        own = bounds_of(run)
         if not path.exists():
-            save_tensors(path, own, {"setting": record.task})
-            return
-        others = load_tensors(path)[0]
-        for name, tensor in own.items():
-            other = others.get(name)
-            if other is None or other.shape != tensor.shape or not _near(tensor, other, NEAR[record.dtype]):
-                circuit = name.split(".")[1]
-                raise StrayOutputs(
-                    f"what the {circuit} circuit says is not what it says in other runs of the setting "
-                    f"({path.name}): memory, a library or a file changed meanwhile"
-                )
+            save_tensors(path, own, {"setting": run.record.task})
+        elif circuit := strays(own, load_tensors(path)[0], run.record.dtype):
+            raise StrayOutputs(
+                f"what the {circuit} circuit says is not what it says in other runs of the setting "
+                f"({path.name}): memory, a library or a file changed meanwhile"
+            )
 
     def check_setting(self, wanted: Evaluation, model: str, model_hash: str) -> None:
         """Refuses runs that would not compare with those of the folder.
@@ -209,7 +232,7 @@ class Store:
         """The runs that tables show, in one order whatever order jobs ended in.
 
         Runs whose `Dimensions` do not tell them apart compete: those asked for last are shown, all of one
-        lineage.
+        lineage, and of a size that several of these have the last.
 
         Raises:
             DamagedFile: one of the files cannot be read.
@@ -228,15 +251,16 @@ class Store:
                 raise DamagedFile(
                     f"{each.path} is {record.status} and has {held}: move it away and run again"
                 )
-            yield Run(record, tensors, each.stem, each.source)
+            yield Run(record, tensors, each.stem, each.source, each.superseded)
 
     def is_reported(self) -> bool:
-        """Whether the tables and pages are all there and younger than every run."""
+        """Whether the tables and pages are all there, younger than every run and than what was asked for."""
         written = [self.folder / name for name in REPORTED]
         if not all(path.exists() for path in written):
             return False
         oldest = min(path.stat().st_mtime for path in written)
-        return all(path.stat().st_mtime <= oldest for path in self._files())
+        asked = [path for path in [self.folder / ASKED] if path.exists()]
+        return all(path.stat().st_mtime <= oldest for path in (*asked, *self._files()))
 
     def _files(self) -> list[Path]:
         return sorted((self.folder / "runs").glob("[!.]*.safetensors"))
@@ -268,7 +292,9 @@ class Store:
             order = {stem: i for i, stem in enumerate(place.stems)}
             entries = [entry for entry in rivals[name] if entry[0].lineage == place.lineage]
             entries.sort(key=lambda entry: (order.get(entry[1].stem, -1), entry[1].stem))
-            shown += [Shown(record, path, path.stem) for record, path in entries]
+            for i, (record, path) in enumerate(entries):
+                later = [_sizes(other) for other, _ in entries[i + 1 :]]
+                shown.append(Shown(record, path, path.stem, superseded=frozenset[float]().union(*later)))
         return shown
 
     def _record(self, path: Path) -> Record:
@@ -280,6 +306,11 @@ class Store:
             return Record.read(stored)
         except ValueError as error:
             raise DamagedFile(f"{path} is no run of this circuitmark ({error}): move it away") from error
+
+
+def _sizes(record: Record) -> frozenset[float]:
+    """Of its circuits, those of points of a curve alone left out."""
+    return frozenset(c["size_requested"] for c in record.circuits.values() if c["complement"] is not None)
 
 
 def _near(one: Tensor, other: Tensor, reach: float) -> bool:

@@ -113,8 +113,8 @@ def _case(runs: Sequence[Row]) -> Case:
 
 def _range(run: Row, kind: str) -> Range:
     """The thresholds at which what scores above them is a true circuit."""
-    low = -math.inf if run["cut_low"] is None else run["cut_low"]
-    high = math.inf if run["cut_high"] is None else run["cut_high"]
+    low = -math.inf if (cut := run.get("cut_low")) is None else cut
+    high = math.inf if (cut := run.get("cut_high")) is None else cut
     if kind == SCORE:
         return low, high
     if (top := run["top_score"]) <= 0:  # nothing is above a share of it

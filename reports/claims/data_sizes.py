@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.claims.estimate import Estimate, logs, slope
+from reports.claims.place import places
 from reports.leaderboard.entries import contenders
 from reports.parts.content import Drawing, Section
 from reports.parts.grid import Cell, Grid, Heading, Row
@@ -83,13 +84,14 @@ def _grid(rows: pd.DataFrame) -> Grid:
         *(Heading(f"KL, {share(size)}", "nats") for size in sizes),
     )
     found = []
-    for (task, label), group in rows.groupby(["task", "label"]):
+    each = [(place, *found) for place, here in places(rows) for found in here.groupby("label")]
+    for place, label, group in each:
         line = growth(group)
         grown = Cell(number(line.value), interval(*line.interval()))
         for i, (n, runs) in enumerate(group.groupby("n_discovery")):
             kls = [float(runs[runs["size_requested"] == size]["kl"].mean()) for size in sizes]
             made = float(runs["data_seconds"].mean()) if "data_seconds" in runs.columns else math.nan
-            names = [str(task), str(label), f"{float(str(n)):,.0f}"]
+            names = [place, str(label), f"{float(str(n)):,.0f}"]
             texts = [number(float(runs["seconds"].mean())), number(made)]
             before, after = map(Cell, [*names, *texts]), map(Cell, map(number, kls))
             found.append(Row((*before, grown if i == 0 else Cell(""), *after), starts=i == 0))
@@ -97,17 +99,16 @@ def _grid(rows: pd.DataFrame) -> Grid:
 
 
 def _plot(rows: pd.DataFrame, metrics: Metrics, looks: Mapping[str, Line]) -> Figure:
-    """Seconds, then KL at every size; a row of panels per task."""
-    tasks, sizes = sorted(rows["task"].unique()), sorted(rows["size_requested"].unique())
+    """Seconds, then KL at every size; a row of panels per place."""
+    by_place, sizes = list(places(rows)), sorted(rows["size_requested"].unique())
     columns = 1 + len(sizes)
     with styled():
-        figure = Figure(figsize=(3.1 * columns, 2.7 * len(tasks) + 0.5), layout="constrained")
-        for i, task in enumerate(tasks):
+        figure = Figure(figsize=(3.1 * columns, 2.7 * len(by_place) + 0.5), layout="constrained")
+        for i, (place, of_place) in enumerate(by_place):
             for j in range(columns):
-                axes = figure.add_subplot(len(tasks), columns, i * columns + j + 1)
+                axes = figure.add_subplot(len(by_place), columns, i * columns + j + 1)
                 name = "kl" if j else "seconds"
-                here = rows[rows["task"] == task]
-                here = here[here["size_requested"] == sizes[j - 1]] if j else here
+                here = of_place[of_place["size_requested"] == sizes[j - 1]] if j else of_place
                 for label, points in here.groupby("label"):
                     look = looks[str(label)]
                     mean = points.groupby("n_discovery")[name].mean()
@@ -115,7 +116,7 @@ def _plot(rows: pd.DataFrame, metrics: Metrics, looks: Mapping[str, Line]) -> Fi
                         mean, look.marker + look.dash, color=look.colour, markersize=4.5, label=str(label)
                     )
                 axes.set(xscale="log", yscale="log", xlabel="discovery examples", ylabel=metrics[name].label)
-                axes.set_title(f"{task}, {share(sizes[j - 1])} of edges" if j else f"{task}, all sizes")
+                axes.set_title(f"{place}, {share(sizes[j - 1])} of edges" if j else f"{place}, all sizes")
                 for axis in (axes.xaxis, axes.yaxis):
                     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
                     axis.set_minor_formatter(NullFormatter())

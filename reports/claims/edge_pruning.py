@@ -87,9 +87,10 @@ def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
         return None
     ok = table[(table["status"] == "ok") & (table["size_requested"] <= SPARSE) & table["log_gap"].notna()]
     ok = ok[at_home(ok) & ok["method"].isin((CLAIMANT, *RIVALS))]
-    comparisons, parts, seen = [], [], set()
+    comparisons, parts, seen, several = [], [], set(), set()
     for place, here in places(ok):
         settings = {m: list(rows.groupby("params", sort=False)) for m, rows in here.groupby("method")}
+        several |= {name for name, each in settings.items() if len(each) > 1}
         for rival in RIVALS:
             if len(settings.get(CLAIMANT, ())) != 1 or len(settings.get(rival, ())) != 1:
                 continue
@@ -109,7 +110,7 @@ def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
             comparisons.append(Comparison(impossible=nothing) if full else ahead)
     if not comparisons:
         return None
-    missing, told = _missing(seen)
+    missing, told = _missing(seen, several)
     return Claim(
         "C2",
         "Edge Pruning stays ahead at high sparsity",
@@ -152,9 +153,15 @@ def _data(table: pd.DataFrame, methods: Methods) -> Claim | None:
 
 def _seeds(table: pd.DataFrame, methods: Methods) -> Claim | None:
     rows = spread_over_seeds(table, methods)
+    rows = rows[at_home(rows) & (rows["method"] == CLAIMANT)].sort_values("task", kind="stable")
     comparisons, parts = [], []
-    for place, group in places(rows[rows["method"] == CLAIMANT].sort_values("task", kind="stable")):
-        edges = group.drop_duplicates(["params", "data_seed"])["unaided_edges"].astype(float)
+    settings = [
+        (f"{place} {params}".strip(), group)
+        for place, here in places(rows)
+        for params, group in here.groupby("params", sort=False)
+    ]
+    for place, group in settings:
+        edges = group.groupby("data_seed")["unaided_edges"].first().astype(float)
         found, low, high = deviation(logs(edges))
         comparisons.append(compare_deviation(logs(edges), LITTLE))
         parts.append(
@@ -173,7 +180,10 @@ def _seeds(table: pd.DataFrame, methods: Methods) -> Claim | None:
     )
 
 
-def _missing(seen: Collection[object]) -> tuple[Sequence[Comparison], Sequence[str]]:
-    """A claim about several rivals is not shown as long as one of them has not run."""
+def _missing(
+    seen: Collection[object], several: Collection[object] = ()
+) -> tuple[Sequence[Comparison], Sequence[str]]:
+    """A claim about several rivals is not shown while one of them has not run, or not with one setting."""
     absent = [rival for rival in RIVALS if rival not in seen]
-    return [Comparison()] * len(absent), [f"{rival} has not run" for rival in absent]
+    why = {rival: "ran with several settings" if rival in several else "has not run" for rival in absent}
+    return [Comparison()] * len(absent), [f"{rival} {reason}" for rival, reason in why.items()]

@@ -114,9 +114,7 @@ def edges_needed_section(table: pd.DataFrame, methods: Methods) -> Section | Non
 def _needs(task: str, group: pd.DataFrame, level: float) -> list[Need]:
     """The methods of a task at one level."""
     edges = {
-        (str(method), str(params)): circuits.groupby("data_seed")[list(circuits.columns)].apply(
-            edges_needed, level
-        )
+        (str(method), str(params)): _by_seed(circuits, level)
         for (method, params), circuits in group.groupby(["method", "params"], sort=False)
     }
     known = "shortest_path" in group.columns and (group["shortest_path"] > 0).all()
@@ -127,6 +125,13 @@ def _needs(task: str, group: pd.DataFrame, level: float) -> list[Need]:
         ratio = log_ratio(ours[0], series) if len(ours) == 1 and method != CLAIMANT else None
         found.append(Need(task, level, method, label_of(method, params), series, ratio, shortest))
     return found
+
+
+def _by_seed(circuits: pd.DataFrame, level: float) -> "pd.Series[float]":
+    """Edges needed by data seed, means over method seeds: more of these are no more chances."""
+    runs = ["data_seed", *(["method_seed"] if "method_seed" in circuits.columns else [])]
+    each = circuits.groupby(runs)[list(circuits.columns)].apply(edges_needed, level)
+    return each.groupby(level="data_seed").agg(lambda runs: runs.mean(skipna=False))
 
 
 def _row(need: Need, starts: bool) -> Row:

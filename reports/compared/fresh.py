@@ -9,15 +9,17 @@ from reports.parts.grid import Cell, Grid, Heading, Row
 from reports.parts.methods import label_of_typed
 from reports.parts.numbers import number
 
+_WHERE = ("model", "ablation", "graph", "pruned", "behaviour")
+
 
 def fresh_section(gaps: Sequence[Mapping[str, Any]]) -> Section | None:
-    """A row per method and behaviour, of the area over all sizes; of a single size where one alone was run.
+    """A row per method and behaviour, of the area over all sizes; of its size where it has one alone.
 
     Args:
         gaps: `fresh` as `circuitmark compare --fresh --json` tells it.
     """
-    primary = [gap for gap in gaps if gap["size"] is None]
-    shown = primary or list(gaps)
+    whole = {tuple(map(gap.get, _WHERE)) for gap in gaps if gap["size"] is None}
+    shown = [gap for gap in gaps if gap["size"] is None or tuple(map(gap.get, _WHERE)) not in whole]
     if not shown:
         return None
     headings = (

@@ -25,8 +25,6 @@ ALL_THE_SAME = "all the same"
 EDGES = "edges"
 """What most circuits leave out alone."""
 _TEXT = ("model", "graph", "ablation", "pruned", "task", "method", "params")
-_APART = ("objective", "n_discovery", "wordings")
-"""Columns of which several values make a method several."""
 _REQUIRED = ("model", "task", "method", "size_requested")
 _ENDS = ("_low", "_high")
 _OF_GROUP = ("complement_loss_margin", "recovered_seeds")
@@ -140,15 +138,18 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
             table[name] = pd.to_numeric(table[name])
     table["size_requested"] = pd.to_numeric(table["size_requested"]).astype(float).round(9)
     table["own_params"] = table["params"]
-    for name in _APART:
-        if name in table.columns:
-            known = table[name].where(table[name].notna() & (table[name] != ""))
-            table = _name_apart(table, name, known.groupby(table["method"]).transform("nunique") > 1)
+    # what `compare` calls a method is the same, in the same order (bench/scoring/cells.py)
+    if "n_discovery" in table.columns:
+        numbers = table["n_discovery"].groupby(table["method"]).transform("nunique")
+        table = _name_apart(table, "n_discovery", numbers > 1)
+    if "wordings" in table.columns:
+        table = _name_apart(table, "wordings", ~table["wordings"].isin(("", "all")))
     if "source" in table.columns:
         table = _name_apart(table, "source", table["source"].fillna("") != "")
     if "discovery_ablation" in table.columns:
         table = _name_apart(table, "discovery_ablation", table["discovery_ablation"] != table["ablation"])
-    return table
+    objectives = table["objective"].where(table["objective"] != "").groupby([table[name] for name in _TEXT])
+    return _name_apart(table, "objective", objectives.transform("nunique") > 1)
 
 
 def _name_apart(table: pd.DataFrame, name: str, which: "pd.Series[bool]") -> pd.DataFrame:

@@ -18,7 +18,9 @@ _SHOWN = {
 }
 _PROVENANCE = ("version", "versions", "commit", "dirty", "dtype", "hardware", "threads", "jobs")
 _MACHINE = ("hardware", "threads", "jobs")
-_JOB = ("model", "task", "method", "params", "data_seed", "ablation", "status", "status_reason")
+_JOB = (
+    "model", "task", "method", "params", "data_seed", "method_seed", "ablation", "status", "status_reason",
+)  # fmt: skip
 
 
 def distinct(table: pd.DataFrame, name: str) -> list[str]:

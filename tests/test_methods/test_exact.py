@@ -11,6 +11,7 @@ import torch
 from golden_cases import task
 from methods.base import Discovery
 from methods.exact import Exact
+from methods.training.parts import parts_of
 from problems import killed_at
 
 
@@ -42,6 +43,20 @@ def test_some_of_the_examples_are_the_first_ones() -> None:
     assert found is not None
     assert wanted is not None
     torch.testing.assert_close(found, wanted)
+
+
+def test_a_checkpoint_of_other_batches_is_left(saves_at_every_call: None, tmp_path: Path) -> None:
+    """They are cut otherwise where less memory is free: parts of the one are no parts of the other."""
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        killed_at(3, Exact(), task("gpt2", "zero"), path)
+    halved, whole = task("gpt2", "zero"), task("gpt2", "zero")
+    halved.batches = [part for batch in halved.batches for part in parts_of([batch], -(-len(batch) // 2))]
+    assert len(halved.batches) > len(whole.batches)
+    resumed, wanted = killed_at(0, Exact(), halved, path).scores, Exact().discover(whole).scores
+    assert resumed is not None
+    assert wanted is not None
+    torch.testing.assert_close(resumed, wanted)
 
 
 def test_a_killed_run_goes_on(saves_at_every_call: None, tmp_path: Path) -> None:

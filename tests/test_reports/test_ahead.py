@@ -12,6 +12,7 @@ import pytest
 from report_tables import METRIC, rows
 from reports.compared.ahead import pairs_section, standings_section
 from reports.compared.costs import costs_of, plot_costs
+from reports.compared.fresh import fresh_section
 from reports.leaderboard.entries import Entry, fold_seeds, tidy
 from reports.parts.grid import Grid
 from reports.parts.numbers import DASH
@@ -110,3 +111,15 @@ def test_the_front_is_of_those_whom_nobody_cheaper_beats(gone: tuple[float, ...]
     ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
     assert "2" in ticks
     assert not any("$" in tick for tick in ticks)
+
+
+def test_fresh_prompts_of_one_size_stand_beside_those_of_several() -> None:
+    """The area where a behaviour has one, else its only size: none is left out."""
+    gap = {
+        "model": "m", "ablation": "resample", "graph": "g", "pruned": "edges", "method": "eap", "gap": 0.1,
+        "low": 0.0, "high": 0.2, "over": "templates", "other_circuits": 0, "reason": "",
+    }  # fmt: skip
+    sizes = [("ioi", None), ("ioi", 0.01), ("ioi", 0.1), ("gp", 0.01)]
+    section = fresh_section([{**gap, "behaviour": name, "size": size} for name, size in sizes])
+    assert section is not None
+    assert [row[0] for row in texts(section.grid)] == ["ioi", "gp"]

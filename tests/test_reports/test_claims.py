@@ -75,6 +75,26 @@ def test_fewer_edges_at_equal_kl() -> None:
     assert alone.ran.endswith("eap has not run")
 
 
+def test_a_rival_with_several_settings_is_told_so() -> None:
+    ours, acdc = gaps("edge_pruning", 0.1, 0.11, 0.09), gaps("acdc", 0.21, 0.22, 0.18)
+    eap = [*gaps("eap", 0.21, 0.22, 0.18), *gaps("eap", 0.3, 0.32, 0.28, params="absolute=true")]
+    claim = claims(ours, acdc, eap)["C2"]
+    assert verdict(claim) == "undecided"
+    assert claim.ran.endswith("eap ran with several settings")
+
+
+def test_seeds_of_two_settings_are_two_samples() -> None:
+    """So are those of circuits found under another ablation, which do not count at all."""
+    edges = [100 + 10 * (i % 3) for i in range(12)]
+    one = rows("edge_pruning", unaided_edges=edges)
+    other = rows("edge_pruning", unaided_edges=[10 * n for n in edges], params="rate=0.2")
+    given = rows("edge_pruning", unaided_edges=[10 * n for n in edges], discovery_ablation="zero")
+    alone, both, crossed = claims(one)["C5"], claims(one, other)["C5"], claims(one, given)["C5"]
+    assert alone.ran.count("12 seeds") == crossed.ran.count("12 seeds") == 1
+    assert both.ran.count("12 seeds") == 2
+    assert "rate=0.2" in both.ran
+
+
 def test_no_method_needs_fewer_edges_than_the_shortest_path() -> None:
     """Half of 4 edges are 2: where every path has 2, fewer than half is none at all."""
     needs = {"edge_pruning": [2, 3, 2, 3, 2], "acdc": [4, 4, 4, 4, 4], "eap": [19, 20, 19, 18, 19]}
@@ -218,6 +238,18 @@ def test_making_the_prompts_counts() -> None:
     assert verdict(claims(untimed)["C4"]) == "undecided"
     two = growth(over_data(table(over_examples("eap", {200: 1.0, 2000: 5.0}, made=0.001)), METHODS))
     assert two.value == pytest.approx(math.log10(7 / 1.2))
+
+
+def test_places_do_not_mix_over_data() -> None:
+    """Two models or ablations in one folder are rows of their own."""
+    fast = over_examples("eap", {200: 1.0, 2000: 2.0})
+    slow = [{**row, "model": "large"} for row in over_examples("eap", {200: 10.0, 2000: 40.0})]
+    section = data_section(table(fast, slow), METRIC, METHODS, LOOKS)
+    assert section is not None
+    assert section.grid is not None
+    texts = [[cell.text for cell in row.cells[:4]] for row in section.grid.rows]
+    assert sorted(float(text[3]) for text in texts) == [1, 2, 10, 40]
+    assert len({text[0] for text in texts}) == 2
 
 
 def test_fewer_than_five_numbers_are_no_line() -> None:

@@ -70,3 +70,15 @@ def test_a_table_of_few_sizes_has_none() -> None:
     assert edges_needed_section(few, METHODS) is None
     assert edges_needed_section(few.drop(columns="measure"), METHODS) is None
     assert edges_needed_section(few.assign(status="failed"), METHODS) is None
+
+
+def test_more_method_seeds_are_no_more_chances() -> None:
+    """Of each data seed it is what the method needs on average, not what its luckiest seed needs."""
+    lucky = fine_sizes(100)
+    lucky = lucky[lucky["method"] == "edge_pruning"].assign(kl=lambda rows: rows["kl"] / 2)
+    both = pd.concat([fine_sizes(100).assign(method_seed=0), lucky.assign(method_seed=1)])
+    section = edges_needed_section(both, METHODS)
+    assert section is not None
+    assert section.grid is not None
+    texts = {(row.cells[1].text, row.cells[2].text): row.cells[3].text for row in section.grid.rows}
+    assert texts["edge_pruning", "0.100"] == "30.0"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from bench.errors import MixedSettings, UsageError
 from bench.files import load_tensors, save_tensors
 from bench.runs.experiment import Experiment, Job, bundles
 from bench.runs.job import carry_out
+from bench.runs.run import How, _open
 from bench.scoring.leaderboard import leaderboard
 from bench.scoring.rewired import rewired
 from bench.store.asked import ask
@@ -190,3 +193,19 @@ def test_methods_with_scores_cut_by_nodes(tmp_path: Path) -> None:
                 chosen.jobs()
     with pytest.raises(UsageError, match="granularity"):
         dataclasses.replace(experiment, granularity="nodes").jobs()  # type: ignore[arg-type]
+
+
+def test_what_is_run_again_is_what_was_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What failed, and what was skipped since the model cannot do the task; what declined is final."""
+    statuses = ("ok", "failed", "skipped", "declined")
+    jobs = cast(Any, [SimpleNamespace(stem=stem) for stem in ("new", *statuses)])
+    store = Store(tmp_path)
+    monkeypatch.setattr(store, "status", lambda stem: stem if stem in statuses else None)
+    for how, wanted in (
+        (How(), ["new"]),
+        (How(retry_failed=True), ["new", "failed"]),
+        (How(even_if_unable=True), ["new", "skipped"]),
+    ):
+        assert [job.stem for job in _open(jobs, store, how)] == wanted

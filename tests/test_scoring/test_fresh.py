@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.errors import UsageError
 from bench.scoring.comparison.fresh import OTHERS, OVER, Gap, fresh_gaps
+from bench.store.asked import ask
 from bench.store.record import BENCHMARK
 from bench.store.results import Run, Store
 from command_line import CommandLine
@@ -113,6 +115,17 @@ def test_few_templates_and_few_prompts_have_a_reason(tmp_path: Path) -> None:
 def fewer(each: Run) -> Run:
     """Without the last prompt, so that its template has one fewer than the others."""
     return replace(each, tensors={name: part[:-1] for name, part in each.tensors.items()})
+
+
+def test_a_folder_that_shows_no_run_is_named(tmp_path: Path) -> None:
+    """It was asked for code that has not run yet."""
+    public, fresh = (
+        stored(tmp_path / str(seed), [run("one", LEVELS, evaluation_seed=seed)]) for seed in (0, 7)
+    )
+    record = run("one", LEVELS).record
+    ask(fresh.folder, [(replace(record, evaluation_seed=7), "another", "another")])
+    with pytest.raises(UsageError, match="7 holds no run that was asked for"):
+        fresh_gaps(public, fresh)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,10 @@ def test_every_combination_is_there_once() -> None:
 def test_other_settings_are_rows_of_their_own() -> None:
     runs = [*sums(), *(replace(e, record=replace(e.record, n_discovery=50)) for e in sums())]
     assert [spread.row.n_discovery for spread in spreads(runs)] == [8, 50]
+    halves = [replace(e, record=replace(e.record, wordings="first half")) for e in sums()]
+    whole, half = spreads([*halves, *sums()])
+    assert (whole.row.wordings, half.row.wordings) == ("all", "first half")
+    assert whole.variances == only(spreads(sums())).variances
 
 
 def test_no_kl_is_too_small_for_a_log() -> None:

@@ -76,7 +76,7 @@ def test_circuits_found_alike_and_found_as_scored() -> None:
     ]
     cells = cells_of(circuits_of(runs))
     assert {name for place in cells if place.ablation == "zero" for name in cells[place]} == {
-        "first", "second", "first found under resample", "second found under resample"
+        "first", "second", "first:discovery_ablation=resample", "second:discovery_ablation=resample"
     }  # fmt: skip
     told = found(runs)
     kinds = [(each.kind, each.one.found_under, each.other.found_under) for each in told]
@@ -108,7 +108,7 @@ def test_prompts_tell_methods_apart() -> None:
     one = run("one", {0.1: 0.2})
     other = Run(replace(one.record, n_discovery=50), one.tensors, "other")
     (cells,) = cells_of(circuits_of([one, other])).values()
-    assert set(cells) == {"one on 8 prompts", "one on 50 prompts"}
+    assert set(cells) == {"one:n_discovery=8", "one:n_discovery=50"}
 
 
 @pytest.mark.parametrize(

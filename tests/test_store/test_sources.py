@@ -14,7 +14,11 @@ import pytest
 
 from bench.errors import DamagedFile, MixedSettings, NewerResults, UsageError
 from bench.report import write_report
+from bench.scoring.cells import cells_of, scored
+from bench.scoring.comparison.compare import compare
+from bench.scoring.comparison.standing import standings
 from bench.scoring.leaderboard import leaderboard
+from bench.store.merged import Merged
 from bench.store.pack import pack, unpacked
 from bench.store.recoveries import rows_of
 from bench.store.results import Store
@@ -212,3 +216,75 @@ def test_of_the_same_recovery_in_two_folders_the_first_is_told(monkeypatch: pyte
 def test_fresh_prompts_are_told_of_one_folder(two: tuple[Path, Path], command: CommandLine) -> None:
     words = ["report", "a", "b", "--out", "both", "--fresh", "a"]
     assert "told of one folder" in command.complaint(*words)
+
+
+def test_standings_are_told_of_two_folders(tmp_path: Path) -> None:
+    """Both hold the same random circuits, without which there are none."""
+    null = run("random_edges", {0.01: 1.0, 0.1: 1.0})
+    a = folder(tmp_path / "a", null, run("one", LEVELS), created="a")
+    b = folder(tmp_path / "b", null, run("one", LEVELS), run("two", LEVELS), created="b")
+    with sources([a, b]) as held:
+        assert held.store is not None
+        circuits = scored(held.store.runs())
+    assert sum(each.null for each in circuits) == 2
+    (whole,) = standings(cells_of(circuits))
+    assert {each.method for each in whole.methods} == {"one:source=a", "one:source=b", "two"}
+    assert all(each.data_seeds for each in whole.methods)
+
+
+def test_a_method_in_two_folders_is_no_rival_of_itself(tmp_path: Path) -> None:
+    """It tells no methods apart, and makes no family of tests larger."""
+    far = {0.01: 0.5, 0.1: 0.4}
+    a = folder(tmp_path / "a", run("one", far), created="a")
+    b = folder(tmp_path / "b", run("one", far), created="b")
+    with sources([a, b]) as held:
+        assert held.store is not None
+        cells = cells_of(scored(held.store.runs()))
+        table = leaderboard(held.store)
+    assert not any(pair.ranks for pair in compare(cells))
+    assert set(table["cell"].dropna()) == {""}
+    folder(b, run("two", {0.01: 0.9, 0.1: 0.8}), created="b")
+    with sources([a, b]) as held:
+        assert held.store is not None
+        pairs = [pair for pair in compare(cells_of(scored(held.store.runs()))) if pair.size is None]
+    assert [(pair.a, pair.b, pair.alike) for pair in pairs] == [
+        ("one:source=a", "one:source=b", True), ("one:source=a", "two", False), ("one:source=b", "two", False)
+    ]  # fmt: skip
+    assert pairs[0].p_holm == pytest.approx(pairs[0].difference.p(), nan_ok=True)
+    assert pairs[1].p_holm == pytest.approx(2 * pairs[1].difference.p())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("outputs.empty.kl", "what the empty circuit says is"),
+        ("answers.template", "the evaluation prompts are"),
+    ],
+)
+def test_other_prompts_or_bounds_are_refused(tmp_path: Path, name: str, told: str) -> None:
+    a = folder(tmp_path / "a", run("one", LEVELS))
+    other = run("two", LEVELS)
+    changed = {**other.tensors, name: other.tensors[name] + 1}
+    b = folder(tmp_path / "b", replace(other, tensors=changed))
+    with sources([a, b]) as held, pytest.raises(MixedSettings, match=f"{told} not the same in .*b as in .*a"):
+        write_report(held, tmp_path / "both")
+
+
+def test_what_was_run_again_is_the_same_by_the_same_code(tmp_path: Path) -> None:
+    null = run("random_edges", LEVELS)
+    own = folder(
+        tmp_path / "own", null, run("one", LEVELS), run("two", LEVELS), run("three", {0.05: 0.1}), created="a"
+    )
+    given = folder(tmp_path / "given", null, run("one", LEVELS), run("three", LEVELS), created="b")
+    folder(given, run("two", LEVELS), created="b", lineage="other code")
+    store = Merged({"own": own, "given": given}, ["given"])
+    assert store.run_again() == (3, 1)
+
+
+def test_what_is_wrong_in_a_pack_is_told_of_the_pack(two: tuple[Path, Path], tmp_path: Path) -> None:
+    name = "runs/gp-one-0.safetensors"
+    (two[0] / name).write_bytes(b"nothing")
+    file = tmp_path / "a.zip"
+    pack(two[0], file)
+    with pytest.raises(DamagedFile, match=f"{file}: {name} "), sources([file]) as held:
+        write_report(held, tmp_path / "page")

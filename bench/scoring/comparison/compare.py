@@ -43,6 +43,8 @@ class Pair:
     """The ablation that both were given; empty where they were given two."""
     seed_flips: float
     """Of all pairs of data seeds, the share in which the difference has opposite signs; NaN of one seed."""
+    alike: bool = False
+    """Whether they are one method, run in two folders."""
     p_holm: float = math.nan
 
     @property
@@ -75,10 +77,10 @@ def compare(places: Mapping[Place, Mapping[str, Cell]]) -> list[Pair]:
     """
     pairs = [pair for place, cells in sorted(places.items()) for pair in _pairs(place, cells)]
     families: dict[Any, list[Pair]] = defaultdict(list)
-    for pair in pairs:  # exploratory tests of a size are a family of their own
+    for pair in pairs:  # exploratory tests are families of their own: of a size, of a method in two folders
         where = pair.place
         whole = (where.model, where.ablation, where.graph, where.pruned)
-        families[whole, pair.found_under, pair.size].append(pair)
+        families[whole, pair.found_under, pair.size, pair.alike].append(pair)
     adjusted: dict[int, float] = {}
     for family in families.values():
         p = holm(np.array([pair.difference.p() for pair in family]))
@@ -115,7 +117,7 @@ def _pairs(place: Place, cells: Mapping[str, Cell]) -> Iterator[Pair]:
             yield Pair(
                 place, over, a, b, paired(ours, theirs, few), seen, templates, tells,
                 methods=(one.method, other.method), found_under=found_under,
-                seed_flips=flip_rate((ours - theirs).mean(1)),
+                seed_flips=flip_rate((ours - theirs).mean(1)), alike=one.kind == other.kind,
             )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import MixedSettings, UsageError
-from bench.scoring.cells import Cell, Entrant, Gaps, Place, Scored, scored
+from bench.scoring.cells import Cell, Entrant, Gaps, Place, Scored, on_several_numbers, scored
 from bench.scoring.statistics.behaviours import area
 from bench.scoring.statistics.student import NONE, Mean, over_templates
 from bench.store.record import Dimensions, Evaluation, Record, names_of, told_apart_by
@@ -69,6 +69,9 @@ def fresh_gaps(public: Store, fresh: Store) -> list[Gap]:
     """
     record, ours = _circuits(public)
     again, theirs = _circuits(fresh)
+    if record is None or again is None:
+        nothing = public if record is None else fresh
+        raise UsageError(f"{nothing.folder} holds no run that was asked for: run the same command again")
     _refuse_apart(public, record, fresh, again)
     if not (shared := [key for key in ours if key in theirs]):
         raise UsageError(
@@ -87,16 +90,18 @@ def fresh_gaps(public: Store, fresh: Store) -> list[Gap]:
         else:
             cell.gaps[one.size, one.data_seed].append(two.gaps - one.gaps)
             cell.fewest = min(cell.fewest, one.fewest, two.fewest)
+    several = on_several_numbers(entrant for _, entrant in cells)
     return [
         gap
         for place, entrant in sorted(cells)
-        for gap in _gaps(place, entrant.beside(place), cells[place, entrant], other[place, entrant])
+        for name in [entrant.named(place.ablation, entrant.name in several)]
+        for gap in _gaps(place, name, cells[place, entrant], other[place, entrant])
     ]
 
 
-def _circuits(store: Store) -> tuple[Record, dict[Any, Scored]]:
+def _circuits(store: Store) -> tuple[Record | None, dict[Any, Scored]]:
     """The record of one of a folder's runs, and its circuits by all that must be the same to pair them."""
-    found: dict[Any, Scored] = {}
+    record, found = None, dict[Any, Scored]()
     for run in store.runs():
         record = run.record
         made_of = (record.model_hash, record.task_code, record.engine)

@@ -38,6 +38,7 @@ class Row:
     size: float
     n_discovery: int
     discovery_ablation: str
+    wordings: str = "all"
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,16 @@ def spreads(runs: Iterable[Run]) -> list[Spread]:
         record = run.record
         if (seen := unseen(run)) is None:
             continue
-        place, name, raw = seen
+        place, entrant, raw = seen
         place = replace(place, model=re.sub(r":\d+$", "", place.model))
         if not _are_same(asked.setdefault(place, raw.answers), raw.answers):
             raise MixedSettings(
                 f"models named {place.model} were scored on other prompts of {place.behaviour}, which do not "
                 "compare: they need one tokenizer and one version of the task"
             )
-        for size, circuit in sized(record).items():
-            row = Row(place, name, size, record.n_discovery, record.discovery_ablation)
+        name = entrant._replace(wordings="all").named(entrant.found_under)
+        for size, circuit in sized(run).items():
+            row = Row(place, name, size, record.n_discovery, record.discovery_ablation, record.wordings)
             log_kl = raw.runs[circuit].kl.double().clamp(min=LEAST).log()
             values[row][record.model, record.data_seed, record.method_seed] = log_kl.numpy()
     return [

@@ -92,7 +92,8 @@ def stabilities(circuits: Iterable[Scored], store: Store) -> list[Stability]:
     for (place, entrant, size), group in groups.items():
         for over in get_args(Over):
             if len(alike := _differing(group, over)) > 1:
-                row = Row(place, entrant.method, entrant.found_under, entrant.n_discovery, size, over)
+                name = entrant.named(entrant.found_under)
+                row = Row(place, name, entrant.found_under, entrant.n_discovery, size, over)
                 rows[row] = alike
     random = {at: _pairs(kept) for at, group in drawn.items() if (kept := _masks(group, store)) is not None}
     nulls = {row: (replace(row.place, pruned=EDGES), row.size) for row in rows}
