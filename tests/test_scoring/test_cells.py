@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -41,7 +42,7 @@ def test_a_method_has_one_name_everywhere(tmp_path: Path) -> None:
     """Whatever tells it apart: prompts, wordings, the ablation that it was given."""
     store = Store(tmp_path)
     plain = run("one", {0.01: 0.5, 0.1: 0.2})
-    others = [
+    others: list[dict[str, Any]] = [
         {}, {"n_discovery": 50}, {"wordings": "first half"}, {"discovery_ablation": "zero"},
         {"params": "steps=3", "n_discovery": 50, "discovery_ablation": "mean", "wordings": "second half"},
     ]  # fmt: skip
