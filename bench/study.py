@@ -134,6 +134,10 @@ class Study:
         )  # fmt: skip
         self._set(data, ablation, discovery_ablation)
 
+    def blind(self) -> Study:
+        """The same without the evaluation prompts, for the process of a method: it cannot score."""
+        return Study.on(self.data.blind(), self.ablation, self.discovery_ablation)
+
     @classmethod
     def on(
         cls, data: Data, ablation: AblationName = "resample", discovery_ablation: AblationName | None = None

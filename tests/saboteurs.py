@@ -41,6 +41,9 @@ HARMLESS = {
     "    del sys.modules[name]",
     "wants no signal": "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
     "keeps everything": "import builtins\nbuiltins.kept = problem",
+    "looks for evaluation prompts": "import gc\nfrom bench.discovery.data import Asked\n"
+    "held = [each for each in gc.get_objects() if isinstance(each, Asked)]\n"
+    "assert held and not any(each.batches for each in held)",
 }
 """What it does once its scores are made; they count as EAP's do."""
 

@@ -6,7 +6,7 @@ Of a task, or of a compiled program, which brings its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -70,6 +70,11 @@ class Data:
     """Whether all prompts, of both sets, are as long."""
     seconds: float | None = None
     """That drawing and batching the discovery prompts took; None where nobody looked at the clock."""
+
+    def blind(self) -> Data:
+        """Without the evaluation prompts: what the process of a method holds."""
+        nothing = Asked((), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
+        return replace(self, evaluation=nothing)
 
 
 def load_data(

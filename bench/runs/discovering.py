@@ -221,7 +221,7 @@ def _discover(line: Line, errands: Sequence[Errand], smaller: int) -> None:
     first = errands[0]
     torch.set_num_threads(first.threads)
     try:
-        study = first.study(smaller)
+        study = first.study(smaller).blind()
     except TaskError as error:
         return line.say("unfound", status="skipped", reason=str(error))
     yardstick = Yardstick(study)
