@@ -10,6 +10,7 @@ import inspect
 import json
 import reprlib
 import textwrap
+from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
@@ -28,6 +29,11 @@ Share = Annotated[float, Interval(ge=0, le=1 + 1e-9)]
 """From 0 to 1; a sum of shares may be beyond by rounding."""
 Amount = Annotated[float, Interval(ge=0, lt=float("inf"))]
 """Neither infinite nor NaN."""
+
+
+def null_for_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: what cannot be said is null."""
+    return {name: None if value != value else value for name, value in values.items()}
 
 
 def read(kind: type[T], stored: Any) -> T:

@@ -21,6 +21,7 @@ from bench.models.tracr import ProgramModel, load_program
 from bench.names import MethodSpec, get_program
 from bench.runs.children import Limits, reason_of
 from bench.runs.discovering import Errand, Unfound, discover_apart, load_found
+from bench.schema import null_for_nan
 from bench.scoring.metrics import circuit_recovery, exact_cuts, ranking_recovery
 from bench.store.failures import forget_traceback, keep_traceback
 from bench.store.keys import code_of, engine, key_of, program_code
@@ -193,7 +194,7 @@ def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> R
     if "scores" in found:
         scores |= ranking_recovery(found["scores"], truth.right, graph.exists)
         scores |= exact_cuts(found["scores"], truth.right, graph.exists)
-    return {name: None if value != value else value for name, value in scores.items()}
+    return null_for_nan(scores)
 
 
 def _key(model: ProgramModel, ablation: AblationName, method: MethodSpec, *more: Any) -> str:

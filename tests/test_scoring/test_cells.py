@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,18 @@ import pandas as pd
 import pytest
 
 from bench.report import write_report
+from bench.scoring.catalogue import METRICS
 from bench.scoring.cells import cells_of, scored
 from bench.scoring.comparison.compare import compare
 from bench.scoring.leaderboard import leaderboard
 from bench.store.asked import ask
 from bench.store.results import Run, Store
 from made_runs import run
-from report_tables import METRIC
 from reports.leaderboard.entries import tidy
 from reports.parts.methods import label_of, label_of_typed
+from reports.parts.metric import read_metrics
+
+READ = read_metrics([asdict(metric) for metric in METRICS])
 
 
 def test_of_a_size_that_two_runs_have_the_last_one_counts(tmp_path: Path) -> None:
@@ -48,7 +51,7 @@ def test_a_method_has_one_name_everywhere(tmp_path: Path) -> None:
     ]  # fmt: skip
     for i, other in enumerate(others):
         store.save(f"{i}", replace(plain, record=replace(plain.record, lineage=f"{i}", **other)))
-    table = tidy(leaderboard(store), METRIC)
+    table = tidy(leaderboard(store), READ)
     rows = table[table["method"] == "one"]
     shown = set(map(label_of, rows["method"], rows["params"]))
     (cells,) = cells_of(scored(store.runs())).values()
@@ -66,7 +69,7 @@ def test_the_default_and_an_option_keep_their_names(tmp_path: Path) -> None:
     for params, objective in (("", "kl"), ("objective=difference", "difference")):
         each = run("eap_ig", {0.01: 0.5, 0.1: 0.2})
         store.save(objective, replace(each, record=replace(each.record, params=params, objective=objective)))
-    table = tidy(leaderboard(store), METRIC)
+    table = tidy(leaderboard(store), READ)
     assert set(table[table["method"] == "eap_ig"]["params"]) == {"", "objective=difference"}
     pairs = compare(cells_of(scored(store.runs())))
     assert {(pair.a, pair.b) for pair in pairs} == {("eap_ig", "eap_ig:objective=difference")}

@@ -52,7 +52,7 @@ def these_prompts(prompts: int, templates: int, sigma: float, ratio: float) -> d
         truth = {
             "kl": mean,
             "recovered": 1 - mean / np.exp(1.5 + sigma**2 / 2),
-            "log_gap": gaps.log_gap(*kl_of(rng, level, sigma, 4000), template).mean(),
+            "log_gap": gaps.template_log_gaps(*kl_of(rng, level, sigma, 4000), template).mean(),
         }
         for name, of in bootstrapped.items():
             found[name].append(float(((of.low <= truth[name]) & (truth[name] <= of.high)).mean()))

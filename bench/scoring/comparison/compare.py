@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.schema import null_for_nan
 from bench.scoring.cells import Cell, Gaps, Place, ranks
 from bench.scoring.statistics.behaviours import area
 from bench.scoring.statistics.paired import Verdict, equivalence, flip_rate, holm, paired, verdict
@@ -66,7 +67,7 @@ class Pair:
             "p_equal": equivalence(self.difference), "verdict": self.verdict,
             "seed_flips": self.seed_flips, "reason": self.difference.reason,
         }  # fmt: skip
-        return {name: None if value != value else value for name, value in told.items()}
+        return null_for_nan(told)
 
 
 def compare(places: Mapping[Place, Mapping[str, Cell]]) -> list[Pair]:

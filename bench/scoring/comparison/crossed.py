@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.schema import null_for_nan
 from bench.scoring.cells import Cell, Place
 from bench.scoring.statistics.behaviours import area
 from bench.scoring.statistics.student import FEWEST_SEEDS, Mean, over_seeds, over_templates
@@ -32,7 +33,7 @@ class Crossed:
             "log_gap": self.reached.value, "low": interval.low, "high": interval.high,
             "over": self.reached.over, "data_seeds": self.data_seeds, "reason": interval.reason,
         }  # fmt: skip
-        return {name: None if value != value else value for name, value in told.items()}
+        return null_for_nan(told)
 
 
 def crossed(places: Mapping[Place, Mapping[str, Cell]]) -> list[Crossed]:

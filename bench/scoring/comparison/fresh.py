@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import MixedSettings, UsageError
+from bench.schema import null_for_nan
 from bench.scoring.cells import Cell, Entrant, Gaps, Place, Scored, on_several_numbers, scored
 from bench.scoring.statistics.behaviours import area
 from bench.scoring.statistics.student import NONE, Mean, over_templates
@@ -52,7 +53,7 @@ class Gap:
             "data_seeds": self.data_seeds, "templates": self.templates, "other_circuits": self.other,
             "reason": self.difference.reason,
         }  # fmt: skip
-        return {name: None if value != value else value for name, value in told.items()}
+        return null_for_nan(told)
 
 
 def fresh_gaps(public: Store, fresh: Store) -> list[Gap]:

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from bench.schema import null_for_nan
 from bench.scoring.cells import EDGES, Entrant, Place, Scored
 from bench.scoring.metrics import jaccard
 from bench.scoring.overlap import stored_circuit
@@ -64,7 +65,7 @@ class Stability:
             "recovered_best": 1 - math.exp(min(self.log_gaps)),
             "log_gap_spread": float(np.std(self.log_gaps, ddof=1)),
         }  # fmt: skip
-        return {name: None if value != value else value for name, value in told.items()}
+        return null_for_nan(told)
 
 
 def stabilities(circuits: Iterable[Scored], store: Store) -> list[Stability]:

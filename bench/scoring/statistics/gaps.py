@@ -49,21 +49,5 @@ def template_log_gaps(
     return gaps
 
 
-def log_gap(
-    kl: Float[np.ndarray, "answer row"],
-    empty: Float[np.ndarray, " answer #row"],
-    template: Int[np.ndarray, " answer"],
-) -> Float[np.ndarray, " row"]:
-    """y, the mean of y_g over templates, whatever the number of their answers; lower is better.
-
-    Args:
-        kl: of the circuits.
-        empty: of the empty circuit, as for `template_log_gaps`.
-        template: of each answer.
-    """
-    mean: Float[np.ndarray, " row"] = template_log_gaps(kl, empty, template).mean(0)
-    return mean
-
-
 def _share(kl: np.ndarray, empty: np.ndarray) -> np.ndarray:
     return kl / np.where(empty > 0, empty, np.nan)
