@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --max-worker-restart 0 --durations 15
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal --max-worker-restart 0 --durations 15
 # Of the methods of which recoveries are expected (tracr_ground_truth/expectations.json), those that CI has time for.
 EXPECTED := eap eap_ig acdc acdc_screened edge_pruning discogp
 
