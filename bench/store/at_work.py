@@ -127,7 +127,7 @@ class AtWork:
                     "choose another folder with --out"
                 )
         if not others:
-            with suppress(BusyFolder), locked(self._folder, REPORT, 0):  # else somebody writes its report
+            with suppress(BusyFolder), locked(self._folder, REPORT, 0.0):  # else somebody writes its report
                 clear_temporaries(self._folder)
         self._say(())
 
