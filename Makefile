@@ -28,13 +28,13 @@ verify: install
 	$(BIN)/circuitmark verify-tracr -m random_edges -j 2 --out results/verify
 
 # First those of engine and methods with every annotated shape and type checked; then all others, among them those that
-# hand over what is no such thing on purpose; three at a time, since many wait for processes.
+# hand over what is no such thing on purpose.
 SHAPED := tests/test_engine tests/test_discovery tests/test_methods
 UNSHAPED := tests/test_engine/test_pretend_device.py tests/test_discovery/test_any_discovery.py \
 	tests/test_discovery/test_checked.py
 test: install
 	CIRCUITMARK_SHAPES=1 $(PYTEST) $(SHAPED) $(addprefix --ignore ,$(UNSHAPED))
-	$(PYTEST) -n 3 $(filter-out $(SHAPED),$(wildcard tests/test_*)) $(UNSHAPED)
+	$(PYTEST) $(filter-out $(SHAPED),$(wildcard tests/test_*)) $(UNSHAPED)
 
 # Tests of a file share what one worker measured.
 test-slow: install
