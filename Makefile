@@ -68,15 +68,15 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Installs again only when what is installed has changed.
+# Installs again only when what is installed has changed. What is imported is compiled then; all of it takes a minute.
 install:
 	@if ! cmp -s $(STAMP) pyproject.toml 2>/dev/null || [ constraints.txt -nt $(STAMP) ]; then \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 			|| { echo "circuitmark needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }; \
 		set -e; [ -d $(VENV) ] || $(PYTHON) -m venv $(VENV); \
-		$(BIN)/python -m pip install --quiet --constraint constraints.txt "pip>=25.1"; \
-		$(BIN)/python -m pip install --quiet --constraint constraints.txt torch; \
-		$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[tracr,gguf,dask]"; \
+		$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt "pip>=25.1"; \
+		$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt torch; \
+		$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --group dev --editable ".[tracr,gguf,dask]"; \
 		cp pyproject.toml $(STAMP); \
 	fi
 
