@@ -27,23 +27,14 @@ def with_random(table: pd.DataFrame) -> pd.DataFrame:
         table: the leaderboard; rows of full, empty and random circuits are not rated.
     """
     is_baseline = (table["method"] == BASELINE["method"]) & (table["params"] == BASELINE["params"])
-    drawn_once = _once(table, is_baseline)
     rated = ~is_baseline & ~table["method"].isin(REFERENCES) & table["edges_kept"].notna()
     away, short = table["kl"].fillna(table["squared_error"]), (1 - table["complement_loss"]).abs()
     distances = table[list(AT)].assign(sufficiency=away, necessity=short)
-    drawn = dict(iter(distances[drawn_once].groupby(list(AT))))
+    drawn = dict(iter(distances[is_baseline].groupby(list(AT))))
     tests = [
         _tested(row, drawn.get(tuple(row[name] for name in AT))) for _, row in distances[rated].iterrows()
     ]
-    return _with_tests(_with_margin(table, short, drawn_once, rated), rated, tests)
-
-
-def _once(table: pd.DataFrame, is_baseline: pd.Series[bool]) -> pd.Series[bool]:
-    """The random circuits, each once: two results folders that are reported as one may hold the same."""
-    if "source" not in table:
-        return is_baseline
-    again = table[is_baseline].duplicated([*AT, "data_seed", "method_seed"])
-    return is_baseline & ~again.reindex(table.index, fill_value=False)
+    return _with_tests(_with_margin(table, short, is_baseline, rated), rated, tests)
 
 
 def _with_margin(

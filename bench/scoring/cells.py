@@ -121,7 +121,7 @@ class Cell:
 
 
 def scored(runs: Iterable[Run]) -> list[Scored]:
-    """The circuits that compete, and random ones, each once: two folders may hold the same.
+    """The circuits that compete, and random ones.
 
     Args:
         runs: of one results folder; those that ended ok count, on tasks that keep templates from methods.
@@ -129,7 +129,7 @@ def scored(runs: Iterable[Run]) -> list[Scored]:
     Raises:
         DamagedFile: a run is not whole.
     """
-    found, nulls = [], set[Any]()
+    found = []
     for run in runs:
         if (seen := unseen(run)) is None:
             continue
@@ -137,10 +137,6 @@ def scored(runs: Iterable[Run]) -> list[Scored]:
         told, null = run.record, run.record.method == BASELINE["method"]
         templates = tuple(raw.answers.template.unique().tolist())
         for size, circuit in sized(run).items():
-            drawn = (place, entrant, size, told.data_seed, told.method_seed)
-            if null and drawn in nulls:
-                continue
-            nulls.add(drawn)
             gaps, fewest = new_log_gaps(raw, circuit)
             found.append(
                 Scored(
@@ -192,11 +188,10 @@ def on_several_numbers(entrants: Iterable[Entrant]) -> set[str]:
 
 
 def entrant_of(run: Run) -> Entrant:
-    """What a run's method is called, its seeds aside; a null has no source."""
+    """What a run's method is called, its seeds aside."""
     told = run.record
     method = f"{told.method}:{told.params}" if told.params else told.method
-    source = "" if told.method == BASELINE["method"] else run.source
-    return Entrant(method, told.discovery_ablation, told.n_discovery, told.wordings, source)
+    return Entrant(method, told.discovery_ablation, told.n_discovery, told.wordings, run.source)
 
 
 def unseen(run: Run) -> tuple[Place, Entrant, RawOutputs] | None:

@@ -293,7 +293,7 @@ class Store:
             entries = [entry for entry in rivals[name] if entry[0].lineage == place.lineage]
             entries.sort(key=lambda entry: (order.get(entry[1].stem, -1), entry[1].stem))
             for i, (record, path) in enumerate(entries):
-                later = [_sizes(other) for other, _ in entries[i + 1 :]]
+                later = [sizes_of(other) for other, _ in entries[i + 1 :]]
                 shown.append(Shown(record, path, path.stem, superseded=frozenset[float]().union(*later)))
         return shown
 
@@ -308,7 +308,7 @@ class Store:
             raise DamagedFile(f"{path} is no run of this circuitmark ({error}): move it away") from error
 
 
-def _sizes(record: Record) -> frozenset[float]:
+def sizes_of(record: Record) -> frozenset[float]:
     """Of its circuits, those of points of a curve alone left out."""
     return frozenset(c["size_requested"] for c in record.circuits.values() if c["complement"] is not None)
 
