@@ -82,9 +82,10 @@ def test_these_prompts_without_a_tail() -> None:
         normal, reference = rng.normal(size=(2, 200, EACH))
         share = (rng.random((200, EACH)) < 0.8).astype(float)
         ratio = intervals.of_ratio(2 + normal, 4 + reference, template, seed=group)
+        one = np.ones((200, 1))
         for name, of, truth in (
-            ("normal", intervals.of_mean(normal, template, seed=group), 0.0),
-            ("share", intervals.of_mean(share, template, seed=group), 0.8),
+            ("normal", intervals.of_ratio(normal, one, template, seed=group), 0.0),
+            ("share", intervals.of_ratio(share, one, template, seed=group), 0.8),
             ("ratio", ratio, 0.5),
         ):
             found[name].append(float(((of.low <= truth) & (truth <= of.high)).mean()))

@@ -270,10 +270,11 @@ def test_these_prompts_by_hand() -> None:
     """Standard errors of two templates of eight, one of which does not vary."""
     template = np.repeat([0, 1], 8)
     kl = np.array([1.0, 3.0] * 4 + [2.0] * 8)[:, None]
-    found = intervals.of_mean(kl, template)
+    one = np.ones_like(kl)
+    found = intervals.of_ratio(kl, one, template)
     assert found.estimate == pytest.approx([2])
     assert found.standard_error == pytest.approx([(0.25 * 8 / 7 / 8) ** 0.5])
-    assert intervals.of_mean(kl, template, scale="log").standard_error == pytest.approx(
+    assert intervals.of_ratio(kl, one, template, scale="log").standard_error == pytest.approx(
         [found.standard_error[0] / 2]
     )
     twice = intervals.of_ratio(2 * kl, kl, template)

@@ -71,28 +71,6 @@ _Drawn = tuple[np.ndarray, np.ndarray]
 """A statistic and its standard error: as observed in the first line, and in every draw."""
 
 
-def of_mean(
-    values: Float[np.ndarray, "answer row"],
-    template: Int[np.ndarray, " answer"],
-    scale: Scale = "linear",
-    draws: int = 2000,
-    seed: int = 0,
-) -> Bootstrapped:
-    """The mean over answers of each column.
-
-    Args:
-        values: one column a row.
-        template: of each answer.
-        scale: log for what is positive and has a long tail.
-        draws: how many; rows of the same templates share them.
-        seed: of the drawing.
-    """
-    ones = np.ones((len(values), 1))
-    return _bootstrap(
-        lambda parts, w: (_mean(_whole(parts, w), scale),), (scale,), values, ones, template, draws, seed
-    )[0]
-
-
 def of_ratio(
     values: Float[np.ndarray, "answer row"],
     reference: Float[np.ndarray, " answer #row"],
@@ -145,15 +123,14 @@ def of_kl(
 
     def statistics(parts: list[_Moments], weights: np.ndarray) -> tuple[_Drawn, ...]:
         whole = _whole(parts, weights)
-        return _mean(whole, "log"), _ratio(whole, "log"), _gap(parts)
+        return _mean(whole), _ratio(whole, "log"), _gap(parts)
 
     mean, share, gap = _bootstrap(statistics, ("log", "log", "gap"), kl, empty, template, draws, seed)
     return {"kl": mean, "recovered": share.below_one(), "log_gap": gap}
 
 
-def _mean(whole: _Moments, scale: Scale) -> _Drawn:
-    error = np.sqrt(whole.xx)
-    return (np.log(whole.x), error / whole.x) if scale == "log" else (whole.x, error)
+def _mean(whole: _Moments) -> _Drawn:
+    return np.log(whole.x), np.sqrt(whole.xx) / whole.x
 
 
 def _ratio(whole: _Moments, scale: Scale) -> _Drawn:
