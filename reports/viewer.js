@@ -113,9 +113,11 @@ if (held) {
       drawing.append(box);
     });
     const count = (which) => shown.filter((edge) => kind(edge) === which).length;
+    const edges = (n) => `${n} ${n === 1 ? "edge" : "edges"}`;
+    const larger = one.larger ? `; its larger circuits, ${one.larger}, are not drawn` : "";
     const words = other
-      ? `${count("both")} edges in both, ${count("first")} in ${one.name} alone, ${count("second")} in ${beside} alone`
-      : `${shown.length} edges of ${one.name}`;
+      ? `${edges(count("both"))} in both, ${count("first")} in ${one.name} alone, ${count("second")} in ${beside} alone`
+      : `${edges(shown.length)} of ${one.name}${larger}`;
     drawing.setAttribute("aria-label", words);
     picture.replaceChildren(drawing);
     said.replaceChildren(words);

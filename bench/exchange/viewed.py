@@ -49,7 +49,8 @@ def _viewed(store: Store, runs: Sequence[Run], several: Container[str], by_graph
     import reports
     from reports.parts.methods import label_of_typed
 
-    circuits = dict(sorted(pair for run in runs for pair in _circuits(store, run)))
+    whole = dict(sorted(pair for run in runs for pair in _circuits(store, run)))
+    circuits = {size: each for size, each in list(whole.items())[:SIZES] if len(each) <= MOST}
     if not circuits:
         return None
     told, scores = runs[-1].record, runs[-1].tensors.get("discovery.scores")
@@ -62,11 +63,11 @@ def _viewed(store: Store, runs: Sequence[Run], several: Container[str], by_graph
         label_of_typed(entrant.named(told.ablation, entrant.name in several)),
         [(f"{size:.4g} %", frozenset(edges[name] for name in circuit)) for size, circuit in circuits.items()],
         {} if scores is None else {name: float(scores[graph.parse_edge(name)]) for name in edges},
+        len(whole) - len(circuits),
     )
 
 
 def _circuits(store: Store, run: Run) -> Iterator[tuple[float, Circuit]]:
-    for size, name in sorted(sized(run).items())[:SIZES]:
-        file = store.circuit(run.stem, size)
-        if file.exists() and len(circuit := stored_circuit(file, run.record.circuits[name]["hash"])) <= MOST:
-            yield 100 * size, circuit
+    for size, name in sized(run).items():
+        if (file := store.circuit(run.stem, size)).exists():
+            yield 100 * size, stored_circuit(file, run.record.circuits[name]["hash"])

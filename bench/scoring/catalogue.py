@@ -34,12 +34,12 @@ METRICS = (
     Metric("recovered_new_low", "Recovered, new 2.5 %", "Lower end of its 95 % interval over new templates",
            "share"),
     Metric("recovered_new_high", "Recovered, new 97.5 %", "Upper end of that interval", "share"),
-    Metric("log_gap", "Log gap", "Mean over templates of log max(kl / kl of the empty circuit, 0.01): what "
-           "is tested, averaged and ranked", "", "lower"),
+    Metric("log_gap", "Log gap", "Mean over templates of log max(kl / kl of the empty circuit, 0.01)",
+           "", "lower"),
     Metric("log_gap_low", "Log gap 2.5 %", "Lower end of its 95 % interval over these prompts"),
     Metric("log_gap_high", "Log gap 97.5 %", "Upper end of that interval"),
-    Metric("log_gap_new", "Log gap, new templates", "The same over templates that no method saw", "",
-           "lower"),
+    Metric("log_gap_new", "Log gap, new templates", "The same over templates that no method saw: what "
+           "methods are compared by", "", "lower"),
     Metric("log_gap_new_low", "Log gap, new 2.5 %", "Lower end of its 95 % interval over new templates"),
     Metric("log_gap_new_high", "Log gap, new 97.5 %", "Upper end of that interval"),
     Metric("recovered_seeds", "Recovered, over seeds", "1 - exp(mean log_gap_new of all data seeds), the "

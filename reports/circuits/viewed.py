@@ -24,6 +24,8 @@ class Viewed:
     """What each was asked for, as tables have it, and its edges."""
     scores: Mapping[str, float]
     """The method's, by the edge's name; empty where it has none."""
+    larger: int = 0
+    """How many circuits it has that are too large to be drawn."""
 
 
 def of_pairs(pairs: Sequence[CircuitPair]) -> list[Viewed]:
@@ -87,7 +89,8 @@ def _circuit(circuit: Viewed, number: Mapping[Node, int]) -> dict[str, Any]:
         ]
         for edge, held in sorted(bits.items(), key=lambda item: item[0].name)
     ]
-    return {"name": circuit.name, "sizes": [size for size, _ in circuit.sizes], "edges": edges}
+    sizes = [size for size, _ in circuit.sizes]
+    return {"name": circuit.name, "sizes": sizes, "larger": circuit.larger, "edges": edges}
 
 
 def _score(scores: Mapping[str, float], edge: Edge) -> float | None:

@@ -94,7 +94,8 @@ def _grid(rows: pd.DataFrame) -> Grid:
             names = [place, str(label), f"{float(str(n)):,.0f}"]
             texts = [number(float(runs["seconds"].mean())), number(made)]
             before, after = map(Cell, [*names, *texts]), map(Cell, map(number, kls))
-            found.append(Row((*before, grown if i == 0 else Cell(""), *after), starts=i == 0))
+            cells = (*before, grown if i == 0 else Cell(""), *after)
+            found.append(Row(cells, starts=i == 0, about={"method": str(label)}))
     return Grid(headings, tuple(found), 2)
 
 

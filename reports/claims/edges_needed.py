@@ -138,7 +138,7 @@ def _row(need: Need, starts: bool) -> Row:
     mean = float(need.edges.mean(skipna=False))
     text = mean_spread(mean, float(need.edges.std()) if math.isfinite(mean) else math.nan)
     cells = [Cell(need.task), Cell(need.label), Cell(number(need.level)), Cell(text, order=mean)]
-    return Row((*cells, _ratio(need.ratio), Cell(str(len(need.edges)))), starts)
+    return Row((*cells, _ratio(need.ratio), Cell(str(len(need.edges)))), starts, about={"method": need.label})
 
 
 def _ratio(log: Estimate | None) -> Cell:

@@ -21,10 +21,11 @@ SEEDS = 8
 """So many make a spread worth drawing."""
 SHOWN = ("kl", "unaided_edges", "seed_overlap")
 MEANING = (
-    "Every seed redraws the discovery data and a method's own randomness; the evaluation data stay. Overlap "
-    "is the mean Jaccard similarity of a circuit with those of the other seeds: edges in both over edges in "
-    "either. Unaided edges are those of the circuit that a method settles on when no size is asked for; "
-    "their variation is the standard deviation over the mean. A point in the figure is one seed."
+    "Every data seed redraws the discovery prompts; the evaluation prompts stay, and so does a method's own "
+    "randomness, which its method seed draws. Overlap is the mean Jaccard similarity of a circuit with those "
+    "of the other seeds: edges in both over edges in either. Unaided edges are those of the circuit that a "
+    "method settles on when no size is asked for; their variation is the standard deviation over the mean. A "
+    "point in the figure is one run."
 )
 
 
@@ -58,7 +59,7 @@ def seeds_section(
     figure = Drawing(
         "over_seeds",
         partial(_plot, rows, metrics, looks),
-        "KL, unaided edges and overlap, a point per seed",
+        "KL, unaided edges and overlap, a point per run",
     )
     return Section("Over seeds", "over-seeds", _grid(rows), (figure,), MEANING)
 
@@ -78,7 +79,8 @@ def _grid(rows: pd.DataFrame) -> Grid:
     )
     found: list[Row] = []
     for (place, label), group in rows.groupby(["place", "label"]):
-        unaided = group.drop_duplicates("data_seed")["unaided_edges"]
+        seeds = [name for name in ("data_seed", "method_seed") if name in group.columns]
+        unaided = group.drop_duplicates(seeds)["unaided_edges"]
         for i, (size, circuits) in enumerate(group.groupby("size_requested")):
             values = [
                 _spread(circuits["effective_edges"]),
@@ -89,7 +91,11 @@ def _grid(rows: pd.DataFrame) -> Grid:
             extremes = f"{number(circuits['kl'].min())} to {number(circuits['kl'].max())}"
             cells = [str(place), str(label), share(float(str(size))), str(circuits["data_seed"].nunique())]
             found.append(
-                Row(tuple(map(Cell, [*cells, _spread(circuits["kl"]), extremes, *values])), starts=i == 0)
+                Row(
+                    tuple(map(Cell, [*cells, _spread(circuits["kl"]), extremes, *values])),
+                    starts=i == 0,
+                    about={"method": str(label)},
+                )
             )
     return Grid(headings, tuple(found), 2)
 

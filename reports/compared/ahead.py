@@ -38,16 +38,16 @@ def pairs_section(pairs: Sequence[Told]) -> Section | None:
             "a / b", meaning="KL left by a over KL left by b, on new templates: below 1 where a is ahead"
         ),
         Heading("95 %", meaning="interval of that ratio"),
-        Heading("p (Holm)", meaning="that they differ, adjusted for all pairs of the family"),
-        Heading("p equal", meaning="that they are not within a factor of 1.25 of each other (TOST)"),
+        Heading("p (Holm)", meaning="of 'neither is ahead', adjusted for all pairs of the family"),
+        Heading("p equal", meaning="of 'one is ahead by a factor of 1.25 or more' (TOST), not adjusted"),
         Heading("verdict"),
     )
     rows = [_pair(pair, several) for pair in shown]
     overs = ", ".join(sorted({pair["over"] for pair in shown}))
     families = "the primary family" if primary else "exploratory, for one size alone was run"
     meaning = (
-        f"Two methods on a behaviour, over {over}; over {overs}; {families}. Equal and undecided are two "
-        "things: equal is what a test found so, within a factor of 1.25."
+        f"Two methods on a behaviour, over {over}: {families}. Intervals and p are over {overs}. Equal and "
+        "undecided are two things: equal is what a test found so, within a factor of 1.25."
     )
     notes = ("Single sizes, and pairs found under another ablation, are in circuitmark compare --json.",)
     grid = Grid(headings, tuple(rows), len(several) + 2, notes if len(pairs) > len(shown) else ())
@@ -62,7 +62,8 @@ def _pair(pair: Told, several: Sequence[str]) -> Row:
         f"not to be had: {pair['reason']}" if None in ends else " to ".join(number(math.exp(e)) for e in ends)
     )
     values = [Cell(_number(pair[name]), order=_order(pair[name])) for name in ("p_holm", "p_equal")]
-    cells = (Cell(number(ratio), order=ratio), Cell(reach), *values, Cell(pair["verdict"]))
+    why = f"({pair['reason']})" if pair["reason"] and None not in ends else ""  # else it stands there
+    cells = (Cell(number(ratio), order=ratio), Cell(reach), *values, Cell(pair["verdict"], why))
     about = {"model": pair["model"], "ablation": pair["ablation"], "task": pair["behaviour"]}
     methods = f"{names[0].text}\n{names[1].text}"
     return Row(

@@ -1,5 +1,6 @@
 """Quality against cost: how far each method is over all behaviours, and the CPU seconds that it took."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.leaderboard.entries import Entry, Setting
-from reports.leaderboard.plots import PAGE, Format
+from reports.leaderboard.plots import PAGE
 from reports.parts.methods import label_of_typed
 from reports.parts.style import INK, Line, styled
 
@@ -15,7 +16,9 @@ Told = Mapping[str, Any]
 
 
 def costs_of(entries: Sequence[Entry], whole: Told) -> dict[str, float]:
-    """Mean CPU seconds of discovery by a method's label, over the tasks of a setting.
+    """Mean CPU seconds of discovery by a method's label, over the behaviours of a setting's standings.
+
+    What a method spends on its unaided circuit alone is left out: no score here is of it.
 
     Args:
         entries: of all settings; discovery for all sizes is one run, and its cost the same at each.
@@ -24,8 +27,10 @@ def costs_of(entries: Sequence[Entry], whole: Told) -> dict[str, float]:
     setting = Setting(whole["model"], whole["graph"], whole["ablation"], whole["pruned"])
     found: dict[str, dict[str, float]] = {}
     for entry in entries:
-        if entry.setting == setting and entry.value("cpu_seconds") > 0:
-            found.setdefault(entry.label, {})[entry.task] = entry.value("cpu_seconds")
+        seconds = entry.value("sized_cpu_seconds")
+        seconds = entry.value("cpu_seconds") if math.isnan(seconds) else seconds
+        if entry.setting == setting and entry.task in whole["behaviours"] and seconds > 0:
+            found.setdefault(entry.label, {})[entry.task] = seconds
     return {label: sum(tasks.values()) / len(tasks) for label, tasks in found.items()}
 
 
@@ -34,7 +39,6 @@ def plot_costs(
     costs: Mapping[str, float],
     looks: Mapping[str, Line],
     title: str,
-    form: Format = PAGE,
 ) -> Figure:
     """A mark a method with its interval, and the front: those than whom nobody cheaper is better.
 
@@ -43,7 +47,6 @@ def plot_costs(
         costs: CPU seconds by label.
         looks: of marks, by label.
         title: of the axes.
-        form: where it is to stand.
     """
     labelled = [(label_of_typed(method["method"]), method) for method in methods]
     points = [
@@ -55,8 +58,8 @@ def plot_costs(
     for cost, gone, *_ in sorted(points, key=lambda point: point[:2]):
         if not front or gone > front[-1][1]:
             front.append((cost, gone))
-    with styled(form.letters):
-        figure = Figure(figsize=(1.35 * form.width, 1.25 * form.height), layout="constrained")
+    with styled(PAGE.letters):
+        figure = Figure(figsize=(1.35 * PAGE.width, 1.25 * PAGE.height), layout="constrained")
         axes = figure.add_subplot()
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -66,14 +69,14 @@ def plot_costs(
             [cost for cost, _ in front], [gone for _, gone in front], where="post", color=INK, linestyle="--",
             linewidth=0.8, zorder=1,
         )  # fmt: skip
-        lifts = _lifts([point[:2] for point in points], 64 * 1.25 * form.height, form.letters)
+        lifts = _lifts([point[:2] for point in points], 64 * 1.25 * PAGE.height, PAGE.letters)
         for (cost, gone, label, method), lift in zip(points, lifts, strict=True):
             look = looks.get(label, Line(INK, "o", "-"))
             if method["low"] is not None:
                 axes.plot([cost] * 2, [method["low"], method["high"]], color=look.colour, linewidth=1.2)
             axes.plot([cost], [gone], look.marker, color=look.colour)
             axes.annotate(
-                label, (cost, gone), (6, lift), textcoords="offset points", fontsize=0.85 * form.letters
+                label, (cost, gone), (6, lift), textcoords="offset points", fontsize=0.85 * PAGE.letters
             )
         axes.set(title=title, xlabel="CPU seconds of discovery, all sizes", ylabel="share of the way gone")
         axes.margins(x=0.18, y=0.12)

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -21,7 +22,8 @@ SHOWN = (
 MEANING = (
     "Tests of single circuits, after Shi et al. 2024 (arXiv:2410.13032), on templates that no method saw. A "
     "small p of minimality, equivalence or independence says that the circuit is not what an ideal one is; a "
-    "small p of sufficiency or partial necessity that it is better than random connected circuits as large. "
+    "small p of sufficiency or partial necessity, which are on all templates, that it is better than random "
+    "connected circuits as large. "
     "Of several runs it is told how many have a p below 5 %. Incompleteness is Wang et al.'s "
     "(arXiv:2211.00593), over edges. p is not adjusted for the number of circuits."
 )
@@ -45,8 +47,14 @@ def circuit_tests_section(
         tested = [entry for entry in group if _is_tested(entry, methods)]
         for i, entry in enumerate(tested):
             size = Cell(share(entry.size), order=entry.size)
-            cells = (_cell(entry, name) for name in SHOWN)
-            rows.append(Row((Cell(place), Cell(entry.method, entry.params), size, *cells), i == 0))
+            about = {
+                "model": setting.model,
+                "ablation": setting.ablation,
+                "task": task,
+                "method": entry.label,
+            }
+            cells = (Cell(place), Cell(entry.method, entry.params), size, *map(partial(_cell, entry), SHOWN))
+            rows.append(Row(cells, i == 0, about={**about, "size": share(entry.size)}))
     if not rows:
         return None
     headings = (
@@ -85,4 +93,6 @@ def _untested(table: pd.DataFrame, methods: Methods) -> tuple[str, ...]:
         return ()
     told = table["untested"][table["method"] != methods.baseline].dropna().astype(str)
     counts = Counter(reason for words in told for reason in words.split("; ") if reason)
-    return tuple(f"{plural(count, 'circuit')} without {reason}." for reason, count in sorted(counts.items()))
+    return tuple(
+        f"Not tested, {plural(count, 'circuit')}: {reason}." for reason, count in sorted(counts.items())
+    )

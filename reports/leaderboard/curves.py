@@ -62,6 +62,8 @@ def draw(
     notes = []
     if any(entry.shows_runs(metric.name) for entry in drawn):
         notes.append("small dots: single runs")
+    if any(not math.isnan(entry.value(f"{metric.name}_low")) for entry in drawn):
+        notes.append("bands: 95 %, these prompts")
     if clipped := sum(entry.value(metric.name) <= floor for entry in drawn):
         notes.append(f"▽ {plural(clipped, 'value')} at or below the floor of {floor:g}")
     if larger := sum(entry.is_oversize for entry in drawn):
@@ -83,7 +85,7 @@ def _draw_line(axes: Axes, line: Sequence[Entry], name: str, look: Line, floor: 
     order = 2 if look.behind else 3
     style: dict[str, Any] = {"color": look.colour, "marker": look.marker}
     label, told = line[0].label, [_told(entry, name) for entry in line]
-    panel = place.num1 if (place := axes.get_subplotspec()) else 0
+    panel = _panel(axes)
     axes.plot(x, y, look.dash, label=label, zorder=order, gid=series(label, f"line {panel}", told), **style)
     low = [max(entry.value(f"{name}_low"), floor) for entry in line]
     high = [max(entry.value(f"{name}_high"), floor) for entry in line]
@@ -94,9 +96,17 @@ def _draw_line(axes: Axes, line: Sequence[Entry], name: str, look: Line, floor: 
         at, values = zip(*((x, max(y, floor)) for x, y in runs), strict=True)
         dots = series(label, f"dots {panel}")
         axes.scatter(at, values, s=10, color=look.colour, alpha=0.6, linewidth=0, zorder=order, gid=dots)
-    if at_floor := [kept(entry) for entry in line if entry.value(name) <= floor]:
+    if at_floor := [entry for entry in line if entry.value(name) <= floor]:
         hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 9}
-        axes.plot(at_floor, [floor] * len(at_floor), "v", zorder=order + 1, **hollow)
+        mark = series(label, f"floor {panel}", [_told(entry, name) for entry in at_floor])
+        x, y = [kept(entry) for entry in at_floor], [floor] * len(at_floor)
+        axes.plot(x, y, "v", zorder=order + 1, gid=mark, **hollow)
+
+
+def _panel(axes: Axes) -> int:
+    """Its place in the figure: artists of a method are told apart by it."""
+    place = axes.get_subplotspec()
+    return place.num1 if place else 0
 
 
 def _told(entry: Entry, name: str) -> str:
@@ -117,4 +127,5 @@ def _draw_oversize(axes: Axes, entry: Entry, name: str, look: Line, floor: float
     """A hollow mark by itself: it stands where its edges are, but was asked for elsewhere."""
     hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 7}
     y = max(entry.value(name), floor)
-    axes.plot([kept(entry)], [y], look.marker, linestyle="", label=entry.label, zorder=4, **hollow)
+    mark = series(entry.label, f"oversize {_panel(axes)} {entry.size}", [_told(entry, name)])
+    axes.plot([kept(entry)], [y], look.marker, linestyle="", label=entry.label, zorder=4, gid=mark, **hollow)

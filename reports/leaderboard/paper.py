@@ -1,6 +1,7 @@
 """The leaderboard as a paper prints it: methods by task and size, one number and one interval a cell."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from reports.parts.metric import Metric, Metrics
 from reports.parts.numbers import DASH, number, share
 
 NEW = "recovered_new"
-"""What is printed where it has intervals: on templates that no method saw."""
+"""What is printed where all tasks have intervals of it: on templates that no method saw."""
 Told = Mapping[str, Any]
 
 
@@ -39,7 +40,8 @@ def paper_table(
         pairs: the tests of pairs, as `circuitmark compare --json` tells them.
     """
     entries = [entry for group in groups.values() for entry in group]
-    metric = metrics[NEW if any(_has_interval(entry, NEW) for entry in entries) else headline(entries)]
+    new = all(any(_has_interval(entry, NEW) for entry in group) for group in groups.values())
+    metric = metrics[NEW if new else headline(entries)]
     shown = [
         entry
         for entry in entries
@@ -63,9 +65,12 @@ def paper_table(
             cells.append(_cell(entry, metric, id(entry) in bold, id(entry) in equal, alone))
             runs = max(runs, entry.stat(metric.name).scored if entry else 0)
         rows.append(Row((Cell(label), Cell(f"{runs}"), *cells), starts=methods.is_random(label)))
-    spans = [("", 2)] + [(task, sum(each == task for each, _ in columns)) for task in groups]
+    spans = [("", 2), *Counter(task for task, _ in columns).items()]
     headings = [Heading("method"), Heading("n"), *(Heading(share(size)) for _, size in columns)]
-    grid = Grid(tuple(headings), tuple(rows), 1, _notes(shown, metric, methods, equal, alone), tuple(spans))
+    notes = _notes(shown, metric, methods, equal, alone)
+    if unscored := sorted({*groups} - {task for task, _ in columns}):
+        notes = (*notes, f"Not scored, and left out: {', '.join(unscored)}.")
+    grid = Grid(tuple(headings), tuple(rows), 1, notes, tuple(spans))
     told = [_told(entry, metric, id(entry) in bold, id(entry) in equal) for entry in shown]
     return PaperTable(stem, f"{title}: {_caption(metric)}", grid, told)
 
@@ -145,7 +150,7 @@ def _notes(
         notes.append(f"Beside: 95 % intervals over {'new data seeds and ' if several else ''}{over}.")
     notes.append("Bold: the best of a column, random circuits aside.")
     if equal:
-        notes.append("†: equal to it within a factor of 1.25 of the KL left (TOST, 5 %).")
+        notes.append("†: equal to it within a factor of 1.25 of the KL left (TOST, 5 % each pair).")
     if any(entry.is_worse_than_empty for entry in shown):
         notes.append("Grey: worse than the empty circuit.")
     if any(entry.is_oversize for entry in shown):

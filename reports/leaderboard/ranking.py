@@ -63,20 +63,24 @@ def _ranked_cells(entries: Sequence[Entry], metric: Metric) -> dict[tuple[str, f
 def ranking_grid(ranking: Ranking, metric: Metric, methods: Methods) -> Grid:
     """Methods by mean rank, overall and per task; the lowest of each column is marked, random ones aside.
 
+    Overall, only those that were ranked in the most cells can be: who ran where it is easy is not the best.
+
     Args:
         ranking: of one setting.
         metric: by which methods are ranked.
         methods: which method is the random one.
     """
     tasks = list(ranking.by_task.columns)
+    competing = ranking.scored[[not methods.is_random(str(method)) for method in ranking.scored.index]]
+    most = ranking.mean[ranking.scored == competing.max()]
     rows = []
     for method in map(str, ranking.mean.index):
         scored = int(ranking.scored[method])
         overall = (
-            _cell(method, ranking.mean, methods),
+            _cell(method, ranking.mean, most, methods),
             Cell(f"{scored} of {ranking.cells}", order=-float(scored)),
         )
-        each = (_cell(method, ranking.by_task[task], methods) for task in tasks)
+        each = (_cell(method, ranking.by_task[task], ranking.by_task[task], methods) for task in tasks)
         rows.append(Row((Cell(method), *overall, *each), about={"method": method}))
     headings = (
         Heading("method"),
@@ -89,8 +93,8 @@ def ranking_grid(ranking: Ranking, metric: Metric, methods: Methods) -> Grid:
     return Grid(headings, tuple(rows), 1, notes)
 
 
-def _cell(method: str, column: "pd.Series[float]", methods: Methods) -> Cell:
+def _cell(method: str, column: "pd.Series[float]", rivals: "pd.Series[float]", methods: Methods) -> Cell:
     rank = float(column[method])
-    rivals = [each for label, each in column.items() if not methods.is_random(str(label))]
-    best = not methods.is_random(method) and rank == min(filter(math.isfinite, rivals), default=math.nan)
+    ranks = {label: each for label, each in rivals.items() if not methods.is_random(str(label))}
+    best = method in ranks and rank == min(filter(math.isfinite, ranks.values()), default=math.nan)
     return Cell(number(rank), best=best, order=rank)

@@ -64,6 +64,9 @@ def _brackets(table: pd.DataFrame) -> str:
     """What the intervals in a report's tables are over."""
     if "recovered" not in table.columns:
         return "Brackets hold the bootstrap interval over examples."
+    if not len(distinct(table, "recovered_low")):
+        reasons = "; ".join(distinct(table, "these_prompts"))
+        return f"No value has an interval{f' ({reasons})' if reasons else ''}: nothing tells who is ahead."
     told = (
         "Brackets hold 95 % intervals of single runs, over these prompts: other prompts of the same templates"
     )
@@ -92,9 +95,7 @@ def warnings(table: pd.DataFrame) -> list[str]:
     key.append("size_requested")
     ok = table[table["status"] == "ok"]
     if repeated := int(ok.duplicated([name for name in key if name in ok.columns]).sum()):
-        found.append(
-            f"{plural(repeated, 'row')} repeat a model, task, method, seed and size and were averaged."
-        )
+        found.append(f"Rows that repeat a model, task, method, seed and size were averaged: {repeated:,}.")
     if larger := sorted(set(map(label_of, *_oversize(ok)))):
         found.append(
             f"Circuits of {', '.join(larger)} have more edges than asked for: they are shown, and stand in "

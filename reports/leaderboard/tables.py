@@ -76,7 +76,7 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
         column: best(ranked, metrics[column.metric], methods) if column.judged else [] for column in columns
     }
     several = any(entry.runs > 1 for entry in entries)
-    whole = {column: _is_whole(column, entries) for column in columns}
+    whole = {column: _is_whole(column, metrics[column.metric], entries) for column in columns}
     rows = []
     for position, entry in enumerate(ranked):
         asked = Cell(share(entry.size), EXCEEDED if entry.is_oversize else "", order=entry.size)
@@ -110,10 +110,11 @@ def _is_shown(column: Column, entries: Sequence[Entry]) -> bool:
     return any(stat.scored for stat in stats) if column.optional else bool(stats)
 
 
-def _is_whole(column: Column, entries: Sequence[Entry]) -> bool:
-    """Whether a column counts things: all its values are integers, and some above 1."""
+def _is_whole(column: Column, metric: Metric, entries: Sequence[Entry]) -> bool:
+    """Whether a column counts things: its values are integers, of edges or some of them above 1."""
     scored = [entry.stat(column.metric) for entry in entries if entry.stat(column.metric).scored]
-    return all(stat.whole for stat in scored) and any(stat.mean > 1 for stat in scored)
+    counts = metric.unit == "edges" or any(stat.mean > 1 for stat in scored)
+    return counts and all(stat.whole for stat in scored)
 
 
 def best(entries: Sequence[Entry], metric: Metric, methods: Methods) -> list[Entry]:
@@ -149,6 +150,8 @@ def _runs(entry: Entry) -> Cell:
 
 
 def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: bool) -> Cell:
+    if entry.method == "empty" and column.metric.startswith("complement_"):
+        return Cell("", order=math.nan)  # its complement is the model, and nothing to measure others by
     stat, metric = entry.stat(column.metric), metrics[column.metric]
     beside = [interval(entry.value(f"{metric.name}_low"), entry.value(f"{metric.name}_high"))]
     if column.metric == HEADLINE and entry.is_worse_than_empty:

@@ -96,7 +96,7 @@ def _label(told: Told) -> str:
 def _count(told: Told, name: str) -> Cell:
     """`31 / 57`, with its interval in per cent beside it."""
     if told[name] is None:
-        return Cell(DASH, order=math.inf)
+        return Cell(DASH, order=math.nan)
     low, high = (100 * told[f"{name}_{end}"] for end in ("low", "high"))
     return Cell(
         f"{told[name]} / {told[f'{name}_programs']}", f"({low:.0f} to {high:.0f} %)", order=-told[name]

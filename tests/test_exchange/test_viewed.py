@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from bench.exchange.drawn import drawn_edge
@@ -36,6 +37,20 @@ def test_circuits_and_scores_are_those_of_the_first_seed(tmp_path: Path) -> None
     (place,) = told(list(held.values()))
     assert place["place"] == "gp · embedded · resample"
     assert '"circuits-held">[{' in (tmp_path / "index.html").read_text()
+
+
+def test_circuits_too_large_to_draw_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = Experiment(
+        tasks=("gp",), methods=("eap",), sizes=("0.4%", "1%", "2%"), n_discovery=(8,), n_evaluation=8,
+        random_draws=1, circuit_tests=False,
+    )  # fmt: skip
+    run(experiment, tmp_path)
+    for limits in ({"MOST": 10}, {"SIZES": 1}):
+        with monkeypatch.context() as patched:
+            for name, value in limits.items():
+                patched.setattr(f"bench.exchange.viewed.{name}", value)
+            (eap,) = viewed(Store(tmp_path))
+            assert ([size for size, _ in eap.sizes], eap.larger) == (["0.4 %"], 2)
 
 
 def test_nodes_and_edges_are_told_by_number() -> None:

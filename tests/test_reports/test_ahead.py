@@ -56,7 +56,7 @@ def test_a_pair_is_a_row() -> None:
     ]
     assert [cell.best for cell in section.grid.rows[0].cells][:3] == [False, False, True]
     assert section.grid.rows[0].about["method"] == "eap\nacdc (attempts=1)"
-    assert "over all sizes; over new data seeds; the primary family" in section.meaning
+    assert "over all sizes: the primary family. Intervals and p are over new data seeds." in section.meaning
     assert "circuitmark compare --json" in section.grid.notes[0]
 
 
@@ -75,6 +75,10 @@ def test_what_cannot_be_tested_says_why() -> None:
     assert texts(section.grid)[0][4:7] == ["not to be had: one template", DASH, DASH]
     assert "exploratory, for one size alone was run" in section.meaning
     assert pairs_section([]) is None
+    same = pairs_section([{**PAIR, "p_holm": None, "reason": "a standard error of 0"}])
+    assert same is not None
+    assert same.grid is not None
+    assert same.grid.rows[0].cells[-1].beside == "(a standard error of 0)"
 
 
 def test_standings_are_ordered_and_cost_what_they_took() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,11 @@ import reports
 from bench.exchange.drawn import drawn_edge
 from report_tables import EVIL, METRICS, leaderboard, one_seed
 from reports import Methods, Viewed
+from reports.page import render_page
+from reports.parts.content import Section
+from reports.parts.grid import Cell, Grid, Heading, Row
+from reports.parts.numbers import number
+from reports.report import build
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -23,8 +30,8 @@ METHODS = Methods(("good", "middling", "random_edges"), "random_edges")
 WHERE = {"model": "tiny/lm", "graph": "edges", "ablation": "resample", "pruned": "edges"}
 PAIR = {
     **WHERE, "found_under": "resample", "behaviour": "ioi", "a": "good", "b": "middling", "size": None,
-    "difference": -0.5, "low": -0.9, "high": -0.1, "over": "this data seed", "p_holm": 0.01, "p_equal": 0.6,
-    "verdict": "a ahead", "reason": "",
+    "difference": -0.5, "low": -0.9, "high": -0.1, "over": "new templates, this data seed",
+    "p_holm": 0.01, "p_equal": 0.6, "verdict": "a ahead", "reason": "",
 }  # fmt: skip
 GOOD = {
     "method": "good", "interquartile_mean": 0.6, "low": 0.5, "high": 0.7, "rank_low": 1.0, "rank_high": 1.0,
@@ -154,6 +161,21 @@ def test_a_heading_sorts_and_the_references_stay(page: Page) -> None:
     assert rows(page, IOI) == before
 
 
+def test_infinity_is_sorted_as_a_number(browser: Any, tmp_path: Path) -> None:
+    """Of edges needed: no circuit is good enough."""
+    orders = [math.inf, 0.5, 0.2, math.inf, 0.9]
+    cells = [Row((Cell(f"m{i}"), Cell(number(order), order=order))) for i, order in enumerate(orders)]
+    grid = Grid((Heading("method"), Heading("edges needed")), tuple(cells), 1)
+    whole = build(leaderboard(), METRICS, METHODS, "")
+    report = replace(whole, tasks=(), panel=None, further=[Section("Needed", "needed", grid)])
+    (tmp_path / "index.html").write_text(render_page("", report, None, {}, {}))
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    page.locator("#needed th button", has_text="edges needed").click()
+    assert [name for name, _ in rows(page, "#needed")] == ["m2", "m1", "m4", "m0", "m3"]
+    page.close()
+
+
 def test_axes_are_as_suits_or_linear(page: Page) -> None:
     figure = page.locator(f"{IOI} figure").first
     suits, linear = figure.locator(".as-suits"), figure.locator(".linear")
@@ -222,7 +244,7 @@ def test_circuits_are_drawn_at_a_size_beside_another_and_by_layer(page: Page) ->
 def test_beside_a_circuit_stands_the_other_s_nearest_smaller_one(browser: Any, tmp_path: Path) -> None:
     small, large = frozenset(map(drawn_edge, SMALL)), frozenset(map(drawn_edge, LARGE))
     circuits = [
-        Viewed("here", "one", [("1 %", small), ("5 %", large), ("20 %", large)], {}),
+        Viewed("here", "one", [("1 %", small), ("5 %", large), ("20 %", large)], {}, 3),
         Viewed("here", "two", [("0.5 %", small), ("50 %", large)], {}),
     ]
     files = reports.render_report(leaderboard(), METRICS, METHODS, viewed=circuits)
@@ -234,4 +256,8 @@ def test_beside_a_circuit_stands_the_other_s_nearest_smaller_one(browser: Any, t
     assert page.locator("#viewer output").text_content() == "5 %"
     said = page.locator("#circuit svg").get_attribute("aria-label")
     assert said == "2 edges in both, 1 in one alone, 0 in two at 0.5 % alone"
+    page.locator("#viewer select").nth(2).select_option(label="nothing")
+    page.locator("#viewer input").press("ArrowLeft")
+    said = page.locator("#circuit svg").get_attribute("aria-label")
+    assert said == "2 edges of one; its larger circuits, 3, are not drawn"
     page.close()

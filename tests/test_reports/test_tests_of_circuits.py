@@ -46,7 +46,7 @@ def test_one_run_shows_p_and_several_how_many_are_small() -> None:
 
 def test_untested_circuits_are_counted() -> None:
     text = section(page(with_tests(leaderboard())), HEADING)
-    assert "8 circuits without minimality: no edge." in text
+    assert "Not tested, 8 circuits: minimality: no edge." in text
 
 
 def test_without_tests_there_is_no_section() -> None:

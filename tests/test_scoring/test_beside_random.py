@@ -53,10 +53,10 @@ def test_a_complement_is_judged_by_its_distance_to_the_empty_circuit() -> None:
 def test_too_few_random_circuits_are_said() -> None:
     few = table(kl=0.5, loss=0.9, draws=2).iloc[0]
     assert np.isnan([few["p_sufficiency"], few["p_necessity"]]).all()
-    reason = "at least 19 random circuits as large are needed, not 2"
+    reason = "at least 20 random circuits as large are needed, not 2"
     assert few["untested"] == f"sufficiency: {reason}; necessity: {reason}"
     other = table(kl=0.5, loss=0.9, edges_kept=10, untested="minimality: no edge").iloc[0]
-    assert other["untested"].startswith("minimality: no edge; sufficiency: at least 19")
+    assert other["untested"].startswith("minimality: no edge; sufficiency: at least 20")
     assert np.isnan(other["complement_loss_margin"])
 
 
@@ -89,8 +89,8 @@ def test_circuits_of_a_run_are_tested(tmp_path: Path) -> None:
         assert np.isfinite(row[ALONE].astype(float)).all()
     assert made.loc["random_edges"][[*TESTED, *ALONE, "untested"]].isna().all(axis=None)
     page = (tmp_path / "on" / "leaderboard.md").read_text().split("## Tests of circuits\n")[1]
-    assert f"1 circuit without knock-outs: a circuit of more than {MOST_EDGES} edges." in page
-    assert "3 circuits without sufficiency: at least 19 random circuits" in page
+    assert f"Not tested, 1 circuit: knock-outs: a circuit of more than {MOST_EDGES} edges." in page
+    assert "Not tested, 3 circuits: sufficiency: at least 20 random circuits" in page
     off = dataclasses.replace(experiment, circuit_tests=False)
     assert off.jobs()[1].key != experiment.jobs()[1].key
     assert off.jobs()[0].key == experiment.jobs()[0].key, "of random circuits nothing is knocked out"

@@ -108,7 +108,7 @@ def test_what_is_too_small_is_said_and_has_no_p() -> None:
         independence(np.ones((60, 1)), np.ones((60, 1)), np.arange(60)),
         minimality(np.zeros(0), np.zeros(40), 0.0)[0],
         minimality(np.zeros(3), np.zeros(5), 0.0)[0],
-        beside_random(0.0, np.ones(10)),
+        beside_random(0.0, np.ones(19)),
         beside_random(math.nan, np.ones(20)),
         equivalence(np.array([math.nan] * 12), 0.0),
         independence(np.full((60, 1), math.nan), np.ones((60, 1)), np.zeros(60)),
@@ -116,11 +116,11 @@ def test_what_is_too_small_is_said_and_has_no_p() -> None:
     ]
     assert [each.reason for each in few] == [
         "at least 10 templates are needed, not 9",
-        "at least 38 prompts are needed that share a template, not 30",
-        "at least 38 prompts are needed that share a template, not 0",
+        "at least 40 prompts are needed that share a template, not 30",
+        "at least 40 prompts are needed that share a template, not 0",
         "no edge",
-        "at least 19 random paths are needed, not 5",
-        "at least 19 random circuits as large are needed, not 10",
+        "at least 20 random paths are needed, not 5",
+        "at least 20 random circuits as large are needed, not 19",
         *["unscored"] * 4,
     ]
     assert np.isnan([[each.value, each.p] for each in few]).all()

@@ -38,7 +38,7 @@ def test_pairs_and_verdicts() -> None:
     assert at(pairs, "bad", "good", None).verdict == "b ahead"
     assert at(pairs, "good", "same", None).verdict == "a ahead"
     assert at(pairs, "bad", "same", None).verdict in ("equal", "undecided")
-    assert at(pairs, "bad", "good", 0.01).difference.over == "this data seed"
+    assert at(pairs, "bad", "good", 0.01).difference.over == "new templates, this data seed"
 
 
 def test_a_difference_by_hand() -> None:
@@ -76,7 +76,7 @@ def test_seeds_are_shared_ones() -> None:
     assert at(pairs, "bad", "good", None).difference.over == "new data seeds and templates"
     fewer = [each for each in three(5) if each.record.method != "good" or each.record.data_seed < 2]
     assert at(compare(fewer), "bad", "good", None).data_seeds == 2
-    assert at(compare(fewer), "bad", "good", None).difference.over == "these 2 data seeds"
+    assert at(compare(fewer), "bad", "good", None).difference.over == "new templates, these 2 data seeds"
 
 
 def test_cells_at_the_floor_rank_nobody() -> None:
@@ -104,7 +104,7 @@ def test_the_command(command: CommandLine, tmp_path: Path) -> None:
     assert told["pairs"][0]["size"] is None
     table = command("compare", str(store.folder)).stdout
     assert "b ahead" in table
-    assert "over this data seed" in table
+    assert "over new templates, this data seed" in table
     assert "the primary family, of 3 pairs, Holm's p; single sizes, exploratory" in " ".join(table.split())
     assert "Over behaviours" in table
     assert "not to be had: at least 5 runs of" in " ".join(table.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,10 +118,10 @@ def test_paired() -> None:
     a, b = rng.normal(size=(2, 6, 12))
     assert paired.paired(a, b, 8) == over_seeds(a - b, 8)
     three = paired.paired(a[:3], b[:3], 8)
-    assert three.over == "these 3 data seeds"
+    assert three.over == "new templates, these 3 data seeds"
     assert three.p() == pytest.approx(stats.ttest_rel(a[:3].mean(0), b[:3].mean(0)).pvalue)
     one = paired.paired(a[:1], b[:1], 8)
-    assert one.over == "this data seed"
+    assert one.over == "new templates, this data seed"
     assert one.p() == pytest.approx(stats.ttest_rel(a[0], b[0]).pvalue)
     swapped = paired.paired(b, a, 8)
     assert swapped.value == -paired.paired(a, b, 8).value
@@ -128,7 +129,8 @@ def test_paired() -> None:
     floor = np.full((5, 12), gaps.LOG_FLOOR)
     tie = paired.paired(floor, floor, 8)
     assert (tie.value, tie.standard_error, tie.reason) == (0, 0, "a standard error of 0")
-    assert paired.verdict(tie, tie.p()) == "undecided"
+    assert paired.verdict(tie, tie.p()) == "equal", "both at the floor in all templates"
+    assert paired.verdict(replace(tie, value=0.1), tie.p()) == "undecided"
     assert paired.paired(a[:, :9], b[:, :9], 8).reason == "at least 10 templates are needed, not 9"
 
 
@@ -212,7 +214,9 @@ def test_progress_and_area() -> None:
     assert behaviours.progress(random, random) == pytest.approx([0, 0, 0])
     assert behaviours.progress(np.full(3, floor), random) == pytest.approx([1, 1, 1])
     assert (behaviours.progress(np.zeros(3), random) < 0).all()
-    assert np.isnan(behaviours.progress(random, np.full(3, floor))).all()
+    rounded = gaps.template_log_gaps(np.zeros((240, 3)), np.ones((240, 1)), np.arange(240) // 10).mean(0)
+    for at_floor in (np.full(3, floor), rounded, rounded + 1e-15):
+        assert np.isnan(behaviours.progress(random, at_floor)).all()
     assert behaviours.area([4.0, 8.0, 16.0], np.array([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0]])) == pytest.approx(
         [1, 3]
     )
@@ -274,9 +278,7 @@ def test_these_prompts_by_hand() -> None:
     found = intervals.of_ratio(kl, one, template)
     assert found.estimate == pytest.approx([2])
     assert found.standard_error == pytest.approx([(0.25 * 8 / 7 / 8) ** 0.5])
-    assert intervals.of_ratio(kl, one, template, scale="log").standard_error == pytest.approx(
-        [found.standard_error[0] / 2]
-    )
+    assert intervals.of_kl(kl, one, template)["kl"].standard_error == pytest.approx(found.standard_error / 2)
     twice = intervals.of_ratio(2 * kl, kl, template)
     for values in (twice.estimate, twice.low, twice.high):
         assert values == pytest.approx([2])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from bench.scoring.statistics.gaps import LOG_FLOOR
+from bench.scoring.statistics.gaps import ABOVE_FLOOR, LOG_FLOOR
 from bench.scoring.statistics.intervals import WITHIN
 from bench.scoring.statistics.student import NONE, Interval
 
@@ -46,7 +46,7 @@ def progress(
         y_random: of random connected circuits of the same sizes.
     """
     room = y_random - LOG_FLOOR
-    found: Float[np.ndarray, "*any size"] = (y_random - y) / np.where(room > 0, room, np.nan)
+    found: Float[np.ndarray, "*any size"] = (y_random - y) / np.where(y_random > ABOVE_FLOOR, room, np.nan)
     return found
 
 

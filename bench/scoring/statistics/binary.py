@@ -6,21 +6,20 @@ import numpy as np
 from jaxtyping import Bool
 
 
-def wilson(yes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The interval of a share of which so many in n were seen (Wilson 1927, JASA 22).
+def wilson(yes: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share of which so many in n were seen (Wilson 1927, JASA 22).
 
     Ends are shares from 0 to 1; both NaN where n is 0. It speaks of other programs like these.
 
     Args:
         yes: how many were.
         n: how many could have been.
-        level: how often the interval holds the share.
     """
     from scipy.stats import binomtest
 
     if n == 0:
         return float("nan"), float("nan")
-    ends = binomtest(yes, n).proportion_ci(level, "wilson")
+    ends = binomtest(yes, n).proportion_ci(0.95, "wilson")
     return float(ends.low), float(ends.high)
 
 

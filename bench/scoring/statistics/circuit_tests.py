@@ -25,7 +25,7 @@ EITHER_WAY = 0.1
 """How far from one half a circuit may be ahead of the model in the long run, and still be equivalent."""
 MOSTLY = 0.9
 """How often removing an edge that is needed costs more than removing a random added one."""
-FEWEST_DRAWS = 19
+FEWEST_DRAWS = 20
 """Of random circuits, below which no p is under 5 %."""
 ROUNDING = 1e-6
 """Of what is compared: what differs by no more is equal."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,7 +21,6 @@ from jaxtyping import Float, Int
 from bench.scoring.statistics.gaps import FLOOR
 from bench.scoring.statistics.student import too_few_prompts
 
-Scale = Literal["linear", "log"]
 WITHIN = 0.97
 """Share of the draws between the ends of a 95 % interval where a tail is long; 0.95 on a linear scale.
 
@@ -75,7 +73,6 @@ def of_ratio(
     values: Float[np.ndarray, "answer row"],
     reference: Float[np.ndarray, " answer #row"],
     template: Int[np.ndarray, " answer"],
-    scale: Scale = "linear",
     draws: int = 2000,
     seed: int = 0,
 ) -> Bootstrapped:
@@ -85,19 +82,14 @@ def of_ratio(
         values: one column a row.
         reference: a column for each row or one for all.
         template: of each answer.
-        scale: log for what is positive and has a long tail.
         draws: how many; rows of the same templates share them.
         seed: of the drawing.
     """
-    return _bootstrap(
-        lambda parts, w: (_ratio(_whole(parts, w), scale),),
-        (scale,),
-        values,
-        reference,
-        template,
-        draws,
-        seed,
-    )[0]
+
+    def statistics(parts: list[_Moments], weights: np.ndarray) -> tuple[_Drawn, ...]:
+        return (_ratio(_whole(parts, weights)),)
+
+    return _bootstrap(statistics, ("linear",), values, reference, template, draws, seed)[0]
 
 
 def of_kl(
@@ -123,7 +115,7 @@ def of_kl(
 
     def statistics(parts: list[_Moments], weights: np.ndarray) -> tuple[_Drawn, ...]:
         whole = _whole(parts, weights)
-        return _mean(whole), _ratio(whole, "log"), _gap(parts)
+        return _mean(whole), _share(whole), _gap(parts)
 
     mean, share, gap = _bootstrap(statistics, ("log", "log", "gap"), kl, empty, template, draws, seed)
     return {"kl": mean, "recovered": share.below_one(), "log_gap": gap}
@@ -133,10 +125,13 @@ def _mean(whole: _Moments) -> _Drawn:
     return np.log(whole.x), np.sqrt(whole.xx) / whole.x
 
 
-def _ratio(whole: _Moments, scale: Scale) -> _Drawn:
+def _share(whole: _Moments) -> _Drawn:
+    share, of_log = whole.share()
+    return np.log(share), np.sqrt(of_log)
+
+
+def _ratio(whole: _Moments) -> _Drawn:
     share = whole.x / whole.y
-    if scale == "log":
-        return np.log(share), np.sqrt(whole.share()[1])
     variance = whole.xx - 2 * share * whole.xy + share**2 * whole.yy
     return share, np.sqrt(np.maximum(variance, 0)) / np.abs(whole.y)
 

@@ -37,20 +37,21 @@ def paired(
     seeds = len(difference)
     if seeds >= SEEDS_TO_TEST:
         return over_seeds(difference, fewest_prompts)
-    label = "this data seed" if seeds == 1 else f"these {seeds} data seeds"
-    return over_templates(difference.mean(0), fewest_prompts, label)
+    at_hand = "this data seed" if seeds == 1 else f"these {seeds} data seeds"
+    return over_templates(difference.mean(0), fewest_prompts, f"new templates, {at_hand}")
 
 
-def equivalence(difference: Mean, factor: float = SAME_FACTOR) -> float:
-    """p of "one is ahead by the factor or more": two one-sided tests on the difference's standard error.
+def equivalence(difference: Mean) -> float:
+    """p of "one is ahead by `SAME_FACTOR` or more": two one-sided tests on the difference's standard error.
 
-    Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15. NaN where `Mean.p` is.
+    Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15. NaN where `Mean.p` is. It is of one
+    pair, whatever the number of pairs.
 
     Args:
         difference: of logs, of two methods.
-        factor: between whose inverse and which the two count as equal.
     """
-    return max(difference.p_above(-math.log(factor)), difference.p_below(math.log(factor)))
+    within = math.log(SAME_FACTOR)
+    return max(difference.p_above(-within), difference.p_below(within))
 
 
 def flip_rate(by_seed: Float[np.ndarray, " seed"]) -> float:
@@ -82,20 +83,20 @@ def holm(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
     return adjusted
 
 
-def verdict(difference: Mean, adjusted: float, ranks: bool = True, level: float = LEVEL) -> Verdict:
-    """In words, from the side of a method a.
+def verdict(difference: Mean, adjusted: float, ranks: bool = True) -> Verdict:
+    """In words, from the side of a method a. Two that do not differ in any template or seed are equal.
 
     Args:
         difference: a's y less b's.
         adjusted: its p after `holm`.
         ranks: whether the cell does (`cell_ranks`); where it does not, neither ahead nor equal has a meaning.
-        level: of each test.
     """
     if not ranks:
         return "all the same"
-    if adjusted < level:
+    if adjusted < LEVEL:
         return "a ahead" if difference.value < 0 else "b ahead"
-    return "equal" if equivalence(difference) < level else "undecided"
+    never_differ = difference.value == difference.standard_error == 0
+    return "equal" if never_differ or equivalence(difference) < LEVEL else "undecided"
 
 
 def cell_ranks(

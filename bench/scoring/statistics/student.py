@@ -42,17 +42,13 @@ class Mean:
     reason: str = ""
     """Why there is no p; empty where there is one."""
 
-    def interval(self, level: float = 0.95) -> Interval:
-        """The interval that holds the mean of all there is to draw from, in the mean's unit.
-
-        Args:
-            level: how often it does.
-        """
+    def interval(self) -> Interval:
+        """That which holds the mean of all there is to draw from in 95 % of cases, in the mean's unit."""
         from scipy.special import stdtrit
 
         if self.standard_error == 0:
             return Interval(self.value, self.value, self.over)
-        reach = float(stdtrit(self.freedom, (1 + level) / 2)) * self.standard_error
+        reach = float(stdtrit(self.freedom, 0.975)) * self.standard_error
         return Interval(self.value - reach, self.value + reach, self.over, self.reason)
 
     def p_above(self, bound: float) -> float:
