@@ -54,7 +54,7 @@ class ACDC(Method):
     examples: int = 64
     """Discovery examples used, the first ones; 0 for all. The time is proportional to them."""
     attempts: int = 6
-    """Runs for one size, at most; those made for other sizes help for nothing."""
+    """Runs for one size, at most; what runs for other sizes have shown costs none of these."""
     tolerance: float = 0.2
     """A size is met by a circuit smaller by at most this share; the bench fills it up from the scores."""
     chain: int = 8

@@ -37,4 +37,4 @@ class ACDCScreened(ACDC):
         scores = EAPIG().discover(problem).scores
         assert scores is not None
         ranked = torch.where(problem.graph.exists, scores, -torch.inf)
-        return n_best(ranked, problem.edges_of_share(self.share))
+        return n_best(ranked, max(1, problem.edges_of_share(self.share)))

@@ -125,7 +125,7 @@ class Checkpoint(Protocol):
         """What was saved last; empty at the start."""
 
     def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Keeps what `tensors` returns. May be called often: it asks and writes every few seconds at most."""
+        """Keeps what `tensors` returns. May be called often: it asks and writes now and then alone."""
 
 
 @runtime_checkable
@@ -380,7 +380,7 @@ def default_method(name: str) -> Method:
     """
     known = find_methods()[0]
     if name not in known:
-        raise ValueError(f"'{name}' is no method; known are {', '.join(known)}")
+        raise ValueError(f"'{name}' is no method of circuitmark's own; these are {', '.join(known)}")
     return known[name]()
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Problem, first_examples
-from methods.thresholds.cheapest_cut import cheapest_cut
+from methods.thresholds.cheapest_cut import CUT_ON, cheapest
 from methods.training.course import Course
 from methods.training.gumbel_gates import GumbelGates
 from methods.training.gumbel_training import GumbelTraining, Masks
@@ -21,8 +21,6 @@ from methods.training.parts import parts_of
 from methods.training.precision import widest
 from methods.training.price import Price
 
-CUT_ON = 256
-"""Discovery examples, at most, on which the unaided circuit's size is chosen."""
 EDGES, WEIGHTS = "edges", "weights"
 """The two groups of gates; the edge mask is the one tensor of its group."""
 
@@ -40,7 +38,8 @@ class DiscoGP(Method):
     open as wanted and holds them there (`Price`), so that one training serves all sizes, each cut to exactly
     its number, instead of a schedule whose end nobody knows; edges train on the masked weights throughout
     (the code forgets them after the first epoch); the ablation is the problem's, theirs is zero. Where an
-    output is one number there is nothing to choose among: squared error, and no complement.
+    output is one number, or no answer is named as wrong, there is nothing to choose among: squared error or
+    KL, and no complement.
 
     Where the unaided circuit is wanted, it and the scores come of a training of their own, of edges alone and
     without the complement, for the answer at a constant price of an edge (option `price`) as long as the loss
@@ -115,6 +114,8 @@ class DiscoGP(Method):
         for name in (*rates, *temperatures, "start_price", "price", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
+        if self.parts == "edges" and self.density != DiscoGP.density:
+            raise ValueError("density is of weights: leave it or parts=edges out")
         if self.joint and self.parts != "both":
             raise ValueError(f"joint prunes both weights and edges: leave parts={self.parts} out")
 
@@ -143,7 +144,9 @@ class DiscoGP(Method):
         if problem.unaided:
             few = first_examples(problem.batches, CUT_ON)
             gates = self._settled(problem, batches, few, course)
-            scores, unaided = gates.logits[EDGES].detach(), self._cut(problem, gates, few)
+            loss = partial(self._answer_loss, problem, few=few)
+            unaided = cheapest(problem, loss, lambda n: gates.best(n)[EDGES], self.price)
+            scores = gates.logits[EDGES].detach()
         return Discovery(
             scores=scores,
             edges={size: edges[n] for size, n in sizes.items()},
@@ -173,7 +176,7 @@ class DiscoGP(Method):
             else:
                 named = {n: s for n, s in problem.weights.items() if self.biases or ".W_" in n}
                 exists = {n: torch.ones(*s, dtype=torch.bool, device=device) for n, s in named.items()}
-                wanted = [round(self.density * sum(each.numel() for each in exists.values()))]
+                wanted = [max(1, round(self.density * sum(each.numel() for each in exists.values())))]
                 temperature, dtype = self.weight_temperature, torch.float32
             gates[group] = GumbelGates(exists, random, self.rate, temperature, dtype, hard)
             start = self.start_price if wanted else self.price * problem.graph.n_edges
@@ -192,17 +195,6 @@ class DiscoGP(Method):
         training.bearable = full + self.tolerance * (empty - full)
         course.run(training, "unaided", {WEIGHTS: 1.0}, self.settling)
         return training.groups[EDGES]
-
-    def _cut(
-        self, problem: Problem, gates: GumbelGates, few: Sequence[Batch]
-    ) -> Bool[Tensor, "receivers senders"]:
-        """The edges most likely to be open, as many as have the least loss and price."""
-
-        def cost(n: int) -> float:
-            problem.progress(n, problem.graph.n_edges, "unaided: how many edges")
-            return self._answer_loss(problem, gates.best(n)[EDGES], few) + self.price * n
-
-        return gates.best(cheapest_cut(cost, problem.graph.n_edges))[EDGES]
 
     @torch.no_grad()
     def _answer_loss(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -20,9 +21,6 @@ from methods.training.parts import parts_of
 from methods.training.precision import widest
 from methods.training.training_curves import TrainingCurves
 from methods.training.warm_start import warm_start
-
-CURVE_EVERY = 5
-"""Steps of which the trace keeps one mean."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,8 @@ class EdgePruning(Method):
         "paper": {"evenly": "share", "afresh": True, "halving": 1250, "hold": 500, "examples": 32,
                   "rate": 0.8, "multiplier_rate": 0.8, "start": 10.0, "memory": 0.999},
     }  # fmt: skip
-    """As the authors' scripts for GPT-2 have it: the share falls in 2500 steps, and rests for 500."""
+    """As the authors' scripts for GPT-2 have it, but for gates of senders (`node_gates`): the share falls in
+    2500 steps, and rests for 500."""
 
     halving: int = 200
     """Steps in which the target falls to a half."""
@@ -97,17 +96,21 @@ class EdgePruning(Method):
     """Steps of its training."""
     warm_start: str = ""
     """A method with scores whose ranking says where gates begin, the better the more open, and which edges
-    are trained at all; none by default."""
+    are trained at all; none by default. Trained ones have scores only where an unaided circuit is wanted."""
     warm_share: float = 0.2
     """Of all edges, those that are trained after a warm start; as many as the largest size, at least."""
 
     def __post_init__(self) -> None:
         if min(self.halving, self.hold, self.examples, self.settling) < 1:
             raise ValueError("halving, hold, examples and settling must be at least 1")
+        if not math.isfinite(self.start):
+            raise ValueError(f"start must be finite, not {self.start:g}")
         if not 0 <= self.memory < 1:
             raise ValueError(f"memory is from 0 to below 1, not {self.memory:g}")
         if not 0 < self.warm_share <= 1:
             raise ValueError(f"warm_share must be above 0 and at most 1, not {self.warm_share:g}")
+        if self.warm_share != EdgePruning.warm_share and not self.warm_start:
+            raise ValueError("warm_share is of a warm start: name its method with warm_start")
         if self.warm_start == self.name:
             raise ValueError("warm_start is another method than edge_pruning itself")
         self.uses()  # refuses what is no method
@@ -118,6 +121,11 @@ class EdgePruning(Method):
     def uses(self) -> list[Method]:
         """The method of a warm start."""
         return [default_method(self.warm_start)] if self.warm_start else []
+
+    def skip(self, problem: Problem) -> str | None:
+        """Declines what the method of a warm start declines."""
+        reasons = ((method.name, method.skip(problem)) for method in self.uses())
+        return next((f"{name} declines: {reason}" for name, reason in reasons if reason), None)
 
     def discover(self, problem: Problem) -> Discovery:
         """The training through the sizes, then the unaided one if wanted, whose ranking the scores are."""
@@ -140,7 +148,8 @@ class EdgePruning(Method):
         if not problem.unaided:
             return found
         training = self._settled(problem, parts, few, saved, state)
-        unaided = cheapest(problem, self.objective, few, training.best, self.price)
+        loss = partial(mean_loss, problem, self.objective, batches=few)
+        unaided = cheapest(problem, loss, training.best, self.price)
         scores = training.scores().detach()
         # what was not trained comes last
         scores = torch.where(training.exists, scores, scores[training.exists].min() - 1)
@@ -159,13 +168,14 @@ class EdgePruning(Method):
             return self._training(problem, parts, warm, [multipliers]), multipliers
 
         training, multipliers = begun()
-        curves = TrainingCurves(CURVE_EVERY)
+        curves = TrainingCurves()
         circuits = {0: training.exists & False, int(training.exists.sum()): training.exists}
         if "descent" in saved:
             descent.restore(saved["descent"])
             training.restore(under("training", saved))
             curves.restore(under("curve", saved))
-            circuits |= {int(n): kept for n, kept in under("circuit", saved).items()}
+            held = under("circuit", saved)
+            circuits |= {int(n): kept.to(training.exists.device) for n, kept in held.items()}
 
         def pressure(loss: Tensor, n_open: Tensor) -> Tensor:
             if self.evenly == "log":
@@ -206,11 +216,10 @@ class EdgePruning(Method):
         training = self._training(problem, parts, under("warm", saved))
         if settled := under("settled", saved):
             training.restore(settled)
-        with torch.no_grad():
-            full, empty = (
-                mean_loss(problem, self.objective, edges, few)
-                for edges in (training.exists, training.exists & False)
-            )
+        full, empty = (
+            mean_loss(problem, self.objective, edges, few)
+            for edges in (training.exists, training.exists & False)
+        )
         bearable = full + self.tolerance * (empty - full)
 
         def pressure(loss: Tensor, n_open: Tensor) -> Tensor:

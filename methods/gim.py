@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from methods.base import Problem
@@ -38,8 +39,11 @@ class GIM(EAP):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be above 0 and finite, not {self.temperature:g}")
+        for name in ("attended", "gated"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, not {getattr(self, name):g}")
 
     def skip(self, problem: Problem) -> str | None:
         """Declines what EAP declines, and a rule for what the model does not have."""

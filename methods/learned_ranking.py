@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -13,16 +14,13 @@ from torch import Tensor
 
 from methods.base import Batch, Discovery, Method, Objective, Problem, Selection, first_examples
 from methods.thresholds.best import n_best
-from methods.thresholds.cheapest_cut import CUT_ON, cheapest
+from methods.thresholds.cheapest_cut import CUT_ON, cheapest, mean_loss
 from methods.training.mask_training import MaskTraining
 from methods.training.named_tensors import flat, under
 from methods.training.parts import parts_of
 from methods.training.precision import widest
 from methods.training.soft_top_k import soft_top_k
 from methods.training.training_curves import TrainingCurves
-
-CURVE_EVERY = 5
-"""Steps of which the trace keeps one mean."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class LearnedRanking(Method):
         random = torch.Generator().manual_seed(problem.seed)
         parts = parts_of(problem.batches, self.examples)
         training = MaskTraining(problem, self.objective, parts, [learnt], random, self.rate, 0.999)
-        curves = TrainingCurves(CURVE_EVERY)
+        curves = TrainingCurves()
         if saved := problem.checkpoint.load():
             training.restore(under("training", saved))
             curves.restore(under("curve", saved))
@@ -116,4 +114,5 @@ class LearnedRanking(Method):
     def _unaided(self, problem: Problem, scores: Float[Tensor, "receivers senders"]) -> Tensor:
         ranked = torch.where(problem.graph.exists, scores, -torch.inf)
         few: Sequence[Batch] = first_examples(problem.batches, CUT_ON)
-        return cheapest(problem, self.objective, few, lambda n: n_best(ranked, n), self.price)
+        loss = partial(mean_loss, problem, self.objective, batches=few)
+        return cheapest(problem, loss, partial(n_best, ranked), self.price)

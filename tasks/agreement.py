@@ -30,7 +30,7 @@ _NOUNS: Final = """
     garden church museum office castle farm bridge kitchen temple cabin park river market school
 """
 NOUNS: Final = tuple(_NOUNS.split())
-"""Whose plural ends in s and nothing else."""
+"""Whose plural ends in s and nothing else, but for church, which is left out where "churchs" is no token."""
 WORDINGS: Final = (
     "The {subject} near the {other}",
     "Nobody knows why the {subject} behind the {other}",

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 from tasks.base import Examples, Slot, Split, Task, TaskError, Tokenizer, answer_tokens, draw, generator
 
 NUMBERS: Final = np.arange(10, 100)
-"""That are added, and that may come of it."""
+"""Operands, and results that are allowed."""
 ASKED: Final = "Question: How much is {a} {operator} {b}? Answer:"
 
 

@@ -27,7 +27,7 @@ LENGTH: Final = 12
 AGAIN: Final = 6
 """Of these, the words that do."""
 SEQUENCES: Final = 1 << 20
-"""That there are; the number of one draws its words."""
+"""How many there are to draw from; the number of one seeds the drawing of its words."""
 
 
 class Induction(Task):

@@ -75,7 +75,8 @@ def draw(
 ) -> tuple[Int[np.ndarray, " example"], ...]:
     """Points of one split: for each slot, the template first, the indices into its full list.
 
-    The points of a template have one order, shuffled once and for all. Templates take turns, which
+    The points of a template have one order, shuffled once and for all (another one where far more are asked
+    for than there were). Templates take turns, which
     makes one endless sequence of points, and a seed takes its `n` of it: seed 0 the first, seed 1
     the next. So every template comes equally often, give or take one; no point comes twice while
     its template has as many as asked for; and no two seeds share one before the points run out,

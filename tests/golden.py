@@ -167,16 +167,17 @@ def trainings() -> Part:
     pruning: Any = {"halving": 4, "hold": 3, "settling": 10, "examples": 3, "rate": 0.3}
     pruning |= {"multiplier_rate": 0.3}
     # always priced: otherwise gates follow the rounding of gradients that are 0, on each kernel elsewhere
-    disco: Any = {"start_price": 30.0, "tolerance": 100.0, "density": 0.3}
+    disco: Any = {"start_price": 30.0, "tolerance": 100.0}
     disco |= {"hold": 2, "settling": 10, "examples": 3, "rate": 0.5}
     disco |= {"settling_rate": 0.5}
+    both: Any = {**disco, "density": 0.3}
     cases: dict[str, tuple[str, Method]] = {
         "edge_pruning": ("resample", EdgePruning(**pruning)),
         "edge_pruning nodes": ("zero", EdgePruning(**pruning, node_gates=True, objective="difference")),
-        "discogp": ("resample", DiscoGP(**disco, settling_samples="hard")),
+        "discogp": ("resample", DiscoGP(**both, settling_samples="hard")),
         "discogp soft": ("resample", DiscoGP(**disco, parts="edges")),
         "discogp joint": (
-            "mean", DiscoGP(**disco, joint=True, labels="model", biases=True, settling_samples="hard"),
+            "mean", DiscoGP(**both, joint=True, labels="model", biases=True, settling_samples="hard"),
         ),
     }  # fmt: skip
     with double():

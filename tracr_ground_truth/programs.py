@@ -131,13 +131,13 @@ def shift_by_two() -> rasp.SOp:
 
 @program("abc", 5, causal=True)
 def detect_ab() -> rasp.SOp:
-    """Whether this token ends the pattern ab."""
+    """Whether this token ends the pattern ab; nothing at the first place."""
     return lib.detect_pattern(rasp.tokens, "ab")
 
 
 @program("abc", 5)
 def detect_aba() -> rasp.SOp:
-    """Whether this token ends the pattern aba."""
+    """Whether this token ends the pattern aba; nothing at the first two places."""
     return lib.detect_pattern(rasp.tokens, "aba")
 
 

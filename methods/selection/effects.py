@@ -16,7 +16,8 @@ from methods.selection.order import sign_kept, with_positive
 from methods.training.parts import parts_of
 
 PARTS = 20
-"""Into which discovery examples are cut where it is asked how sure an effect's sign is."""
+"""Into which discovery examples are cut, or somewhat more, where it is asked how sure an effect's sign is: a
+part is of one batch."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class OfEffects(Method):
     """Unaided, edges are kept whose score is above this share of the largest."""
 
     def __post_init__(self) -> None:
-        for name in ("positive", "stable"):
+        for name in ("positive", "stable", "threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is from 0 to 1, not {getattr(self, name):g}")
         if self.positive and not self.absolute:
             raise ValueError("positive mixes the signed and the absolute order: leave absolute=false out")
+        if self.stable and self.selection == "nodes":
+            raise ValueError("stable asks how sure each edge is, not a node: leave selection=nodes out")
 
     @abstractmethod
     def effects(

@@ -16,6 +16,7 @@ GROWTH, FINE = 1.05, 50
 """Between the sizes tried first; how many are tried near the best of them."""
 CUT_ON = 256
 """Discovery examples, at most, on which a size is chosen."""
+Edges = Bool[Tensor, "receivers senders"]
 
 
 def cheapest_cut(cost: Callable[[int], float], n_edges: int) -> int:
@@ -29,35 +30,28 @@ def cheapest_cut(cost: Callable[[int], float], n_edges: int) -> int:
     return best
 
 
-@torch.no_grad()
 def cheapest(
-    problem: Problem,
-    objective: Objective,
-    batches: Sequence[Batch],
-    best: Callable[[int], Bool[Tensor, "receivers senders"]],
-    price: float,
-) -> Bool[Tensor, "receivers senders"]:
+    problem: Problem, loss: Callable[[Edges], float], best: Callable[[int], Edges], price: float
+) -> Edges:
     """The best edges of a ranking, as many as have the least loss and price.
 
     Args:
-        problem: what is run, and told.
-        objective: the loss.
-        batches: the examples on which it is measured.
+        problem: whose edges they are, and that is told.
+        loss: of a circuit.
         best: the n best edges.
-        price: of an edge, in units of the objective.
+        price: of an edge, in units of the loss.
     """
     n_edges = problem.graph.n_edges
 
     def cost(n: int) -> float:
         problem.progress(n, n_edges, "unaided: how many edges")
-        return mean_loss(problem, objective, best(n), batches) + price * n
+        return loss(best(n)) + price * n
 
     return best(cheapest_cut(cost, n_edges))
 
 
-def mean_loss(
-    problem: Problem, objective: Objective, kept: Bool[Tensor, "receivers senders"], batches: Sequence[Batch]
-) -> float:
+@torch.no_grad()
+def mean_loss(problem: Problem, objective: Objective, kept: Edges, batches: Sequence[Batch]) -> float:
     """The loss of a circuit per example.
 
     Args:

@@ -6,16 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from methods.base import Batch, Objective, Problem
 from methods.thresholds.best import n_best
-from methods.thresholds.cheapest_cut import mean_loss
+from methods.thresholds.cheapest_cut import Edges, mean_loss
 
 FLAT = 1e-5
 """A slope is 0 where it is below that share of the steepest."""
-Edges = Bool[Tensor, "receivers senders"]
 
 
 def none_worse(

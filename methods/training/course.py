@@ -12,15 +12,12 @@ from methods.training.gumbel_training import GumbelTraining
 from methods.training.named_tensors import flat, under
 from methods.training.training_curves import TrainingCurves
 
-CURVE_EVERY = 5
-"""Steps of which the trace keeps one mean."""
-
 
 class Course:
     """Runs trainings in a fixed order; a checkpoint holds where one stands and what those before it found."""
 
     def __init__(self, problem: Problem) -> None:
-        self._problem, self.curves = problem, TrainingCurves(CURVE_EVERY)
+        self._problem, self.curves = problem, TrainingCurves()
         self._saved = dict(problem.checkpoint.load())
         self._done: dict[str, Tensor] = {}
         self._steps = 0

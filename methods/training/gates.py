@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 """Temperature and stretch of the hard-concrete distribution, as Edge Pruning has them."""
 CHUNK = 2**16
-"""Entries of a chunk."""
+"""Entries of a tensor that a CPU works on at a time, so that they stay in its cache."""
 SHIFT = BETA * math.log(-LOW / HIGH)
 
 

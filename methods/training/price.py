@@ -15,7 +15,8 @@ FAR = 0.1
 NEAR = 0.02
 """A size is met when the gates open differ by that share of it at most, or by one."""
 RETURN = 4
-"""Holds for which gates may come back where too few are open: those that nothing pulls stay shut."""
+"""A size of which too few gates are open ends after so many times `hold` steps: until then gates may come
+back as the price falls, and those that no gradient pulls never do."""
 PATIENCE = 3000
 """Steps after which a size is given up."""
 

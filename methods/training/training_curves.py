@@ -7,11 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+EVERY = 5
+"""Steps of which a trace keeps one mean."""
+
 
 class TrainingCurves:
     """Named series over the steps of a training; each point is the mean of `every` steps."""
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int = EVERY) -> None:
         self.every = every
         self._rows: list[Mapping[str, float]] = []
         self._points: dict[str, list[float]] = {}

@@ -20,18 +20,16 @@ def warm_start(problem: Problem, method: Method, n: int, saved: Mapping[str, Ten
 
     Args:
         problem: that is ranked.
-        method: that ranks it.
+        method: that ranks it, and does not decline.
         n: edges that are kept.
         saved: of a killed run, what the method had saved.
 
     Raises:
-        ValueError: the method has no scores, or declines.
+        ValueError: the method has no scores.
     """
-    reason = method.skip(problem)
-    scores = None if reason else method.discover(within(problem, "ranking", saved, {})).scores
+    scores = method.discover(within(problem, "ranking", saved, {})).scores
     if scores is None:
-        why = f"declines: {reason}" if reason else "has no scores here"
-        raise ValueError(f"warm_start: {method.name} {why}")
+        raise ValueError(f"warm_start: {method.name} has no scores here")
     ranked = torch.where(problem.graph.exists, scores.cpu(), -torch.inf)
     candidates = n_best(ranked, n)
     order = ranked[candidates].argsort(descending=True, stable=True)

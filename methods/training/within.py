@@ -15,7 +15,8 @@ from methods.training.named_tensors import flat
 def within(
     problem: Problem, name: str, saved: Mapping[str, Tensor], beside: Mapping[str, Mapping[str, Tensor]]
 ) -> Problem:
-    """What is charged to the problem, and saved in its checkpoint under a name.
+    """The problem for a method that another one runs: its work is charged to the same job, and its state is
+    saved in the same checkpoint, under a name.
 
     Args:
         problem: of the method that runs the other one.

@@ -105,11 +105,11 @@ def _texts(line: Line) -> Iterator[str]:
 def _fitted(tokenizer: Tokenizer, ids: _Ids, line: Line) -> Fitted:
     clean, corrupted = ids.prompt(line.clean), ids.prompt(line.corrupted)
     quoted = f"{shortened(line.clean)} / {shortened(line.corrupted)}"
-    size = len(tokenizer)
-    if max(*clean, *corrupted) >= size:
-        raise _Refused(
-            "unknown word", f"it has the token {max(*clean, *corrupted)}, and the tokenizer {size}"
-        )
+    if not (len(clean) and len(corrupted)):
+        raise _Refused("unknown word", f"one of its prompts has no token: {quoted}")
+    size, largest = len(tokenizer), max([*clean, *corrupted])
+    if largest >= size:
+        raise _Refused("unknown word", f"it has the token {largest}, and the tokenizer {size}")
     if unknown_of(tokenizer) in {*clean, *corrupted}:
         raise _Refused("unknown word", f"it has a word that the tokenizer does not know: {quoted}")
     if len(clean) != len(corrupted):

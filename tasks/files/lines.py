@@ -69,7 +69,10 @@ def _line(file: Path, place: str, entry: Entry) -> Line:
         if entry.get(name) is None:
             raise refusal(file, place, f"'{name}' is missing: it has {shortened(', '.join(map(str, entry)))}")
     clean, corrupted = (_prompt(file, place, side, entry[side]) for side in ("clean", "corrupted"))
-    answers, wrong = (_answers(file, place, name, entry.get(name) or []) for name in ("answers", "wrong"))
+    answers, wrong = (
+        _answers(file, place, name, [] if entry.get(name) is None else entry[name])
+        for name in ("answers", "wrong")
+    )
     if clean == corrupted:
         raise refusal(file, place, f"clean and corrupted are the same: {shortened(clean)}")
     if type(clean) is not type(corrupted):

@@ -156,7 +156,7 @@ def _splits(file: Path, lines: Sequence[Line]) -> list[FileSplit]:
 
 def _halves(lines: Sequence[Line]) -> list[FileSplit]:
     """Groups in an order that their hashes give, each to whichever half has fewer lines so far."""
-    keys = [line.group or line.template for line in lines]
+    keys = [line.group or line.template or repr(line.clean) for line in lines]
     if len(set(keys)) < 2:
         keys = [repr(line.clean) for line in lines]
     sizes, place = Counter(keys), dict[str, FileSplit]()

@@ -197,6 +197,11 @@ def test_screened_is_acdc_on_the_best_edges(gpt2: MaskedModel) -> None:
     assert found.edges[0.5].equal(screened), "there are no more"
 
 
+def test_the_screen_leaves_one_edge_at_least(gpt2: MaskedModel) -> None:
+    found = ACDCScreened(share=1e-6).discover(problem(gpt2, sizes=(0.05,)))
+    assert int(found.edges[0.05].sum()) == 1
+
+
 def test_of_edges_that_tie_the_screen_takes_the_first(
     gpt2: MaskedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

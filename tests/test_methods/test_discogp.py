@@ -182,7 +182,16 @@ def test_a_sample_that_is_not_bearable_is_not_priced(tiny: MaskedModel) -> None:
 
 
 def found(p: BenchProblem, **options: object) -> Discovery:
-    return DiscoGP(**{**QUICK, **options}).discover(p)  # type: ignore[arg-type]
+    quick = {**QUICK, **options}
+    if options.get("parts") == "edges":
+        quick.pop("density")
+    return DiscoGP(**quick).discover(p)  # type: ignore[arg-type]
+
+
+def test_one_weight_is_kept_at_least(tiny: MaskedModel) -> None:
+    p = problem(tiny, "zero")
+    training = DiscoGP(density=1e-9)._training(p, p.batches, [WEIGHTS], [], {})
+    assert training.prices[WEIGHTS].sizes == [1]
 
 
 @pytest.mark.parametrize(
@@ -329,6 +338,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
     for options, word in (
         ({"density": 1.0}, "density"), ({"rate": 0.0}, "rate"), ({"hold": 0}, "hold"),
         ({"complement": -1.0}, "complement"), ({"joint": True, "parts": "edges"}, "joint"),
+        ({"density": 0.1, "parts": "edges"}, "density is of weights"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=word):
             DiscoGP(**options)

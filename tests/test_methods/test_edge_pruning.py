@@ -323,7 +323,7 @@ def test_a_warm_start_goes_on_after_a_kill(
     ("name", "message"),
     [
         ("edge_pruning", "another method than edge_pruning itself"),
-        ("epa", "'epa' is no method; known are acdc, "),
+        ("epa", "'epa' is no method of circuitmark's own; these are acdc, "),
     ],
 )
 def test_what_is_no_warm_start_is_said(name: str, message: str) -> None:
@@ -331,9 +331,23 @@ def test_what_is_no_warm_start_is_said(name: str, message: str) -> None:
         EdgePruning(warm_start=name)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start": math.nan}, "start must be finite, not nan"),
+        ({"warm_share": 0.3}, "warm_share is of a warm start: name its method with warm_start"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EdgePruning(**options)  # type: ignore[arg-type]
+
+
 def test_a_warm_start_without_scores_is_said(tiny: MaskedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="warm_start: eap declines: the task names no wrong answers"):
-        replace(QUICK, warm_start="eap").discover(problem(tiny, measure=DIVERGENCE.name))
+    reason = replace(QUICK, warm_start="eap").skip(problem(tiny, measure=DIVERGENCE.name))
+    assert reason is not None
+    assert reason.startswith("eap declines: the task names no wrong answers")
+    assert QUICK.skip(problem(tiny)) is None
     monkeypatch.setattr(EAP, "discover", lambda self, p: Discovery(unaided=p.graph.exists))
     with pytest.raises(ValueError, match="warm_start: eap has no scores here"):
         replace(QUICK, warm_start="eap").discover(problem(tiny))

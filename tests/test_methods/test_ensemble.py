@@ -89,7 +89,7 @@ def test_a_part_that_declines_or_has_no_scores_is_named(
         ("eap", "at least two different ones, joined by [+], not 'eap'"),
         ("eap+eap", "at least two different ones"),
         ("eap+ensemble", "an ensemble is no part of an ensemble"),
-        ("eap+epa", "'epa' is no method; known are acdc, "),
+        ("eap+epa", "'epa' is no method of circuitmark's own; these are acdc, "),
     ],
 )
 def test_what_makes_no_ensemble_is_said(methods: str, message: str) -> None:

@@ -94,6 +94,9 @@ def test_a_share_by_sign_is_a_ranking(tiny: MaskedModel) -> None:
     ("options", "message"),
     [
         ({"positive": 1.5}, "positive is from 0 to 1, not 1.5"),
+        ({"threshold": -1.0}, "threshold is from 0 to 1, not -1"),
+        ({"threshold": math.nan}, "threshold is from 0 to 1, not nan"),
+        ({"stable": 0.9, "selection": "nodes"}, "stable asks how sure each edge is, not a node"),
         ({"stable": -0.1}, "stable is from 0 to 1, not -0.1"),
         ({"positive": 0.5, "absolute": False}, "leave absolute=false out"),
     ],

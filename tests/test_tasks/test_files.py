@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from tokenizers import pre_tokenizers
 
 from made_tokenizers import gpt2_style, vocabulary, word_level
 from own_prompts import LINES, line
 from tasks import TaskError, ioi
 from tasks.files.fitting import fit
+from tasks.files.lines import Line
 from tasks.files.task import FileTask
 
 Make = Callable[..., FileTask]
@@ -179,6 +181,20 @@ def test_groups_win_over_templates_and_prompts(task: Make) -> None:
     alone = task(*(each | {"template": "one"} for each in LINES))  # one template cannot be kept together
     assert [len(alone.of(split)) for split in ("discovery", "evaluation")] == [15, 15]
     assert alone.held_out == frozenset()
+
+
+def test_lines_without_a_group_are_no_group_together(task: Make) -> None:
+    mine = task(*(each | ({"group": "one"} if i < 5 else {}) for i, each in enumerate(LINES)))
+    assert {len(mine.of(split)) for split in ("discovery", "evaluation")} == {15}
+    assert len({split for split in ("discovery", "evaluation") if any(e.group for e in mine.of(split))}) == 1
+
+
+def test_a_prompt_without_a_token_is_refused() -> None:
+    """Of spaces alone, under a tokenizer that drops them and puts nothing before a text."""
+    tokenizer = word_level(vocabulary())
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    _, (unfit,) = fit(tokenizer, [Line("line 1", "  ", "   ", (" and",), (), "", "", None)])
+    assert unfit.reason == "one of its prompts has no token: '  ' / '   '"
 
 
 def test_lines_of_one_prompt_are_in_one_split(task: Make) -> None:
