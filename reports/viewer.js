@@ -6,7 +6,7 @@ if (held) {
   const picture = document.getElementById("circuit");
   const said = document.getElementById("circuit-said");
   const list = document.getElementById("circuit-edges");
-  const WIDE = 62, HIGH = 58, BOX = [50, 20];
+  const WIDE = 62, HIGH = 58, BOX = [50, 20], DENSE = 200;
   const NAMESPACE = picture.firstElementChild.namespaceURI;
   const PORTS = { q: -14, k: 0, v: 14 };
 
@@ -80,8 +80,11 @@ if (held) {
     const columns = nodes.map((node) => node[2]);
     const left = Math.min(...columns), rows = Math.max(...nodes.map((node) => node[1]));
     const x = (node) => (node[2] - left + 0.5) * WIDE, y = (node) => (rows - node[1] + 0.5) * HIGH;
-    const width = (Math.max(...columns) - left + 1) * WIDE, height = (rows + 1) * HIGH;
-    const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
+    const bow = (from, to) => WIDE * 0.6 + 3 * (to[1] - from[1]); // an edge past a column's nodes goes around them
+    const room = Math.max(0, ...shown.map((edge) => bow(nodes[edge[0]], nodes[edge[1]]))) - WIDE / 2;
+    const width = (Math.max(...columns) - left + 1) * WIDE + 2 * room, height = (rows + 1) * HIGH;
+    const drawing = svg("svg", { viewBox: `${-room} 0 ${width} ${height}`, width, height, role: "img" });
+    drawing.classList.toggle("dense", shown.length > DENSE);
     const tell = ([, , name, score], of) => {
       const scores = [[one, mine], ...(other ? [[other, theirs]] : [])]
         .map(([circuit, edges]) => [circuit.name, edges.get(name)?.[3]])
@@ -95,7 +98,7 @@ if (held) {
       const [from, to] = [nodes[edge[0]], nodes[edge[1]]];
       const port = edge[2].match(/\.([qkv])$/)?.[1];
       const [x0, y0, x1, y1] = [x(from), y(from) - BOX[1] / 2, x(to) + (PORTS[port] ?? 0), y(to) + BOX[1] / 2];
-      const far = to[1] - from[1] > 1 && Math.abs(x1 - x0) < WIDE / 2 ? (i % 2 ? 1 : -1) * (WIDE * 0.6 + 3 * (to[1] - from[1])) : 0;
+      const far = to[1] - from[1] > 1 && Math.abs(x1 - x0) < WIDE / 2 ? (i % 2 ? 1 : -1) * bow(from, to) : 0;
       const path = svg("path", {
         d: `M${x0} ${y0}C${x0 + far} ${(2 * y0 + y1) / 3} ${x1 + far} ${(y0 + 2 * y1) / 3} ${x1} ${y1}`,
         class: `edge ${kind(edge)}`,

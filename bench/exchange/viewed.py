@@ -41,7 +41,7 @@ def viewed(store: Store) -> list[Viewed]:
     several = on_several_numbers(entrant_of(runs[0]) for runs in first)
     by_graph = len({runs[0].record.graph for runs in first}) > 1
     found = [made for runs in first if (made := _viewed(store, runs, several, by_graph)) is not None]
-    return sorted(found, key=lambda each: each.place)
+    return sorted(found, key=lambda each: (each.place, each.name))
 
 
 def _viewed(store: Store, runs: Sequence[Run], several: Container[str], by_graph: bool) -> Viewed | None:

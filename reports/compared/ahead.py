@@ -43,11 +43,12 @@ def pairs_section(pairs: Sequence[Told]) -> Section | None:
         Heading("verdict"),
     )
     rows = [_pair(pair, several) for pair in shown]
-    overs = ", ".join(sorted({pair["over"] for pair in shown}))
+    overs = " or ".join(sorted({pair["over"] for pair in shown if pair["low"] is not None}))
+    reach = f" Intervals and p are over {overs}." if overs else ""
     families = "the primary family" if primary else "exploratory, for one size alone was run"
     meaning = (
-        f"Two methods on a behaviour, over {over}: {families}. Intervals and p are over {overs}. Equal and "
-        "undecided are two things: equal is what a test found so, within a factor of 1.25."
+        f"Two methods on a behaviour, over {over}: {families}.{reach} Equal and undecided are two "
+        "things: equal is what a test found so, within a factor of 1.25."
     )
     notes = ("Single sizes, and pairs found under another ablation, are in circuitmark compare --json.",)
     grid = Grid(headings, tuple(rows), len(several) + 2, notes if len(pairs) > len(shown) else ())

@@ -67,7 +67,7 @@ def _pairs(pairs: Sequence[Told]) -> Table:
     families = Counter(tuple(pair[name] for name in _FAMILY) for pair in shown)
     counts = " and ".join(plural(count, "pair") for count in sorted(set(families.values())))
     family = "the primary family, of" if primary else "exploratory, for one size alone was run:"
-    told = [f"over {', '.join(sorted({pair['over'] for pair in shown}))}", f"{family} {counts}, Holm's p"]
+    told = [f"over {' or '.join(sorted({pair['over'] for pair in shown}))}", f"{family} {counts}, Holm's p"]
     if len(matched) > len(shown):
         told.append("single sizes, exploratory, are in --json")
     if len(pairs) > len(matched):

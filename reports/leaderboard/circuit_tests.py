@@ -34,6 +34,8 @@ def circuit_tests_section(
 ) -> Section | None:
     """The tests of all circuits but random ones, by task, size and method; None where nothing was tested.
 
+    A test that no circuit had has no column.
+
     Args:
         table: the long leaderboard, tidy.
         entries: the same, seeds folded.
@@ -41,27 +43,23 @@ def circuit_tests_section(
         methods: which method is the random one.
     """
     settings = len({entry.setting._replace(pruned=EDGES) for entry in entries})
+    tested = [entry for entry in entries if _is_tested(entry, methods)]
+    shown = [name for name in SHOWN if any(entry.stat(name).scored for entry in tested)]
     rows = []
-    for (setting, task), group in by_task(entries).items():
-        place = _place(setting, task, settings > 1)
-        tested = [entry for entry in group if _is_tested(entry, methods)]
-        for i, entry in enumerate(tested):
+    for (setting, task), group in by_task(tested).items():
+        where = Cell(_place(setting, task, settings > 1))
+        place = {"model": setting.model, "ablation": setting.ablation, "task": task}
+        for i, entry in enumerate(group):
             size = Cell(share(entry.size), order=entry.size)
-            about = {
-                "model": setting.model,
-                "ablation": setting.ablation,
-                "task": task,
-                "method": entry.label,
-            }
-            cells = (Cell(place), Cell(entry.method, entry.params), size, *map(partial(_cell, entry), SHOWN))
-            rows.append(Row(cells, i == 0, about={**about, "size": share(entry.size)}))
+            cells = (where, Cell(entry.method, entry.params), size, *map(partial(_cell, entry), shown))
+            rows.append(Row(cells, i == 0, about={**place, "method": entry.label, "size": size.text}))
     if not rows:
         return None
     headings = (
         Heading("task"),
         Heading("method"),
         Heading("edges asked", meaning="share of all edges that was asked for"),
-        *(Heading(metrics[name].heading, meaning=metrics[name].description) for name in SHOWN),
+        *(Heading(metrics[name].heading, meaning=metrics[name].description) for name in shown),
     )
     grid = Grid(headings, tuple(rows), 3, _untested(table, methods))
     return Section("Tests of circuits", "circuit-tests", grid, meaning=MEANING)

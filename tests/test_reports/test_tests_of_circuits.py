@@ -40,6 +40,7 @@ def test_one_run_shows_p_and_several_how_many_are_small() -> None:
     assert len(rows) == 8
     assert all("| 0.250 |" in row and "| 0.0100 |" in row for row in rows)
     assert "random_edges" not in one
+    assert "p_necessity" not in one, "which no circuit had"
     several = section(page(with_tests(leaderboard())), HEADING)
     assert several.count("| 1 of 2 |") == 8
 
