@@ -116,7 +116,8 @@ def run(
         float | None, typer.Option(min=0, help="Seconds that a discovery may take.")
     ] = None,
     memory_limit: Annotated[
-        float | None, typer.Option(min=0, help="GiB that a job's process may hold, libraries included.")
+        float | None,
+        typer.Option(min=0, max=2**20, help="GiB that a job's process may hold, libraries included."),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")] = False,
     even_if_unable: Annotated[
@@ -166,6 +167,7 @@ def run(
     from bench.report import show_leaderboard, write_report
     from bench.runs.children import Limits
     from bench.runs.run import How, run_experiment
+    from bench.store.results import Store
 
     as_json = progress is Progress.json
     memory = None if memory_limit is None else int(memory_limit * 2**30)
@@ -177,7 +179,8 @@ def run(
         ended_well = run_experiment(
             experiment, out, how, report=lambda results: write_report(results, results)
         )
-    show_leaderboard(out)
+    if not Store(out).is_empty():  # else all jobs are with other processes, and none has ended
+        show_leaderboard(out)
     sys.exit(not ended_well)
 
 

@@ -206,7 +206,7 @@ def get_program(spec: str) -> Program:
         if missing := find_programs()[1]:
             raise UsageError(f"the program '{spec}' cannot be used: {next(iter(missing.values()))}")
         raise unknown("program", spec, PROGRAMS.names())
-    path = Path(file).expanduser()
+    path = Path(os.path.expanduser(file))
     found = {n: p for n, p in vars(imported(path, "a program")).items() if isinstance(p, Program)}
     if not function and len(found) == 1:
         (function,) = found
@@ -323,7 +323,7 @@ def _file_and_rest(spec: str) -> tuple[Path | None, str]:
     """The file that a text begins with, and what follows; None where it begins with a name."""
     name, colon, rest = spec.partition(":")
     is_file = "." in name or os.sep in name
-    return (Path(name).expanduser(), colon + rest) if is_file else (None, "")
+    return (Path(os.path.expanduser(name)), colon + rest) if is_file else (None, "")
 
 
 def _task_in_file(path: Path, name: str) -> type[Task]:
@@ -355,7 +355,7 @@ def _task_in_file(path: Path, name: str) -> type[Task]:
 
 def _method_class(name: str) -> type[Method]:
     if name.endswith(".py"):
-        return _method_in_file(Path(name).expanduser())
+        return _method_in_file(Path(os.path.expanduser(name)))
     method = METHODS.get(name)
     if method is None:
         raise unknown("method", name, METHODS.names())

@@ -6,6 +6,7 @@ An entry point bears the name of what it leads to. A package is imported when th
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import os
 import pkgutil
@@ -126,7 +127,8 @@ def imported(path: Path, what: str) -> ModuleType:
 @cache
 def _executed(path: Path, modified: int, named: Path) -> ModuleType:
     """A user's file is executed once, and again when it has been `modified`."""
-    spec = importlib.util.spec_from_file_location(f"circuitmark_plugin_{path.stem}", path)
+    place = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]  # another folder's file may have the same name
+    spec = importlib.util.spec_from_file_location(f"circuitmark_plugin_{path.stem}_{place}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

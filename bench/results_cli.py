@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -67,6 +68,8 @@ def report(
             "several folders, or a file, are reported into a folder of their own: name it with --out"
         )
     written = out or results[0]
+    if len(results) > 1 and written.resolve() in {folder.resolve() for folder in results}:
+        raise UsageError(f"{written} is one of those that are reported: name another folder with --out")
     with sources(results) as held:
         with reporting(written):
             write_report(held, written, fresh=fresh)
@@ -97,10 +100,12 @@ def pack(
 ) -> None:
     """Makes one file of a results folder to hand in: raw outputs, circuits and records."""
     from bench.report import of_folder
-    from bench.store.pack import pack
+    from bench.store.pack import is_pack, pack
 
     of_folder(results)  # refuses one that holds nothing
     named = results if results.name not in ("", "..") else results.resolve()
     file = out or named.with_name(f"{named.name}.zip")
+    if os.path.exists(file) and not is_pack(file):
+        raise UsageError(f"{file} is there already and is no pack: name another file with --out")
     digest = pack(results, file)
     print(f"{file}\nsha256 {digest}")

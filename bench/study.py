@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from torch import Generator, Tensor
 
@@ -124,8 +124,6 @@ class Study:
         revision: str = "",
         bos: Bos = "auto",
     ) -> None:
-        if kv not in get_args(KV):
-            raise unknown("kv", kv, get_args(KV))
         data = load_data(
             model, _task_of(model, task), n_discovery=n_discovery, n_evaluation=n_evaluation,
             evaluation_seed=evaluation_seed, split=split, data_seed=data_seed, wordings=wordings,

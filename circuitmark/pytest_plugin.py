@@ -140,7 +140,7 @@ def _recover(method: Any, name: str, ablation: Any) -> None:
     truth = model.truth(ablation)
     seeds = range(FIRST_SEED, FIRST_SEED + (SEEDS if method.stochastic else 1))
     with TemporaryDirectory() as folder:
-        rows = [recover(model, truth, ablation, method, Path(folder), seed=seed) for seed in seeds]
+        rows = [recover(model, truth, ablation, method, Path(folder), spec=name, seed=seed) for seed in seeds]
     for row in rows:
         if row["status"] != "ok":
             raise Amiss(f"{row['status']}: {row['status_reason']}")

@@ -7,7 +7,6 @@ project) leave other people's packages alone; whoever is about to import a room 
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -56,12 +55,6 @@ def take() -> None:
             "beside it: rename yours where you need them",
             stacklevel=3,
         )
-
-
-def begin_child() -> None:
-    """What a process started by ours does before it imports a room. Ctrl-C is its parent's to answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    take()
 
 
 def _stranger(room: str) -> str | None:

@@ -146,7 +146,8 @@ class Problem(Protocol):
     def n_examples(self) -> int: ...
     @property
     def sizes(self) -> Sequence[float]:
-        """The circuit sizes wanted, as shares of all edges from 0 to 1; none on compiled programs."""
+        """The circuit sizes wanted, as shares of all edges from 0 to 1; none where a program's
+        true circuit is asked for."""
 
     @property
     def unaided(self) -> bool:

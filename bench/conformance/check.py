@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from bench.conformance.checks import CHECKS, Skipped, Trial
 from bench.conformance.itself import OWN
 from bench.conformance.planted import beside_random
 from bench.conformance.problems import PROBLEMS, Unavailable
+from bench.engine.device import check_device
 from bench.names import get_method, unknown
 
 ALL = "all"
@@ -43,6 +45,7 @@ class Part:
     name: str
     problem: str
     amiss: Callable[[], str]
+    device: str = "cpu"
 
     def make(self) -> Checked:
         """Makes it; what the adapter prints goes to stderr."""
@@ -60,7 +63,8 @@ class Part:
     def command(self) -> str:
         """What makes it once more."""
         chosen = f" --problem {self.problem}" if self.problem in PROBLEMS else ""
-        return f"circuitmark check {self.adapter}{chosen} --check {self.name}"
+        where = "" if self.device == "cpu" else f" --device {self.device}"
+        return f"circuitmark check {shlex.quote(self.adapter)}{chosen} --check {self.name}{where}"
 
 
 @dataclass(frozen=True)
@@ -106,13 +110,14 @@ def parts(
         device: where models run.
 
     Raises:
-        UsageError: there is no such adapter, problem or check.
+        UsageError: there is no such adapter, problem, check or device.
     """
     for kind, wanted, known in (("problem", problems, PROBLEMS), ("check", checks, NAMES)):
         for name in wanted:
             if name not in known:
                 raise unknown(kind, name, known)
-    method, part = get_method(adapter), partial(Part, adapter)
+    check_device(device)
+    method, part = get_method(adapter), partial(Part, adapter, device=device)
     wanted = checks or NAMES
     trials = {name: Trial(adapter, PROBLEMS[name], device) for name in problems or PROBLEMS}
     made = [part(name, ALL, partial(look, adapter, method)) for name, look in OWN.items() if name in wanted]
@@ -137,7 +142,7 @@ def check(
         device: where models run.
 
     Raises:
-        UsageError: there is no such adapter, problem or check.
+        UsageError: there is no such adapter, problem, check or device.
     """
     return Verdict(adapter, [part.make() for part in parts(adapter, problems, checks, device)])
 

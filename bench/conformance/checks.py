@@ -102,7 +102,7 @@ def device(trial: Trial) -> str:
         raise Skipped("it returned no discovery")
     held = returned.edges, returned.weights
     named = [each.values() for each in held if isinstance(each, Mapping)]
-    masks = [returned.scores, returned.unaided, *(mask for group in named for mask in group)]
+    masks = [returned.scores, returned.signed, returned.unaided, *(mask for group in named for mask in group)]
     masks += [m for each in masks if isinstance(each, Mapping) for m in each.values()]
     known = {"cpu", torch.device(trial.device).type}
     strange = {mask.device.type for mask in masks if isinstance(mask, Tensor)} - known

@@ -44,6 +44,8 @@ def _refuse(name: str) -> None:
     """
     if not (name.isidentifier() and name.isascii() and name.islower()) or keyword.iskeyword(name):
         raise UsageError(f"'{name}' is no name for a method: write small letters, digits and _, as my_method")
+    if name.startswith("_"):
+        raise UsageError(f"'{name}' is no name for a method: leave the _ before it out")
     if name.startswith("test_"):
         raise UsageError(f"'{name}' is a name for a test: leave test_ out")
     if name in METHODS.names():

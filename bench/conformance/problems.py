@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.conformance.prompts import batches_of, ragged_examples
-from bench.discovery.data import Asked, Data, program_data
+from bench.discovery.data import NOTHING, Data, program_data
 from bench.engine.ablation import AblationName
 from bench.engine.masked_model import MaskedModel
 from bench.models.bridge import masked_model
@@ -59,8 +59,7 @@ def _copied(batch: Batch, device: str) -> Batch:
 def on_prompts(model: MaskedModel) -> Data:
     """Seven random prompts, of several lengths, in two batches; nothing to evaluate."""
     prompts = ragged_examples(7, N_TOKENS, candidates=4)
-    nothing = Asked((), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
-    return Data(model, LOGIT_DIFF, batches_of(model, prompts, 4), nothing, one_length=False)
+    return Data(model, LOGIT_DIFF, batches_of(model, prompts, 4), NOTHING, one_length=False)
 
 
 @cache

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bench.discovery.batches import make_batches
 from bench.discovery.start import BEGINS, begins_with_bos, started
+from bench.engine.device import check_device
 from bench.engine.graph import KV
 from bench.engine.masked_model import MaskedModel
 from bench.engine.memory import refuse_copies
@@ -25,7 +26,7 @@ from bench.errors import ProgramFailed, UsageError
 from bench.models.load import load_model, program_of
 from bench.names import get_program, get_task
 from bench.scoring.measures import DIVERGENCE, MEASURES, NUMBER_DIFF, OUTPUT_DIFF, Measure
-from bench.store.record import Bos, EvaluatedSplit, Wordings
+from bench.store.record import Bos, EvaluatedSplit, Wordings, check_choices
 from methods.base import Batch
 from tasks.base import Examples, ExamplesError, Split, Task, TaskError, Tokenizer
 from tracr_ground_truth.program import ProgramError
@@ -58,6 +59,10 @@ class Asked:
         return len(prompts) - len(set(prompts))
 
 
+NOTHING = Asked((), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
+"""No prompt to score on."""
+
+
 @dataclass(frozen=True)
 class Data:
     """A model, the pairs that methods see, and those on which circuits are scored."""
@@ -73,8 +78,37 @@ class Data:
 
     def blind(self) -> Data:
         """Without the evaluation prompts: what the process of a method holds."""
-        nothing = Asked((), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
-        return replace(self, evaluation=nothing)
+        return replace(self, evaluation=NOTHING)
+
+
+def check_for_program(
+    model: str,
+    *,
+    split: EvaluatedSplit = "evaluation",
+    wordings: Wordings = "all",
+    bos: Bos = "auto",
+    device: str = "cpu",
+) -> None:
+    """Refuses what a compiled program has not: it brings its own inputs, and runs on the CPU.
+
+    Args:
+        model: as typed; a program.
+        split: to be evaluated on.
+        wordings: of the discovery set.
+        bos: how prompts begin.
+        device: where it is to run.
+
+    Raises:
+        UsageError: one of these is not as it is left out.
+    """
+    if split != "evaluation":
+        raise UsageError(f"the model '{model}' has no {split} split: leave 'split' out")
+    if wordings != "all":
+        raise UsageError(f"the model '{model}' has no wordings: leave them out")
+    if bos != "auto":
+        raise UsageError(f"the model '{model}' brings its own prompts: leave --bos out")
+    if device != "cpu":
+        raise UsageError(f"the model '{model}' runs on the CPU alone: leave --device out")
 
 
 def load_data(
@@ -115,18 +149,17 @@ def load_data(
         bos: how prompts begin.
 
     Raises:
-        UsageError: a revision of what is no hub's model; half of a program's wordings, or its BOS; a BOS of a
-            tokenizer that has none.
+        UsageError: a revision of what is no hub's model; a dtype, kv, split, wordings, bos or device that is
+            not there, or that a program has not; a BOS of a tokenizer that has none.
         TaskError: the model's tokenizer does not support the task, or the task has one wording.
         ModelError, ProgramFailed: the model cannot be had.
     """
+    check_choices(dtype=dtype, kv=kv, split=split, wordings=wordings, bos=bos)
     program = program_of(model, revision)
     if program is not None:
-        if wordings != "all":
-            raise UsageError(f"the model '{model}' has no wordings: leave them out")
-        if bos != "auto":
-            raise UsageError(f"the model '{model}' brings its own prompts: leave --bos out")
+        check_for_program(model, split=split, wordings=wordings, bos=bos, device=device)
         return _of_program(program, n_discovery, n_evaluation, data_seed, evaluation_seed, dtype)
+    check_device(device)
     kind, loaded = get_task(task), load_model(model, dtype, device, revision)
     masked = loaded.masked.with_split_embed() if split_embed else loaded.masked
     if kv == "per_head" and masked.graph != masked.graph.per_head:
@@ -262,8 +295,7 @@ def program_data(model: ProgramModel, n: int, data_seed: int) -> Data:
     Raises:
         ProgramError: no two inputs have one length.
     """
-    nothing = Asked((), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
-    return Data(model.masked, measure_of(model), model.batches(n, data_seed), nothing, model.one_length)
+    return Data(model.masked, measure_of(model), model.batches(n, data_seed), NOTHING, model.one_length)
 
 
 def _of_program(
@@ -292,7 +324,7 @@ def _of_program(
             evaluation,
             template,
             torch.ones_like(template, dtype=torch.bool),
-            "every token but BOS",
+            "every token but BOS of which the program says something",
             BEGINS[True],
         ),
         loaded.one_length,

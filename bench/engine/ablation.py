@@ -107,17 +107,18 @@ def mean_activations(
     Raises:
         ValueError: there is no batch.
     """
+    wide = torch.promote_types(model.dtype, torch.float32)  # half precision has too few bits for sums
     total: Tensor | None = None
     count = 0
     for tokens, lengths in batches:
         inside = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
         outputs = model.senders(tokens, lengths) * inside[..., None]
-        summed = outputs.sum(1) if per_position else outputs.sum((1, 2))[:, None]
+        summed = outputs.sum(1, dtype=wide) if per_position else outputs.sum((1, 2), dtype=wide)[:, None]
         total = summed if total is None else total + summed
         count += len(tokens) if per_position else int(lengths.sum())
     if total is None:
         raise ValueError("mean ablation needs at least one discovery example")
-    return (total / count)[:, None]
+    return (total / count).to(model.dtype)[:, None]
 
 
 def _mean(model: MaskedModel, discovery: Sequence[Prompts], one_length: bool) -> Constant:

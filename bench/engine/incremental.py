@@ -3,7 +3,7 @@
 A run stands at a set of kept edges and remembers every sender's output. Asked for the logits without a few
 more edges of one receiver, it computes again only what those reach by kept edges, and only at the answers'
 positions where nothing that is kept reads elsewhere. `MaskedModel.run` under the smaller mask is the slow
-reference (`tests/test_incremental.py`).
+reference (`tests/test_engine/test_incremental.py`).
 """
 
 from __future__ import annotations

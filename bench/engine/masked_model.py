@@ -4,7 +4,7 @@ It is our own forward pass over weights that TransformerLens loaded (`models/bri
 hooks cost 1.5 times the time and up to three times the memory of a direct computation. It is not a
 trainer and not a generator: weights are frozen, gradients flow to masks and to edges.
 
-Node by node it computes what Hugging Face computes; `tests/test_masked_model.py` holds it to
+Node by node it computes what Hugging Face computes; `tests/test_engine/test_masked_model.py` holds it to
 TransformerBridge hooks, which stay the oracle.
 """
 

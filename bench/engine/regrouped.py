@@ -59,7 +59,7 @@ def regrouped_edges(
     """
     if replace(source.per_head, coupled_heads=target.coupled_heads) != target.per_head:
         raise OtherGraph(f"it is of another graph ({source.description}); this one is {target.description}")
-    return _moved(edges, source, target)
+    return _moved(torch.where(source.exists, edges, torch.zeros_like(edges)), source, target)
 
 
 def _moved(values: Tensor, source: EdgeGraph, target: EdgeGraph, weights: str = "") -> Tensor:

@@ -10,7 +10,8 @@ out and what becomes of a write is decided here:
   gradients to m.
 - `StackedStream`: the same under several masks at once, without gradients; for many masks of small models.
 
-`tests/test_masked_model.py` holds each form against TransformerBridge hooks, which are slow and obvious.
+`tests/test_engine/test_masked_model.py` holds each form against TransformerBridge hooks, which are slow and
+obvious.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Contents:
             raise ValueError("it says neither which edges are kept nor what they are worth")
         if self.nodes is not None:
             if self.scores is not None:
-                raise ValueError("it has scores of edges and of nodes: name the one or other")
+                raise ValueError("it has scores of edges and of nodes: keep one of the two")
             _check_nodes(self.nodes, self.graph)
         if self.scores is None:
             return

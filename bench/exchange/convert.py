@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
-from bench.engine.graph import KV
 from bench.errors import UsageError
 from bench.exchange.formats import read_circuit, write_circuit
 from bench.models.load import graph_of
-from bench.names import unknown
+from bench.store.record import check_choices
 
 
 def convert(
@@ -39,8 +37,8 @@ def convert(
         ModelError: the model cannot be had.
         UnwritableFolder: the folder takes no file.
     """
-    if kv is not None and kv not in get_args(KV):
-        raise unknown("kv", kv, get_args(KV))
+    if kv is not None:
+        check_choices(kv=kv)
     if kv == "per_group" and model is None:
         raise UsageError("which heads are a group is the model's to say: name it with --model")
     graph = None if model is None else graph_of(model, revision)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.engine.circuit import Circuit
-from bench.engine.graph import EMBEDDINGS, KV, EdgeGraph, Node, ends_of
+from bench.engine.graph import EMBEDDINGS, EdgeGraph, Node, ends_of
 from bench.errors import UsageError
 from bench.exchange.contents import Contents
 from bench.exchange.cuts import cut_at, level_of
@@ -17,8 +18,9 @@ from bench.exchange.formats import read_circuit
 from bench.exchange.published import PREFIX
 from bench.files import write_atomically
 from bench.models.load import graph_of
-from bench.names import parse_sizes, unknown
+from bench.names import parse_sizes
 from bench.scoring.evaluate import ABSOLUTE
+from bench.store.record import check_choices
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,18 +61,17 @@ def draw(
         ModelError: the model cannot be had.
         UnwritableFolder: the folder takes no file.
     """
-    if kv not in get_args(KV):
-        raise unknown("kv", kv, get_args(KV))
-    if len({*named}) < len(named):
-        raise UsageError(f"{named[0]} is named twice")
+    check_choices(kv=kv)
     if len(named) > 2:
         raise UsageError(f"{len(named)} circuits cannot be drawn in one picture: name one or two")
+    if len(named) > 1 and named[0] == named[1]:
+        raise UsageError(f"{named[0]} is named twice")
     out = Path(Path(named[0].removeprefix(PREFIX)).stem + ".svg") if out is None else out
     if names and len({*names}) != len(named):
         raise UsageError(f"--name is given once for each circuit, another each time: {len(named)} here")
     if out.suffix not in KINDS:
         raise UsageError(f"the ending of {out} tells no kind of picture: {', '.join(KINDS)}")
-    if out.exists():
+    if os.path.exists(out):  # unlike the path's own, where nothing may be looked up
         raise UsageError(f"{out} is there already, and is not written over: name another file with --out")
     graph = None if model is None else graph_of(model, revision)
     graph = graph.per_head if graph is not None and kv == "per_head" else graph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -82,7 +83,7 @@ def write_circuit(out: Path, contents: Contents, to: str | None = None) -> None:
     if to is not None and to not in FORMATS:
         raise unknown("format", to, FORMATS)
     kind = FORMATS[to] if to is not None else _by_ending(out)
-    if out.exists():
+    if os.path.exists(out):  # unlike the path's own, where nothing may be looked up
         raise UsageError(f"{out} is there already, and is not written over")
     if contents.nodes is not None and not kind.nodes:
         holding = " and ".join(name for name, each in FORMATS.items() if each.nodes)
@@ -107,7 +108,7 @@ def _named(name: str, graph: EdgeGraph | None) -> Contents:
     if name.startswith(PREFIX):
         circuit = published(name)
         return Contents(circuit.graph, circuit)
-    return _read(Path(name).expanduser(), graph)
+    return _read(Path(os.path.expanduser(name)), graph)
 
 
 def _read(path: Path, graph: EdgeGraph | None) -> Contents:

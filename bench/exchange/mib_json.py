@@ -56,7 +56,7 @@ def read(path: Path) -> Contents:
 
 
 def write(path: Path, contents: Contents) -> None:
-    """Writes it per query head, with a score of 0 or no edge in the graph where it has not the one or other.
+    """Writes it per query head, with scores of 0, and no edge in the graph, where there are none.
 
     Raises:
         ValueError: the format cannot hold it.

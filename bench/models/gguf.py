@@ -44,7 +44,7 @@ def converted(file: Path) -> Path:
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
     folder = cache_folder() / "gguf" / f"{file.stem}-{digest}-v{VERSION}"
-    return folder if (folder / "config.json").exists() else convert(file, folder)
+    return folder if os.path.exists(folder / "config.json") else convert(file, folder)
 
 
 def convert(file: Path, folder: Path) -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -99,7 +100,7 @@ def find_model(name: str, revision: str = "") -> Path:
     if revision:
         raise _no_revision(name)
     folder = converted(place) if place.is_file() else place
-    if not (folder / "config.json").exists():
+    if not os.path.exists(folder / "config.json"):
         raise ModelError(f"the folder {name} holds no config.json: name a Hugging Face model directory")
     with _loading(name, folder):
         judge(folder)

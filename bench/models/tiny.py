@@ -1,4 +1,4 @@
-"""Tiny random decoders of the carried architectures, for problems that take no time: nothing is fetched."""
+"""Tiny random decoders of the supported architectures, for problems that take no time: nothing is fetched."""
 
 from __future__ import annotations
 

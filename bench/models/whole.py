@@ -18,7 +18,7 @@ import torch
 
 from bench.engine.masked_model import MaskedModel
 from bench.errors import ModelError
-from bench.models.bridge import SUPPORTED, check_supported, not_carried
+from bench.models.bridge import SUPPORTED, check_supported, not_supported
 
 FILES = ("*.json", "*.safetensors", "tokenizer*", "merges.txt")
 """Those that determine what a model computes and how it reads text."""
@@ -123,7 +123,7 @@ def judge_config(config: Mapping[str, Any]) -> None:
     if kind not in SUPPORTED:
         named = config.get("architectures")
         architecture = str(named[0] if isinstance(named, list) and named else kind)[:80]
-        raise ModelError(f"{not_carried(architecture)}; choose another --model")
+        raise ModelError(f"{not_supported(architecture)}; choose another --model")
     for key in ("quantization_config", "compression_config"):
         if config.get(key) is not None:
             raise ModelError(f"its weights are quantised ({key}): name the model that it was made of")

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, MaxLen
 
-from bench.discovery.data import PROGRAM_TASK, shared_prompts
+from bench.discovery.data import PROGRAM_TASK, check_for_program, shared_prompts
 from bench.engine.ablation import ABLATIONS, AblationName
 from bench.engine.device import check_device
 from bench.engine.graph import KV
@@ -31,14 +31,13 @@ from bench.names import (
 from bench.runs.config import mapping_of
 from bench.schema import read
 from bench.scoring.cells import BASELINE
-from bench.store.keys import code_of, engine, key_of
-from bench.store.record import Bos, Dimensions, EvaluatedSplit, Evaluation, Wordings
+from bench.store.keys import code_of, engine, key_of, readable
+from bench.store.record import Bos, Dimensions, EvaluatedSplit, Evaluation, Wordings, check_choices
 from bench.study import Study
 from tasks.base import Task
 from tasks.files.task import FileTask
 from tasks.mixed import Mixed
 
-DTYPES = ("float32", "float64", "bfloat16")
 DRAWS = 10
 """Random draws, at most, that share their processes."""
 Several = MaxLen(1000)
@@ -132,16 +131,8 @@ class Experiment:
             if ablation not in ABLATIONS:
                 raise unknown("ablation", ablation, ABLATIONS)
         for wordings in self.wordings:
-            if wordings not in get_args(Wordings):
-                raise unknown("wordings", wordings, get_args(Wordings))
-        if self.dtype not in DTYPES:
-            raise unknown("dtype", self.dtype, DTYPES)
-        if self.kv not in get_args(KV):
-            raise unknown("kv", self.kv, get_args(KV))
-        if self.split not in get_args(EvaluatedSplit):
-            raise unknown("split", self.split, get_args(EvaluatedSplit))
-        if self.bos not in get_args(Bos):
-            raise unknown("bos", self.bos, get_args(Bos))
+            check_choices(wordings=wordings)
+        check_choices(dtype=self.dtype, kv=self.kv, split=self.split, bos=self.bos)
         try:
             read(Experiment, asdict(self))
         except ValueError as error:
@@ -235,8 +226,7 @@ class Experiment:
             return list(chosen.values())
         if self.tasks not in (Experiment.tasks, (PROGRAM_TASK,)):
             raise UsageError(f"the model '{self.model}' brings its own task: leave -t out")
-        if self.split != "evaluation":
-            raise UsageError(f"the model '{self.model}' has no {self.split} split: leave 'split' out")
+        check_for_program(self.model, split=self.split, device=self.device)
         return [TaskSpec(PROGRAM_TASK, PROGRAM_TASK, 1)]
 
 
@@ -325,8 +315,8 @@ class Job:
         seeds = [f"data{told.data_seed}" if told.data_seed else "", f"seed{told.method_seed}"]
         seeds += [told.wordings] if told.wordings != "all" else []
         words = [told.model, told.task, told.method, told.params, *seeds]
-        readable = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
-        return f"{readable}-{self.key}"
+        name = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
+        return f"{readable(name)}-{self.key}"
 
 
 def bundles(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:

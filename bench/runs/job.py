@@ -87,15 +87,18 @@ def carry_out(
         outcome = score_apart(asked, out.absolute(), limits, progress, told)
     status: Status = "ok" if outcome is None else outcome.status
     reason = "" if outcome is None else outcome.reason
+    stored = {job.stem for job in bundle if Store(out).status(job.stem) == "ok"}
     for each in asked:
         stem = each.job.stem
         forget_traceback(out, stem)
-        if outcome is not None:
+        if outcome is not None and stem not in stored:  # of several ablations some may be there
             Store(out).save(stem, Run(replace(each.record, status=status, status_reason=reason)))
             keep_traceback(out, stem, outcome.traceback)
         if unfinished is None:
             forget_unfinished(out, each.job, status)
-    return [ended(job, out, status, reason) for job in bundle]
+    return [
+        ended(job, out, "ok", "") if job.stem in stored else ended(job, out, status, reason) for job in bundle
+    ]
 
 
 def _errand(scored: Job, threads: int, held: Path, log: Path) -> Errand:

@@ -95,7 +95,7 @@ def run_experiment(
                     say(f"all {len(jobs)} jobs are finished already", how.as_json)
                 if not (elsewhere := at_work.elsewhere()):
                     _clear(jobs, store)
-        if open_jobs or not store.is_reported():
+        if not store.is_empty() and (open_jobs or not store.is_reported()):
             with reporting(out), spending("report"):
                 report(out)
     except (KeyboardInterrupt, Stopped) as error:
@@ -206,8 +206,9 @@ def _ended_well(jobs: Sequence[Job], store: Store, elsewhere: Mapping[str, str],
             f"{len(lost)} of {len(jobs)} jobs are not in {store.folder} ({named}): the folder was changed "
             "meanwhile; the same command runs them"
         )
-    if others := sorted({who for stem, who in elsewhere.items() if stem in statuses}):
-        say(f"{len(elsewhere)} jobs are with {', '.join(others)}: who ends last reports all", as_json)
+    if others := {stem: who for stem, who in elsewhere.items() if stem in statuses}:
+        who = ", ".join(sorted({*others.values()}))
+        say(f"{len(others)} of {len(jobs)} jobs are with {who}: who ends last reports all", as_json)
     failed = sum(status == "failed" for status in statuses.values())
     if failed:
         say(f"{failed} of {len(jobs)} jobs failed: --retry-failed runs them again", as_json)

@@ -6,19 +6,19 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import cast, get_args
+from typing import cast
 
 import numpy as np
 
 from bench.discovery.start import started
 from bench.errors import UsageError
 from bench.models.load import LoadedModel, load_model, program_of
-from bench.names import choose_task, get_task, unknown
+from bench.names import choose_task, get_task
 from bench.runs.beforehand import LOOKED_AT, readable, said, unable
 from bench.scoring.measures import DIVERGENCE
 from bench.scoring.metrics import accuracy, choice_accuracy
 from bench.scoring.statistics.binary import wilson
-from bench.store.record import Bos
+from bench.store.record import Bos, check_choices
 from tasks.base import Examples, Split, Task, TaskError
 from tasks.files.fitting import fit
 from tasks.files.task import FileTask
@@ -115,8 +115,7 @@ def check_task(text: str, model: str, revision: str = "", bos: str = "auto") -> 
     Raises:
         UsageError: no such task or model, the tokenizer does not support the task, or has no BOS.
     """
-    if bos not in get_args(Bos):
-        raise unknown("bos", bos, get_args(Bos))
+    check_choices(bos=bos)
     if program_of(model, revision) is not None:
         raise UsageError(f"the model '{model}' brings its own task, and does it: nothing is left to check")
     task, label = get_task(text), choose_task(text).label

@@ -11,4 +11,4 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     chosen = os.environ.get("CIRCUITMARK_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("circuitmark")
+    return Path(os.path.expanduser(chosen)) if chosen else user_cache_path("circuitmark")

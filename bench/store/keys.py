@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tracr_ground_truth.program import Program
 
 LEAVES = ("methods", "tasks", "tracr_ground_truth")
+READABLE = 150
+"""Bytes of a file's name that tell what it holds."""
 _PARSING = threading.Lock()
 COMPILER = ("compile.py", "data.py")
 """What makes a program's weights and data, of `tracr_ground_truth`."""
@@ -32,6 +34,11 @@ COMPILER = ("compile.py", "data.py")
 def key_of(parts: Any) -> str:
     """A short hash of plain data."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def readable(name: str) -> str:
+    """The beginning of a name that tells what a file holds: file systems take 255 bytes in all."""
+    return name.encode()[:READABLE].decode(errors="ignore")
 
 
 def golden_file() -> Path:

@@ -68,6 +68,15 @@ def pack(results: Path, file: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def is_pack(file: Path) -> bool:
+    """Whether a file is one, by its manifest's name alone."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return MANIFEST in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     about = zipfile.ZipInfo(name)  # its date is 1980
     about.compress_type = zipfile.ZIP_DEFLATED

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bench.engine.ablation import AblationName
 from bench.engine.graph import KV
+from bench.names import unknown
 from bench.schema import Amount, Count, Natural, Seed, Share, read
 from bench.store.provenance import PROVENANCE
 
@@ -19,6 +20,14 @@ Wordings = Literal["all", "first half", "second half"]
 """Of those that methods may see, the ones that a discovery set has."""
 Bos = Literal["auto", "yes", "no"]
 """Whether prompts begin with the tokenizer's BOS: as it does by itself, always, or never. Not twice, ever."""
+CHOICES: Mapping[str, Sequence[str]] = {
+    "dtype": ("float32", "float64", "bfloat16"),
+    "kv": get_args(KV),
+    "split": get_args(EvaluatedSplit),
+    "wordings": get_args(Wordings),
+    "bos": get_args(Bos),
+}
+"""Settings that have a few values, by name."""
 Status = Literal["ok", "failed", "skipped", "declined"]
 FORMAT = 1
 """Of records; raised when a field changes its meaning."""
@@ -29,6 +38,20 @@ stand in one table."""
 
 NULL = "random_edges"
 """The method that draws circuits at random, beside which others are read."""
+
+
+def check_choices(**chosen: str) -> None:
+    """Holds settings to the values that there are.
+
+    Args:
+        chosen: by their names in `CHOICES`.
+
+    Raises:
+        UsageError: there is no such value.
+    """
+    for name, value in chosen.items():
+        if value not in CHOICES[name]:
+            raise unknown(name, value, CHOICES[name])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from bench.engine.graph import ends_of
 from bench.errors import DamagedFile
 from bench.files import load_header, load_tensors
 from bench.schema import Amount, Count, Natural, Seed, Share, read
+from bench.store.keys import key_of, readable
 from bench.store.record import Status
 from bench.store.results import refuse_older
 
@@ -154,7 +155,9 @@ def recovery_path(out: Path, words: Iterable[str], shaken: bool) -> Path:
         shaken: whether it was found on shaken weights, which stand apart.
     """
     folder = out / "tracr" / SHAKEN if shaken else out / "tracr"
-    stem = "-".join(re.sub(r"[^\w.]+", "_", word) for word in words if word)
+    stem = "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words if word)
+    if (beginning := readable(stem)) != stem:
+        stem = f"{beginning}-{key_of(stem)}"
     return folder / f"{stem}.safetensors"
 
 

@@ -262,6 +262,10 @@ class Store:
         asked = [path for path in [self.folder / ASKED] if path.exists()]
         return all(path.stat().st_mtime <= oldest for path in (*asked, *self._files()))
 
+    def is_empty(self) -> bool:
+        """Whether it holds no run."""
+        return not self._files()
+
     def _files(self) -> list[Path]:
         return sorted((self.folder / "runs").glob("[!.]*.safetensors"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.plugins import nearest
 from bench.store.merged import Merged
 from bench.store.pack import unpacked
 from bench.store.recoveries import Row, rows_of
@@ -32,6 +34,8 @@ class Sources:
         for name, folder in self.folders.items():
             if not _holds(folder, RUNS) and not _holds(folder, RECOVERIES):
                 shown = name if name in self.packs else folder
+                if not os.path.exists(folder):
+                    raise UsageError(f"there is no folder or file {shown}{nearest(Path(shown))}")
                 raise UsageError(f"{shown} holds no results: make some with circuitmark run --out {shown}")
 
     @cached_property

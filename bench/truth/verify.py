@@ -248,6 +248,7 @@ def verify_named(
         UserError: a name is wrong, a file in `out` is damaged or of an older version, or as `verify`.
     """
     from bench.store.recoveries import rows
+    from bench.store.results import Store
     from methods.base import find_methods
     from tracr_ground_truth import find_programs
 
@@ -266,6 +267,7 @@ def verify_named(
         if twin != spec:
             raise UsageError(f"'{twin}' and '{spec}' are programs of one name: rename one")
     rows(out)  # what stands there already must be readable, before hours are spent
+    Store(out).shown()  # and so must runs, for the report is of both
     shakes, expected = (SHAKES, Expectations()) if expect else (0, None)
     outcome = verify(
         chosen, wanted, (ablation,) if ablation else ABLATIONS, out,

@@ -100,5 +100,6 @@ def test_the_command(command: CommandLine, mine: Path) -> None:
         (("eapp",), "unknown method 'eapp'; did you mean 'eap'?"),
         (("eap", "--problem", "lama"), "unknown problem 'lama'; did you mean 'llama'?"),
         (("eap", "--check", "size"), "unknown check 'size'; did you mean 'sizes'?"),
+        (("eap", "--device", "cuba"), "the device 'cuba' cannot be used"),
     ):
         assert expected in command.complaint("check", *words)

@@ -87,6 +87,23 @@ def test_recoveries_are_tests(tmp_path: Path) -> None:
     assert "6 failed" in told
 
 
+@pytest.mark.slow
+def test_a_program_of_one_s_own_is_recovered(tmp_path: Path) -> None:
+    pytest.importorskip("tracr")
+    (tmp_path / "mine.py").write_text(
+        "from tracr.rasp import rasp\n"
+        "from tracr_ground_truth import program\n\n"
+        '@program("ab", 3)\n'
+        "def same() -> rasp.SOp:\n"
+        '    """Each token itself."""\n'
+        '    return rasp.Map(lambda token: token == "a", rasp.tokens)\n'
+    )
+    words = ("--circuitmark", "acdc", "--circuitmark-programs", "mine.py:same", "-k", "recovers")
+    done = pytest_in(tmp_path, *words)
+    assert "passed" in done.stdout, done.stdout
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

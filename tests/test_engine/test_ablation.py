@@ -8,7 +8,7 @@ import torch
 from bench.conformance.prompts import batches_of, ragged_examples
 from bench.discovery.batches import make_batches
 from bench.engine import blocks
-from bench.engine.ablation import ABLATIONS, Reference, make_reference, without_bias
+from bench.engine.ablation import ABLATIONS, Reference, make_reference, mean_activations, without_bias
 from bench.engine.masked_model import MaskedModel
 from problems import random_examples
 from tiny_models import TRACR, close, random_model
@@ -61,6 +61,15 @@ def test_a_mean_is_over_all_tokens_and_no_padding(tiny: MaskedModel, kind: str, 
     assert reference.policy == "mean_over_positions"
     assert reference.constant is not None
     close(reference.constant[:, 0, 0], expected)
+
+
+def test_a_mean_of_many_batches_in_half_precision_is_no_less_exact(tiny: MaskedModel) -> None:
+    """Summed in bfloat16 it would stop growing: each prompt adds less than the sum's last bit."""
+    half = tiny.to(dtype=torch.bfloat16)
+    (batch,) = batches_of(half, random_examples(2), 2)
+    pairs = [(batch.clean, batch.lengths)]
+    once, often = (mean_activations(half, pairs * n, per_position=False) for n in (1, 2000))
+    torch.testing.assert_close(often, once)
 
 
 def test_what_is_resampled_hangs_on_no_padding() -> None:

@@ -73,12 +73,12 @@ def test_children_take_our_rooms(crowded: Path, start: str) -> None:
     script.write_text(
         "import multiprocessing\n"
         "from circuitmark import Circuit\n"
-        "from circuitmark.rooms import begin_child\n"
+        "from circuitmark.rooms import take\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
         "from bench.names import get_task\n"
         "if __name__ == '__main__':\n"
         f"    context = multiprocessing.get_context('{start}')\n"
-        "    with ProcessPoolExecutor(1, context, begin_child) as pool:\n"
+        "    with ProcessPoolExecutor(1, context, take) as pool:\n"
         "        print(pool.submit(get_task, 'gp').result().name)\n"
     )
     done = subprocess.run(

@@ -21,7 +21,7 @@ from bench.scoring.leaderboard import leaderboard
 from bench.scoring.rewired import rewired
 from bench.store.asked import ask
 from bench.store.record import BENCHMARK
-from bench.store.results import Store
+from bench.store.results import Run, Store
 from careless import SCORES, adapter
 from problems import SMALL
 
@@ -88,6 +88,41 @@ def test_a_discovery_serves_all_ablations_that_it_is_scored_under(tmp_path: Path
     table = leaderboard(Store(tmp_path / "alone"))
     empty = table[table["method"] == "empty"].set_index("ablation")["kl"]
     assert empty.nunique() == 3
+
+
+def test_what_is_scored_stays_where_another_ablation_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = dataclasses.replace(SMALL, ablations=("resample", "zero")).jobs()[-2:]
+
+    def half(asked: Any, out: Path, *_: object) -> SimpleNamespace:
+        Store(out).save(asked[0].job.stem, Run(asked[0].record))
+        return SimpleNamespace(status="failed", reason="no memory", traceback="")
+
+    monkeypatch.setattr("bench.runs.job.discover_apart", lambda *_: None)
+    monkeypatch.setattr("bench.runs.job.score_apart", half)
+    assert [ended.status for ended in carry_out(bundle, tmp_path)] == ["ok", "failed"]
+    assert [Store(tmp_path).status(job.stem) for job in bundle] == ["ok", "failed"]
+
+
+def test_a_file_s_name_is_no_longer_than_file_systems_have() -> None:
+    names = (
+        "rate",
+        "price",
+        "tolerance",
+        "start",
+        "multiplier_rate",
+        "memory",
+        "settling",
+        "halving",
+        "hold",
+    )
+    typed = ",".join(
+        f"{name}={3 if name in ('settling', 'halving', 'hold') else 0.123456789}" for name in names
+    )
+    job = Experiment(tasks=("gp",), methods=(f"edge_pruning:{typed},node_gates=true",)).jobs()[-1]
+    assert len(job.dimensions.params) > 150
+    assert len(f"{job.stem}.found.safetensors.12345678.part") < 255
 
 
 def test_circuits_have_the_size_asked_for(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from bench.errors import MixedSettings, UsageError
 from bench.names import choose_task, get_task
 from bench.report import run as run_and_report
-from bench.runs.experiment import Experiment
+from bench.runs.experiment import Experiment, task_code
 from bench.scoring.leaderboard import leaderboard
 from bench.store.results import Store
 from bench.study import Study
@@ -115,6 +115,17 @@ def test_a_class_in_a_file_is_a_task(command: CommandLine) -> None:
     assert choose_task(f"{command.folder / 'mine.py'}:my_task").label == "my_task"
     command("run", "-t", "mine.py", "-m", "eap_ig", *RUN)
     assert set(table(command.folder / "out")["task"]) == {"my_task"}
+
+
+def test_two_files_of_one_name_are_two(tmp_path: Path) -> None:
+    codes = []
+    for folder, text in (("a", ""), ("b", "OTHER = 1\n"), ("a", "")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        file = tmp_path / folder / "mine.py"
+        file.write_text(CLASS.format(name="my_task") + text)
+        codes.append(task_code(str(file)))
+    assert codes[0] == codes[2] != codes[1]
+    assert task_code(str(tmp_path / "a" / "mine.py")) == codes[0], "whichever was read last"
 
 
 def test_a_task_of_another_package_is_run(

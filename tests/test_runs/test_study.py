@@ -125,6 +125,22 @@ def test_a_program_brings_its_task() -> None:
         Study("tracr:reverse", "gp")
 
 
+@pytest.mark.parametrize(
+    ("model", "about", "told"),
+    [
+        ("embedded", {"split": "tests"}, "unknown split 'tests'"),
+        ("embedded", {"wordings": "third half"}, "unknown wordings 'third half'"),
+        ("embedded", {"dtype": "float23"}, "unknown dtype 'float23'"),
+        ("embedded", {"device": "cuba"}, "the device 'cuba' cannot be used"),
+        ("tracr:reverse", {"split": "validation"}, "has no validation split"),
+        ("tracr:reverse", {"device": "cuda"}, "runs on the CPU alone"),
+    ],
+)
+def test_settings_that_are_not_there(model: str, about: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Study(model, "gp" if model == "embedded" else None, **about)
+
+
 def test_mistakes_are_named(study: Study) -> None:
     with pytest.raises(UsageError, match="needs a task"):
         Study("embedded")

@@ -18,6 +18,8 @@ import psutil
 import pytest
 
 from bench.errors import BusyFolder, DamagedFile, MixedSettings, UnwritableFolder
+from bench.runs.experiment import Experiment
+from bench.runs.run import How, run_experiment
 from bench.store.asked import ask, read_asked
 from bench.store.at_work import AtWork, locked
 from bench.store.record import Dimensions, Evaluation
@@ -175,6 +177,19 @@ def test_two_commands_share_a_folder(command: CommandLine) -> None:
     assert len(tables[0]) == 3 + 5
     names = ["method", "method_seed", "kl", "complement_kl", "faithfulness", "stem"]
     assert tables[0][names].equals(tables[1][names])
+
+
+def test_nothing_is_reported_while_all_jobs_are_with_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = Experiment(tasks=("gp",), methods=("random_edges",), random_draws=2, n_evaluation=8)
+    at = {job.stem: "process 7 on there" for job in experiment.jobs()} | {"another": "process 8 on there"}
+    monkeypatch.setattr(AtWork, "elsewhere", lambda self: at)
+    assert run_experiment(
+        experiment, tmp_path, How(), report=lambda folder: pytest.fail("there is nothing to report")
+    )
+    told = "2 of 2 jobs are with process 7 on there: who ends last reports all\n"
+    assert capsys.readouterr().err.endswith(told)
 
 
 @pytest.mark.every

@@ -89,7 +89,10 @@ def test_folders_that_do_not_compare_are_refused(
 
 
 def test_a_folder_without_results_is_named(two: tuple[Path, Path], command: CommandLine) -> None:
-    with pytest.raises(UsageError, match="nothing holds no results"), sources([two[0], Path("nothing")]):
+    with (
+        pytest.raises(UsageError, match="no folder or file nothing"),
+        sources([two[0], Path("nothing")]),
+    ):
         pass
     assert "name it with --out" in command("report", *map(str, two), code=2).stderr
 
@@ -197,8 +200,13 @@ def test_packing_is_a_command(two: tuple[Path, Path], command: CommandLine) -> N
     assert command("pack", "a").stdout.startswith("a.zip\nsha256 ")
     command("report", "a.zip", "--out", "page")
     assert (two[0].parent / "page" / "index.html").exists()
-    assert "none holds no results" in command("pack", "none", code=2).stderr
+    assert "there is no folder or file none" in command("pack", "none", code=2).stderr
     assert not (two[0].parent / "none.zip").exists()
+    (two[0].parent / "thesis.tex").write_text("mine")
+    assert "is there already and is no pack" in command("pack", "a", "--out", "thesis.tex", code=2).stderr
+    assert (two[0].parent / "thesis.tex").read_text() == "mine"
+    command("pack", "a")  # anew
+    assert "a is one of those that are reported" in command("report", "a", "b", "--out", "a", code=2).stderr
     assert "name it with --out" in command("report", "a.zip", code=2).stderr
 
 
