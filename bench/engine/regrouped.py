@@ -46,7 +46,7 @@ def regrouped_edges(
 ) -> Shaped[Tensor, "others senders"]:
     """A mask or scores of one graph's edges as those of another.
 
-    Which heads share a norm of what they write (`EdgeGraph.coupled_heads`) is no matter of edges: files of
+    Where no edge is there is 0 afterwards. Which heads share a norm of what they write (`EdgeGraph.coupled_heads`) is no matter of edges: files of
     other programs do not say it.
 
     Args:

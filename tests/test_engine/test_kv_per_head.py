@@ -129,7 +129,12 @@ def test_scores_go_along() -> None:
     scores = torch.randn(GRAPH.shape, generator=seeded("scores"))
     spread = regrouped_edges(scores, GRAPH, GRAPH.per_head)
     assert spread.shape == GRAPH.per_head.shape
-    assert torch.equal(regrouped_edges(spread, GRAPH.per_head, GRAPH), scores)
+    again = regrouped_edges(spread, GRAPH.per_head, GRAPH)
+    assert torch.equal(again[GRAPH.exists], scores[GRAPH.exists])
+    unknown = spread.masked_fill(
+        ~GRAPH.per_head.exists, torch.nan
+    )  # where no edge is a value does not matter
+    assert torch.equal(regrouped_edges(unknown, GRAPH.per_head, GRAPH), again)
 
 
 @pytest.mark.parametrize(
