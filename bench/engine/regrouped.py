@@ -46,8 +46,8 @@ def regrouped_edges(
 ) -> Shaped[Tensor, "others senders"]:
     """A mask or scores of one graph's edges as those of another.
 
-    Where no edge is there is 0 afterwards. Which heads share a norm of what they write (`EdgeGraph.coupled_heads`) is no matter of edges: files of
-    other programs do not say it.
+    Where no edge is there is 0 afterwards. Which heads share a norm of what they write
+    (`EdgeGraph.coupled_heads`) is no matter of edges: files of other programs do not say it.
 
     Args:
         edges: of the source.
