@@ -128,6 +128,7 @@ def test_nothing_to_compare_is_one_line(
     command: CommandLine, tmp_path: Path, methods: tuple[str, ...]
 ) -> None:
     store = Store(tmp_path / "results")
+    store.folder.mkdir()
     for each in three():
         if each.record.method in methods:
             store.save(each.stem, each)

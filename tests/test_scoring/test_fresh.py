@@ -164,7 +164,7 @@ def test_the_command(command: CommandLine, tmp_path: Path) -> None:
     swapped = command.complaint("compare", str(fresh.folder), "--fresh", str(public.folder))
     assert "name first the folder of the public ones" in swapped
     nowhere = command.complaint("compare", str(public.folder), "--fresh", str(tmp_path / "nowhere"))
-    assert "holds no results" in nowhere
+    assert "there is no folder or file" in nowhere
 
 
 def test_a_report_tells_them(tmp_path: Path, command: CommandLine) -> None:
