@@ -81,11 +81,12 @@ def _loaded(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-        if size > MOST_BYTES:
-            raise ValueError(f"it unpacks to {size:,} bytes, more than any circuit has")
-        return torch.load(path, map_location="cpu", weights_only=True)
     except zipfile.BadZipFile as error:
         raise ValueError("it is no whole torch file") from error
+    if size > MOST_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes, more than any circuit has")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(
             "it holds more than tensors, numbers and texts, and is not read: it may run code"
