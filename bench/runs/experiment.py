@@ -226,7 +226,10 @@ class Experiment:
             return list(chosen.values())
         if self.tasks not in (Experiment.tasks, (PROGRAM_TASK,)):
             raise UsageError(f"the model '{self.model}' brings its own task: leave -t out")
-        check_for_program(self.model, split=self.split, device=self.device)
+        for wordings in self.wordings:
+            check_for_program(
+                self.model, split=self.split, wordings=wordings, bos=self.bos, device=self.device
+            )
         return [TaskSpec(PROGRAM_TASK, PROGRAM_TASK, 1)]
 
 
