@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -117,7 +118,7 @@ class Child:
         with _STARTING:
             words = (self._work, there, self._words, dict(os.environ), self._log)
             self._process = _context().Process(target=_begin, args=words)
-            with _without_threads():
+            with _without_threads(), _without_main():
                 self._process.start()
         there.close()
         self.peak_memory = 0
@@ -305,6 +306,20 @@ def _context() -> Any:
     programs = [name for name in sys.modules if name.startswith("tracr_ground_truth.")]  # with Tracr and JAX
     context.set_forkserver_preload(["circuitmark.server", *programs])
     return context
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hides the caller's script, which a child would run anew, and nothing of which it needs.
+
+    So a script may call `circuitmark.run` at its top level.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @contextlib.contextmanager

@@ -80,6 +80,9 @@ class Experiment:
     its own."""
     circuit_tests: bool = True
     """Whether edges of circuits of at most 100 are knocked out as well, to test whether each is needed."""
+    curves: bool = True
+    """Whether methods that rank are scored at every share of a curve as well, from which come the areas (`cpr`,
+    `cmd`); on a large model that is most of what scoring costs."""
     n_evaluation: Prompts = 200
     split: EvaluatedSplit = "evaluation"
     """On which circuits are scored. A method's defaults are chosen on validation, never on evaluation."""
@@ -175,6 +178,7 @@ class Experiment:
                 task=task, task_code=code, method=method, method_code=codes[method.text], sizes=sizes,
                 unaided=self.unaided, evaluation=evaluation, device=self.device,
                 circuit_tests=self.circuit_tests and method.name != BASELINE["method"],
+                curves=self.curves,
                 dimensions=Dimensions(
                     model=model_name(self.model), task=task.label, split_embed=self.split_embed,
                     kv=self.kv, ablation=ablation, discovery_ablation=found_under,
@@ -251,6 +255,7 @@ class Job:
     sizes: tuple[float, ...]
     unaided: bool = False
     circuit_tests: bool = True
+    curves: bool = True
     dimensions: Dimensions
     """What tells its run apart from others."""
     evaluation: Evaluation
@@ -299,7 +304,7 @@ class Job:
     @cached_property
     def lineage(self) -> str:
         """The key but for the sizes: runs of one lineage can stand in one table, whatever their sizes."""
-        return replace(self, sizes=(), unaided=False, circuit_tests=False).key
+        return replace(self, sizes=(), unaided=False, circuit_tests=False, curves=True).key
 
     @cached_property
     def key(self) -> str:
@@ -309,6 +314,7 @@ class Job:
             del told["kv"]
         made_of = [engine(), self.task_code, self.method_code, self.method.settings]
         wanted = [self.sizes, self.unaided, self.circuit_tests]
+        wanted += [] if self.curves else ["no curves"]  # results of versions that knew no other are not stale
         return key_of([made_of, told, asdict(self.evaluation), wanted, self.device])
 
     @cached_property

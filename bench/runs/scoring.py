@@ -156,7 +156,7 @@ class _Found:
         generator = torch.Generator().manual_seed(asked.job.dimensions.method_seed)
         random = is_baseline(asked.job.method)  # such circuits are nulls themselves
         nulls = {} if random else {size: rewired(circuit, generator) for size, circuit in wanted.items()}
-        curved = not random or asked.job.dimensions.method_seed < CURVED
+        curved = asked.job.curves and (not random or asked.job.dimensions.method_seed < CURVED)
         return cls(found, cost, wanted, curve_points(model.graph, found) if curved else {}, nulls)
 
     @property
