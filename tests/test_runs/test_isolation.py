@@ -203,6 +203,20 @@ def test_so_are_those_of_programs(tmp_path: Path) -> None:
     assert not done.stderr
 
 
+def test_a_script_is_not_run_anew_in_children(tmp_path: Path) -> None:
+    """Nor does it need a main guard."""
+    (tmp_path / "telling.py").write_text("def tell(line):\n    line.say('told', pid=1)\n")
+    (tmp_path / "main.py").write_text(
+        "from bench.runs.children import Child, Limits\nimport telling\n"
+        "print('once')\n"
+        "with Child(telling.tell, limits=Limits()) as child:\n"
+        "    print(*(m['said'] for m in child.messages() if m['said'] != 'nothing'))\n"
+    )
+    words = [sys.executable, "main.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("once\ntold\n", "")
+
+
 SLEEPER = "import pathlib, os, time\npathlib.Path(PLACE, str(os.getpid())).touch()\ntime.sleep(600)"
 
 

@@ -104,6 +104,19 @@ def test_every_ranking_has_mibs_columns(results: Path) -> None:
     assert areas.loc[["full", "empty", "ones"]].isna().all(axis=None)
 
 
+def test_without_curves_a_row_lacks_its_areas_alone(results: Path, tmp_path: Path) -> None:
+    """No circuit of a curve is run; what is shared with a run that has them is the same to the bit."""
+    assert run(dataclasses.replace(SMALL, curves=False), tmp_path) == ["ok", "ok"]
+    areas = ["cpr", "cmd", "cpr_log", "cmd_log", "acc_auc"]
+    with_them, without = (leaderboard(Store(out)).drop(columns=list(CLOCKS)) for out in (results, tmp_path))
+    assert without[areas].isna().all(axis=None)
+    same = with_them.columns.difference([*areas, "job", "stem", "commit"])
+    pd.testing.assert_frame_equal(with_them[same], without[same])
+    for at in (results, tmp_path):
+        named = {c["curve"] for r in Store(at).runs() for c in r.record.circuits.values()}
+        assert named == ({"", "absolute", "signed"} if at == results else {""})
+
+
 def test_written_tables_are_the_same_table(results: Path) -> None:
     store = Store(results)
     table = leaderboard(store)
@@ -151,6 +164,7 @@ def test_same_numbers_again(results: Path, tmp_path: Path) -> None:
         {"dtype": "float64"},
         {"split_embed": True},
         {"kv": "per_head"},
+        {"curves": False},
         {"methods": ("eap:absolute=false",)},
     ],
     ids=str,
