@@ -136,9 +136,12 @@ def run(
 
     The same command again does nothing; after an interruption it goes on where it stopped.
     """
+    from bench.progress import errors_as_events
     from bench.runs.experiment import Experiment
 
-    experiment = Experiment.from_file(config) if config else Experiment()
+    as_json = progress is Progress.json
+    with errors_as_events(as_json):
+        experiment = Experiment.from_file(config) if config else Experiment()
     chosen: dict[str, Any] = {
         "methods": QUICK if quick and not method else method,
         "tasks": task,
@@ -163,13 +166,11 @@ def run(
         if value is not None
     }
     experiment = replace(experiment, **typed)
-    from bench.progress import errors_as_events
     from bench.report import show_leaderboard, write_report
     from bench.runs.children import Limits
     from bench.runs.run import How, run_experiment
     from bench.store.results import Store
 
-    as_json = progress is Progress.json
     memory = None if memory_limit is None else int(memory_limit * 2**30)
     how = How(
         n=jobs, threads=threads, limits=Limits(time_limit, memory), retry_failed=retry_failed,

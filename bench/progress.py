@@ -16,7 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench.errors import UserError
+from bench.errors import Interrupted, UserError
+from bench.terminal import outcome
 
 Progressed = Callable[[int, int, str], None]
 """Told what is done, of how much, and what it is."""
@@ -154,15 +155,17 @@ def say(text: str, as_json: bool) -> None:
 
 @contextmanager
 def errors_as_events(as_json: bool) -> Iterator[None]:
-    """A mistake that a user can mend becomes a line for machines as well, where these read.
+    """A mistake that a user can mend, or an interrupt, becomes a line for machines as well, where these read.
 
     Raises:
         SystemExit: it was one.
     """
     try:
         yield
-    except UserError as error:
+    except (UserError, KeyboardInterrupt) as error:
         if not as_json:
             raise
-        event("error", kind=type(error).__name__, text=str(error), exit_code=error.exit_code)
-        raise SystemExit(error.exit_code) from error
+        code, text = outcome(error)
+        kind = type(error) if isinstance(error, UserError) else Interrupted
+        event("error", kind=kind.__name__, text=text, exit_code=code)
+        raise SystemExit(code) from error

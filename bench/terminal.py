@@ -97,7 +97,7 @@ def ended_in_a_line() -> Iterator[None]:
     except _Ended:
         raise
     except BaseException as error:
-        code, line = _outcome(error)
+        code, line = outcome(error)
     else:
         code, line = 0, ""
     sys.stdout.flush()
@@ -116,10 +116,16 @@ def ended_in_a_line() -> Iterator[None]:
     raise _Ended(code)
 
 
-def _outcome(error: BaseException) -> tuple[int, str]:
-    """Exit code, and the line to be said; it is empty where all has been said, or nothing need be."""
+def outcome(error: BaseException) -> tuple[int, str]:
+    """With which exit code an error ends the command, and the line to be said.
+
+    The line is empty where all has been said, or nothing need be.
+    """
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return 0, ""
+    told_as_event = isinstance(error.__cause__, UserError | KeyboardInterrupt)
+    if isinstance(error, SystemExit) and told_as_event:
+        return int(error.code or 1), ""
     if _signal or isinstance(error, KeyboardInterrupt | Interrupted):
         told = str(error) if isinstance(error, Interrupted) else STOPPED
         return 128 + (_signal or signal.SIGINT), told

@@ -92,14 +92,15 @@ def test_nothing_but_json_is_on_stdout(words: str, command: CommandLine, tmp_pat
     assert "noise of a child" in answer.stderr
 
 
+@pytest.mark.parametrize("progress", ["text", "json"])
 @pytest.mark.parametrize(("phase", "number"), [("import", signal.SIGINT), ("job", signal.SIGTERM)])
-def test_a_signal_is_one_line(phase: str, number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_is_one_line(phase: str, number: signal.Signals, progress: str, tmp_path: Path) -> None:
     """While a plugin is imported, before any job, and while a job runs."""
     itself = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(60)\n"
     # a job's process was forked from the server, which is the command's child
     above = itself.replace("os.getpid()", "__import__('psutil').Process(os.getppid()).ppid()")
     (tmp_path / "mine.py").write_text(itself if phase == "import" else adapter(above))
-    words = ["run", "-t", "gp", "-m", "mine.py", "--quick", "--sizes", "5%"]
+    words = ["run", "-t", "gp", "-m", "mine.py", "--quick", "--sizes", "5%", "--progress", progress]
     # a shell's background jobs are born deaf to Ctrl-C, and so would this one be
     done = subprocess.run(
         [*LAUNCHED, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
@@ -107,6 +108,12 @@ def test_a_signal_is_one_line(phase: str, number: signal.Signals, tmp_path: Path
     )  # fmt: skip
     assert done.returncode == 128 + number
     assert done.stdout == ""
+    if progress == "json":
+        told = [json.loads(line) for line in done.stderr.splitlines()]
+        (line,) = (each["text"] for each in told if each["event"] == "error")
+        assert told[-1] == {"event": "error", "kind": "Interrupted", "text": line, "exit_code": 128 + number}
+        assert line.startswith("stopped; what was finished is kept")
+        return
     (line,) = (
         line for line in done.stderr.splitlines() if line and not line.startswith("[")
     )  # of finished jobs

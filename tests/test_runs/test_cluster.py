@@ -179,11 +179,12 @@ def test_progress_is_told_to_machines(command: CommandLine, scheduler: str) -> N
     assert ended[-1]["jobs_failed"] == 1
     assert ended[-1]["seconds_left"] == 0
     assert told[-1] == {"event": "message", "text": "1 of 2 jobs failed: --retry-failed runs them again"}
-    answer = command(*words, "-m", "eapp", code=2)
-    (line,) = answer.stderr.splitlines()
-    assert json.loads(line) | {"text": ""} == {
-        "event": "error", "kind": "UsageError", "text": "", "exit_code": 2
-    }  # fmt: skip
+    (command.folder / "bad.yaml").write_text("task: gp\n")
+    for wrong in ([*words, "-m", "eapp"], ["run", "--config", "bad.yaml", "--progress", "json"]):
+        (line,) = command(*wrong, code=2).stderr.splitlines()
+        assert json.loads(line) | {"text": ""} == {
+            "event": "error", "kind": "UsageError", "text": "", "exit_code": 2
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["local:0", "local:two", "local:"])
