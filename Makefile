@@ -36,9 +36,10 @@ test: install
 	CIRCUITMARK_SHAPES=1 $(PYTEST) $(SHAPED) $(addprefix --ignore ,$(UNSHAPED))
 	$(PYTEST) $(filter-out $(SHAPED),$(wildcard tests/test_*)) $(UNSHAPED)
 
-# Tests of a file share what one worker measured.
+# Tests of a file share what one worker measured; the file with the longest test is not the last.
+SLOW := $(shell grep -rl "mark.slow" tests --include="test_*.py")
 test-slow: install
-	$(PYTEST) --dist loadfile -m "slow and not every"
+	$(PYTEST) --dist loadfile --no-loadscope-reorder -m "slow and not every" $(SLOW)
 
 # What CI leaves out: slow tests on all programs, other pages' commands, clusters, more kills. An hour or more.
 test-every: install

@@ -29,6 +29,7 @@ from command_line import CommandLine  # noqa: E402
 from decoders import FAMILIES, Case, case_of  # noqa: E402
 from gguf_files import tiny_llama, write_gguf  # noqa: E402
 from naive_decoder import in_float64  # noqa: E402
+from reports.parts.content import Drawing  # noqa: E402
 
 torch.set_num_threads(1)  # on tensors this small a second thread only waits
 
@@ -69,6 +70,23 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     load_model.cache_clear()
     yield tmp_path / "cache"
     load_model.cache_clear()
+
+
+LOOKED_AT = {"test_reports", "test_house"}
+"""Folders of tests in which figures are drawn."""
+
+
+@pytest.fixture(autouse=True)
+def figures_only_where_they_are_looked_at(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere a report is written as if each figure failed, which takes a third of the time."""
+    if request.path.parent.name not in LOOKED_AT:
+        monkeypatch.setattr("reports.render._files", _not_drawn)
+
+
+def _not_drawn(path: str, drawing: Drawing) -> dict[str, bytes]:
+    raise NotImplementedError("figures are looked at elsewhere")
 
 
 @pytest.fixture

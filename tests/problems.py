@@ -103,15 +103,17 @@ def program_problem(
     return problem, model.truth(ablation).circuits
 
 
-def exact_of(method: Method, program: str, ablation: AblationName, seeds: Sequence[int]) -> list[bool]:
-    """Whether a method finds, unaided, just what is necessary in a compiled program; seed by seed."""
-    found = []
-    for seed in seeds:
+def recovers(method: Method, program: str, ablation: AblationName) -> bool:
+    """Whether a method finds, unaided, just what is necessary in a program, by two seeds of three."""
+    found = 0
+    for seed in range(3):
         p, truths = program_problem(program, ablation, seed)
         kept = method.discover(p).unaided
         assert kept is not None
-        found.append(bool(circuit_recovery(kept, truths, p.graph.exists)["exact"]))
-    return found
+        found += bool(circuit_recovery(kept, truths, p.graph.exists)["exact"])
+        if found == 2 or found < seed:  # one more would change nothing
+            break
+    return found == 2
 
 
 def pruning(p: BenchProblem, **options: Any) -> Pruning:

@@ -18,29 +18,24 @@ def after(carelessness: str) -> str:
 
 HARMLESS = {
     "nothing": "pass",
-    "trims the prompts": "del problem.batches[1:]",
-    "zeroes the weights": "for weight in problem.model.weights.values():\n    weight.zero_()",
-    "zeroes the prompts": "for batch in problem.batches:\n    batch.clean.zero_()",
-    "replaces log_softmax": "torch.Tensor.log_softmax = lambda self, *a, **k: self * 0",
-    "replaces kl": "import bench.scoring.evaluate as e\ne.outputs_of = lambda full, *rest: None",
-    "replaces the check": "import bench.discovery.discover as d\nd.as_discovery = lambda found, *rest: found",
+    "spoils what it is given": "for weight in problem.model.weights.values():\n    weight.zero_()\n"
+    "for batch in problem.batches:\n    batch.clean.zero_()\n"
+    "del problem.batches[1:]\nproblem.graph.exists.fill_(True)\nproblem.graph.owners.fill_(1)",
+    "replaces functions": "torch.Tensor.log_softmax = lambda self, *a, **k: self * 0\n"
+    "import bench.scoring.evaluate as e\ne.outputs_of = lambda full, *rest: None\n"
+    "import bench.discovery.discover as d\nd.as_discovery = lambda found, *rest: found",
     "moves the clock": "import time\ntime.perf_counter = time.process_time = time.time = lambda: 0.0",
-    "changes the folder": "import os, tempfile\nos.chdir(tempfile.gettempdir())",
-    "computes in float64": "torch.set_default_dtype(torch.float64)",
-    "turns gradients off": "torch.set_grad_enabled(False)",
-    "takes more threads": "torch.set_num_threads(7)",
-    "seeds the generators": "import random\nrandom.seed(0)\ntorch.manual_seed(0)",
-    "spoils the graph": "problem.graph.exists.fill_(True)\nproblem.graph.owners.fill_(1)",
-    "prints a lot": "print('x' * 2**20)",
-    "prints to the descriptor": "import os\nos.write(1, b'{}')",
-    "forgets a thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()",
-    "forgets a process": "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'input()'])",
+    "changes its process": "import builtins, os, random, signal, tempfile, warnings\n"
+    "torch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)\ntorch.set_num_threads(7)\n"
+    "random.seed(0)\ntorch.manual_seed(0)\nos.chdir(tempfile.gettempdir())\nwarnings.simplefilter('error')\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nbuiltins.kept = problem",
+    "prints": "print('x' * 2**20)\nimport os\nos.write(1, b'{}')",
+    "forgets a thread and a process": "import subprocess, sys, threading, time\n"
+    "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+    "subprocess.Popen([sys.executable, '-c', 'input()'])",
     "forgets a fork": "import os\nos.fork()",
-    "makes warnings errors": "import warnings\nwarnings.simplefilter('error')",
     "empties the modules": "import sys\nfor name in [n for n in sys.modules if n.startswith('bench.scor')]:\n"
     "    del sys.modules[name]",
-    "wants no signal": "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
-    "keeps everything": "import builtins\nbuiltins.kept = problem",
     "looks for evaluation prompts": "import gc\nfrom bench.discovery.data import Asked\n"
     "held = [each for each in gc.get_objects() if isinstance(each, Asked)]\n"
     "assert held and not any(each.batches for each in held)",
@@ -49,10 +44,8 @@ HARMLESS = {
 
 FATAL = {
     "kills itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
-    "aborts": ("import os\nos.abort()", "killed by SIGABRT"),
     "reads nowhere": ("import ctypes\nctypes.string_at(0)", "killed by SIGSEGV"),
     "leaves": ("import os\nos._exit(0)", "ended itself with exit code 0"),
-    "leaves angrily": ("import os\nos._exit(7)", "ended itself with exit code 7"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt:"),
     "recurses": ("f = lambda: f()\nf()", "RecursionError: maximum recursion depth"),

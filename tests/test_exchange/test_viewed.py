@@ -19,13 +19,14 @@ from reports.circuits.viewed import told
 
 def test_circuits_and_scores_are_those_of_the_first_seed(tmp_path: Path) -> None:
     experiment = Experiment(
-        tasks=("gp",), methods=("random_edges", "eap", "acdc:attempts=2"), sizes=("0.4%", "1%"), data_seeds=2,
-        n_discovery=(8,), n_evaluation=8, random_draws=1, circuit_tests=False,
+        tasks=("gp",), methods=("random_edges", "eap", "acdc:attempts=1,examples=4"),
+        sizes=("0.4%", "1%"), data_seeds=2,
+        n_discovery=(8,), n_evaluation=8, random_draws=1, circuit_tests=False, curves=False,
     )  # fmt: skip
     run(experiment, tmp_path, n=2)
     store = Store(tmp_path)
     held = {circuit.name: circuit for circuit in viewed(store)}
-    assert held.keys() == {"eap", "acdc (attempts=2)"}
+    assert held.keys() == {"eap", "acdc (attempts=1,examples=4)"}
     (stem,) = (r.stem for r in store.runs() if (r.record.method, r.record.data_seed) == ("eap", 0))
     scores = load_tensors(store.path(stem))[0]["discovery.scores"]
     (small, six), (large, fifteen) = held["eap"].sizes
@@ -42,7 +43,7 @@ def test_circuits_and_scores_are_those_of_the_first_seed(tmp_path: Path) -> None
 def test_circuits_too_large_to_draw_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = Experiment(
         tasks=("gp",), methods=("eap",), sizes=("0.4%", "1%", "2%"), n_discovery=(8,), n_evaluation=8,
-        random_draws=1, circuit_tests=False,
+        random_draws=1, circuit_tests=False, curves=False,
     )  # fmt: skip
     run(experiment, tmp_path)
     for limits in ({"MOST": 10}, {"SIZES": 1}):

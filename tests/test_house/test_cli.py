@@ -81,7 +81,11 @@ def test_what_is_no_discovery_is_said(command: CommandLine, tmp_path: Path) -> N
         "scores": ("Discovery(scores=[1])", "must be torch tensors"),
         "selection": ("Discovery(selection='best')", "selection is 'best'"),
     }
-    words = list(SMALL)
+    (tmp_path / "c.yaml").write_text(
+        "circuit_tests: false\ncurves: false\nn_discovery: 8\nn_evaluation: 8\nrandom_draws: 1\n"
+        "sizes: [5%]\ntasks: [gp]\n"
+    )
+    words = ["run", "--config", "c.yaml"]
     for name, (answer, _) in answers.items():
         (tmp_path / f"{name}.py").write_text(
             "from circuitmark import Discovery, Method\n"
@@ -220,7 +224,7 @@ def test_killed_in_the_middle_goes_on(command: CommandLine, tmp_path: Path) -> N
     assert len(list(runs.glob("[!.]*.safetensors"))) == 3 + Experiment().random_draws  # 3 of eap
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_processes_give_the_same_numbers(command: CommandLine, tmp_path: Path) -> None:
     """-j 2 changes no score."""
     words = ("run", "-t", "gp", "-m", "eap", "--sizes", "5%", "--quick")

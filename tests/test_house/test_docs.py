@@ -150,7 +150,7 @@ def test_notebooks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     few = {"n_discovery": 20, "n_evaluation": 20}
     for function, fewer in ((Study.__init__, few), (Study.evaluate, {"random_draws": 2})):
         monkeypatch.setattr(function, "__kwdefaults__", (function.__kwdefaults__ or {}) | fewer)
-    fewer_runs = few | {"n_discovery": (20,), "random_draws": 1}
+    fewer_runs = few | {"n_discovery": (20,), "random_draws": 1, "circuit_tests": False, "curves": False}
     defaults = [fewer_runs.get(name, value) for name, value in vars(Experiment()).items()]
     monkeypatch.setattr(Experiment.__init__, "__defaults__", tuple(defaults))
     namespace: dict[str, Any] = {"__name__": "notebook"}

@@ -89,7 +89,11 @@ def test_children_take_our_rooms(crowded: Path, start: str) -> None:
 
 
 def test_jobs_take_our_rooms(crowded: Path) -> None:
-    words = ["run", "-m", "random_edges", "-t", "gp", "--quick", "--sizes", "5%", "-j", "2"]
+    (crowded / "c.yaml").write_text(
+        "circuit_tests: false\ncurves: false\nn_discovery: 8\nn_evaluation: 8\nrandom_draws: 1\n"
+        "sizes: [5%]\ntasks: [gp]\nmethods: [random_edges]\n"
+    )
+    words = ["run", "--config", "c.yaml", "-j", "2"]
     command = [sys.executable, "-m", "circuitmark", *words]
     done = subprocess.run(command, cwd=crowded, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -92,8 +92,10 @@ def test_nothing_but_json_is_on_stdout(words: str, command: CommandLine, tmp_pat
     assert "noise of a child" in answer.stderr
 
 
-@pytest.mark.parametrize("progress", ["text", "json"])
-@pytest.mark.parametrize(("phase", "number"), [("import", signal.SIGINT), ("job", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("phase", "number", "progress"),
+    [("import", signal.SIGINT, "text"), ("import", signal.SIGINT, "json"), ("job", signal.SIGTERM, "json")],
+)
 def test_a_signal_is_one_line(phase: str, number: signal.Signals, progress: str, tmp_path: Path) -> None:
     """While a plugin is imported, before any job, and while a job runs."""
     itself = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(60)\n"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import reports
+from bench.files import load_tensors, save_tensors
+from bench.report import run, write_report
+from problems import SMALL
 from report_tables import METRICS, leaderboard
 from reports.leaderboard import plots
 from reports.leaderboard.training import plot_training
@@ -93,3 +99,20 @@ def test_figures_that_a_page_has_no_room_for_are_files(monkeypatch: pytest.Monke
     assert page.count("<svg") == 2  # the first one's, and it with a linear axis
     figures = [name for name in whole if name.startswith("plots/") and name.endswith(".svg")]
     assert page.count("Left out of this page, which would be too large: plots/") == len(figures) - 1
+
+
+def test_what_older_results_hold_ends_no_report(tmp_path: Path) -> None:
+    """A lone surrogate, which no table can hold, and a trace of uneven lengths, which no figure can."""
+    run(dataclasses.replace(SMALL, methods=("random_edges",), n_discovery=(8,), n_evaluation=8), tmp_path)
+    (file,) = (tmp_path / "runs").glob("*.safetensors")
+    tensors, header = load_tensors(file)
+    header["record"] |= {
+        "objective": "k\ud800l",
+        "trace": {"step": [1, 2], "loss": [1.0], "gap\ud800": [1, 2]},
+    }
+    save_tensors(file, tensors, header)
+    write_report(tmp_path, tmp_path)
+    table = pd.read_csv(tmp_path / "leaderboard.csv")
+    assert set(table["objective"].dropna()) == {"k?l"}
+    assert "Not drawn: How random" in (tmp_path / "leaderboard.md").read_text().replace("\\", "")
+    assert "Not drawn: How random" in (tmp_path / "index.html").read_text()

@@ -38,7 +38,8 @@ from problems import CLOCKS
 NOT_THE_SAME = [*CLOCKS, "jobs"]
 EVERY = ("eap", "eap_ig:steps=3", "acdc:attempts=2", "edge_pruning:halving=4,hold=4,settling=4,rate=0.5")
 BRIEF = (
-    "circuit_tests: false\nn_discovery: [20]\nn_evaluation: 24\nrandom_draws: 1\nsizes: [5%]\ntasks: [gp]\n"
+    "circuit_tests: false\ncurves: false\nn_discovery: [20]\nn_evaluation: 24\nrandom_draws: 1\n"
+    "sizes: [5%]\ntasks: [gp]\n"
 )
 WORKER = "import multiprocessing, os, pathlib, signal, time\nworker = multiprocessing.parent_process().pid\n"
 FOUND = f"return Discovery(scores={SCORES})"
@@ -194,6 +195,7 @@ def test_a_cluster_of_none_is_refused(command: CommandLine, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["tcp://127.0.0.1:1", "nonsense", "tcp://127.0.0.1", "ftp://x:1", ""])
 def test_a_scheduler_that_does_not_answer(command: CommandLine, text: str) -> None:
+    command.patch.setattr("bench.runs.cluster.ANSWERS", 0.5)
     began = time.monotonic()
     assert f"no scheduler answers at '{text}'" in command.complaint("run", "--scheduler", text)
     assert time.monotonic() - began < 20

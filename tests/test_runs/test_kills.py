@@ -17,7 +17,7 @@ from bench.runs.run import run_experiment
 from command_line import COMMAND
 from problems import CLOCKS, SMALL
 
-KILLS = int(os.environ.get("CIRCUITMARK_KILLS", "2"))
+KILLS = int(os.environ.get("CIRCUITMARK_KILLS", "1"))
 """Of each kind of run; `make test-every` makes more of them."""
 CONFIG = """
 tasks: [gp]
@@ -25,6 +25,7 @@ methods: [eap, "acdc:attempts=2", "edge_pruning:halving=4,hold=4,settling=4,rate
 sizes: [5%]
 random_draws: 2
 circuit_tests: false
+curves: false
 n_discovery: [20]
 n_evaluation: 24
 """

@@ -20,6 +20,10 @@ from bench.study import Study
 from command_line import CommandLine
 from own_prompts import LINES, line, write
 
+BRIEF = (
+    "circuit_tests: false\ncurves: false\nn_discovery: 8\nn_evaluation: 8\nrandom_draws: 1\nsizes: [5%]\n"
+    "methods: [eap]\n"
+)
 RUN = ("--sizes", "5%", "--quick", "--out", "out")
 CLASS = """
 from tasks.gp import GenderedPronoun
@@ -33,7 +37,7 @@ class Base(Task):
 """
 FEW: dict[str, Any] = {
     "methods": ("eap_ig",), "sizes": ("5%",), "random_draws": 1, "n_discovery": (8,), "n_evaluation": 8,
-    "circuit_tests": False,
+    "circuit_tests": False, "curves": False,
 }  # fmt: skip
 
 
@@ -109,12 +113,10 @@ def test_without_wrong_answers_kl_is_what_is_measured(command: CommandLine) -> N
     assert "the task names no wrong answers" in declined["status_reason"]
 
 
-def test_a_class_in_a_file_is_a_task(command: CommandLine) -> None:
-    (command.folder / "mine.py").write_text(CLASS.format(name="my_task"))
-    assert get_task(str(command.folder / "mine.py")).name == "my_task"
-    assert choose_task(f"{command.folder / 'mine.py'}:my_task").label == "my_task"
-    command("run", "-t", "mine.py", "-m", "eap_ig", *RUN)
-    assert set(table(command.folder / "out")["task"]) == {"my_task"}
+def test_a_class_in_a_file_is_a_task(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(CLASS.format(name="my_task"))
+    assert get_task(str(tmp_path / "mine.py")).name == "my_task"
+    assert choose_task(f"{tmp_path / 'mine.py'}:my_task").label == "my_task"
 
 
 def test_two_files_of_one_name_are_two(tmp_path: Path) -> None:
@@ -128,10 +130,10 @@ def test_two_files_of_one_name_are_two(tmp_path: Path) -> None:
     assert task_code(str(tmp_path / "a" / "mine.py")) == codes[0], "whichever was read last"
 
 
-def test_a_task_of_another_package_is_run(
+def test_tasks_of_a_file_and_of_another_package_are_run(
     command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From its entry point to the table, through the processes that run jobs."""
+    """From the file or the entry point to the table, through the processes that run jobs."""
     site = tmp_path / "site"
     about = site / "theirs-1.0.dist-info"
     about.mkdir(parents=True)
@@ -139,9 +141,11 @@ def test_a_task_of_another_package_is_run(
     (site / "theirs_tasks.py").write_text(CLASS.format(name="their_task"))
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[circuitmark.tasks]\ntheir_task = theirs_tasks:Mine\n")
-    command("run", "-t", "their_task", "-m", "eap_ig", *RUN)
+    (tmp_path / "mine.py").write_text(CLASS.format(name="my_task"))
+    (tmp_path / "c.yaml").write_text(BRIEF)
+    command("run", "--config", "c.yaml", "-t", "mine.py", "-t", "their_task", "--out", "out")
     rows = table(tmp_path / "out")
-    assert set(rows["task"]) == {"their_task"}
+    assert set(rows["task"]) == {"my_task", "their_task"}
     assert set(rows["status"]) == {"ok"}
 
 

@@ -77,7 +77,9 @@ ALONE = ["p_equivalence", "p_independence", "p_independence_empty", "ahead_share
 
 def test_circuits_of_a_run_are_tested(tmp_path: Path) -> None:
     """Those of a size that can be; of the others it is said and counted why not; random ones are not."""
-    experiment = dataclasses.replace(SMALL, sizes=("0.1%", "1%", "10%"), n_evaluation=240, circuit_tests=True)
+    experiment = dataclasses.replace(
+        SMALL, sizes=("0.1%", "1%", "10%"), n_evaluation=120, circuit_tests=True, curves=False
+    )
     made: Any = run(experiment, tmp_path / "on").set_index(["method", "size_requested"])
     eap: Any = made.loc["eap"]
     small, some, large = (eap.loc[size] for size in (0.001, 0.01, 0.1))

@@ -22,6 +22,7 @@ n_discovery: 8
 n_evaluation: 24
 random_draws: 1
 circuit_tests: false
+curves: false
 """
 
 

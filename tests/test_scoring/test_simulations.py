@@ -65,7 +65,7 @@ def these_prompts(prompts: int, templates: int, sigma: float, ratio: float) -> d
     }
 
 
-@pytest.mark.parametrize("templates", [10, 12, 24])
+@pytest.mark.parametrize("templates", [pytest.param(10, marks=pytest.mark.every), 12, 24])
 @pytest.mark.parametrize("sigma", [1.0, 1.5])
 @pytest.mark.parametrize("ratio", [0.01, pytest.param(0.3, marks=pytest.mark.every)])
 def test_these_prompts(templates: int, sigma: float, ratio: float) -> None:
@@ -239,7 +239,7 @@ def test_equivalence(apart: float) -> None:
     assert said > 0.4 if apart == 0 else said <= 0.06
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("seeds", [pytest.param(3, marks=pytest.mark.every), 5])
 @pytest.mark.parametrize("of_seed", OF_SEEDS)
 @pytest.mark.parametrize("sigma", [1.0, 1.5])
 def test_over_seeds(sigma: float, of_seed: float, seeds: int) -> None:

@@ -152,7 +152,7 @@ def test_a_damaged_list_is_named(tmp_path: Path, text: str) -> None:
 
 
 CONFIG = (
-    "circuit_tests: false\nn_discovery: [20]\nn_evaluation: 24\nrandom_draws: 4\nsizes: [5%]\n"
+    "circuit_tests: false\ncurves: false\nn_discovery: [20]\nn_evaluation: 24\nrandom_draws: 4\nsizes: [5%]\n"
     "tasks: [gp]\nmethods: [eap]\n"
 )
 

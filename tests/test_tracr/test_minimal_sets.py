@@ -83,7 +83,7 @@ def on_few_inputs(each: Program) -> ProgramModel:
     """So few that resample takes every pair of them."""
     model = load_program(each)
     compiled = model.compiled
-    some = torch.randperm(len(compiled.inputs), generator=torch.Generator().manual_seed(0))[:32]
+    some = torch.randperm(len(compiled.inputs), generator=torch.Generator().manual_seed(0))[:12]
     few = {name: getattr(compiled, name)[some] for name in ("inputs", "lengths", "targets")}
     return replace(model, compiled=replace(compiled, **few))
 
