@@ -26,7 +26,7 @@ def test_circuits_and_scores_are_those_of_the_first_seed(tmp_path: Path) -> None
     run(experiment, tmp_path, n=2)
     store = Store(tmp_path)
     held = {circuit.name: circuit for circuit in viewed(store)}
-    assert held.keys() == {"eap", "acdc (attempts=1,examples=4)"}
+    assert held.keys() == {"eap", "acdc (examples=4,attempts=1)"}
     (stem,) = (r.stem for r in store.runs() if (r.record.method, r.record.data_seed) == ("eap", 0))
     scores = load_tensors(store.path(stem))[0]["discovery.scores"]
     (small, six), (large, fifteen) = held["eap"].sizes
