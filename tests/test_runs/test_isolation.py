@@ -112,13 +112,13 @@ def test_limits_of_time_and_memory(command: CommandLine) -> None:
     """A job beyond one is a row; where memory ran out, half the batch was tried."""
     bodies = {
         "spins": adapter("while True:\n    pass"),
-        "takes memory": adapter("kept = torch.ones(3 * 2**28)\nimport time\ntime.sleep(600)"),
+        "takes memory": adapter("kept = torch.ones(2 * 2**28)\nimport time\ntime.sleep(600)"),
     }
     names = plugins(command.folder, bodies)
-    rows = run(command, list(names.values()), "--time-limit", "9", "--memory-limit", "2.5", "-j", "2", code=1)
+    rows = run(command, list(names.values()), "--time-limit", "9", "--memory-limit", "1.8", "-j", "2", code=1)
     assert rows["eap"]["status"] == "ok"
     assert rows["spins"]["status_reason"] == "stopped after the time limit of 9 seconds"
-    assert rows["takes_memory"]["status_reason"].endswith("GiB, more than 2.5")
+    assert rows["takes_memory"]["status_reason"].endswith("GiB, more than 1.8")
 
 
 def test_half_the_batch_where_memory_ran_out(command: CommandLine) -> None:
