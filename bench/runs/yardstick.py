@@ -10,7 +10,9 @@ import torch
 from bench.study import Study
 
 EVERY = 5.0
-"""Seconds of a discovery between two looks."""
+"""Seconds of a discovery between two looks, at least."""
+SHARE_OF_TIME = 0.05
+"""That looking may take: a forward of a large model's prompts takes longer than that."""
 AROUND = 3
 """Looks before it, and after one that took as long."""
 
@@ -47,7 +49,7 @@ class Yardstick:
             self.cpu_seconds += time.process_time() - cpu
             ended = time.perf_counter()
             self.seconds += ended - began
-            self._due = ended + EVERY
+            self._due = ended + max(EVERY, (ended - began) / SHARE_OF_TIME)
 
     def end(self) -> None:
         """After a discovery."""

@@ -41,6 +41,25 @@ def test_it_is_looked_at_now_and_then(study: Study) -> None:
     assert len(laid._times) == AROUND
 
 
+def test_looking_takes_a_twentieth_of_the_time_at_most(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forward of a large model's prompts may take as long as there is between two looks."""
+    now = 0.0
+
+    def forward(_: Yardstick) -> float:
+        nonlocal now
+        now += 4.0
+        return 4.0
+
+    monkeypatch.setattr(Yardstick, "_forward", forward)
+    monkeypatch.setattr(yardstick.time, "perf_counter", lambda: now)
+    laid = Yardstick(study)
+    laid.begin()
+    for _ in range(1000):
+        now += 1.0
+        laid.look()
+    assert laid.seconds == pytest.approx(0.05 * 1000, rel=0.1)
+
+
 def test_what_a_look_takes_is_known(study: Study) -> None:
     laid = Yardstick(study)
     laid.begin()
