@@ -20,6 +20,7 @@ def test_a_busy_while_does_not_count(study: Study, monkeypatch: pytest.MonkeyPat
     takes = iter([0.3, 0.2, 0.2, 0.2, 5.0, 5.0, 0.2, 0.2, 0.2])
     monkeypatch.setattr(Yardstick, "_forward", lambda _: next(takes))
     monkeypatch.setattr(yardstick, "EVERY", 0.0)
+    monkeypatch.setattr(yardstick, "SHARE_OF_TIME", float("inf"))
     laid = Yardstick(study)
     laid.begin()
     laid.look()
