@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from bench.errors import UsageError
 from bench.listing import options
 from bench.names import get_method, option_text, params_of, settings_of
 from command_line import CommandLine
 from methods.base import Method, find_methods
+from methods.eap_ig import EAPIG
 from methods.edge_pruning import EdgePruning
 
 
@@ -68,3 +70,22 @@ def test_one_of_other_kinds(command: CommandLine) -> None:
     assert command("list", "tasks", "gp").stdout.startswith("gp: gendered pronoun")
     assert "unknown task 'gpp'; did you mean 'gp'?" in command.complaint("list", "tasks", "gpp")
     assert "unknown method 'eapp'" in command.complaint("list", "methods", "eapp")
+
+
+def test_method_options() -> None:
+    method = get_method("eap_ig:steps=10,points=clean_corrupted,absolute=false")
+    assert method == EAPIG(steps=10, points="clean_corrupted", absolute=False)
+    assert get_method(f"eap_ig:{params_of(method)}") == method
+    assert params_of(EAPIG()) == ""
+    for spec, message in [
+        ("eap_ih", "did you mean 'eap_ig'"),
+        ("eap:step=3", "unknown option of eap 'step'"),
+        ("eap_ig:steps=x", "takes a int, not 'x'"),
+        ("eap_ig:steps=0", "at least 1"),
+        ("eap_ig:points=input", "did you mean 'inputs'"),
+        ("eap:absolute", "has no value"),
+        ("nowhere.py", "no file nowhere.py"),
+        ("eap:absolute=yes", "takes a bool"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            get_method(spec)

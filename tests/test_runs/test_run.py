@@ -17,14 +17,13 @@ import yaml
 from bench.engine.circuit import Circuit
 from bench.errors import DamagedFile, MixedSettings, UsageError
 from bench.files import load_header, load_tensors, save_tensors
-from bench.names import get_method, params_of, parse_sizes
+from bench.names import get_method, parse_sizes
 from bench.runs.experiment import Experiment
 from bench.runs.job import carry_out
 from bench.scoring.leaderboard import COLUMNS, leaderboard, write_tables
 from bench.store.asked import ask
 from bench.store.results import Store
 from checkout import ROOT
-from methods.eap_ig import EAPIG
 from problems import CLOCKS, SMALL
 
 PLUGIN = textwrap.dedent(
@@ -349,25 +348,6 @@ def test_sizes() -> None:
     ]:
         with pytest.raises(UsageError, match=message):
             parse_sizes([text])
-
-
-def test_method_options() -> None:
-    method = get_method("eap_ig:steps=10,points=clean_corrupted,absolute=false")
-    assert method == EAPIG(steps=10, points="clean_corrupted", absolute=False)
-    assert get_method(f"eap_ig:{params_of(method)}") == method
-    assert params_of(EAPIG()) == ""
-    for spec, message in [
-        ("eap_ih", "did you mean 'eap_ig'"),
-        ("eap:step=3", "unknown option of eap 'step'"),
-        ("eap_ig:steps=x", "takes a int, not 'x'"),
-        ("eap_ig:steps=0", "at least 1"),
-        ("eap_ig:points=input", "did you mean 'inputs'"),
-        ("eap:absolute", "has no value"),
-        ("nowhere.py", "no file nowhere.py"),
-        ("eap:absolute=yes", "takes a bool"),
-    ]:
-        with pytest.raises(UsageError, match=message):
-            get_method(spec)
 
 
 def test_configuration(tmp_path: Path) -> None:

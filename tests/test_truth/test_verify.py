@@ -300,8 +300,9 @@ def test_mistakes_are_one_line(words: str, message: str, command: CommandLine) -
     assert command.complaint("verify-tracr", *words.split()).startswith(f"circuitmark: {message}")
 
 
+@pytest.mark.every
 def test_quick_programs_are_of_all_sizes() -> None:
-    """By a rule that knows no method."""
+    """By a rule that knows no method; all are compiled for it."""
     by_edges = sorted(SHIPPED, key=lambda name: load_program(SHIPPED[name]).masked.graph.n_edges)
     assert ("x_proportion", "reverse", *by_edges[2::5]) == QUICK
 
