@@ -38,7 +38,7 @@ NOT_RUN = {
     "models fetch smollm2-135m": "needs a network; a test fetches from a server of its own",
     "run --scheduler tcp://HOST:8786 --out results": "stands for a user's own cluster",
     "run --scheduler local:2 --out results": "takes half an hour; with less it is run by tests of its own",
-    "run --config configs/smollm2.yaml -j 2 --out smollm2": "needs that model, and a quarter of an hour",
+    "run --config configs/smollm2.yaml -j 2 --out smollm2": "needs that model, and hours",
 }
 
 LONG = ("run --model tracr:reverse", "run -m my_method.py:damping=0.3 -m eap -t gp",
