@@ -37,8 +37,9 @@ test: install
 	CIRCUITMARK_SHAPES=1 $(PYTEST) $(SHAPED) $(addprefix --ignore ,$(UNSHAPED))
 	$(PYTEST) $(filter-out $(SHAPED),$(wildcard tests/test_*)) $(UNSHAPED)
 
-# Tests of a file share what one worker measured; the file with the longest test is not the last.
-SLOW := $(shell grep -rl "mark.slow" tests --include="test_*.py")
+# Tests of a file share what one worker measured. Files come in order: pytest-xdist would put those of a single test last,
+# which take longest.
+SLOW = $(sort $(shell grep -rl "mark.slow" tests --include="test_*.py"))
 test-slow: install
 	$(PYTEST) --dist loadfile --no-loadscope-reorder -m "slow and not every" $(SLOW)
 
@@ -70,8 +71,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Installs again only when what is installed has changed. All is compiled, on all cores: where Python is told to write no
-# bytecode (PYTHONDONTWRITEBYTECODE), each process would do so anew, which takes it eight seconds.
+# Installs again only when what is installed has changed. All is compiled, on all cores, but for templates in packages that
+# are no Python: where Python is told to write no bytecode (PYTHONDONTWRITEBYTECODE), each process would take eight seconds
+# to compile what it imports.
 install:
 	@if ! cmp -s $(STAMP) pyproject.toml 2>/dev/null || [ constraints.txt -nt $(STAMP) ]; then \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -82,7 +82,7 @@ class Experiment:
     """Whether edges of circuits of at most 100 are knocked out as well, to test whether each is needed."""
     curves: bool = True
     """Whether methods that rank are scored at every share of a curve as well, from which come the areas
-    (`cpr`, `cmd`); on a large model that is most of what scoring costs."""
+    (`cpr`, `cmd`): up to twenty circuits more."""
     n_evaluation: Prompts = 200
     split: EvaluatedSplit = "evaluation"
     """On which circuits are scored. A method's defaults are chosen on validation, never on evaluation."""
