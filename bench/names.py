@@ -98,7 +98,10 @@ def by_nodes(text: str) -> str:
         raise UsageError(
             f"{method.name} names edges and has no option selection=nodes: leave it, or the granularity, out"
         )
-    chosen = dataclasses.replace(method, selection="nodes")  # type: ignore[type-var]
+    try:
+        chosen = dataclasses.replace(method, selection="nodes")  # type: ignore[type-var]
+    except ValueError as error:
+        raise UsageError(f"{text} cannot cut its circuits by nodes: {error}") from error
     return f"{text.partition(':')[0]}:{params_of(chosen)}"
 
 

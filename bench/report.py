@@ -237,17 +237,27 @@ def _drawings(recovery: pd.DataFrame, programs: set[str]) -> list[Any]:
 
 
 def _trainings(store: Store) -> list[Any]:
-    """The traces that go over steps, in order of method and task."""
+    """The traces that go over steps, in order of method and task: those of a place differ in seeds alone."""
     import reports
     from bench.scoring.cells import sized
+    from reports.parts.models import model_names
 
     traced = [run for run in store.runs() if "step" in run.record.trace and len(run.record.trace) > 1]
-    records = [run.record for run in traced if sized(run)]
-    several = [name for name in ("model", "ablation") if len({getattr(r, name) for r in records}) > 1]
+    runs = [run for run in traced if sized(run)]
+    names = model_names((run.record.model, run.record.graph) for run in runs)
+    places = []
+    for run in runs:
+        r = run.record
+        given = "" if r.discovery_ablation == r.ablation else f"found under {r.discovery_ablation}"
+        wordings = "" if r.wordings == "all" else r.wordings
+        model = names.get((r.model, r.graph), r.model)
+        places.append((model, r.ablation, given, f"{r.n_discovery} prompts", wordings, run.source))
+    several = [len(set(values)) > 1 for values in zip(*places, strict=True)]
     found = []
-    for record in records:
-        place = " · ".join([record.task, *(getattr(record, name) for name in several)])
-        found.append(reports.Training(record.method, record.params, place, record.trace))
+    for run, place in zip(runs, places, strict=True):
+        told = [part for part, differs in zip(place, several, strict=True) if differs and part]
+        title = " · ".join([run.record.task, *told])
+        found.append(reports.Training(run.record.method, run.record.params, title, run.record.trace))
     return sorted(found, key=lambda training: (training.method, training.params, training.place))
 
 

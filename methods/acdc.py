@@ -68,18 +68,23 @@ class ACDC(Method):
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance is a share from 0 to below 1, not {self.tolerance:g}")
 
-    def candidates(self, problem: Problem) -> Bool[Tensor, "receivers senders"]:
-        """The edges to begin with."""
-        return problem.graph.exists.clone()
-
     def turns(self, problem: Problem) -> Turns:
         """The order in which edges are tried."""
         return Turns.backwards(problem.graph, self.order == "latest")
 
     def discover(self, problem: Problem) -> Discovery:
-        """A run at the default tau, then as many as the sizes take."""
+        """The search among all edges."""
+        return self.search(problem, problem.graph.exists.clone())
+
+    def search(self, problem: Problem, candidates: Bool[Tensor, "receivers senders"]) -> Discovery:
+        """A run at the default tau, then as many as the sizes take.
+
+        Args:
+            problem: what is asked for.
+            candidates: the edges to begin with.
+        """
         pruning = Pruning(
-            problem, self.candidates(problem), self.objective, self.absolute, self.turns(problem),
+            problem, candidates, self.objective, self.absolute, self.turns(problem),
             self.chain, self.examples or problem.n_examples,
         )  # fmt: skip
         search = ThresholdSearch(pruning, self.threshold, self.attempts, self.tolerance)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from methods.acdc import ACDC
-from methods.base import Problem
+from methods.base import Discovery, Problem
 from methods.eap_ig import EAPIG
 from methods.thresholds.best import n_best
 
@@ -18,7 +16,8 @@ from methods.thresholds.best import n_best
 class ACDCScreened(ACDC):
     """Removes all edges but the share that EAP-IG (its default options) scores highest, then runs ACDC.
 
-    What the screen drops never comes back, so no size above the share can be met.
+    What the screen drops is never tried. A circuit larger than the share is filled up with these edges, in
+    EAP-IG's order.
     """
 
     name = "acdc_screened"
@@ -32,9 +31,14 @@ class ACDCScreened(ACDC):
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, not {self.share:g}")
 
-    def candidates(self, problem: Problem) -> Bool[Tensor, "receivers senders"]:
-        """The edges of the highest scores."""
+    def discover(self, problem: Problem) -> Discovery:
+        """The search among the edges of the highest scores; all others rank behind these."""
         scores = EAPIG().discover(problem).scores
         assert scores is not None
         ranked = torch.where(problem.graph.exists, scores, -torch.inf)
-        return n_best(ranked, max(1, problem.edges_of_share(self.share)))
+        screen = n_best(ranked, max(1, problem.edges_of_share(self.share)))
+        found = self.search(problem, screen)
+        assert found.scores is not None
+        place = ranked.flatten().argsort(stable=True).argsort().view_as(ranked) / ranked.numel()
+        behind = found.scores[screen].min() - 2 + place
+        return replace(found, scores=torch.where(screen, found.scores, behind.to(found.scores)))

@@ -157,6 +157,10 @@ class Problem(Protocol):
         To be asked when the circuits of all sizes are there: what is spent from then on is told apart."""
 
     @property
+    def wants_unaided(self) -> bool:
+        """The same, for whoever asks earlier: nothing is told apart."""
+
+    @property
     def has_difference(self) -> bool:
         """Whether the task names wrong answers. If not, "difference" is "kl", which has no gradient at the
         clean run."""

@@ -114,8 +114,10 @@ class DiscoGP(Method):
         for name in (*rates, *temperatures, "start_price", "price", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
-        if self.parts == "edges" and self.density != DiscoGP.density:
-            raise ValueError("density is of weights: leave it or parts=edges out")
+        for name in ("density", "biases", "weight_temperature"):
+            unset = (getattr(DiscoGP, name), self.presets["authors"].get(name))  # a preset is of all parts
+            if self.parts == "edges" and getattr(self, name) not in unset:
+                raise ValueError(f"{name} is of weights: leave it or parts=edges out")
         if self.joint and self.parts != "both":
             raise ValueError(f"joint prunes both weights and edges: leave parts={self.parts} out")
 

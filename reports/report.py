@@ -16,7 +16,16 @@ from reports.compared.fresh import fresh_section
 from reports.compared.turnovers import turnover_sentences
 from reports.leaderboard import plots, summary
 from reports.leaderboard.circuit_tests import circuit_tests_section
-from reports.leaderboard.entries import EDGES, REFERENCES, Entry, Setting, by_task, fold_seeds, tidy
+from reports.leaderboard.entries import (
+    EDGES,
+    REFERENCES,
+    Entry,
+    Setting,
+    by_task,
+    fold_seeds,
+    graph_names,
+    tidy,
+)
 from reports.leaderboard.paper import paper_table
 from reports.leaderboard.ranking import rank, ranking_grid
 from reports.leaderboard.scales import Scale
@@ -25,6 +34,7 @@ from reports.leaderboard.training import plot_training
 from reports.parts.content import Drawing, PaperTable, Report, Section, Training
 from reports.parts.methods import Methods, label_of
 from reports.parts.metric import Metric, Metrics, read_metrics
+from reports.parts.models import named
 from reports.parts.style import Line, lines
 
 NOTHING: Mapping[str, Sequence[Mapping[str, Any]]] = {}
@@ -60,6 +70,7 @@ def build(
         ValueError: as `render_report`.
     """
     metrics = read_metrics(described)
+    compared = named(compared, graph_names(table))
     table = tidy(table, metrics)
     entries = fold_seeds(table)
     looks = _looks(table, methods, trainings)
@@ -67,7 +78,7 @@ def build(
     tasks = [
         _task(
             f"{task}{_tell(setting, settings)}",
-            _stem(setting, task, settings),
+            _stem(setting, task),
             group,
             metrics,
             methods,
@@ -118,15 +129,15 @@ def build(
 
 def _tell(setting: Setting, settings: Sequence[Setting]) -> str:
     """What tells a setting from the others in the table: ` · zero`, or nothing where there is one."""
-    parts = (part for i, part in enumerate(setting) if len({other[i] for other in settings}) > 1)
-    return "".join(f" · {part}" for part in parts if part)
+    told = ("model", "ablation", "pruned")
+    parts = (getattr(setting, name) for name in told if len({getattr(s, name) for s in settings}) > 1)
+    return "".join(f" · {part}" for part in parts)
 
 
-def _stem(setting: Setting, task: str, settings: Sequence[Setting]) -> str:
-    """Model, task, ablation (and graph, where there are several) as a part of a file name."""
-    graph = setting.graph if len({other.graph for other in settings}) > 1 else ""
+def _stem(setting: Setting, task: str) -> str:
+    """Model, task and ablation as a part of a file name."""
     pruned = setting.pruned if setting.pruned != EDGES else ""
-    parts = [part for part in (setting.model, task, setting.ablation, graph, pruned) if part]
+    parts = [part for part in (setting.model, task, setting.ablation, pruned) if part]
     return "_".join(re.sub(r"[^\w.-]+", "-", part).strip("-.") for part in parts)
 
 
@@ -203,7 +214,7 @@ def _paper(
         places = [("all tasks", tasks)] if len(tasks) > 1 else []
         places += [(task, {task: group}) for task, group in tasks.items()]
         for name, theirs in places:
-            stem = _stem(setting, name, settings)
+            stem = _stem(setting, name)
             title = f"{name}, {setting.model}, {setting.ablation} ablation"
             title += f", circuits of {setting.pruned}" if setting.pruned != EDGES else ""
             found.append(paper_table(stem, title, theirs, metrics, methods, pairs))

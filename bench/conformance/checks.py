@@ -14,7 +14,7 @@ from bench.conformance.problems import SIZES, TinyProblem
 from bench.discovery.checked import as_discovery, refuse_infinite
 from bench.discovery.discover import cut
 from bench.engine.circuit import Circuit
-from bench.names import get_method
+from bench.names import choose_method
 from methods.base import Discovery
 
 SEEDS = (1, 2)
@@ -156,7 +156,7 @@ def sizes(trial: Trial) -> str:
 
 def seed(trial: Trial) -> str:
     """The same seed gives the same circuits, and so does any other unless the method is stochastic."""
-    found, stochastic = trial.found, get_method(trial.method).stochastic
+    found, stochastic = trial.found, choose_method(trial.method).stochastic
     if sizes(trial):
         raise Skipped("its circuits have other sizes than asked for")
     others = {"the same seed": trial.again} | ({} if stochastic else {"another seed": trial.other})

@@ -58,7 +58,7 @@ class BenchProblem:
         self.batches = batches
         self.n_examples = sum(map(len, batches))
         self.sizes = tuple(sizes)
-        self._unaided = unaided or not sizes
+        self.wants_unaided = unaided or not sizes
         self._sized = 0.0  # CPU seconds when it was asked about; 0 where it was not
         self.seed = seed
         self.memory_budget = memory_budget
@@ -79,9 +79,9 @@ class BenchProblem:
 
     @property
     def unaided(self) -> bool:
-        if self._unaided and self.sizes and not self._sized:
+        if self.wants_unaided and self.sizes and not self._sized:
             self._sized = self.spent()["cpu_seconds"]
-        return self._unaided
+        return self.wants_unaided
 
     @property
     def has_difference(self) -> bool:

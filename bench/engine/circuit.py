@@ -142,7 +142,7 @@ class Circuit:
 
     def nodes(self) -> tuple[str, ...]:
         """Names of the heads and MLPs that have a kept edge on either side, in order of computation."""
-        read = self.graph.owners.bool()[self.kept.any(1)].any(0)
+        read = self.graph.readers.bool()[self.kept.any(1)].any(0)
         touched = (self.kept.any(0) | read).tolist()
         computing = zip(self.graph.senders, touched, strict=True)
         return tuple(node.name for node, on in computing if on and node.kind in ("head", "mlp"))
@@ -164,7 +164,7 @@ class Circuit:
         """
         kept = kept.clone()
         kept[: graph.n_embed] = True
-        owners = graph.owners.bool()
+        owners = graph.readers.bool()
         read = (owners & kept).any(1) | ~owners.any(1)  # the logits have no owner
         return cls(graph, graph.exists & read[:, None] & kept)
 

@@ -183,6 +183,11 @@ class EdgeGraph:
                     owners[row, column["head", node.layer, head]] = 1
         return owners
 
+    @cached_property
+    def readers(self) -> Int[Tensor, "receivers senders"]:
+        """1 where the row's receiver is the column's own: `owners`, with coupled heads told apart."""
+        return replace(self, coupled_heads=False).owners
+
     @property
     def shortest_path(self) -> int:
         """Edges of the shortest path from an embedding to the logits: no circuit with fewer does anything."""

@@ -227,6 +227,8 @@ class MaskedModel:
             ValueError: the tokens do not fit this model.
         """
         self._check(tokens)
+        if replaced is not None and replaced[0] == self.graph.groups[0]:
+            inputs, replaced = replaced[1], None  # the embeddings are what the pass begins with
         with torch.enable_grad():
             recorder = self._recorder(tokens)
             taps = Taps(recorder.new_zeros(self.graph.exists.shape))
@@ -371,6 +373,9 @@ class MaskedModel:
             raise ValueError(
                 f"'{unknown[0]}' is no weight of this model; known are {', '.join(sorted(self.weights))}"
             )
+        for name, mask in masks.items():
+            if mask.shape != (shape := self.weights[name].shape):
+                raise ValueError(f"a mask of {name} is {tuple(shape)}, not {tuple(mask.shape)}")
         return {
             n: w * _in_order_of(w, masks[n].to(w.device, w.dtype)) if n in masks else w
             for n, w in self.weights.items()

@@ -142,8 +142,8 @@ METRICS = (
     Metric("nodes_kept", "Nodes kept", "Heads and MLPs that have a kept edge", "nodes"),
     Metric("pruned", "Pruned", "What the circuit leaves out: edges, or weights and edges; these compete with "
            "each other alone", "text"),
-    Metric("weight_density", "Weight density", "Share of the pruned weight matrices kept; 1 when no "
-           "weight was pruned", "share"),
+    Metric("weight_density", "Weight density", "Share of the weights kept of all attention and MLP "
+           "matrices; 1 when none was pruned", "share"),
     Metric("effective_weight_density", "Effective weight density", "Share of those weights that is kept and "
            "belongs to a head or MLP that an effective edge leaves", "share"),
     Metric("seconds", "Seconds", "Discovery, one run, caches charged to it", "s", "lower"),

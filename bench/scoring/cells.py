@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from bench.engine.graph import edges_of_share
 from bench.errors import DamagedFile
-from bench.scoring.evaluate import RawOutputs, new_log_gaps
+from bench.scoring.evaluate import RawOutputs, new_log_gaps, telling
 from bench.scoring.measures import MEASURES
 from bench.scoring.statistics.paired import cell_ranks
 from bench.scoring.statistics.student import over_templates
@@ -211,7 +211,7 @@ def unseen(run: Run) -> tuple[Place, Entrant, RawOutputs] | None:
         raise DamagedFile(
             f"{run.stem} is no whole run ({error}): move its file away and run again"
         ) from error
-    if not (new := raw.answers.held_out).any():
+    if not (new := telling(raw)).any():
         return None
     pruned = max((pruned_of(each["weight_density"]) for each in record.circuits.values()), default=EDGES)
     place = Place(record.model, record.task, record.ablation, record.graph, pruned)

@@ -13,7 +13,7 @@ from typing import TypeVar, get_type_hints
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bench.engine.ablation import Reference
@@ -82,6 +82,8 @@ class RawOutputs:
             ValueError: a part is of another type or shape.
         """
         tensors = {**_before(tensors), **tensors}
+        kl = {name: each.clamp(min=0) for name, each in tensors.items() if name.endswith(".kl")}
+        tensors |= kl  # an earlier version stored -1e-17 for 0
         names = {name.split(".", 1)[1].rsplit(".", 1)[0] for name in tensors if name.startswith("outputs.")}
         shape = tensors["answers.candidates"].shape
         runs = {n: _part(Outputs, tensors, f"outputs.{n}", shape) for n in sorted(names | {FULL, EMPTY})}
@@ -299,12 +301,26 @@ def new_log_gaps(raw: RawOutputs, run: str) -> tuple[Float[np.ndarray, " templat
         raw: outputs of all runs; of a task that holds no template out there are none.
         run: the circuit's name among them.
     """
-    new = raw.answers.held_out.numpy()
+    new = telling(raw).numpy()
     if not new.any():
         return np.empty(0), 0
     template = raw.answers.template.numpy()[new]
     own, empty = (_column(raw.runs[name].kl)[new] for name in (run, EMPTY))
     return template_log_gaps(own, empty, template)[:, 0], fewest(template)
+
+
+def telling(raw: RawOutputs) -> Bool[Tensor, " answer"]:
+    """Which answers are of a template that no method saw and on which the empty circuit is not the model.
+
+    Where it is, as on two inputs of which a compiled program says the same, any circuit may be the model,
+    and there is no share of the way.
+
+    Args:
+        raw: outputs of all runs.
+    """
+    templates, each = raw.answers.template.unique(return_inverse=True)
+    total = torch.zeros(len(templates), dtype=torch.float64).index_add(0, each, raw.runs[EMPTY].kl.double())
+    return raw.answers.held_out & (total != 0)[each]
 
 
 def unsaid(answers: Answers) -> dict[str, str]:

@@ -47,7 +47,8 @@ def outputs_of(
 ) -> Outputs:
     """The raw outputs of a run beside the full model's logits, summed in float64.
 
-    On the CPU, where the device has none.
+    On the CPU, where the device has none. KL is never below 0: where the two differ by rounding alone, the
+    sum may be -1e-17.
 
     Args:
         logits: of the run, at every answer.
@@ -58,7 +59,7 @@ def outputs_of(
         logits, full, candidates = logits.cpu(), full.cpu(), candidates.cpu()
     logits, full = logits.double(), full.double()
     log_full = full.log_softmax(-1)
-    kl = (log_full.exp() * (log_full - logits.log_softmax(-1))).sum(-1)
+    kl = (log_full.exp() * (log_full - logits.log_softmax(-1))).sum(-1).clamp(min=0)
     return Outputs(logits.gather(1, candidates), logits.logsumexp(-1), logits.argmax(-1), kl)
 
 
@@ -90,7 +91,7 @@ def choice_probability(outputs: Outputs, answers: Answers) -> Float[Tensor, " an
 def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
     """KL(full || run) in nats among the candidates, renormalised. Lower is better; NaN where a logit is."""
     log_full = full.candidate_logits.log_softmax(-1)
-    return (log_full.exp() * (log_full - run.candidate_logits.log_softmax(-1))).sum(-1)
+    return (log_full.exp() * (log_full - run.candidate_logits.log_softmax(-1))).sum(-1).clamp(min=0)
 
 
 def kendall_tau(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 
 from bench.errors import MixedSettings
 from bench.store.record import NULL, Dimensions, Evaluation, Record, names_of, told_apart_by
-from bench.store.results import Run, Shown, Store, bounds_of, setting_of, sizes_of, strays
+from bench.store.results import Run, Shown, Store, bounds_of, drawn_once, setting_of, strays
 
 IN = "//"
 """Between a folder and a stem: no path has it."""
@@ -66,7 +66,7 @@ class Merged(Store):
         _refuse_mixed(found)
         places = _places(found)
         twice = {_but_for_seeds(each.record) for each in found if len(places[_place(each.record)]) > 1}
-        return _once(
+        return drawn_once(
             each
             if each.source in self._handed_in or _but_for_seeds(each.record) in twice
             else replace(each, source="")
@@ -107,19 +107,6 @@ class Merged(Store):
             for name, store in self._stores.items()
             for each in store.shown()
         ]
-
-
-def _once(found: Iterable[Shown]) -> list[Shown]:
-    """Random circuits that several folders hold are shown of the first: they are the same ones."""
-    shown, drawn = list[Shown](), dict[tuple[Any, ...], frozenset[float]]()
-    for each in found:
-        if each.record.method == NULL:
-            place = _place(each.record)
-            before = drawn.get(place, frozenset())
-            drawn[place] = before | sizes_of(each.record)
-            each = replace(each, source="", superseded=each.superseded | before)
-        shown.append(each)
-    return shown
 
 
 def _differs(one: Run, other: Run) -> str:

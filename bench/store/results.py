@@ -8,8 +8,8 @@ stands in its record. One folder holds one `Evaluation`; what else tells its row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from bench.store.keys import key_of
 from bench.store.record import (
     BENCHMARK,
     FORMAT,
+    NULL,
     Dimensions,
     Evaluation,
     Record,
@@ -299,7 +300,7 @@ class Store:
             for i, (record, path) in enumerate(entries):
                 later = [sizes_of(other) for other, _ in entries[i + 1 :]]
                 shown.append(Shown(record, path, path.stem, superseded=frozenset[float]().union(*later)))
-        return shown
+        return drawn_once(shown)
 
     def _record(self, path: Path) -> Record:
         stored = load_header(path).get("record")
@@ -315,6 +316,28 @@ class Store:
 def sizes_of(record: Record) -> frozenset[float]:
     """Of its circuits, those of points of a curve alone left out."""
     return frozenset(c["size_requested"] for c in record.circuits.values() if c["complement"] is not None)
+
+
+def drawn_once(found: Iterable[Shown]) -> list[Shown]:
+    """Random circuits that several runs hold are shown of the first: they look at no prompt, so they are the
+    same ones however many there were, and in every folder. Under a mean, what removed edges carry is of the
+    prompts, and their scores with it.
+
+    Args:
+        found: in order.
+    """
+    shown, drawn = list[Shown](), dict[tuple[Any, ...], frozenset[float]]()
+    for each in found:
+        if each.record.method == NULL:
+            blind = replace(each.record, discovery_ablation="resample")
+            if not ABLATIONS[blind.ablation].from_discovery:
+                blind = replace(blind, n_discovery=1, wordings="all")
+            place = told_apart_by(Dimensions, blind)
+            before = drawn.get(place, frozenset())
+            drawn[place] = before | sizes_of(each.record)
+            each = replace(each, source="", superseded=each.superseded | before)
+        shown.append(each)
+    return shown
 
 
 def _near(one: Tensor, other: Tensor, reach: float) -> bool:

@@ -18,7 +18,7 @@ RETURN = 4
 """A size of which too few gates are open ends after so many times `hold` steps: until then gates may come
 back as the price falls, and those that no gradient pulls never do."""
 PATIENCE = 3000
-"""Steps after which a size is given up."""
+"""Steps after which a size is given up, beyond those that it is held at least."""
 
 
 class Price:
@@ -61,7 +61,7 @@ class Price:
         if (self._steps >= self._hold and met) or (self._steps >= RETURN * self._hold and over < 0):
             self.stage, self._steps = self.stage + 1, 0
             return target
-        if self._steps > PATIENCE:
+        if self._steps > RETURN * self._hold + PATIENCE:
             raise ValueError(
                 f"a circuit of {target} was not reached: {n_open} gates are open after {self._steps} steps: "
                 "try a higher rate or another temperature"

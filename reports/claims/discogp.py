@@ -52,7 +52,7 @@ def _performance(small: pd.DataFrame, zero: pd.DataFrame) -> Claim | None:
     comparisons, parts = [], []
     for place, here in places(ours):
         whole = float(full.get(tuple(here[PLACE].iloc[0]), math.nan))
-        for (_, size), rows in here.groupby(["own_params", "size_requested"]):
+        for (_, size), rows in here.groupby(["params", "size_requested"]):
             kept = mean_of(_by_run(rows["choice_accuracy"] / whole, rows["data_seed"]))
             comparisons.append(compare(kept, KEPT, "above", "a share of {} or more", end=1))
             density = rows["weight_density"].mean()
@@ -73,7 +73,7 @@ def _complements(small: pd.DataFrame, baseline: str) -> Claim | None:
     for place, here in places(small[small["method"].isin(("discogp", *RIVALS, baseline))]):
         drawn = here[here["method"] == baseline]
         random = _away(drawn, "method_seed" if "method_seed" in drawn else "data_seed")
-        for (method, own), rows in here.drop(drawn.index).groupby(["method", "own_params"]):
+        for (method, params), rows in here.drop(drawn.index).groupby(["method", "params"]):
             away = _away(rows)
             seen.add(method)
             if method == "discogp":
@@ -82,7 +82,7 @@ def _complements(small: pd.DataFrame, baseline: str) -> Claim | None:
                 comparisons.append(compare(less, 0.0, "below", "{} or less beside random circuits'"))
             else:
                 comparisons.append(compare(mean_of(away), NEAR, "above", "ACDC's and EAP's {} or more"))
-            words = f"{place} {label_of(str(method), str(own))} {number(mean_of(away).value)}"
+            words = f"{place} {label_of(str(method), str(params))} {number(mean_of(away).value)}"
             if PROBABILITY in rows:
                 words += f" ({number(mean_of(_away(rows, name=PROBABILITY)).value)})"
             parts.append(f"{words}, random {number(mean_of(random).value)}")
@@ -109,10 +109,10 @@ def _near_random(small: pd.DataFrame) -> Claim | None:
     patched = small[small["method"].isin(PATCHING) & (small["discovery_ablation"] == "resample")]
     comparisons, parts = [], []
     for place, here in places(patched):
-        for (method, own), rows in here.groupby(["method", "own_params"]):
+        for (method, params), rows in here.groupby(["method", "params"]):
             above = mean_of(_by_run(rows["choice_accuracy"] - rows["chance"], rows["data_seed"]))
             comparisons.append(compare(above, NEAR, "below", "an accuracy of chance and {} or less"))
-            words = f"{place} {label_of(str(method), str(own))} {number(above.value)}"
+            words = f"{place} {label_of(str(method), str(params))} {number(above.value)}"
             parts.append(f"{words} {interval(*above.interval())}".strip())
     return _claim(
         "C9",

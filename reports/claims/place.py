@@ -8,8 +8,11 @@ PLACE = ["model", "graph", "ablation", "task"]
 
 
 def places(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Rows place by place, each with its name: the task, and of what else there are several."""
-    several = [name for name in PLACE[:-1] if rows[name].nunique() > 1]
+    """Rows place by place, each with its name: the task, and of what else there are several.
+
+    A model that was counted as several graphs bears them in its name.
+    """
+    several = [name for name in ("model", "ablation") if rows[name].nunique() > 1]
     for _, here in rows.groupby(PLACE, sort=False):
         yield " · ".join(str(here[name].iloc[0]) for name in ("task", *several)), here
 

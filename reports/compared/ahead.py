@@ -92,7 +92,8 @@ def standings_section(
         costs = costs_of(entries, whole)
         for method in sorted(whole["methods"], key=lambda each: -_order(each["interquartile_mean"], -1.0)):
             rows.append(_standing(whole, method, where, costs))
-        if sum(label_of_typed(method["method"]) in costs for method in whole["methods"]) < 2:
+        scored = [method for method in whole["methods"] if method["interquartile_mean"] is not None]
+        if sum(label_of_typed(method["method"]) in costs for method in scored) < 2:
             continue  # of one method there is nothing to see
         title = " · ".join(where) or "quality and cost"
         stem = f"quality_and_cost_{i + 1}" if len(ranked) > 1 else "quality_and_cost"
@@ -105,13 +106,15 @@ def standings_section(
         Heading("95 %", meaning="stratified bootstrap over data seeds"),
         Heading("rank", meaning="from the best to the worst that the interval allows"),
         Heading("data seeds"),
-        Heading("CPU seconds", meaning="of discovery for all sizes, mean over tasks and seeds"),
+        Heading("CPU seconds", meaning="of discovery for all sizes, mean over these behaviours and seeds"),
     )
     behaviours = sorted({name for whole in ranked for name in whole["behaviours"]})
     meaning = (
         f"Over {', '.join(behaviours)}: of the way from random circuits to 99 % recovered, the share gone, "
         "by the area over the logarithm of the sizes; 1 is the end of the way, 0 is random. No other entry "
-        "moves it. In the figure, the line leads along those than whom nobody cheaper is better."
+        "moves it."
+        + " In the figure, the dashed line joins the methods that no cheaper one beats."
+        * bool(figures)
     )
     return Section(
         "Over behaviours",

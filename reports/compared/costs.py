@@ -18,7 +18,8 @@ Told = Mapping[str, Any]
 def costs_of(entries: Sequence[Entry], whole: Told) -> dict[str, float]:
     """Mean CPU seconds of discovery by a method's label, over the behaviours of a setting's standings.
 
-    What a method spends on its unaided circuit alone is left out: no score here is of it.
+    What a method spends on its unaided circuit alone is left out: no score here is of it. A method that did
+    not run on all of the behaviours has no cost beside the others': means over other tasks do not compare.
 
     Args:
         entries: of all settings; discovery for all sizes is one run, and its cost the same at each.
@@ -31,7 +32,11 @@ def costs_of(entries: Sequence[Entry], whole: Told) -> dict[str, float]:
         seconds = entry.value("cpu_seconds") if math.isnan(seconds) else seconds
         if entry.setting == setting and entry.task in whole["behaviours"] and seconds > 0:
             found.setdefault(entry.label, {})[entry.task] = seconds
-    return {label: sum(tasks.values()) / len(tasks) for label, tasks in found.items()}
+    return {
+        label: sum(tasks.values()) / len(tasks)
+        for label, tasks in found.items()
+        if set(tasks) == set(whole["behaviours"])
+    }
 
 
 def plot_costs(
@@ -40,7 +45,7 @@ def plot_costs(
     looks: Mapping[str, Line],
     title: str,
 ) -> Figure:
-    """A mark a method with its interval, and the front: those than whom nobody cheaper is better.
+    """A mark a method with its interval, and the front: the methods that no cheaper one beats.
 
     Args:
         methods: the standings of one setting; those without a score or a cost are left out.

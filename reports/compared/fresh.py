@@ -9,7 +9,7 @@ from reports.parts.grid import Cell, Grid, Heading, Row
 from reports.parts.methods import label_of_typed
 from reports.parts.numbers import number
 
-_WHERE = ("model", "ablation", "graph", "pruned", "behaviour")
+_WHERE = ("model", "ablation", "graph", "pruned", "behaviour", "method")
 
 
 def fresh_section(gaps: Sequence[Mapping[str, Any]]) -> Section | None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from reports.compared.crossed import crossed_table
 from reports.compared.stability import stability_table
 from reports.compared.turnovers import turnovers_table
+from reports.parts.models import named
 from reports.parts.numbers import DASH, number, plural, share
 from reports.parts.terminal import a_table, place_of
 
@@ -30,6 +31,7 @@ def comparison_terminal(told: Mapping[str, Sequence[Told]]) -> Group:
         "pairs": _pairs, "crossed": crossed_table, "turnovers": turnovers_table, "behaviours": _standings,
         "stability": stability_table, "fresh": _fresh, "variance": _variance,
     }  # fmt: skip
+    told = named(told)
     return Group(*(table(told[kind]) for kind, table in kinds.items() if told.get(kind)))
 
 

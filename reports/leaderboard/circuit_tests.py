@@ -20,10 +20,10 @@ SHOWN = (
     "p_equivalence", "p_independence", "p_independence_empty", "p_sufficiency", "p_necessity",
 )  # fmt: skip
 MEANING = (
-    "Tests of single circuits, after Shi et al. 2024 (arXiv:2410.13032), on templates that no method saw. A "
-    "small p of minimality, equivalence or independence says that the circuit is not what an ideal one is; a "
-    "small p of sufficiency or partial necessity, which are on all templates, that it is better than random "
-    "connected circuits as large. "
+    "Tests of single circuits, after Shi et al. 2024 (arXiv:2410.13032), on templates that no method saw (on "
+    "all, of a task that keeps none from methods). A small p of minimality, equivalence or independence "
+    "says that the circuit is not what an ideal one is; a small p of sufficiency or partial necessity, which "
+    "are on all templates, that it is better than random connected circuits as large. "
     "Of several runs it is told how many have a p below 5 %. Incompleteness is Wang et al.'s "
     "(arXiv:2211.00593), over edges. p is not adjusted for the number of circuits."
 )

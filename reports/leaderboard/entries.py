@@ -14,6 +14,7 @@ import pandas as pd
 
 from reports.parts.methods import Methods, label_of
 from reports.parts.metric import Metrics
+from reports.parts.models import Names, model_names
 
 REFERENCES = ("empty", "full", "ones")
 """Circuits that every method is read against; they are shown, never ranked.
@@ -25,6 +26,8 @@ ALL_THE_SAME = "all the same"
 EDGES = "edges"
 """What most circuits leave out alone."""
 _TEXT = ("model", "graph", "ablation", "pruned", "task", "method", "params")
+_APART = ("n_discovery", "wordings", "source", "discovery_ablation", "objective")
+"""What tells a method's runs apart beside its parameters, in the order of `bench/scoring/cells.py`."""
 _REQUIRED = ("model", "task", "method", "size_requested")
 _ENDS = ("_low", "_high")
 _OF_GROUP = ("complement_loss_margin", "recovered_seeds")
@@ -126,6 +129,9 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
         table[name] = column.astype(object).where(column.notna(), "").astype(str)
     table["status"] = table["status"].replace("", "ok")
     table["pruned"] = table["pruned"].where(table["pruned"] != "", EDGES)
+    names = graph_names(table)
+    counted = zip(table["model"], table["graph"], strict=True)
+    table["model"] = [names.get((model, graph), model) for model, graph in counted]
     # A column in which nothing was scored arrives as None objects, which are no numbers to pandas.
     numeric = {"oversize", *(name for name, metric in metrics.items() if metric.unit != "text")} - {*_TEXT}
     for name in [name for name in table.columns if name in numeric or table[name].isna().all()]:
@@ -137,29 +143,46 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
         if name in table.columns:
             table[name] = pd.to_numeric(table[name])
     table["size_requested"] = pd.to_numeric(table["size_requested"]).astype(float).round(9)
-    table["own_params"] = table["params"]
-    # what `compare` calls a method is the same, in the same order (bench/scoring/cells.py)
-    if "n_discovery" in table.columns:
-        numbers = table["n_discovery"].groupby(table["method"]).transform("nunique")
-        table = _name_apart(table, "n_discovery", numbers > 1)
-    if "wordings" in table.columns:
-        table = _name_apart(table, "wordings", ~table["wordings"].isin(("", "all")))
-    if "source" in table.columns:
-        table = _name_apart(table, "source", table["source"].fillna("") != "")
-    if "discovery_ablation" in table.columns:
-        table = _name_apart(table, "discovery_ablation", table["discovery_ablation"] != table["ablation"])
-    objectives = table["objective"].where(table["objective"] != "").groupby([table[name] for name in _TEXT])
-    return _name_apart(table, "objective", objectives.transform("nunique") > 1)
-
-
-def _name_apart(table: pd.DataFrame, name: str, which: "pd.Series[bool]") -> pd.DataFrame:
-    """Where a method ran under several values of a column, it joins the parameters: they must not mix."""
-    known = table[name].where(table[name].notna() & (table[name] != ""))
-    several = which & known.notna() & ~table["own_params"].str.contains(rf"(?:^|,\s*){name}=", regex=True)
-    named = known.map(lambda value: f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}")
-    joined = named.where(table["params"] == "", table["params"] + ", " + named)
-    table["params"] = table["params"].where(~several, joined)
+    of_any_number, named = _name_apart(table, _APART[1:]), _name_apart(table, _APART)
+    table["own_params"], table["params"] = of_any_number, named
     return table
+
+
+def graph_names(table: pd.DataFrame) -> Names:
+    """What each model is called, by its name and graph."""
+    graphs = table["graph"].fillna("") if "graph" in table.columns else pd.Series("", table.index)
+    return model_names(zip(table["model"].astype(str), graphs.astype(str), strict=True))
+
+
+def _name_apart(table: pd.DataFrame, names: Iterable[str]) -> "pd.Series[str]":
+    """The parameters, joined by what else tells a method's runs apart, which must not mix."""
+    typed = table["params"]
+    for name in names:
+        if name not in table.columns:
+            continue
+        known = table[name].where(table[name].notna() & (table[name] != ""))
+        is_typed = typed.str.contains(rf"(?:^|,\s*){name}=", regex=True)
+        told = known.map(lambda value: f"={value:g}" if isinstance(value, float) else f"={value}")
+        joined = (table["params"] + ", ").where(table["params"] != "", "") + name + told
+        table = table.assign(
+            params=table["params"].where(~_differs(table, name) | known.isna() | is_typed, joined)
+        )
+    return table["params"]
+
+
+def _differs(table: pd.DataFrame, name: str) -> "pd.Series[bool]":
+    """Where a column has to be told: its method ran under several values of it, or under an unusual one."""
+    values = table[name]
+    match name:
+        case "n_discovery":
+            return values.groupby(table["method"]).transform("nunique") > 1
+        case "objective":
+            alike = [table[text] for text in _TEXT]
+            return values.where(values != "").groupby(alike).transform("nunique") > 1
+        case "discovery_ablation":
+            return values != table["ablation"]
+        case _:
+            return ~values.fillna("").isin(("", "all"))
 
 
 def contenders(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:

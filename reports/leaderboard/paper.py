@@ -59,12 +59,13 @@ def paper_table(
     alone = len(groups) == 1
     rows = []
     for label in _order(columns, metric, methods):
-        cells, runs = [], 0
+        cells, runs = [], set()
         for column in columns.values():
             entry = next((each for each in column if each.label == label), None)
             cells.append(_cell(entry, metric, id(entry) in bold, id(entry) in equal, alone))
-            runs = max(runs, entry.stat(metric.name).scored if entry else 0)
-        rows.append(Row((Cell(label), Cell(f"{runs}"), *cells), starts=methods.is_random(label)))
+            runs |= {entry.stat(metric.name).scored} if entry else set()
+        n = " to ".join(map(str, sorted({min(runs), max(runs)})))
+        rows.append(Row((Cell(label), Cell(n), *cells), starts=methods.is_random(label)))
     spans = [("", 2), *Counter(task for task, _ in columns).items()]
     headings = [Heading("method"), Heading("n"), *(Heading(share(size)) for _, size in columns)]
     notes = _notes(shown, metric, methods, equal, alone)
@@ -144,10 +145,13 @@ def _notes(
     seeds = sorted({entry.data_seeds for entry in shown if not methods.is_random(entry.label)})
     of = " or ".join(map(str, seeds)) or "1"
     notes = [f"n: runs, of {of} data seed{'s' * (of != '1')}; of random circuits, draws."]
-    if alone and any(_has_interval(entry, metric.name) for entry in shown):
-        several = any(entry.data_seeds > 1 and _has_interval(entry, metric.name) for entry in shown)
+    if alone and (of_runs := {e.data_seeds > 1 for e in shown if _has_interval(e, metric.name)}):
         over = "new templates" if metric.name == NEW else "these prompts"
-        notes.append(f"Beside: 95 % intervals over {'new data seeds and ' if several else ''}{over}.")
+        several = {
+            (True,): f"new data seeds and {over}",
+            (False, True): f"{over}, of methods with several data seeds over new data seeds as well",
+        }
+        notes.append(f"Beside: 95 % intervals over {several.get(tuple(sorted(of_runs)), over)}.")
     notes.append("Bold: the best of a column, random circuits aside.")
     if equal:
         notes.append("†: equal to it within a factor of 1.25 of the KL left (TOST, 5 % each pair).")

@@ -64,19 +64,28 @@ def _brackets(table: pd.DataFrame) -> str:
     """What the intervals in a report's tables are over."""
     if "recovered" not in table.columns:
         return "Brackets hold the bootstrap interval over examples."
-    if not len(distinct(table, "recovered_low")):
-        reasons = "; ".join(distinct(table, "these_prompts"))
-        return f"No value has an interval{f' ({reasons})' if reasons else ''}: nothing tells who is ahead."
-    told = (
-        "Brackets hold 95 % intervals of single runs, over these prompts: other prompts of the same templates"
-    )
-    if len(distinct(table, "recovered_new_low")):
-        told += "; under new templates, over templates that no method saw"
-    if len(distinct(table, "recovered_seeds_low")):
-        told += ", and of several runs over new data seeds as well, about the typical seed and template"
-    if len(distinct(table, "complement_loss_margin_low")):
-        told += "; under the margin, over the random circuits drawn"
-    return f"{told}."
+    told = []
+    if distinct(table, "recovered_low"):
+        told.append("of single runs, over these prompts: other prompts of the same templates")
+    if distinct(table, "recovered_new_low"):
+        told.append("under new templates, over templates that no method saw")
+    if distinct(table, "recovered_seeds_low"):
+        told.append("of several runs over new data seeds as well, about the typical seed and template")
+    if distinct(table, "complement_loss_margin_low"):
+        told.append("under the margin, over the random circuits drawn")
+    parts = [f"Brackets hold 95 % intervals: {'; '.join(told)}."] if told else []
+    several = table[table["data_seeds"] > 1] if "data_seeds" in table.columns else table.iloc[:0]
+    if not (distinct(table, "recovered_low") or distinct(table, "recovered_new_low")):
+        parts.append(f"Recovered has no interval{_why(table, 'these_prompts')}: nothing tells who is ahead.")
+    elif len(several) and not distinct(table, "recovered_seeds_low"):
+        parts.append(f"Means over data seeds have no interval{_why(several, 'over_seeds')}.")
+    return " ".join(parts)
+
+
+def _why(table: pd.DataFrame, name: str) -> str:
+    """Reasons that a column holds, in brackets behind a space; nothing where it holds none."""
+    reasons = "; ".join(distinct(table, name))
+    return f" ({reasons})" if reasons else ""
 
 
 def _count(table: pd.DataFrame, name: str) -> str:

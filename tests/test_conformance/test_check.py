@@ -43,6 +43,11 @@ def test_ours_conform(method: str) -> None:
     assert advised == ({"beside_random"} if method == "random_edges" else set())
 
 
+def test_what_runs_a_method_whose_seed_decides_is_one_itself() -> None:
+    verdict = check("ensemble:methods=random_edges+eap", ["gpt2"], ["seed"])
+    assert verdict.passed, str(verdict)
+
+
 @pytest.mark.parametrize("what", CARELESS)
 def test_a_careless_adapter_fails_the_check_that_is_meant(what: str, tmp_path: Path) -> None:
     meant, source = CARELESS[what]

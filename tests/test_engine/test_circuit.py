@@ -199,3 +199,13 @@ def test_wrong_masks_are_refused() -> None:
         Circuit(GRAPH, torch.ones_like(GRAPH.exists))
     with pytest.raises(ValueError, match="bool mask"):
         Circuit(GRAPH, torch.zeros(2, 2, dtype=torch.bool))
+
+
+def test_nodes_of_a_layer_whose_heads_are_coupled_are_their_own() -> None:
+    """Coupled heads go together where it is asked what can matter, not where edges and nodes are named."""
+    graph = EdgeGraph(2, 4, 2, coupled_heads=True)
+    assert Circuit.of(graph, ["embed->a0.h1.q"]).nodes() == ("a0.h1",)
+    assert Circuit.of(graph, ["embed->a0.h1.k"]).nodes() == ("a0.h2", "a0.h3")
+    one = torch.tensor([node.name == "a0.h0" for node in graph.senders])
+    entering = {edge for edge in Circuit.of_nodes(graph, one).edges() if edge[1].startswith("a0")}
+    assert entering == {("embed", "a0.h0.q"), ("embed", "a0.h0.k"), ("embed", "a0.h0.v")}

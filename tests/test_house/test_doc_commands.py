@@ -15,7 +15,10 @@ NOT_RUN = {
     "new-method NAME": "stands for a name of the user's",
     "run": "is a mention, not a call",
     "check careless.py --problem llama": "stands for a careless adapter; tests have many",
-    "run --model path/to/a/model -t gp": "stands for a user's own model",
+    "run --model path/to/a/model -t gp --sizes 1%,5% --out theirs": "stands for a user's own model",
+    "run --config configs/default.yaml --model path/to/a/model --sizes 0.5%,1%,2%,5% --out theirs": (
+        "stands for a user's own model"
+    ),
     "run -t prompts.jsonl -m eap": "stands for a user's own prompts",
     "score circuit.pt -t ioi": "stands for a user's own circuit",
     "task check agreement --model smollm2-135m": "needs that model",

@@ -208,5 +208,18 @@ def test_of_edges_that_tie_the_screen_takes_the_first(
     p = problem(gpt2)
     flat = Discovery(scores=torch.zeros(p.graph.exists.shape))
     monkeypatch.setattr(EAPIG, "discover", lambda method, problem: flat)
-    tried = ACDCScreened(share=0.1).candidates(p)
-    assert tried.nonzero().tolist() == p.graph.exists.nonzero()[: p.edges_of_share(0.1)].tolist()
+    scores = ACDCScreened(share=0.1).discover(p).scores
+    assert scores is not None
+    first = p.graph.exists & (p.graph.exists.flatten().cumsum(0).view_as(scores) <= p.edges_of_share(0.1))
+    assert scores[first].min() > scores[p.graph.exists & ~first].max()
+
+
+def test_what_the_screen_drops_comes_behind_in_its_order(gpt2: MaskedModel) -> None:
+    p = problem(gpt2, sizes=(0.05, 0.6))
+    found, order = ACDCScreened(share=0.1).discover(p).scores, EAPIG().discover(p).scores
+    assert found is not None
+    assert order is not None
+    each = p.graph.exists
+    dropped = order[each].argsort(descending=True, stable=True)[p.edges_of_share(0.1) :]
+    assert found[each][dropped].diff().max() < 0
+    assert found[each][dropped].max() < found[each].sort(descending=True).values[p.edges_of_share(0.1) - 1]

@@ -62,9 +62,17 @@ def test_a_price_without_sizes_stays() -> None:
     assert price.now == 3
 
 
+def test_a_size_is_not_given_up_before_it_was_held() -> None:
+    long = PATIENCE + 100
+    price = Price(1.0, [100], hold=long)
+    assert [price.advance(100) for _ in range(long)] == [None] * (long - 1) + [100]
+    few = Price(1.0, [100], hold=long)
+    assert [few.advance(80) for _ in range(RETURN * long)][-1] == 100
+
+
 def test_a_size_never_met_is_an_error() -> None:
     price = Price(1.0, [1], hold=1)
-    for _ in range(PATIENCE):
+    for _ in range(PATIENCE + RETURN):
         price.advance(3)
     with pytest.raises(ValueError, match=r"a circuit of 1 was not reached: 3 gates .* try a higher rate"):
         price.advance(3)
@@ -339,6 +347,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
         ({"density": 1.0}, "density"), ({"rate": 0.0}, "rate"), ({"hold": 0}, "hold"),
         ({"complement": -1.0}, "complement"), ({"joint": True, "parts": "edges"}, "joint"),
         ({"density": 0.1, "parts": "edges"}, "density is of weights"),
+        ({"weight_temperature": 0.1, "parts": "edges"}, "weight_temperature is of weights"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=word):
             DiscoGP(**options)

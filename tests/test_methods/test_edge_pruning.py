@@ -28,6 +28,7 @@ from methods.training.gates import hard_concrete, log_open
 from methods.training.parts import parts_of
 from methods.training.training_curves import TrainingCurves
 from methods.training.warm_start import warm_start
+from methods.training.within import within
 from problems import alike, assert_alike, killed_at, problem, random_examples, recovers
 
 QUICK = EdgePruning(halving=8, hold=6, settling=5, examples=3, rate=0.3)
@@ -295,6 +296,16 @@ def test_a_warm_start_trains_the_best_edges_alone(tiny: MaskedModel) -> None:
     in_order = warm["above"][best][ranking[best].argsort(descending=True, stable=True)]
     torch.testing.assert_close(in_order, torch.linspace(1, -1, int(best.sum())))
     assert p.counter.backwards > problem_steps(method, found)
+
+
+def test_what_a_warm_start_takes_is_for_the_sizes(tiny: MaskedModel) -> None:
+    """Also where the method that it starts from would find a circuit of its own, and asks."""
+    p = problem(tiny, sizes=(0.1,))
+    found = within(p, "ranking", {}, {})
+    assert found.unaided
+    assert p.sized_share == 1
+    assert p.unaided
+    assert p.sized_share < 1
 
 
 def problem_steps(method: EdgePruning, found: Discovery) -> int:

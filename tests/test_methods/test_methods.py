@@ -188,6 +188,16 @@ def test_eap_ig_of_activations_equals_its_definition(tiny: MaskedModel, ablation
     torch.testing.assert_close(found, expected / (2 * p.n_examples), rtol=1e-9, atol=1e-12)
 
 
+def test_what_is_written_in_the_place_of_embeddings_is_their_output(tiny: MaskedModel) -> None:
+    p = problem(tiny)
+    batch, embeddings = p.batches[0], p.graph.groups[0]
+    written = (p.senders(batch)[embeddings] + p.reference(batch)[embeddings]) / 2
+    one = p.edge_gradients(batch, "difference", replaced=(embeddings, written))
+    other = p.edge_gradients(batch, "difference", inputs=written)
+    assert one.equal(other)
+    assert not one.allclose(p.edge_gradients(batch, "difference"))
+
+
 def test_eap_ig_with_one_step_is_eap(tiny: MaskedModel) -> None:
     p = problem(tiny)
     one, eap = EAPIG(steps=1, objective="difference").discover(p).scores, EAP().discover(p).scores

@@ -363,7 +363,7 @@ def test_circuits_of_patching_methods_scored_with_zeros() -> None:
     near, far, below = (0.55, 0.54, 0.56), (0.8, 0.81, 0.79), (0.2, 0.21, 0.19)
     claim = claims(patched("acdc", near), patched("eap", near), patched("eap_ig", far))["C9"]
     assert verdict(claim) == "holds"  # often is half of the time
-    assert "ioi acdc 0.0500 [" in claim.ran
+    assert "ioi acdc (discovery_ablation=resample) 0.0500 [" in claim.ran
     assert (
         verdict(claims(patched("acdc", below), patched("eap", below))["C9"]) == "holds"
     )  # no better than random

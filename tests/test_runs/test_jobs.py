@@ -219,6 +219,7 @@ def test_methods_with_scores_cut_by_nodes(tmp_path: Path) -> None:
     for methods, complaint in (
         (("eap:absolute=false,selection=nodes",), None),
         (("acdc",), "acdc names edges and has no option selection=nodes"),
+        (("eap:stable=0.9",), "eap:stable=0.9 cannot cut its circuits by nodes: stable asks how sure each"),
     ):
         chosen = dataclasses.replace(experiment, methods=methods)
         if complaint is None:

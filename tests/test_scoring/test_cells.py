@@ -6,13 +6,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from bench.report import write_report
 from bench.scoring.catalogue import METRICS
 from bench.scoring.cells import cells_of, scored
 from bench.scoring.comparison.compare import compare
+from bench.scoring.evaluate import RawOutputs, new_log_gaps
 from bench.scoring.leaderboard import leaderboard
 from bench.store.asked import ask
 from bench.store.results import Run, Store
@@ -95,3 +98,19 @@ def test_random_draws_are_jobs_of_their_own(tmp_path: Path) -> None:
     write_report(tmp_path, tmp_path)
     assert "4 jobs ok." in (tmp_path / "leaderboard.md").read_text()
     assert len(pd.read_csv(tmp_path / "leaderboard.csv").query("status == 'ok'")) == 3 + 4
+
+
+def test_templates_on_which_the_empty_circuit_is_the_model_count_in_no_cell() -> None:
+    """As pairs of inputs of which a program says the same: no circuit is any part of the way there."""
+    made = run("eap", {0.01: 0.5})
+    (whole,) = scored([made])
+    gone = made.tensors["answers.template"] == 20
+    tensors = {**made.tensors, "outputs.empty.kl": made.tensors["outputs.empty.kl"].masked_fill(gone, 0)}
+    (found,) = scored([replace(made, tensors=tensors)])
+    assert set(whole.templates) - set(found.templates) == {20}
+    assert found.gaps.tolist() == np.delete(whole.gaps, whole.templates.index(20)).tolist()
+    raw = RawOutputs.from_tensors(tensors)
+    gaps, fewest = new_log_gaps(raw, "size 0.01")
+    assert (gaps.tolist(), fewest) == (found.gaps.tolist(), found.fewest)
+    idle = {**tensors, "outputs.empty.kl": torch.zeros_like(tensors["outputs.empty.kl"])}
+    assert scored([replace(made, tensors=idle)]) == []

@@ -11,8 +11,9 @@ from bench.conformance.prompts import batches_of, ragged_examples
 from bench.engine.ablation import ABLATIONS, AblationName, make_reference
 from bench.engine.circuit import Circuit
 from bench.engine.masked_model import MaskedModel
-from bench.scoring.evaluate import RawOutputs, run_circuits
-from bench.scoring.metrics import Outputs
+from bench.scoring.evaluate import RawOutputs, run_circuits, score
+from bench.scoring.measures import MEASURES
+from bench.scoring.metrics import Outputs, kl_candidates
 from tiny_models import TRACR, close, random_model, seeded
 
 
@@ -57,5 +58,21 @@ def test_the_mask_of_ones_shows_the_noise_floor(
     reference = make_reference(model, "resample", batches, one_length=False)
     runs = run_circuits(model, batches, torch.zeros(12, dtype=torch.long), whole, reference).runs
     assert runs["full"].kl.abs().max() == runs["whole"].kl.abs().max() == 0
-    noise = runs["ones"].kl.mean()
-    assert least <= noise.abs() < most
+    noise = runs["ones"].kl
+    assert least <= noise.mean() < most
+    assert noise.min() >= 0, "of rounding as well"
+    assert kl_candidates(runs["full"], runs["ones"]).min() >= 0
+
+
+def test_what_is_the_model_but_for_rounding_recovers_all(tiny: MaskedModel) -> None:
+    """Its KL was -1e-17, whose logarithm is none; raw outputs of then are read as 0."""
+    model = tiny.to(dtype=torch.float64)
+    batches = batches_of(model, ragged_examples(12, model.architecture.d_vocab), 4)
+    reference = make_reference(model, "resample", batches, one_length=False)
+    raw = run_circuits(model, batches, torch.zeros(12, dtype=torch.long), {}, reference)
+    for below in (0.0, -1e-17):
+        tensors = raw.tensors()
+        tensors["outputs.ones.kl"] = torch.full_like(tensors["outputs.ones.kl"], below)
+        scores = score(RawOutputs.from_tensors(tensors), "ones", None, MEASURES["logit_diff"])
+        assert (scores["kl"], scores["recovered"]) == (0, 1)
+        assert (scores["recovered_low"], scores["recovered_high"]) == (1, 1)

@@ -270,6 +270,18 @@ def test_these_prompts_against_draws_one_by_one(seed: int) -> None:
     assert found["log_gap"].estimate == pytest.approx(gaps.template_log_gaps(kl, empty, template).mean(0))
 
 
+def test_templates_on_which_the_empty_circuit_is_the_model_have_no_log_gap() -> None:
+    """Of the others it is what it is without them, with the same interval; of none it is unscored."""
+    kl, empty, template = long_tailed(0)
+    idle = np.full((16, 1), 7)
+    more = np.vstack([kl, np.zeros((16, 3))]), np.vstack([empty, 0 * idle]), np.append(template, idle)
+    without, found = intervals.of_kl(kl, empty, template)["log_gap"], intervals.of_kl(*more)["log_gap"]
+    for name in ("estimate", "standard_error", "low", "high"):
+        assert getattr(found, name) == pytest.approx(getattr(without, name)), name
+    none = intervals.of_kl(kl, 0 * empty, template)
+    assert np.isnan([none["log_gap"].estimate, none["recovered"].estimate]).all()
+
+
 def test_these_prompts_by_hand() -> None:
     """Standard errors of two templates of eight, one of which does not vary."""
     template = np.repeat([0, 1], 8)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bench.engine.ablation import AblationName
 from bench.errors import DamagedFile, MixedSettings, NewerResults, UsageError
 from bench.report import write_report
 from bench.scoring.cells import cells_of, scored
@@ -187,6 +188,19 @@ def test_random_circuits_of_two_folders_count_once(tmp_path: Path) -> None:
     for column in ("p_sufficiency", "complement_loss_margin", "complement_loss_margin_low"):
         for _, rows in both[both["method"] == "one"].groupby("source"):
             assert rows.set_index("size_requested")[column].equals(wanted[column]), column
+
+
+def test_random_circuits_of_several_numbers_of_prompts_count_once(tmp_path: Path) -> None:
+    """They look at no prompt; but under a mean, what is removed carries one of the prompts."""
+    drawn = [run("random_edges", {0.01: 1.0}, seed) for seed in range(3)]
+    counted: Mapping[AblationName, int] = {"resample": 3, "mean": 6}
+    for ablation, rows in counted.items():
+        store = Store(tmp_path / ablation)
+        for n in (100, 200):
+            for each in drawn:
+                record = replace(each.record, n_discovery=n, ablation=ablation, discovery_ablation=ablation)
+                store.save(f"{each.stem}-{n}", replace(each, record=record))
+        assert (leaderboard(store)["method"] == "random_edges").sum() == rows
 
 
 def test_a_fault_while_a_pack_is_looked_at_is_not_the_packs(two: tuple[Path, Path], tmp_path: Path) -> None:

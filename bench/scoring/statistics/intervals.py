@@ -61,7 +61,7 @@ class _Moments:
 
     def share(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean over mean, and the variance of its log."""
-        x, y = self.x, self.y
+        x, y = self.x, np.where(self.y == 0, np.nan, self.y)
         return x / y, np.maximum(self.xx / x**2 - 2 * self.xy / (x * y) + self.yy / y**2, 0)
 
 
@@ -99,7 +99,7 @@ def of_kl(
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, Bootstrapped]:
-    """`kl`, `recovered` and `log_gap` of each row at once.
+    """`kl`, `recovered` and `log_gap` of each row at once; templates of no KL are left out of the last.
 
     The interval of log_gap speaks of what other draws of as many prompts have on average, so draws are
     measured from their own mean. That is not the value of endlessly many: the log of a mean of few is too
@@ -137,14 +137,18 @@ def _ratio(whole: _Moments) -> _Drawn:
 
 
 def _gap(parts: list[_Moments]) -> _Drawn:
-    """The standard error is that of no floor: a draw with every template at the floor has one, too."""
-    gap = np.zeros_like(parts[0].x)
-    variance = np.zeros_like(gap)
+    """The standard error is that of no floor: a draw with every template at the floor has one, too.
+
+    A template on whose prompts the empty circuit is the model has no share, and is left out.
+    """
+    gap, variance, counted = (np.zeros_like(parts[0].x) for _ in range(3))
     for part in parts:
         share, of_log = part.share()
-        gap += np.log(np.maximum(share, FLOOR))
-        variance += np.where(share > 0, of_log, 0)
-    return gap / len(parts), np.sqrt(variance) / len(parts)
+        tells = np.broadcast_to(part.y[0] != 0, share.shape)
+        gap += np.where(tells, np.log(np.maximum(share, FLOOR)), 0)
+        variance += np.where(tells & (share > 0), of_log, 0)
+        counted += tells
+    return gap / counted, np.sqrt(variance) / counted
 
 
 def _whole(parts: list[_Moments], weights: Float[np.ndarray, " template"]) -> _Moments:
