@@ -72,11 +72,10 @@ def test_two_graphs_of_a_model_share_no_row() -> None:
 
 def test_seeds_of_two_graphs_are_two_spreads() -> None:
     rows = one_seed(leaderboard()).query("method == 'good'")
+    rows = rows.assign(unaided_edges=9, seed_overlap=0.5, effective_edges=3, n_edges=9)
     seeds = [
-        rows.assign(data_seed=s, graph=g, kl=kl) .assign(unaided_edges=9, seed_overlap=0.5, effective_edges=3, n_edges=9)
-        for s in range(SEEDS)
-        for g, kl in ((ONE, 0.1), (OTHER, 1.1))
-    ]  # fmt: skip
+        rows.assign(data_seed=s, graph=g, kl=kl) for s in range(SEEDS) for g, kl in ((ONE, 0.1), (OTHER, 1.1))
+    ]
     table = tidy(pd.concat(seeds, ignore_index=True), KNOWN)
     section = seeds_section(table, read_metrics([*METRICS, *_OF_SEEDS]), METHODS, {})
     assert section is not None
