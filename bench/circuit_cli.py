@@ -1,4 +1,4 @@
-"""The commands `circuitmark score`, `convert` and `draw`: circuits from anywhere. Thin, as `cli.py`."""
+"""The commands `circuitmark score`, `convert` and `draw`, on circuit files. A thin layer, like `cli.py`."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ app = typer.Typer()
 
 @app.command()
 def score(
-    circuit: Annotated[list[str], typer.Argument(help="Files of any format, or published:NAME.")],
-    model: Annotated[list[str] | None, typer.Option(help="See `list models`. May be repeated.")] = None,
-    task: Annotated[
-        list[str] | None, typer.Option("-t", "--task", help="May be repeated; a program brings its own.")
+    circuit: Annotated[list[str], typer.Argument(help="Files in any format, or published:NAME.")],
+    model: Annotated[
+        list[str] | None, typer.Option(help="See `circuitmark list models`. May be repeated.")
     ] = None,
-    revision: Annotated[str, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = "",
+    task: Annotated[
+        list[str] | None,
+        typer.Option("-t", "--task", help="May be repeated; a compiled program brings its own."),
+    ] = None,
+    revision: Annotated[str, typer.Option(help="For a hub's model: a branch, tag or commit.")] = "",
     ablation: Annotated[str, typer.Option(help="resample, zero, zero_with_bias or mean.")] = "resample",
     kv: Annotated[str, typer.Option(help="per_group or per_head, as for run.")] = "per_group",
     members: Annotated[
-        bool, typer.Option("--members", help="Of files with both, the circuit and not the scores.")
+        bool, typer.Option("--members", help="From files that hold both, take the circuit, not the scores.")
     ] = False,
-    sets: Annotated[bool, typer.Option("--sets", help="Their union and intersection as well.")] = False,
-    random_draws: Annotated[int, typer.Option(min=0, help="Random circuits of each size.")] = 20,
+    sets: Annotated[bool, typer.Option("--sets", help="Also score their union and intersection.")] = False,
+    random_draws: Annotated[int, typer.Option(min=0, help="Number of random circuits of each size.")] = 20,
     dtype: Annotated[str, typer.Option(help="float32, float64 or bfloat16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
-    """Scores circuits from anywhere, beside the full model, the empty circuit and random ones of their size.
+    """Scores circuit files, beside the full model, the empty circuit and random circuits of the same size.
 
-    Scores of all edges are cut at the shares of MIB's grid. With several tasks or models it is a matrix.
+    A file of scores is cut at the shares of MIB's grid. With several tasks or models the result is a matrix.
     """
     from bench.exchange.scored import score_named
     from bench.report import show_scores
@@ -55,19 +58,21 @@ def score(
 
 @app.command()
 def convert(
-    circuit: Annotated[str, typer.Argument(help="A file of any format, or published:NAME.")],
-    out: Annotated[Path, typer.Argument(help="The file to write; its ending says the format.")],
+    circuit: Annotated[str, typer.Argument(help="A file in any format, or published:NAME.")],
+    out: Annotated[Path, typer.Argument(help="The file to write; its ending selects the format.")],
     to: Annotated[
-        str | None, typer.Option(help="circuitmark, mib-json, mib-pt, list, autocircuit or acdc.")
+        str | None, typer.Option(help="The format: circuitmark, mib-json, mib-pt, list, autocircuit or acdc.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Whose it is, where the file does not say.")] = None,
-    revision: Annotated[str, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = "",
+    model: Annotated[
+        str | None, typer.Option(help="The model it belongs to, if the file does not say.")
+    ] = None,
+    revision: Annotated[str, typer.Option(help="For a hub's model: a branch, tag or commit.")] = "",
     kv: Annotated[str | None, typer.Option(help="per_group or per_head, as for run.")] = None,
     members: Annotated[
-        bool, typer.Option("--members", help="Of a file with both, the circuit and not the scores.")
+        bool, typer.Option("--members", help="From a file that holds both, take the circuit, not the scores.")
     ] = False,
 ) -> None:
-    """Writes a circuit, or scores, in another format. A file that is there is not written over."""
+    """Converts a circuit, or scores, to another format. Existing files are not overwritten."""
     from bench.exchange.convert import convert
 
     print(convert(circuit, out, to=to, model=model, revision=revision, kv=kv, members=members))
@@ -75,23 +80,28 @@ def convert(
 
 @app.command()
 def draw(
-    circuit: Annotated[list[str], typer.Argument(help="One or two: files of any format, or published:NAME.")],
+    circuit: Annotated[list[str], typer.Argument(help="One or two files in any format, or published:NAME.")],
     out: Annotated[
         Path | None, typer.Option(help="A .svg, .png, .pdf or .json file. [default: NAME.svg]")
     ] = None,
-    share: Annotated[str | None, typer.Option(help="Of the edges, at which scores are cut: 5%.")] = None,
-    name: Annotated[list[str] | None, typer.Option(help="What a circuit is called; once for each.")] = None,
-    title: Annotated[str, typer.Option(help="Of the picture; the circuits' names if left out.")] = "",
-    model: Annotated[str | None, typer.Option(help="Whose it is, where the file does not say.")] = None,
-    revision: Annotated[str, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = "",
+    share: Annotated[
+        str | None, typer.Option(help="Share of the edges at which scores are cut, e.g. 5%.")
+    ] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Name of a circuit; give it once for each.")] = None,
+    title: Annotated[str, typer.Option(help="Title of the picture; the circuits' names if left out.")] = "",
+    model: Annotated[
+        str | None, typer.Option(help="The model it belongs to, if the file does not say.")
+    ] = None,
+    revision: Annotated[str, typer.Option(help="For a hub's model: a branch, tag or commit.")] = "",
     kv: Annotated[str, typer.Option(help="per_group or per_head, as for run.")] = "per_group",
     members: Annotated[
-        bool, typer.Option("--members", help="Of files with both, the circuit and not the scores.")
+        bool, typer.Option("--members", help="From files that hold both, take the circuit, not the scores.")
     ] = False,
 ) -> None:
-    """Draws a circuit, or two with what they share. A file that is there is not written over.
+    """Draws a circuit, or two in one picture that shows what they share. Existing files are not overwritten.
 
-    Up to 300 edges, each is a line; of more, it is told how many each head and MLP reads and writes.
+    Up to 300 edges, each edge is a line; beyond that, the picture shows how many edges each head and MLP
+    reads and writes.
     """
     from bench.exchange.drawn import draw
 

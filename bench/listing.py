@@ -1,4 +1,4 @@
-"""What `circuitmark list` tells: methods, tasks, models, metrics, programs; and the options of one."""
+"""What `circuitmark list` prints: methods, tasks, models, metrics, programs; and the options of one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def listed(kind: str, name: str | None = None) -> list[Row]:
 
     Args:
         kind: methods, tasks, models, metrics or programs.
-        name: of one; for a method or a task, a file as well.
+        name: only this one; for a method or a task, it may be a file.
 
     Raises:
-        UsageError: there is none of that name, or it cannot be used.
+        UsageError: nothing has that name, or it cannot be used.
     """
     if name is not None and kind in ("methods", "tasks"):
         made = get_method(name) if kind == "methods" else get_task(name)

@@ -1,4 +1,4 @@
-"""What users type -> methods and tasks: ``eap``, ``eap_ig:steps=10,points=inputs``, ``mine.jsonl``."""
+"""From what users type to methods and tasks: ``eap``, ``eap_ig:steps=10,points=inputs``, ``mine.jsonl``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from tasks.mixed import Mixed
 from tracr_ground_truth.program import Program, find_programs
 
 MANY = 24
-"""More names than that are counted, not told."""
-TAKEN = "as circuitmark does, or a package beside it"
-
+"""More names than that are counted, not listed."""
+TAKEN = "a name that circuitmark or an installed package has taken"
 
 Chosen = TypeVar("Chosen", Method, Task)
 
@@ -39,12 +38,12 @@ PROGRAMS: Shelf[Program] = Shelf("program", find_programs, lambda thing: isinsta
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not known, with the nearest one that is; it is returned, not raised.
+    """The error for an unknown name, with the nearest known one; it is returned, not raised.
 
     Args:
-        kind: of what the name is, in the singular.
+        kind: what the name is of, in the singular.
         name: as typed.
-        known: names that there are.
+        known: the names that exist.
     """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
@@ -95,9 +94,7 @@ def by_nodes(text: str) -> str:
     """
     method = get_method(text)
     if "nodes" not in get_args(get_type_hints(type(method)).get("selection")):
-        raise UsageError(
-            f"{method.name} names edges and has no option selection=nodes: leave it, or the granularity, out"
-        )
+        raise UsageError(f"{method.name} has no option selection=nodes: leave out the method or granularity")
     try:
         chosen = dataclasses.replace(method, selection="nodes")  # type: ignore[type-var]
     except ValueError as error:
@@ -133,7 +130,7 @@ def choose_task(text: str) -> TaskSpec:
 
 
 def as_method(method: str | Method | type[Method]) -> Method:
-    """The method that is meant: as `get_method` reads a text, or a class with its defaults, or itself.
+    """A method given as text (see `get_method`), as a class, which gets its defaults, or as an instance.
 
     Raises:
         UsageError: as `get_method`; or a class cannot be made without arguments.
@@ -145,7 +142,7 @@ def as_method(method: str | Method | type[Method]) -> Method:
     try:
         return method()
     except TypeError as error:
-        raise UsageError(f"{method.__name__} is no method that can be run: {error}") from error
+        raise UsageError(f"{method.__name__} is not a method that can be run: {error}") from error
 
 
 def get_task(spec: str) -> Task:
@@ -154,12 +151,11 @@ def get_task(spec: str) -> Task:
     FILE.py alone will do where it has but one. Several of these with a + between them are one task.
 
     Raises:
-        UsageError: no such task, file, option or value; a file's line is not what it should be; tasks that do
-            not go together.
+        UsageError: no such task, file, option or value; a malformed line; tasks that cannot be combined.
     """
     if len(parts := _parts(spec)) > 1:
         if not all(parts):
-            raise UsageError(f"'{spec}' has nothing on one side of a +: write a task on both")
+            raise UsageError(f"'{spec}' has nothing on one side of a +: write a task on both sides")
         try:
             return Mixed([get_task(part) for part in parts])
         except TaskError as error:
@@ -176,7 +172,9 @@ def get_task(spec: str) -> Task:
         task = _task_in_file(file, named)
         return _made(task, task.name, options)
     if file.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{file} is no file of prompts: its name ends in {', '.join(SUFFIXES)} or .py")
+        raise UsageError(
+            f"{file} is not a file of prompts: its name must end in {', '.join(SUFFIXES)} or .py"
+        )
     if file.stem in TASKS.names():
         raise UsageError(f"{file} has the name of the task '{file.stem}': rename the file")
     if not file.exists():
@@ -253,7 +251,7 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
     """Circuit sizes as shares: ``5%`` or ``0.05``; sorted, without repetition.
 
     Raises:
-        UsageError: a size is no number, or not above 0 and at most 1.
+        UsageError: a size is not a number, or not above 0 and at most 1.
     """
     sizes = set()
     for text in (str(text).strip() for text in texts):
@@ -261,7 +259,7 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
             # 1.4 / 100 is not 0.014, by which the circuit is looked up
             share = float(f"{text[:-1].strip()}e-2" if text.endswith("%") else text)
         except ValueError:
-            raise UsageError(f"'{text}' is no size: write a share as 5% or 0.05") from None
+            raise UsageError(f"'{text}' is not a size: write a share as 5% or 0.05") from None
         if not 0 < share <= 1:
             percent = not text.endswith("%") and 1 < share <= 100
             hint = f"; did you mean '{text}%'?" if percent else ""
@@ -271,7 +269,7 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
         sizes.add(share)
     written = [f"{size:g}" for size in sizes]  # so tables and files tell them apart
     if twin := next((text for text in written if written.count(text) > 1), None):
-        raise UsageError(f"two sizes are {twin} to six digits: give one of them")
+        raise UsageError(f"two sizes are both {twin} to six digits: give one of them")
     if not sizes:
         raise UsageError("no size is given: write for example --sizes 1%,5%,20%")
     return tuple(sorted(sizes))
@@ -342,8 +340,8 @@ def _task_in_file(path: Path, name: str) -> type[Task]:
     if name not in found:
         known = ", ".join(sorted(found)) or "none"
         raise UsageError(
-            f"{path} has no task '{name}' (it has: {known}): give it a subclass of Task with a name; one of "
-            "several is named as FILE.py:NAME"
+            f"{path} has no task '{name}' (it has: {known}): give it a subclass of Task with a name; "
+            "to choose one of several, write FILE.py:NAME"
         )
     cls = found[name]
     for attribute, kind in (("description", str), ("citation", str), ("version", int)):
@@ -369,13 +367,11 @@ def _method_in_file(path: Path) -> type[Method]:
     module = imported(path, "a Method")
     found = methods_in(module)
     if len(found) != 1:
-        raise UsageError(
-            f"{path} defines {len(found)} methods, not one: give it one subclass of Method with a name"
-        )
+        raise UsageError(f"{path} defines {len(found)} methods: give it one subclass of Method with a name")
     (cls,) = found.values()
     for attribute in ("description", "citation"):
         if not isinstance(getattr(cls, attribute, None), str):
-            raise UsageError(f"{cls.__name__} in {path} has no {attribute}: give it one, a text")
+            raise UsageError(f"{cls.__name__} in {path} has no {attribute}: give it one, a string")
     if cls.name in METHODS.names():
         raise UsageError(f"{path} defines a method named '{cls.name}', {TAKEN}: rename it")
     return cls
@@ -395,7 +391,7 @@ def _parse(owner: str, option: str, text: str, hint: Any) -> Any:
         except (TypeError, ValueError):
             pass
     wanted = getattr(hint, "__name__", str(hint))
-    raise UsageError(f"the option {option} of {owner} takes a {wanted}, not '{text}'")
+    raise UsageError(f"the option {option} of {owner} must be of type {wanted}, not '{text}'")
 
 
 def option_text(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""What other packages offer by entry points (``circuitmark.tasks`` and the like), and what users' files hold.
+"""What other packages offer through entry points (``circuitmark.tasks`` and the like), and users' files.
 
-An entry point bears the name of what it leads to. A package is imported when that is used, or listed.
+An entry point has the name of what it leads to. A package is imported when that is used or listed.
 """
 
 from __future__ import annotations
@@ -86,9 +86,12 @@ class Shelf(Generic[Thing]):
             said = " ".join(str(error).split())
             return None, f"{_owner(entry)} cannot be imported: {type(error).__name__}: {said}"
         if not self.is_one(thing):
-            return None, f"{_owner(entry)} offers {entry.value} under that name, which is no {self.word}"
+            return None, f"{_owner(entry)} offers {entry.value} under that name, which is not a {self.word}"
         if thing.name != entry.name:
-            return None, f"{_owner(entry)} offers the {self.word} '{thing.name}' under that name: call it so"
+            return (
+                None,
+                f"{_owner(entry)} offers the {self.word} '{thing.name}' under this name: give it its own",
+            )
         return thing, ""
 
 
@@ -106,7 +109,7 @@ def _disputed(ours: bool, entries: tuple[metadata.EntryPoint, ...]) -> str:
     owners = [OURS] * ours + [_owner(entry) for entry in entries]
     if len(owners) < 2:
         return ""
-    return f"{' and '.join(owners)} both offer one of that name: uninstall one of them, or have it renamed"
+    return f"{' and '.join(owners)} offer the same name: uninstall one of them, or have it renamed"
 
 
 def _owner(entry: metadata.EntryPoint) -> str:
@@ -140,7 +143,7 @@ def _executed(path: Path, modified: int, named: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
         if missing and (moved := _moved(missing)):
-            raise UsageError(f"{named} imports {missing}, which is {moved} now: rename it there") from error
+            raise UsageError(f"{named} imports {missing}, which is now {moved}: change the import") from error
         raise UsageError(f"{named} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)

@@ -1,6 +1,6 @@
-"""How far a run is: bars with time left where somebody watches, a line per finished job everywhere.
+"""Reports how far a run is: bars with the time left in a terminal, and a line per finished job everywhere.
 
-For machines, the same as JSON, an object a line.
+For machines, the same as JSON, one object per line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a results folder to what people read: tables, plots, drawings, the page, the terminal."""
+"""From a results folder to what people read: tables, plots, drawings, the page, the terminal output."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ DRAWN = ("x_proportion", "reverse")
 
 
 def run(experiment: Experiment, out: Path | str, *, n: int = 1, threads: int = 1) -> pd.DataFrame:
-    """Runs what is open of an experiment, n jobs at a time, writes the report, and returns the leaderboard.
+    """Runs the unfinished jobs of an experiment, writes the report, and returns the leaderboard.
 
     Args:
-        experiment: what is run.
+        experiment: what to run.
         out: the results folder; what is finished there is not run again.
-        n: jobs at a time, each in processes of its own.
-        threads: of each.
+        n: number of jobs at a time, each in its own processes.
+        threads: threads per job.
 
     Raises:
-        UserError: as `runs.run.run_experiment`.
+        UserError: as `bench.runs.run.run_experiment`.
     """
     from bench.runs.run import How, run_experiment
 
@@ -110,7 +110,7 @@ def write_report(
     recovery = recovery_frame(held.recoveries) if held.recoveries else None
     store = held.store
     if isinstance(store, Merged) and fresh is not None:
-        raise UsageError("what is lost on fresh prompts is told of one folder: report it alone")
+        raise UsageError("--fresh takes a single folder of results: report that folder alone")
     table = None if store is None else table_of(store, held.folders)
     trainings = [] if store is None else _trainings(store)
     metrics: tuple[Metric, ...] = METRICS if table is not None else ()
@@ -163,7 +163,7 @@ def table_of(store: Store, folders: Iterable[str]) -> pd.DataFrame:
 
     table = leaderboard(store)
     if table.empty:
-        raise UsageError(f"{', '.join(folders)} holds no run that was asked for: run the same command again")
+        raise UsageError(f"{', '.join(folders)} holds none of the runs asked for: run the same command again")
     return table
 
 
@@ -282,12 +282,12 @@ def show_leaderboard(folder: Path, warning: str = "") -> None:
 def compared(
     results: Path, fresh: Path | None = None, variance: bool = False
 ) -> dict[str, list[dict[str, Any]]]:
-    """What may be said of the methods of a results folder beside each other, as `compare --json` tells it.
+    """How the methods of a results folder compare, as `compare --json` prints it.
 
     Args:
         results: the folder; several models may stand in it.
         fresh: another one of the same runs, scored on fresh prompts.
-        variance: whether it is told what scores vary with.
+        variance: whether to report what scores vary with.
 
     Raises:
         UsageError: there is nothing to compare, or `fresh` does not compare.
@@ -313,13 +313,13 @@ def compared(
         told["variance"] = [spread.to_json() for spread in spreads(store.runs())]
         if not told["variance"]:
             raise UsageError(
-                f"{results} has no method with two runs on a task that keeps templates from methods: run it "
-                "with --data-seeds 3 --method-seeds 3, and the same with --model embedded:1"
+                f"{results} has no method with two runs on a task that holds templates out: run it with "
+                "--data-seeds 3 --method-seeds 3, and again with --model embedded:1 as well"
             )
     if not told["pairs"] and fresh is None and not variance:
         raise UsageError(
-            f"{results} has no two methods to compare: it takes two, none of them random circuits, on one "
-            "task that keeps templates from methods (ioi, gt, gp)"
+            f"{results} has no two methods to compare: run two, besides random circuits, on one task that "
+            "holds templates out (ioi, gt, gp)"
         )
     return told
 

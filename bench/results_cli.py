@@ -1,4 +1,4 @@
-"""The commands `circuitmark compare`, `report`, `rescore` and `pack`: of stored results. Thin."""
+"""The commands `circuitmark compare`, `report`, `rescore` and `pack`, on stored results. A thin layer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ def compare(
     results: Folder,
     fresh: Annotated[
         Path | None,
-        typer.Option(help="A folder of the same run on fresh prompts: what is lost there."),
+        typer.Option(help="A folder of the same runs on fresh prompts: report what is lost on them."),
     ] = None,
     variance: Annotated[
-        bool, typer.Option("--variance", help="What scores vary with: models, seeds, templates, prompts.")
+        bool,
+        typer.Option(
+            "--variance", help="Also report what scores vary with: models, seeds, templates, prompts."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
-    """Says who is ahead of whom, by how much, by paired tests on templates that no method saw."""
+    """Reports who is ahead of whom, and by how much, with paired tests on templates that no method saw."""
     from bench.report import compared, show_comparison
 
     with results_alone(as_json) as tell:
@@ -49,13 +52,15 @@ def report(
     ],
     out: Annotated[Path | None, typer.Option(help="Where to write; RESULTS if left out.")] = None,
     fresh: Annotated[
-        Path | None, typer.Option(help="A folder of the same run on fresh prompts: what is lost there.")
+        Path | None,
+        typer.Option(help="A folder of the same runs on fresh prompts: report what is lost on them."),
     ] = None,
-    show: Annotated[bool, typer.Option("--open", help="Shows the page in the browser.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
 ) -> None:
-    """Writes tables, plots and one offline page from stored results; of several folders, as of one.
+    """Writes tables, plots and one offline page from stored results; several folders are reported as one.
 
-    All is scored anew. Where two hold the same run, both are shown, by their folders' names.
+    Scores of circuits are computed again. If two folders hold the same run, both are shown, with the folders'
+    names.
     """
     import webbrowser
 
@@ -65,11 +70,11 @@ def report(
 
     if out is None and (len(results) > 1 or results[0].is_file()):
         raise UsageError(
-            "several folders, or a file, are reported into a folder of their own: name it with --out"
+            "a report of several folders, or of a packed file, needs a folder of its own: name it with --out"
         )
     written = out or results[0]
     if len(results) > 1 and written.resolve() in {folder.resolve() for folder in results}:
-        raise UsageError(f"{written} is one of those that are reported: name another folder with --out")
+        raise UsageError(f"{written} is one of the folders that are reported: name another folder with --out")
     with sources(results) as held:
         with reporting(written):
             write_report(held, written, fresh=fresh)
@@ -78,7 +83,7 @@ def report(
         if held.recoveries:
             show_recovery(held.recoveries, written)
     if show and not webbrowser.open((written / "index.html").absolute().as_uri()):
-        print(f"no browser is to be had here: the page is {written / 'index.html'}", file=sys.stderr)
+        print(f"no browser is available here: the page is {written / 'index.html'}", file=sys.stderr)
 
 
 @app.command()
@@ -96,9 +101,9 @@ def rescore(results: Folder) -> None:
 @app.command()
 def pack(
     results: Folder,
-    out: Annotated[Path | None, typer.Option(help="The file; RESULTS.zip if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; RESULTS.zip if left out.")] = None,
 ) -> None:
-    """Makes one file of a results folder to hand in: raw outputs, circuits and records."""
+    """Packs a results folder into one file to hand in: raw outputs, circuits and records."""
     from bench.report import of_folder
     from bench.store.pack import is_pack, pack
 
@@ -106,6 +111,6 @@ def pack(
     named = results if results.name not in ("", "..") else results.resolve()
     file = out or named.with_name(f"{named.name}.zip")
     if os.path.exists(file) and not is_pack(file):
-        raise UsageError(f"{file} is there already and is no pack: name another file with --out")
+        raise UsageError(f"{file} already exists and is not a pack: name another file with --out")
     digest = pack(results, file)
     print(f"{file}\nsha256 {digest}")

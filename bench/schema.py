@@ -1,6 +1,6 @@
-"""What may stand in a file: plain data become a dataclass of strict types and bounds, or are refused.
+"""What a file may contain: plain data become a dataclass with strict types and bounds, or are refused.
 
-Whatever a dataclass does not name is left out, so that files of a version that says more stay readable.
+Whatever a dataclass does not name is ignored, so that files of versions with more fields stay readable.
 """
 
 from __future__ import annotations

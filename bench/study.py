@@ -1,6 +1,6 @@
-"""One model, one task, one ablation, both splits: how a method is run and how its circuits are scored.
+"""One model, one task, one ablation, both splits: runs a method and scores its circuits.
 
-Notebooks use it as it stands; the jobs of an experiment and recovery on compiled programs are made of it.
+Notebooks use it directly; the jobs of an experiment and recovery on compiled programs are built on it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ RANDOM, REWIRED = "random", "rewired"
 
 @dataclass(frozen=True, eq=False)
 class Found(Mapping[float, Circuit]):
-    """What a method found in a study: a circuit per size asked for, and what it tells beside them."""
+    """What a method found in a study: a circuit for each size requested, and what else the method
+    returned."""
 
     circuits: Mapping[float, Circuit]
     discovery: Discovery
-    """As the method returned it, its tensors on the host."""
+    """What the method returned, with its tensors on the host."""
     seconds: float
-    """That discovery took, caches that were filled for it included."""
+    """Time of discovery, including the caches that were filled for it."""
     unaided: Circuit | None
     """The circuit that the method settles on when no size is given."""
 
@@ -72,36 +73,38 @@ class Found(Mapping[float, Circuit]):
 class Study:
     """One model, one task, one ablation: discovery prompts for methods, evaluation prompts for circuits.
 
-    It works in this process and stores nothing. A method that changes the model or the prompts is not
-    kept from doing so here (`isolated` is False): scores for a paper come from `circuitmark run`.
+    It works in this process and stores nothing. Nothing here keeps a method from changing the model or the
+    prompts (`isolated` is False), so take the scores for a paper from `circuitmark run`.
 
     Args:
         model: ``embedded``, a folder, a GGUF file, a hub name, or ``tracr:PROGRAM``.
-        task: a task's name or file, with options; a compiled program brings its own, and takes none.
+        task: a task's name or file, with options; leave it out for a compiled program, which brings its own.
         ablation: what removed edges carry when circuits are scored.
         discovery_ablation: what they carry in the method's problem; the same if left out.
-        n_discovery: prompt pairs that a method sees.
-        n_evaluation: prompt pairs on which circuits are scored, the same whatever other seeds are.
-        evaluation_seed: draws them: 0 those that everybody is scored on, another number fresh ones.
-        split: of which these are: evaluation, or validation for choosing a method's options.
+        n_discovery: number of prompt pairs that a method sees.
+        n_evaluation: number of prompt pairs on which circuits are scored.
+        evaluation_seed: draws these pairs, whatever the other seeds: 0 those that everybody is scored on,
+            another number fresh ones.
+        split: the split that they come from: evaluation, or validation for choosing a method's options.
         data_seed: draws the discovery prompts.
-        wordings: of these: all that methods may see, or one half of them.
+        wordings: the wordings of the discovery prompts: all that methods may see, or one half of them.
         dtype: float32, float64 or bfloat16.
         split_embed: whether token and position embedding count as two senders.
         kv: how keys and values of grouped-query attention are counted: per group, or per query head.
         device: where the model runs.
-        smaller: batches hold so many times fewer prompts than memory should allow.
-        revision: of a hub's model: a branch, a tag or a commit; its main branch if left out.
-        bos: whether prompts begin with the tokenizer's BOS: auto, as it does by itself; yes; no.
+        smaller: factor by which batches are made smaller than memory should allow.
+        revision: for a hub's model: a branch, a tag or a commit; its main branch if left out.
+        bos: whether prompts begin with the tokenizer's BOS: auto (as the tokenizer does by itself), yes or
+            no.
 
     Raises:
-        UsageError: an unknown task, ablation or the like; a revision of what is no hub's model.
-        ModelError: the model cannot be had.
+        UsageError: an unknown task, ablation or the like; a revision of a model that is not a hub's.
+        ModelError: the model is not available, or not supported.
         TaskError: its tokenizer does not support the task.
     """
 
     isolated = False
-    """Whether methods run apart from what scores them."""
+    """Whether methods run in a process apart from the one that scores them."""
 
     def __init__(
         self,
@@ -133,14 +136,14 @@ class Study:
         self._set(data, ablation, discovery_ablation)
 
     def blind(self) -> Study:
-        """The same without the evaluation prompts, for the process of a method: it cannot score."""
+        """The same study without the evaluation prompts, for the process of a method; it cannot score."""
         return Study.on(self.data.blind(), self.ablation, self.discovery_ablation)
 
     @classmethod
     def on(
         cls, data: Data, ablation: AblationName = "resample", discovery_ablation: AblationName | None = None
     ) -> Study:
-        """A study of data that is at hand already.
+        """A study of data that are loaded already.
 
         Args:
             data: a model and its prompts, as `load_data` returns them.
@@ -177,15 +180,15 @@ class Study:
         progress: Progressed | None = None,
         checkpoint: Path | None = None,
     ) -> BenchProblem:
-        """What a method is handed: never the evaluation prompts.
+        """What a method is given: never the evaluation prompts.
 
         Args:
-            sizes: of the circuits wanted, as shares of edges: 0.05 or "5%".
-            unaided: whether the circuit that a method settles on is wanted, even if that takes a training of
-                its own.
-            method_seed: of whatever the method draws.
-            progress: told how far it is.
-            checkpoint: a file in which a long discovery keeps what it knows so far.
+            sizes: sizes of the circuits wanted, as shares of edges: 0.05 or "5%".
+            unaided: whether the circuit that a method settles on is wanted, even if the method needs a
+                further training for it.
+            method_seed: seed of whatever the method draws.
+            progress: called with how far the method is.
+            checkpoint: a file in which a long discovery saves its state.
         """
         return BenchProblem(
             self.model, self.data.discovery, self.data.measure,
@@ -208,16 +211,17 @@ class Study:
         Args:
             method: as typed (``eap_ig:steps=10``, ``my_method.py``), or a class or an instance of `Method`,
                 which may be defined in a notebook's cell.
-            sizes: of the circuits wanted, as shares of edges: 0.05 or "5%".
-            unaided: whether the circuit that it settles on is wanted, even if that takes a training of its
-                own.
-            method_seed: of whatever the method draws.
-            progress: told how far it is; a bar where none is given and somebody watches.
+            sizes: sizes of the circuits wanted, as shares of edges: 0.05 or "5%".
+            unaided: whether the circuit that the method settles on is wanted, even if the method needs a
+                further training for it.
+            method_seed: seed of whatever the method draws.
+            progress: called with how far the method is; if left out, a bar is shown in a terminal or a
+                notebook.
 
         Raises:
             UsageError: there is no such method or size.
             Declined: the method declines the problem.
-            TypeError, ValueError: what it returned is no discovery.
+            TypeError, ValueError: what it returned is not a valid discovery.
         """
         wanted = parse_sizes(sizes)
         with watched(progress) as told:
@@ -233,12 +237,13 @@ class Study:
         reference: Reference | None = None,
         progress: Progressed | None = None,
     ) -> RawOutputs:
-        """What circuits say at every answer of the evaluation prompts, beside `full`, `empty` and `ones`.
+        """Raw outputs of circuits at every answer of the evaluation prompts, beside `full`, `empty` and
+        `ones`.
 
         Args:
             circuits: by name, other than those three.
             reference: what removed edges carry; that of the study's ablation if left out.
-            progress: told after each batch; no bar is shown where none is given.
+            progress: called after each batch; if left out, no bar is shown.
         """
         asked = self.data.evaluation
         return run_circuits(self.model, asked.batches, asked.template, circuits,
@@ -253,24 +258,26 @@ class Study:
         tests: bool = False,
         progress: Progressed | None = None,
     ) -> pd.DataFrame:
-        """Scores circuits on the evaluation prompts: a row each, then the full model, the empty circuit, the
-        mask of ones (every edge kept: the noise floor), and random connected circuits as large as each.
+        """Scores circuits on the evaluation prompts.
+
+        Each has a row; then follow the full model, the empty circuit, the mask of ones (the model run with
+        every edge kept: the noise floor), and random connected circuits of each size.
 
         Args:
             circuits: one, or several by size or by name.
-            random_draws: random circuits per size; their row is their mean, and its interval Student's 95 %
-                over the draws, where the others' are bootstrapped over the prompts. 0 leaves them out.
-            rewire: whether each circuit with some of its edges rewired has a row as well, at the end and in
-                their order.
-            tests: whether the circuits have the columns of their tests as well, but for those beside random
-                circuits. Of one of few edges that takes hundreds of runs on a few prompts.
-            progress: told how far it is; a bar where none is given and somebody watches.
+            random_draws: number of random circuits per size, 0 for none. Their row has their means and
+                Student's 95 % intervals over the draws; other rows' intervals are bootstrapped over the
+                prompts.
+            rewire: whether to add, at the end, a row for each circuit with some of its edges rewired.
+            tests: whether to add the columns of the tests of a circuit, except those against random circuits.
+                For a small circuit this takes hundreds of runs on a few prompts.
+            progress: called with how far it is; if left out, a bar is shown in a terminal or a notebook.
 
         Returns:
-            A table with `circuitmark list metrics` as columns; `circuit` names the row's circuit.
+            A table whose columns `circuitmark list metrics` describes; `circuit` names the row's circuit.
 
         Raises:
-            UsageError: a circuit is of another graph.
+            UsageError: a circuit belongs to another graph.
         """
         import pandas as pd
 
@@ -278,7 +285,7 @@ class Study:
         for name, circuit in named.items():
             if circuit.graph != self.graph:
                 raise UsageError(
-                    f"'{name}' is a circuit of another graph ({circuit.graph.description}); "
+                    f"the circuit '{name}' belongs to another graph ({circuit.graph.description}); "
                     f"this study's is {self.graph.description}"
                 )
         drawn = {n: self._random(n, random_draws) for n in dict.fromkeys(map(len, named.values()))}

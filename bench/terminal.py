@@ -149,8 +149,8 @@ def _unforeseen(error: BaseException) -> str:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
             traceback.print_exception(error, file=file)
     except OSError as failure:
-        return f"{told}; this was not foreseen, and its traceback cannot be kept ({failure.strerror})"
-    return f"{told}; this was not foreseen: please report it with {path}, which holds its traceback"
+        return f"{told}; this error was not foreseen, and its traceback cannot be kept ({failure.strerror})"
+    return f"{told}; this error was not foreseen: please report it with {path}, which holds the traceback"
 
 
 @contextmanager

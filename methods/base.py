@@ -151,14 +151,12 @@ class Problem(Protocol):
 
     @property
     def unaided(self) -> bool:
-        """Whether the circuit that a method settles on itself is wanted, even if finding it costs as much as
-        those of all sizes. Always where no size is wanted; a method that has it for nothing may return it.
-
-        To be asked when the circuits of all sizes are there: what is spent from then on is told apart."""
+        """`wants_unaided`, asked when the circuits of all sizes are there: later costs are told apart."""
 
     @property
     def wants_unaided(self) -> bool:
-        """The same, for whoever asks earlier: nothing is told apart."""
+        """Whether the circuit that a method settles on itself is wanted, even if finding it costs as much as
+        those of all sizes. Always where no size is wanted; a method that has it for nothing may return it."""
 
     @property
     def has_difference(self) -> bool:

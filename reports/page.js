@@ -1,7 +1,7 @@
-// What a page does beside being read. Without scripts everything is shown, as it was sorted.
+// What the page does besides being read. Without scripts everything is shown, in its original order.
 
 // A click on a heading sorts its table: best (or smallest) first, then the other way round.
-// data-order says what "first" means; cells without it are text or unscored, and unscored stay last.
+// data-order says what "first" means; cells without it are text or unscored, and unscored ones stay last.
 // The full and the empty circuit stay on top.
 const resets = [];
 for (const table of document.querySelectorAll("table")) {
@@ -44,7 +44,7 @@ for (const table of document.querySelectorAll("table")) {
   });
 }
 
-// What is shown of model, ablation, task, size and method: everything that says of itself to be of another is hidden.
+// Filters by model, ablation, task, size and method: whatever is marked as belonging to another one is hidden.
 const KINDS = ["model", "ablation", "task", "size", "method"];
 const form = document.getElementById("filters");
 const values = (element, kind) => (element.dataset[kind] || "").split("\n").filter(Boolean);
@@ -73,7 +73,7 @@ if (form) {
     const found = [...new Set(marked.flatMap((element) => values(element, kind)))];
     if (found.length > 1) chosen[kind] = choose(kind, kind, [["", "all"], ...found.map((v) => [v, v])], show);
   }
-  const axes = choose("axes", "axes", [["", "as suits"], ["linear", "linear"]], () => {
+  const axes = choose("axes", "axes", [["", "default"], ["linear", "linear"]], () => {
     for (const other of document.querySelectorAll("figure > .linear")) {
       other.hidden = !axes.value;
       other.previousElementSibling.hidden = Boolean(axes.value);
@@ -91,7 +91,7 @@ if (form) {
   form.hidden = false;
 }
 
-// Whoever points at a value of a figure reads it.
+// Pointing at a value in a figure shows it.
 for (const line of document.querySelectorAll("[data-values]:not([data-values=''])")) {
   const told = line.dataset.values.split(";");
   line.querySelectorAll("use").forEach((mark, i) => {

@@ -1,4 +1,4 @@
-"""The offline page: one HTML file that asks for nothing."""
+"""The offline page: one HTML file that loads nothing else."""
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -31,9 +31,9 @@ def render_page(
         report: the leaderboard's content; None where there is none.
         recovery: the section's content; likewise.
         figures: inline SVG by a drawing's path.
-        undrawn: of the others, why there is none.
-        circuits: as `viewed.told` tells them.
-        circuits_left_out: how many there are besides.
+        undrawn: why a figure is not in the page, by its path.
+        circuits: as `viewed.told` returns them.
+        circuits_left_out: how many more there are.
     """
     environment = Environment(
         loader=FunctionLoader(_source),

@@ -20,7 +20,7 @@ from reports.report import build
 
 NOTHING: Mapping[str, str] = {}
 ROOM = 2_500_000
-"""Characters of figures in a page; once they are reached, further figures are files beside it alone."""
+"""Characters of figures in a page; once they are reached, further figures are only files beside it."""
 
 
 def render_report(
@@ -52,9 +52,9 @@ def render_report(
         recovery: one row per method, params, program, ablation and run.
         drawings: circuits for the section on true circuits.
         trainings: drawn beside the leaderboard, those of one method and place in one figure.
-        warnings: told before all else, beside those that the table gives rise to.
-        compared: `pairs`, `turnovers`, `behaviours` and `fresh`, as `circuitmark compare --json` tells them.
-        judged: `folds` and `compared` of the recoveries, as `circuitmark verify-tracr --json` tells them.
+        warnings: shown first, before those that the table itself gives rise to.
+        compared: `pairs`, `turnovers`, `behaviours` and `fresh`, as `circuitmark compare --json` prints them.
+        judged: `folds` and `compared` of the recoveries, as `circuitmark verify-tracr --json` prints them.
         bibtex: of the methods' papers.
         viewed: circuits for the page's viewer, beside those of `drawings`; the first `viewed.MOST` of all.
 
@@ -94,7 +94,7 @@ def _render(
                 files |= drawn
                 if sum(map(len, inline.values())) > ROOM:
                     left_out[path] = (
-                        f"Left out of this page, which would be too large: {path}.svg, {drawing.meaning}."
+                        f"Left out to limit the size of this page: {path}.svg, {drawing.meaning}."
                     )
                     continue
                 vector = drawn[f"{path}.svg"]
@@ -152,7 +152,7 @@ def markdown_page(
     Args:
         report: the leaderboard's content.
         recovery: the section's on true circuits; None where there is none.
-        undrawn: by path, why a figure is not there.
+        undrawn: why a figure was not drawn, by its path.
     """
     overall: list[Part] = [report.ranking_meaning]
     for ranking in report.rankings:

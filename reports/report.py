@@ -62,7 +62,7 @@ def build(
         title: of the page.
         trainings: drawn in a section of their own.
         recovery: the long table of recoveries, on which some claims are judged.
-        warnings: told first.
+        warnings: shown first.
         compared: as `render_report` takes it.
         bibtex: likewise.
 
@@ -128,7 +128,7 @@ def build(
 
 
 def _tell(setting: Setting, settings: Sequence[Setting]) -> str:
-    """What tells a setting from the others in the table: ` · zero`, or nothing where there is one."""
+    """What distinguishes a setting from the others in the table: ` · zero`; nothing if there is only one."""
     told = ("model", "ablation", "pruned")
     parts = (getattr(setting, name) for name in told if len({getattr(s, name) for s in settings}) > 1)
     return "".join(f" · {part}" for part in parts)
@@ -144,19 +144,19 @@ def _stem(setting: Setting, task: str) -> str:
 def _ranking_meaning(lead: Metric, ranked: bool) -> str:
     if not ranked:
         return (
-            f"No ranking: it takes two methods scored in {lead.label} at one size of one task, where not all "
-            "are the same."
+            "No ranking: it needs a size of a task at which at least two methods were scored in "
+            f"{lead.label} and are not all the same."
         )
     return (
-        f"Mean rank by {lead.label} over every task and size, 1 is best. A method is ranked where it was "
-        "scored, and cells says in how many; random circuits are ranked, the full and the empty circuit and "
-        "the mask of ones are not, nor are circuits with more edges than asked for; a size at which all are "
-        "the same ranks nobody."
+        f"Mean rank by {lead.label} over all tasks and sizes; 1 is best. A method is ranked wherever it was "
+        "scored; the column cells says in how many (task, size) cells. Random circuits are ranked; the full "
+        "and the empty circuit and the mask of ones are not, nor are circuits with more edges than "
+        "requested. A size at which all are the same ranks nobody."
     )
 
 
 def _looks(table: pd.DataFrame, methods: Methods, trainings: Sequence[Training]) -> dict[str, Line]:
-    """One look by label for all figures, which name a method with all that tells its runs apart or not."""
+    """One look per label for all figures; some name a method with its number of examples, some without."""
     ran = table[~table["method"].isin(REFERENCES)]
     variants = [
         pair for name in ("params", "own_params") for pair in zip(ran["method"], ran[name], strict=True)
@@ -207,7 +207,7 @@ def _paper(
     methods: Methods,
     pairs: Sequence[Mapping[str, Any]],
 ) -> list[PaperTable]:
-    """A table of each setting, and where it has several tasks one of each task."""
+    """A table for each setting and, if it has several tasks, one for each task as well."""
     found = []
     for setting in settings:
         tasks = {task: group for (where, task), group in groups.items() if where == setting}
@@ -216,7 +216,7 @@ def _paper(
         for name, theirs in places:
             stem = _stem(setting, name)
             title = f"{name}, {setting.model}, {setting.ablation} ablation"
-            title += f", circuits of {setting.pruned}" if setting.pruned != EDGES else ""
+            title += f", {setting.pruned} pruned" if setting.pruned != EDGES else ""
             found.append(paper_table(stem, title, theirs, metrics, methods, pairs))
     return [table for table in found if table is not None]
 

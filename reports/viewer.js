@@ -31,8 +31,8 @@ if (held) {
 
   const place = select("circuits of", () => arrive());
   const first = select("method", () => choose());
-  const second = select("beside", () => draw());
-  const size = field("edges asked for", Object.assign(document.createElement("input"), { type: "range", min: 0 }));
+  const second = select("compared with", () => draw());
+  const size = field("edges requested", Object.assign(document.createElement("input"), { type: "range", min: 0 }));
   const asked = document.createElement("output");
   size.after(" ", asked);
   size.addEventListener("input", () => draw());
@@ -54,7 +54,7 @@ if (held) {
     draw();
   };
 
-  // Which of a circuit's sizes is the largest that is not above another; its smallest where all are.
+  // The index of a circuit's largest size that is not above a given one, or of its smallest if all are.
   const placeOf = (circuit, text) => {
     const sizes = circuit.sizes.map(parseFloat);
     const fits = sizes.map((each, i) => i).filter((i) => !(sizes[i] > parseFloat(text)));
@@ -117,7 +117,7 @@ if (held) {
     });
     const count = (which) => shown.filter((edge) => kind(edge) === which).length;
     const edges = (n) => `${n} ${n === 1 ? "edge" : "edges"}`;
-    const larger = one.larger ? `; its larger circuits, ${one.larger}, are not drawn` : "";
+    const larger = one.larger ? `; larger circuits, not drawn: ${one.larger}` : "";
     const words = other
       ? `${edges(count("both"))} in both, ${count("first")} in ${one.name} alone, ${count("second")} in ${beside} alone`
       : `${edges(shown.length)} of ${one.name}${larger}`;

@@ -184,15 +184,15 @@ WRONG = {
     "edges by count": (
         f"kept = {NONE_KEPT}\n"
         "return Discovery(edges={problem.edges_of_share(s): e for s, e in kept.items()})",
-        "edges has 11 for a size; asked for: 0.1, 0.4",
+        "edges has the size 11, which was not requested; requested: 0.1, 0.4",
     ),
     "edges of a rounded size": (
         f"return Discovery(scores={SCORES}, edges={{0.1 + 0.3 + 1e-9: problem.graph.exists}})",
-        r"edges has 0.4000000\d+ for a size; asked for: 0.1, 0.4",
+        r"edges has the size 0.4000000\d+, which was not requested; requested: 0.1, 0.4",
     ),
     "edges by a tensor": (
         "return Discovery(edges={torch.tensor(s): problem.graph.exists for s in problem.sizes})",
-        r"edges has tensor\(0.1000\) for a size; asked for: 0.1, 0.4",
+        r"edges has the size tensor\(0.1000\), which was not requested; requested: 0.1, 0.4",
     ),
     "edges by name": (
         "return Discovery(edges={s: ['embed->m0'] for s in problem.sizes})",
@@ -200,16 +200,16 @@ WRONG = {
     ),
     "edges between 0 and 1": (
         "return Discovery(edges={s: problem.graph.exists.float() for s in problem.sizes})",
-        r"edges\[0.1\]: a circuit of this graph is a bool mask \(27, 11\), not torch.float32",
+        r"edges\[0.1\]: a circuit of this graph needs a bool mask of shape \(27, 11\), not torch.float32",
     ),
     "edges that are none": (
         "return Discovery(edges={s: ~problem.graph.exists for s in problem.sizes})",
-        r"edges\[0.1\]: .* is no edge of this graph",
+        r"edges\[0.1\]: .* is not an edge of this graph",
     ),
     "edges of a graph it spoiled": (
         "problem.graph.exists.fill_(True)\n"
         "return Discovery(edges={s: problem.graph.exists for s in problem.sizes})",
-        r"edges\[0.1\]: .* is no edge of this graph",
+        r"edges\[0.1\]: .* is not an edge of this graph",
     ),
     "a size left out": (
         f"return Discovery(edges={{0.1: {NONE_KEPT}[0.1]}})",
@@ -222,11 +222,11 @@ WRONG = {
     ),
     "unaided beyond the graph": (
         f"return Discovery(scores={SCORES}, unaided=torch.ones(27, 11).bool())",
-        "unaided: .* is no edge of this graph",
+        "unaided: .* is not an edge of this graph",
     ),
     "weights by name, not by size": (
         "return Discovery(weights={n: torch.ones(*s).bool() for n, s in problem.weights.items()})",
-        "weights has 'a0.W_QKV' for a size; asked for: 0.1, 0.4",
+        "weights has the size 'a0.W_QKV', which was not requested; requested: 0.1, 0.4",
     ),
     "a weight that is not there": (
         "return Discovery(weights={s: {'a9.W_O': torch.ones(1).bool()} for s in problem.sizes})",
@@ -247,7 +247,7 @@ WRONG = {
     ),
     "an objective that is no text": (
         f"return Discovery(scores={SCORES}, objective=torch.nn.MSELoss())",
-        "objective is MSELoss, not a text",
+        "objective is MSELoss, not a string",
     ),
     "an objective with a lone surrogate": (
         f"return Discovery(scores={SCORES}, objective='kl' + chr(0xD800))",
@@ -255,7 +255,7 @@ WRONG = {
     ),
     "an objective without end": (
         f"return Discovery(scores={SCORES}, objective='kl ' * 10**6)",
-        "objective has 3,000,000 characters, expected 200 at most",
+        "objective has 3,000,000 characters, expected at most 200",
     ),
     "a trace without names": (
         f"return Discovery(scores={SCORES}, trace=[1.0, 0.5])",
@@ -263,7 +263,7 @@ WRONG = {
     ),
     "a trace named by numbers": (
         f"return Discovery(scores={SCORES}, trace={{0: [1.0, 0.5]}})",
-        "a name in trace is int, not a text",
+        "a name in trace is int, not a string",
     ),
     "a trace of one number": (
         f"return Discovery(scores={SCORES}, trace={{'loss': torch.tensor(1.0)}})",
@@ -279,15 +279,15 @@ WRONG = {
     ),
     "an uneven trace": (
         f"return Discovery(scores={SCORES}, trace={{'step': [0, 1, 2], 'loss': [1.0, 0.5]}})",
-        "trace has 2 values of 'loss' and 3 of 'step', expected as many of each",
+        "trace has 2 values of 'loss' and 3 of 'step', expected the same number of each",
     ),
     "a trace without end": (
         f"return Discovery(scores={SCORES}, trace={{'loss': range(10**9)}})",
-        r"trace\['loss'\] has 1,000,000,000 values, expected 1,000,000 at most in the whole trace",
+        r"trace\['loss'\] has 1,000,000,000 values, expected at most 1,000,000 in the whole trace",
     ),
     "a trace of each edge": (
         f"return Discovery(scores={SCORES}, trace={{str(n): [0.0] for n in range(5000)}})",
-        "trace has 5,000 series, expected 100 at most",
+        "trace has 5,000 series, expected at most 100",
     ),
 }  # fmt: skip
 """Bodies of `discover` that return something wrong, and the line that says so: `problems.PROBLEMS["gpt2"]`,

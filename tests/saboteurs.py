@@ -45,7 +45,7 @@ HARMLESS = {
 FATAL = {
     "kills itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
     "reads nowhere": ("import ctypes\nctypes.string_at(0)", "killed by SIGSEGV"),
-    "leaves": ("import os\nos._exit(0)", "ended itself with exit code 0"),
+    "leaves": ("import os\nos._exit(0)", "exited with code 0"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt:"),
     "recurses": ("f = lambda: f()\nf()", "RecursionError: maximum recursion depth"),

@@ -1,4 +1,4 @@
-"""One run of an adapter on one problem, and what an onlooker sees of it."""
+"""One run of a method on one problem, and what can be observed of it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def attempt(method: str, problem: TinyProblem, *, seed: int, device: str) -> Att
         device: where the model runs.
 
     Raises:
-        Unavailable: the problem cannot be had.
+        Unavailable: the problem is not available.
         UsageError: there is no such method.
     """
     before = {name: read() for name, (read, _) in SETTINGS.items()}

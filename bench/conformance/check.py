@@ -1,4 +1,4 @@
-"""`circuitmark check`: whether an adapter keeps the contract of `methods.base`."""
+"""`circuitmark check`: whether a method keeps the contract of `methods.base`."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _nothing_ran(trials: Sequence[Trial]) -> str:
             reasons.append(f"declined: {trial.first.skipped}")
         except Unavailable as error:
             reasons.append(str(error))
-    return f"no problem was left to run on ({reasons[0]})"
+    return f"it ran on none of the problems ({reasons[0]})"
 
 
 def _advice(adapter: str, device: str) -> str:

@@ -1,4 +1,4 @@
-"""What an adapter is held to on each problem. A check tells what is amiss, or nothing."""
+"""The checks of a method on each problem. A check returns what is wrong, or an empty text."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Trial:
             Skipped: it did not come to its end.
         """
         if self.first.error:
-            raise Skipped("it did not run to its end")
+            raise Skipped("it did not finish")
         if self.first.skipped:
             raise Skipped(f"declined: {self.first.skipped}")
         return self.first
@@ -72,7 +72,7 @@ class Trial:
         """What it found.
 
         Raises:
-            Skipped: that is no discovery, or its scores are no numbers.
+            Skipped: that is not a discovery, or its scores are not finite.
         """
         ran = self.ran
         if amiss := discovery(self) or finite(self):
@@ -119,7 +119,7 @@ def discovery(trial: Trial) -> str:
     except (TypeError, ValueError) as error:
         return str(error)
     if found.scores is None and not found.edges and not found.weights:
-        return "it holds neither scores nor edges: give scores, or edges for every size asked for"
+        return "it holds neither scores nor edges: return scores, or edges for every requested size"
     return ""
 
 
@@ -150,7 +150,7 @@ def sizes(trial: Trial) -> str:
     for size, wanted in trial.first.n_edges.items():
         kept = len(circuits[size])
         if kept > wanted or (kept < wanted and not jumps):
-            return f"{kept} edges at the size {size:g}, not {wanted} of {_n_edges(trial.first)}"
+            return f"{kept} edges at size {size:g}, expected {wanted} of {_n_edges(trial.first)}"
     return ""
 
 
@@ -158,14 +158,14 @@ def seed(trial: Trial) -> str:
     """The same seed gives the same circuits, and so does any other unless the method is stochastic."""
     found, stochastic = trial.found, choose_method(trial.method).stochastic
     if sizes(trial):
-        raise Skipped("its circuits have other sizes than asked for")
+        raise Skipped("its circuits do not have the requested sizes")
     others = {"the same seed": trial.again} | ({} if stochastic else {"another seed": trial.other})
     for how, other in others.items():
         if other.error or other.skipped:
             return f"with {how} it did not run: {other.error or other.skipped}"
         if not _alike(_masks(trial.first, found), _masks(other, _discovery_of(other)), stochastic):
-            hint = "" if how == "the same seed" else " (where the seed decides, say stochastic = True)"
-            return f"{how} gave other circuits{hint}: draw from a generator seeded with problem.seed alone"
+            hint = "" if how == "the same seed" else " (if the seed decides, set stochastic = True)"
+            return f"{how} gave different circuits{hint}: draw only from a generator seeded with problem.seed"
     return ""
 
 
@@ -173,7 +173,7 @@ def untouched(trial: Trial) -> str:
     """The model, the prompts and torch's settings are what they were."""
     if changed := trial.ran.changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        return f"{changed[0]}{more} was changed: work on a clone"
+        return f"it changed {changed[0]}{more}: work on a clone"
     return ""
 
 
@@ -181,13 +181,13 @@ def progress(trial: Trial) -> str:
     """A discovery of some seconds tells how far it is."""
     if trial.ran.told or trial.ran.seconds < LONG:
         return ""
-    return f"{trial.ran.seconds:.1f} s without a word: call problem.progress(done, total)"
+    return f"no progress reported in {trial.ran.seconds:.1f} s: call problem.progress(done, total)"
 
 
 def memory(trial: Trial) -> str:
     """Nothing of a problem is kept when its discovery is over."""
     if alive := trial.ran.alive:
-        return f"{', '.join(alive)} is kept after discovery, by the method or by its module: let go of it"
+        return f"the method or its module still holds {', '.join(alive)} after discovery: release it"
     return ""
 
 

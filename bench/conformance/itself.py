@@ -1,4 +1,4 @@
-"""What an adapter is held to before it runs."""
+"""The checks of a method that are made before it runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def options(adapter: str, method: Method) -> str:
     try:
         json.dumps(settings)
     except TypeError as error:
-        return f"an option is no plain value, and could not be stored: {error}"
+        return f"an option is not a plain value and cannot be stored: {error}"
     typed = ",".join(f"{name}={option_text(value)}" for name, value in settings.items())
     try:
         same = settings_of(get_method(f"{adapter.partition(':')[0]}:{typed}"))
     except UsageError as error:
-        return f"typed as they are, the options cannot be read: {error}"
+        return f"typed with their values, the options cannot be read: {error}"
     differ = [name for name, value in settings.items() if same[name] != value]
-    return f"typed as it is, {differ[0]} becomes {same[differ[0]]!r}" if differ else ""
+    return f"when typed, {differ[0]} becomes {same[differ[0]]!r}" if differ else ""
 
 
 def citation(adapter: str, method: Method) -> str:
@@ -32,7 +32,7 @@ def citation(adapter: str, method: Method) -> str:
     entries = method.citation.strip()
     if re.match(r"@\w+\s*\{\s*[^\s,{}]+\s*[,}]", entries) and entries.count("{") == entries.count("}"):
         return ""
-    return "it is no BibTeX entry, such as @article{key, title={...}}"
+    return "it is not a BibTeX entry such as @article{key, title={...}}"
 
 
 OWN: Mapping[str, Callable[[str, Method], str]] = {check.__name__: check for check in (options, citation)}

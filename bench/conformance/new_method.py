@@ -1,4 +1,4 @@
-"""`circuitmark new-method`: an adapter to start from, that runs as it is, and its test."""
+"""`circuitmark new-method`: a method to start from, which runs as it is, and its test."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def new_method(name: str, folder: Path) -> list[Path]:
     """Writes an adapter and its test.
 
     Raises:
-        UsageError: the name is no name for a module, or taken; a file is there already.
+        UsageError: the name cannot be a module's, or is taken; a file exists already.
     """
     files = {folder / path.format(name=name): template for path, template in TEMPLATES.items()}
     for file in files:
         if file.exists():
-            raise UsageError(f"{file} is there already, and is not written over")
+            raise UsageError(f"{file} already exists and is not overwritten: choose another name")
     _refuse(name)
     class_name = "".join(part.capitalize() for part in name.split("_"))
     words = {"METHOD_NAME": name, "CLASS_NAME": class_name, "YEAR": str(date.today().year)}
@@ -43,12 +43,14 @@ def _refuse(name: str) -> None:
         UsageError: it is not.
     """
     if not (name.isidentifier() and name.isascii() and name.islower()) or keyword.iskeyword(name):
-        raise UsageError(f"'{name}' is no name for a method: write small letters, digits and _, as my_method")
+        raise UsageError(
+            f"'{name}' cannot be a method's name: use lowercase letters, digits and _, as in my_method"
+        )
     if name.startswith("_"):
-        raise UsageError(f"'{name}' is no name for a method: leave the _ before it out")
+        raise UsageError(f"'{name}' cannot be a method's name: leave out the _ at its start")
     if name.startswith("test_"):
-        raise UsageError(f"'{name}' is a name for a test: leave test_ out")
+        raise UsageError(f"'{name}' would be taken for a test: leave out test_")
     if name in METHODS.names():
-        raise UsageError(f"there is a method named '{name}' already: choose another name")
+        raise UsageError(f"a method named '{name}' already exists: choose another name")
     if importlib.util.find_spec(name) is not None:
-        raise UsageError(f"{name}.py would hide the module '{name}' that is installed: choose another name")
+        raise UsageError(f"{name}.py would hide the installed module '{name}': choose another name")

@@ -60,7 +60,7 @@ def beside_random(adapter: str, device: str) -> str:
         own = _kl(problem, [circuit.kept])
         chance = _kl(problem, [each[size].kept for each in drawn])
         if own >= chance:
-            return f"KL {own:.2g} with {len(circuit)} edges where 12 matter; of random circuits {chance:.2g}"
+            return f"KL {own:.2g} with {len(circuit)} edges, where 12 matter; random circuits: {chance:.2g}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The problems that an adapter is tried on: small, of several kinds, each made anew for every run."""
+"""The problems that a method is checked on: small, of several kinds, each made again for every run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROGRAM = "x_proportion"
 
 
 class Unavailable(Exception):
-    """A problem that cannot be had here; the message is the reason."""
+    """A problem that is not available here; the message is the reason."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""A discovery is checked whole before it is used: what comes out is plain tensors, numbers and texts.
+"""Checks a whole discovery before it is used; the result consists of plain tensors, numbers and texts.
 
-A method's author reads the errors: one line that says what was returned and what was expected.
+The errors are for the method's author: one line that says what was returned and what was expected.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def as_discovery(
             misspelled would otherwise be cut from the scores, if there are any.
 
     Raises:
-        TypeError, ValueError: it is no discovery.
+        TypeError, ValueError: it is not a discovery.
     """
     if not isinstance(found, Discovery):
         raise TypeError(f"discover returned {type(found).__name__}, not a Discovery")
@@ -74,10 +74,10 @@ def refuse_infinite(found: Discovery, graph: EdgeGraph) -> None:
         if strange:
             raise ValueError(
                 f"{what} are not all finite: {strange:,} of {graph.n_edges:,} edges have NaN or an infinity; "
-                "a score below all others keeps an edge out as long as any other is left"
+                "to keep an edge out, give it a finite score below all others"
             )
     if found.signed is not None and found.scores is None:
-        raise ValueError("signed scores are given without scores: give both, or scores alone")
+        raise ValueError("signed scores were returned without scores: return both, or only scores")
 
 
 def notes_of(found: Discovery, graph: EdgeGraph) -> str:
@@ -119,7 +119,7 @@ def _by_size(what: str, given: object, sizes: Collection[float]) -> dict[float, 
     for size in given:
         if isinstance(size, bool) or not isinstance(size, int | float) or size not in sizes:
             asked = ", ".join(f"{each:g}" for each in sizes) or "none"
-            raise ValueError(f"{what} has {told(size)} for a size; asked for: {asked}")
+            raise ValueError(f"{what} has the size {told(size)}, which was not requested; requested: {asked}")
     return {size: given[size] for size in sizes if size in given}
 
 
@@ -178,12 +178,12 @@ def _own(what: str, given: object, shape: torch.Size) -> Tensor:
 
 def _text(what: str, given: object) -> str:
     if not isinstance(given, str):
-        raise TypeError(f"{what} is {type(given).__name__}, not a text")
+        raise TypeError(f"{what} is {type(given).__name__}, not a string")
     if any("\ud800" <= c <= "\udfff" for c in given):
         raise ValueError(f"{what} is {told(given)}: it has a lone surrogate, which no file can hold")
     text = cleaned(given)
     if len(text) > LONGEST:
-        raise ValueError(f"{what} has {len(given):,} characters, expected {LONGEST} at most")
+        raise ValueError(f"{what} has {len(given):,} characters, expected at most {LONGEST}")
     return text
 
 
@@ -192,13 +192,13 @@ def _trace(given: object) -> dict[str, list[float]]:
     if not isinstance(given, Mapping):
         raise TypeError(f"trace is {type(given).__name__}, expected a mapping from names to numbers")
     if len(given) > MOST_SERIES:
-        raise ValueError(f"trace has {len(given):,} series, expected {MOST_SERIES} at most")
+        raise ValueError(f"trace has {len(given):,} series, expected at most {MOST_SERIES}")
     trace: dict[str, list[float]] = {}
     left = MOST_NUMBERS
     for given_name, series in given.items():
         name = _text("a name in trace", given_name)
         if name in trace:
-            raise ValueError(f"trace has the name {told(name)} twice, once written on one line")
+            raise ValueError(f"trace has the name {told(name)} twice, once both are put on one line")
         trace[name] = _numbers(f"trace[{told(name)}]", series, left)
         left -= len(trace[name])
     lengths = {name: len(series) for name, series in trace.items()}
@@ -206,7 +206,7 @@ def _trace(given: object) -> dict[str, list[float]]:
         if length != lengths.get(STEP, length):
             raise ValueError(
                 f"trace has {length:,} values of {told(name)} and {lengths[STEP]:,} of '{STEP}', expected "
-                "as many of each"
+                "the same number of each"
             )
     return trace
 
@@ -221,7 +221,7 @@ def _numbers(what: str, given: object, most: int) -> list[float]:
     except TypeError as error:  # a tensor of no dimension has no length
         raise TypeError(f"{what} is {told(given)}, expected a sequence of numbers") from error
     if n > most:
-        raise ValueError(f"{what} has {n:,} values, expected {MOST_NUMBERS:,} at most in the whole trace")
+        raise ValueError(f"{what} has {n:,} values, expected at most {MOST_NUMBERS:,} in the whole trace")
     return [_number(what, value) for value in given]
 
 

@@ -1,6 +1,6 @@
-"""What a study is made on: a model, its two sets of prompt pairs, and what is measured on them.
+"""What a study is made of: a model, its two sets of prompt pairs, and what is measured on them.
 
-Of a task, or of a compiled program, which brings its own.
+The prompts come from a task, or from a compiled program, which brings its own.
 """
 
 from __future__ import annotations
@@ -104,11 +104,11 @@ def check_for_program(
     if split != "evaluation":
         raise UsageError(f"the model '{model}' has no {split} split: leave 'split' out")
     if wordings != "all":
-        raise UsageError(f"the model '{model}' has no wordings: leave them out")
+        raise UsageError(f"the model '{model}' has no wordings: leave 'wordings' out")
     if bos != "auto":
         raise UsageError(f"the model '{model}' brings its own prompts: leave --bos out")
     if device != "cpu":
-        raise UsageError(f"the model '{model}' runs on the CPU alone: leave --device out")
+        raise UsageError(f"the model '{model}' runs only on the CPU: leave --device out")
 
 
 def load_data(
@@ -149,10 +149,10 @@ def load_data(
         bos: how prompts begin.
 
     Raises:
-        UsageError: a revision of what is no hub's model; a dtype, kv, split, wordings, bos or device that is
-            not there, or that a program has not; a BOS of a tokenizer that has none.
+        UsageError: a revision of a model that is not a hub's; a dtype, kv, split, wordings, bos or device
+            that is not there, or that a program has not; a BOS of a tokenizer that has none.
         TaskError: the model's tokenizer does not support the task, or the task has one wording.
-        ModelError, ProgramFailed: the model cannot be had.
+        ModelError, ProgramFailed: the model is not available.
     """
     check_choices(dtype=dtype, kv=kv, split=split, wordings=wordings, bos=bos)
     program = program_of(model, revision)
@@ -229,7 +229,7 @@ def drawn(
     more = examples_of(kind, tokenizer, "discovery", 3 * n, seed, bos)
     numbers = np.unique(more.template)
     if len(numbers) < 2:
-        raise TaskError(f"task {kind.name} has one wording, of which there is no half")
+        raise TaskError(f"task {kind.name} has only one wording, so no halves of them: leave 'wordings' out")
     middle = len(numbers) // 2
     half = numbers[:middle] if wordings == "first half" else numbers[middle:]
     return more.take(np.flatnonzero(np.isin(more.template, half))[:n])
@@ -310,9 +310,9 @@ def _of_program(
         evaluation = loaded.batches(n_evaluation, evaluation_seed, "evaluation")
     except ProgramError as error:
         raise ProgramFailed(
-            f"the program '{loaded.program.name}' has too few inputs ({len(loaded.compiled.inputs)}) for one "
-            "half to discover and one to evaluate on: give it more tokens or lengths, or hold methods to it "
-            f"with circuitmark verify-tracr -p {program}"
+            f"the program '{loaded.program.name}' has too few inputs ({len(loaded.compiled.inputs)}) to "
+            "discover on one half and evaluate on the other: give it more tokens or lengths, or hold methods "
+            f"to it with circuitmark verify-tracr -p {program}"
         ) from error
     starts = torch.tensor([0, *(len(batch) for batch in evaluation)]).cumsum(0)
     template = torch.cat([start + b.examples for start, b in zip(starts, evaluation, strict=False)])

@@ -1,4 +1,4 @@
-"""One method on one problem: run, timed, checked; and what it found, cut into circuits of sizes."""
+"""Runs, times and checks one method on one problem, and cuts what it found into circuits of sizes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
 
     Raises:
         Declined: the method declines the problem.
-        TypeError, ValueError: what it returned is no discovery, or no reason.
+        TypeError, ValueError: what it returned is not a discovery, or not a reason.
     """
     seed_generators(problem.seed)
     problem.begin()

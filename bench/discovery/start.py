@@ -31,7 +31,7 @@ def started(examples: Examples, tokenizer: Tokenizer, bos: Bos) -> Examples:
     token = tokenizer.bos_token_id
     if token is None:
         if bos != "auto":
-            raise UsageError("the model's tokenizer has no BOS to begin with: leave --bos out")
+            raise UsageError("the model's tokenizer has no BOS: leave --bos out")
         return examples
     sides = [
         [row[:n].tolist() for row, n in zip(side, examples.lengths, strict=True)]

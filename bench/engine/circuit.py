@@ -1,4 +1,4 @@
-"""Circuit: the edges (and weights) of a model that are kept, with set algebra, saved and loaded."""
+"""Circuit: the edges (and weights) of a model that are kept; set operations, saving and loading."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Circuit:
 
     def __post_init__(self) -> None:
         if self.kept.dtype != torch.bool or self.kept.shape != self.graph.shape:
-            raise ValueError(f"a circuit of this graph is a bool mask {self.graph.shape}, "
-                             f"not {self.kept.dtype} {tuple(self.kept.shape)}")  # fmt: skip
+            raise ValueError(f"a circuit of this graph needs a bool mask of shape {self.graph.shape}, "
+                             f"not {self.kept.dtype} of shape {tuple(self.kept.shape)}")  # fmt: skip
         beyond = self.kept & ~self.graph.exists
         if beyond.any():
             row, column = beyond.nonzero()[0].tolist()
-            raise ValueError(f"{self.graph.edge_name(row, column)} is no edge of this graph")
+            raise ValueError(f"{self.graph.edge_name(row, column)} is not an edge of this graph")
 
     @classmethod
     def full(cls, graph: EdgeGraph) -> Circuit:
@@ -104,8 +104,7 @@ class Circuit:
     def complement(self) -> Circuit:
         """What is left when everything that was kept is removed.
 
-        A kind that was not pruned stays whole: the complement of a circuit that keeps every edge
-        and prunes weights has every edge, and weights that are not named stay whole.
+        Where only weights are pruned, the complement keeps every edge; weights that are not named stay whole.
         """
         prunes_weights = not all(mask.all() for mask in self.weights.values())
         prunes_edges = len(self) < self.graph.n_edges or not prunes_weights
@@ -115,10 +114,10 @@ class Circuit:
     def effective(self, ablation: AblationName) -> Circuit:
         """The edges that can matter: those on a path to the logits and, under resample, from the input.
 
-        Where a reference is a constant, a sender that nothing feeds still has an output of its own (its
-        biases', one and the same for every input), so there only the way to the logits counts; likewise
-        where weights are masked, for then an unfed sender differs from its reference. The logits are the
-        same as the whole circuit's; a test holds them equal.
+        Where a reference is a constant, a sender that nothing feeds still has an output of its own (that of
+        its biases, the same for every input), so only the path to the logits counts. The same holds where
+        weights are masked, because an unfed sender then differs from its reference. The logits equal those of
+        the whole circuit; a test checks this.
         """
         owners = self.graph.owners.bool()
         reaches = torch.zeros(len(self.graph.senders), dtype=torch.bool)
@@ -149,18 +148,18 @@ class Circuit:
 
     @property
     def nodes_kept(self) -> int:
-        """How many these are."""
+        """Number of heads and MLPs that have a kept edge."""
         return len(self.nodes())
 
     @classmethod
     def of_nodes(cls, graph: EdgeGraph, kept: Bool[Tensor, " senders"]) -> Circuit:
         """All edges among some heads and MLPs, and between them and the embeddings and the logits.
 
-        A k or v receiver that several heads compute from is there with any of them.
+        A k or v receiver that several heads share is included with any of these heads.
 
         Args:
             graph: the model's.
-            kept: which senders; the embeddings are, whatever it says of them.
+            kept: the senders to keep; the embeddings are always kept.
         """
         kept = kept.clone()
         kept[: graph.n_embed] = True
@@ -169,16 +168,16 @@ class Circuit:
         return cls(graph, graph.exists & read[:, None] & kept)
 
     def densities(self, matrices: Mapping[str, torch.Size]) -> dict[str, float]:
-        """Share of the weights kept of each of `matrices` (shapes by name); unnamed ones are whole."""
+        """Share of each of `matrices` (shapes by name) that is kept; matrices without a mask are whole."""
         return {n: float(self.weights[n].double().mean()) if n in self.weights else 1.0 for n in matrices}
 
     def weight_density(self, matrices: Mapping[str, torch.Size]) -> float:
-        """Share of the weights kept of all `matrices` together."""
+        """Share of the weights of all `matrices` together that is kept."""
         kept = [share * matrices[name].numel() for name, share in self.densities(matrices).items()]
         return sum(kept) / sum(shape.numel() for shape in matrices.values())
 
     def effective_weight_density(self, ablation: AblationName, matrices: Mapping[str, torch.Size]) -> float:
-        """The same, of the weights that can matter: of a head or MLP that an effective edge leaves."""
+        """The same, counting only weights of heads and MLPs that an effective edge leaves."""
         live = self.effective(ablation).kept.any(0)
         kept = 0
         for name, shape in matrices.items():
@@ -202,13 +201,13 @@ class Circuit:
     def save(self, path: Path | str) -> None:
         """Writes one safetensors file whose header holds the graph as JSON; atomic, never a pickle.
 
-        Weight masks take a bit an entry, first entry first; their shapes are in the header.
+        Weight masks take one bit per entry, first entry first; their shapes are in the header.
         """
         save_tensors(Path(path), *self._parts())
 
     @property
     def digest(self) -> str:
-        """A hash of graph, edges and weights, by which a run's record knows its circuits."""
+        """A hash of graph, edges and weights, by which a run's record identifies its circuits."""
         tensors, header = self._parts()
         return content_hash(tensors, json.dumps(header, sort_keys=True))[:16]
 
@@ -224,22 +223,22 @@ class Circuit:
         """Reads what `save` wrote.
 
         Raises:
-            DamagedFile: the file is truncated, is none of ours, or does not fit its own graph.
+            DamagedFile: the file is truncated, is not one of ours, or does not fit its own graph.
         """
         tensors, stored = load_tensors(Path(path))
         if stored.get("format") != FORMAT:
-            raise DamagedFile(f"{path} is no circuit of circuitmark: its header lacks '{FORMAT}'")
+            raise DamagedFile(f"{path} is not a circuitmark circuit: its header lacks '{FORMAT}'")
         try:
             header = read(_Header, stored)
             shapes = header.weights
             if set(tensors) != {"edges", *(f"weights.{name}" for name in shapes)}:
-                raise ValueError("its tensors are not those that its header names")
+                raise ValueError("its tensors are not those named in its header")
             weights = {name: _unpacked(tensors[f"weights.{name}"], shape) for name, shape in shapes.items()}
             circuit = cls(header.graph, tensors["edges"], weights)
             if len(circuit) != header.edges_kept:
                 raise ValueError(f"it has {len(circuit)} edges, not {header.edges_kept}")
         except (ValueError, RuntimeError) as error:  # the latter: a shape beyond what torch counts
-            raise DamagedFile(f"{path} is no whole circuit ({error}): move it away") from error
+            raise DamagedFile(f"{path} is not a complete circuit ({error}): move it away") from error
         return circuit
 
 
@@ -261,5 +260,5 @@ def _packed(mask: Tensor) -> Tensor:
 def _unpacked(bits: Tensor, shape: Sequence[int]) -> Tensor:
     entries = math.prod(shape)
     if bits.dtype != torch.uint8 or bits.shape != (-(-entries // 8),):
-        raise ValueError(f"a weight mask of {entries} entries takes as many bits")
+        raise ValueError(f"a weight mask of {entries} entries must have as many bits")
     return torch.from_numpy(np.unpackbits(bits.numpy(), count=entries).astype(bool)).view(tuple(shape))

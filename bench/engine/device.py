@@ -22,12 +22,12 @@ def check_device(name: str) -> None:
         with warnings.catch_warnings(action="ignore"):  # of names that torch is about to forget
             device = torch.device(name)
             if device.type == "cpu" and device.index:
-                raise RuntimeError("there is but one cpu")  # torch takes any number for it
+                raise RuntimeError("there is only one cpu")  # torch takes any number for it
             torch.ones(2, device=device).sum().item()
     except (RuntimeError, AssertionError, ImportError, AttributeError) as error:  # as backends have it
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"the device '{name}' cannot be used ({reason}): leave --device out for cpu"
+            f"the device '{name}' cannot be used ({reason}): leave --device out to use the CPU"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The computation graph of a decoder: who writes into the residual stream and who reads it.
+"""The computation graph of a decoder: what writes into the residual stream and what reads it.
 
 A *sender* writes into the residual stream: the embedding, each attention head, each MLP.
 A *receiver* reads it: the query, key and value inputs of each head, each MLP, the logits.
@@ -237,14 +237,14 @@ class EdgeGraph:
         """The (row, column) of an edge given as text.
 
         Raises:
-            ValueError: the text is no edge, names a node that is not there, or joins two nodes
+            ValueError: the text is not an edge, names a node that is not there, or joins two nodes
                 in the wrong order.
         """
         sender, receiver = _ends(text)
         column = _look_up(sender, self._columns, "sender")
         row = _look_up(receiver, self._rows, "receiver")
         if not self.exists[row, column]:
-            raise ValueError(f"'{text}' is no edge: {sender} is computed after {receiver} is read")
+            raise ValueError(f"'{text}' is not an edge: {sender} is computed after {receiver} is read")
         return row, column
 
 
@@ -264,7 +264,9 @@ def node_of(name: str, role: Literal["sender", "receiver"]) -> Node:
     """
     match = _SPELLINGS[role].fullmatch(name)
     if match is None:
-        raise ValueError(f"'{name}' is no {role}: they are spelled like a0.h3, m0 or a0.h3.q, m0")
+        raise ValueError(
+            f"'{name}' is not a {role}: senders are spelled like a0.h3 or m0, receivers like a0.h3.q or m0"
+        )
     parts = match.groupdict()
     if parts["mlp"]:
         return Node(name, "mlp", int(parts["mlp"]))
@@ -278,7 +280,7 @@ def ends_of(edge: str) -> tuple[Node, Node]:
     """Sender and receiver of an edge given as text, without a graph: whether it exists is not asked.
 
     Raises:
-        ValueError: the text is no edge.
+        ValueError: the text is not an edge.
     """
     sender, receiver = _ends(edge)
     return node_of(sender, "sender"), node_of(receiver, "receiver")
@@ -287,7 +289,7 @@ def ends_of(edge: str) -> tuple[Node, Node]:
 def _ends(edge: str) -> tuple[str, str]:
     sender, arrow, receiver = (part.strip() for part in edge.partition("->"))
     if not arrow:
-        raise ValueError(f"'{edge}' is no edge: write it as sender->receiver, e.g. embed->m0")
+        raise ValueError(f"'{edge}' is not an edge: write it as sender->receiver, e.g. embed->m0")
     return sender, receiver
 
 
@@ -300,4 +302,4 @@ def _look_up(name: str, table: dict[str, int], role: str) -> int:
         return table[name]
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise ValueError(f"'{name}' is no {role} of this model{hint}")
+    raise ValueError(f"'{name}' is not a {role} of this model{hint}")

@@ -1,11 +1,11 @@
 """MaskedModel: a decoder whose every edge, and every weight, can be masked.
 
-It is our own forward pass over weights that TransformerLens loaded (`models/bridge.py`), because
-hooks cost 1.5 times the time and up to three times the memory of a direct computation. It is not a
-trainer and not a generator: weights are frozen, gradients flow to masks and to edges.
+It is our own forward pass over weights that TransformerLens loaded (`models/bridge.py`), because hooks take
+1.5 times the time and up to three times the memory of a direct computation. It neither trains nor generates:
+weights are frozen, and gradients flow to masks and to edges.
 
-Node by node it computes what Hugging Face computes; `tests/test_engine/test_masked_model.py` holds it to
-TransformerBridge hooks, which stay the oracle.
+Node by node it computes what Hugging Face computes; `tests/test_engine/test_masked_model.py` compares it with
+TransformerBridge hooks, which are the reference.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ KEEP_BYTES = 2**31
 class MaskedModel:
     """A frozen decoder with an edge- and weight-masked forward.
 
-    `weights` maps names to tensors: ``embed.W_E``, ``embed.W_pos``, then per layer ``a0.W_QKV``
-    ``[q heads + k heads + v heads, d_model, d_head]``, ``a0.b_QKV``, ``a0.W_O`` ``[heads, d_head,
-    d_model]``, ``a0.b_O``, ``m0.W_in``, ``m0.b_in``, ``m0.W_out``, ``m0.b_out``, the norms' ``.w``
-    and ``.b`` (``a0.norm``, ``m0.norm``, ``logits.norm``), and ``logits.W_U``, ``logits.b_U``. Some
-    architectures have more: ``m0.W_gate``, ``a0.q_norm.w``, ``a0.k_norm.w``, ``a0.post.w``,
-    ``m0.post.w``, and ``rotary.inv_freq`` in the place of ``embed.W_pos``.
+    `weights` maps names to tensors: ``embed.W_E``, ``embed.W_pos``, then per layer ``a0.W_QKV`` ``[q heads +
+    k heads + v heads, d_model, d_head]``, ``a0.b_QKV``, ``a0.W_O`` ``[heads, d_head, d_model]``, ``a0.b_O``,
+    ``m0.W_in``, ``m0.b_in``, ``m0.W_out``, ``m0.b_out``, the norms' ``.w`` and ``.b`` (``a0.norm``,
+    ``m0.norm``, ``logits.norm``), and ``logits.W_U``, ``logits.b_U``. Some architectures have more:
+    ``m0.W_gate``, ``a0.q_norm.w``, ``a0.k_norm.w``, ``a0.post.w``, ``m0.post.w``, and ``rotary.inv_freq``
+    instead of ``embed.W_pos``.
     """
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, Tensor]) -> None:
@@ -45,8 +45,8 @@ class MaskedModel:
         self.weights = {name: tensor.detach() for name, tensor in weights.items()}
         self._pool = BufferPool()
         self.keep_bytes = KEEP_BYTES
-        """What receivers read in a run with gradients is kept up to so many bytes; beyond, the backward
-        pass computes block by block anew. Where weight masks want gradients it is always kept."""
+        """What receivers read in a run with gradients is kept up to this many bytes; beyond that, the
+        backward pass recomputes it block by block. Where weight masks need gradients it is always kept."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -63,8 +63,7 @@ class MaskedModel:
 
     @property
     def maskable(self) -> dict[str, torch.Size]:
-        """Shapes of every attention and MLP matrix and bias by name; no embedding, no norm, and no b_O, which
-        belongs to no edge."""
+        """Shapes of attention and MLP matrices and biases by name; not of b_O, which belongs to no edge."""
         return {
             name: weight.shape
             for name, weight in self.weights.items()
@@ -89,9 +88,8 @@ class MaskedModel:
         return MaskedModel(replace(self.architecture, split_embed=True), self.weights)
 
     def with_kv_per_head(self) -> MaskedModel:
-        """The same model with a key and a value input per query head, and copies of their weights: these take
-        memory, and a mask of weights, whose densities count them, may keep one and not its twin.
-        """
+        """The same model with a key and a value input per query head, and copies of their weights, which take
+        memory; a mask of weights, whose densities count the copies, may keep one of them and not another."""
         rows = self.graph.rows_per_head[: 3 * self.graph.n_heads].to(self.device)  # of any layer
         weights = {n: w[rows] if n.endswith("_QKV") else w for n, w in self.weights.items()}
         return MaskedModel(replace(self.architecture, n_kv_heads=self.graph.n_heads), weights)
@@ -113,8 +111,7 @@ class MaskedModel:
             reference: what a removed edge carries instead (`ablation.py`); None means zero.
             weights: factors of weights by name, from 0 to 1; what is not named is whole.
             answers: examples and positions of which logits are wanted; None for all positions.
-            lengths: tokens of each prompt; matters to bidirectional models alone: under causal attention,
-                padding on the right is never read.
+            lengths: tokens of each prompt, for bidirectional models; causal ones never read the padding.
 
         Returns:
             ``[answer, vocab]`` with `answers`, otherwise ``[batch, pos, vocab]``.
@@ -210,9 +207,7 @@ class MaskedModel:
         lengths: Int[Tensor, " batch"] | None = None,
         replaced: tuple[slice, Float[Tensor, "columns batch pos d_model"]] | None = None,
     ) -> Float[Tensor, "receivers senders"]:
-        """direction_s . dL/dx_r for every edge, at the full model, from one backward pass.
-
-        Summed over examples, positions and width.
+        """direction_s . dL/dx_r for every edge of the full model, summed over examples, positions and width.
 
         Args:
             tokens: prompts, padded on the right.
@@ -371,7 +366,7 @@ class MaskedModel:
         unknown = sorted(set(masks) - set(self.weights))
         if unknown:
             raise ValueError(
-                f"'{unknown[0]}' is no weight of this model; known are {', '.join(sorted(self.weights))}"
+                f"'{unknown[0]}' is not a weight of this model; known: {', '.join(sorted(self.weights))}"
             )
         for name, mask in masks.items():
             if mask.shape != (shape := self.weights[name].shape):
@@ -389,7 +384,7 @@ class MaskedModel:
         if tokens.shape[1] > self.architecture.n_ctx:
             raise ValueError(
                 f"a prompt of {tokens.shape[1]} tokens is longer than this model's "
-                f"context of {self.architecture.n_ctx}: shorten it or take another model"
+                f"context of {self.architecture.n_ctx}: shorten it or use another model"
             )
 
     def _check_reference(self, reference: Tensor, tokens: Tensor) -> None:

@@ -95,8 +95,9 @@ def refuse_too_little(arch: Architecture, pos: int, itemsize: int, device: torch
     free = torch.cuda.mem_get_info(device)[0] + idle
     if needed > free:
         raise ModelError(
-            f"one prompt of {pos} tokens needs about {needed / 1e9:.1f} GB of the GPU beside the weights, "
-            f"and {free / 1e9:.1f} GB are free: choose a smaller model, --dtype bfloat16 or --device cpu"
+            f"one prompt of {pos} tokens needs about {needed / 1e9:.1f} GB of GPU memory beside the "
+            f"weights, but only {free / 1e9:.1f} GB are free: choose a smaller model, --dtype bfloat16 or "
+            "--device cpu"
         )
 
 
@@ -123,8 +124,8 @@ def refuse_too_large(name: str, n_parameters: int, dtype: torch.dtype, device: s
         if needed > free:
             raise ModelError(
                 f"the model '{name}' needs about {needed / 1e9:.1f} GB of {named} to be loaded in "
-                f"{str(dtype).removeprefix('torch.')}, and {free / 1e9:.1f} GB are free: choose a smaller "
-                "model, or --dtype bfloat16"
+                f"{str(dtype).removeprefix('torch.')}, but only {free / 1e9:.1f} GB are free: choose a "
+                "smaller model, or --dtype bfloat16"
             )
 
 
@@ -149,8 +150,8 @@ def refuse_copies(name: str, arch: Architecture, dtype: torch.dtype, device: tor
     if needed > free:
         raise ModelError(
             f"the model '{name}' needs about {needed / 1e9:.1f} GB more of {named} with keys and values per "
-            f"query head, and {free / 1e9:.1f} GB are free: leave --kv per_head out, choose a smaller model, "
-            "or --dtype bfloat16"
+            f"query head, but only {free / 1e9:.1f} GB are free: leave --kv per_head out, choose a smaller "
+            "model, or --dtype bfloat16"
         )
 
 
@@ -162,7 +163,7 @@ def copied_per_head(arch: Architecture) -> int:
 def _free(device: torch.device) -> tuple[str, int]:
     """The memory of a device, in words, and the bytes of it that are free."""
     if device.type == "cuda":
-        return "the GPU", torch.cuda.mem_get_info(device)[0]
+        return "GPU memory", torch.cuda.mem_get_info(device)[0]
     import psutil
 
     return "main memory", int(psutil.virtual_memory().available)

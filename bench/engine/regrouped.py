@@ -1,4 +1,4 @@
-"""A circuit counted per group of heads, and per query head: from one graph to the other.
+"""Converts circuits and scores between keys and values counted per group of heads and per query head.
 
 Under grouped-query attention several query heads compute from one key and one value. The model is the same
 whether these count once a group or once a head (`MaskedModel.with_kv_per_head`), so an edge into a group's
@@ -58,7 +58,9 @@ def regrouped_edges(
         DisagreeingGroup, OtherGraph: as `regrouped`.
     """
     if replace(source.per_head, coupled_heads=target.coupled_heads) != target.per_head:
-        raise OtherGraph(f"it is of another graph ({source.description}); this one is {target.description}")
+        raise OtherGraph(
+            f"it belongs to another graph ({source.description}); this one is {target.description}"
+        )
     return _moved(torch.where(source.exists, edges, torch.zeros_like(edges)), source, target)
 
 
@@ -81,4 +83,4 @@ def _told(graph: EdgeGraph, one: int, other: int, column: int, weights: str) -> 
     if weights:
         return f"the masks of {weights} differ in {first} and {second}, which are one where heads share them"
     edges = [f"{graph.senders[column].name}->{end}" for end in (first, second)]
-    return f"{edges[0]} and {edges[1]} differ, and are one edge where heads share keys and values"
+    return f"{edges[0]} and {edges[1]} differ, but are one edge where heads share keys and values"

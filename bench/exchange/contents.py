@@ -1,4 +1,4 @@
-"""What a file says of a model's edges: which are kept, how much each is worth, or each node, or both."""
+"""What a file holds: a circuit, scores of all edges or of nodes, or both."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Contents:
 
     def __post_init__(self) -> None:
         if self.circuit is None and self.scores is None and self.nodes is None:
-            raise ValueError("it says neither which edges are kept nor what they are worth")
+            raise ValueError("it holds neither a circuit nor scores")
         if self.nodes is not None:
             if self.scores is not None:
                 raise ValueError("it has scores of edges and of nodes: keep one of the two")
@@ -43,11 +43,13 @@ class Contents:
         if self.scores is None:
             return
         if self.scores.shape != self.graph.shape or not self.scores.is_floating_point():
-            raise ValueError(f"scores of this graph are {self.graph.shape} numbers")
+            raise ValueError(
+                f"scores of this graph must be floating-point numbers of shape {self.graph.shape}"
+            )
         strange = (self.graph.exists & ~self.scores.isfinite()).nonzero()
         if len(strange):
             name = self.graph.edge_name(*strange[0].tolist())
-            raise ValueError(f"{len(strange):,} scores are no finite numbers, first that of {name}")
+            raise ValueError(f"{len(strange):,} scores are not finite, the first that of {name}")
 
     @classmethod
     def of(
@@ -91,7 +93,7 @@ class Contents:
             ValueError: it does not say.
         """
         if self.circuit is None:
-            raise ValueError("it has scores and does not say which edges are kept")
+            raise ValueError("it has scores but does not say which edges are kept")
         return replace(self, scores=None, nodes=None)
 
     def without_weights(self) -> Contents:
@@ -101,16 +103,18 @@ class Contents:
             ValueError: its circuit has some.
         """
         if self.circuit is not None and self.circuit.weights:
-            raise ValueError("the circuit has masks of weights, which this format has not")
+            raise ValueError("the circuit has masks of weights, which this format cannot hold")
         return self
 
 
 def _check_nodes(nodes: Tensor, graph: EdgeGraph) -> None:
     if nodes.shape != (len(graph.senders),) or not nodes.is_floating_point():
-        raise ValueError(f"scores of this graph's nodes are {len(graph.senders)} numbers")
+        raise ValueError(f"scores of this graph's nodes must be {len(graph.senders)} floating-point numbers")
     if nodes.isinf().any():
         first = graph.senders[int(nodes.isinf().nonzero()[0])].name
-        raise ValueError(f"{int(nodes.isinf().sum())} scores of nodes are infinite, first that of {first}")
+        raise ValueError(
+            f"{int(nodes.isinf().sum())} scores of nodes are infinite, the first that of {first}"
+        )
 
 
 def of_some_size(graph: EdgeGraph) -> EdgeGraph:
@@ -121,5 +125,7 @@ def of_some_size(graph: EdgeGraph) -> EdgeGraph:
     """
     rows, columns = graph.shape
     if rows * columns > MOST_PAIRS:
-        raise ValueError(f"it describes a graph of {rows:,} receivers and {columns:,} senders")
+        raise ValueError(
+            f"it describes a graph of {rows:,} receivers and {columns:,} senders, more than any model has"
+        )
     return graph

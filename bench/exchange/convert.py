@@ -1,4 +1,4 @@
-"""From a file to another one: `circuitmark convert`."""
+"""From one file to another: `circuitmark convert`."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def convert(
 
     Raises:
         UsageError: a file cannot be read, or cannot be written in that format.
-        ModelError: the model cannot be had.
+        ModelError: the model is not available.
         UnwritableFolder: the folder takes no file.
     """
     if kv is not None:
         check_choices(kv=kv)
     if kv == "per_group" and model is None:
-        raise UsageError("which heads are a group is the model's to say: name it with --model")
+        raise UsageError("only the model says which heads form a group: name it with --model")
     graph = None if model is None else graph_of(model, revision)
     if graph is not None and kv == "per_head":
         graph = graph.per_head

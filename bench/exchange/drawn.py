@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 300
-"""Edges in a picture up to which each is a line; of more, what each head and MLP reads and writes is told."""
+"""Edges in a picture up to which each is a line; beyond that, counts per head and MLP are drawn."""
 KINDS = (".svg", ".png", ".pdf", ".json")
 
 
@@ -58,21 +58,21 @@ def draw(
     Raises:
         UsageError: a file cannot be read; there is such a picture; scores and no share, or the reverse; more
             than two circuits, or of different models; names that do not tell them apart; an unknown kv.
-        ModelError: the model cannot be had.
+        ModelError: the model is not available.
         UnwritableFolder: the folder takes no file.
     """
     check_choices(kv=kv)
     if len(named) > 2:
         raise UsageError(f"{len(named)} circuits cannot be drawn in one picture: name one or two")
     if len(named) > 1 and named[0] == named[1]:
-        raise UsageError(f"{named[0]} is named twice")
+        raise UsageError(f"{named[0]} is named twice: name two different circuits, or one")
     out = Path(Path(named[0].removeprefix(PREFIX)).stem + ".svg") if out is None else out
     if names and len({*names}) != len(named):
-        raise UsageError(f"--name is given once for each circuit, another each time: {len(named)} here")
+        raise UsageError(f"give --name once for each circuit ({len(named)} here), with different names")
     if out.suffix not in KINDS:
-        raise UsageError(f"the ending of {out} tells no kind of picture: {', '.join(KINDS)}")
+        raise UsageError(f"{out} does not end like a picture: use one of {', '.join(KINDS)}")
     if os.path.exists(out):  # unlike the path's own, where nothing may be looked up
-        raise UsageError(f"{out} is there already, and is not written over: name another file with --out")
+        raise UsageError(f"{out} already exists and is not overwritten: name another file with --out")
     graph = None if model is None else graph_of(model, revision)
     graph = graph.per_head if graph is not None and kv == "per_head" else graph
     circuits: dict[str, Circuit] = {}
@@ -83,8 +83,8 @@ def draw(
     graphs = [circuit.graph for circuit in circuits.values()]
     if graphs[0] != graphs[-1]:
         raise UsageError(
-            f"{named[0]} and {named[1]} are circuits of different graphs "
-            f"({graphs[0].description}; {graphs[1].description})"
+            f"{named[0]} and {named[1]} belong to different graphs "
+            f"({graphs[0].description}; {graphs[1].description}): draw each on its own"
         )
     write_atomically(out, _content(circuits, scores, out.suffix, title or " and ".join(circuits)))
     counts = " and ".join(f"{name}, {len(circuit):,} edges" for name, circuit in circuits.items())
@@ -108,12 +108,12 @@ def _cut(name: str, contents: Contents, share: str | None) -> Circuit:
     """The circuit that a file holds, or that its scores make at a share."""
     if level_of(contents) is None:
         if share is not None:
-            raise UsageError(f"{name} has no scores that --share could cut: leave it out")
+            raise UsageError(f"{name} has no scores to cut: leave --share out")
         assert contents.circuit is not None
         return contents.circuit
     if share is None:
-        members = " (or --members, for the circuit beside them)" if contents.circuit is not None else ""
-        raise UsageError(f"{name} has scores: say at which share they are cut, with --share 5%{members}")
+        members = " (or --members, to draw the circuit beside them)" if contents.circuit is not None else ""
+        raise UsageError(f"{name} has scores: say at which share to cut them, e.g. --share 5%{members}")
     (size,) = parse_sizes([share])
     return cut_at(contents, size, ABSOLUTE)
 
@@ -179,7 +179,7 @@ def drawn_edge(text: str) -> Any:
     """An edge as it is drawn.
 
     Raises:
-        ValueError: the text is no edge of any model.
+        ValueError: the text is not an edge of any model.
     """
     import reports
 

@@ -1,8 +1,8 @@
-"""A list of edges as text, ``sender -> receiver`` a line, in our names or in those of other programs.
+"""A list of edges as text, one ``sender -> receiver`` per line, in our names or in those of other programs.
 
-A tab and a number behind an edge are its score; either all have one or none. Empty lines, and those that
-begin with ``#``, say nothing, but for the one that our writer puts first: it says which graph the edges are
-of. Without it a list is read as one of the graph that is asked for.
+A tab and a number after an edge are its score; either all edges have one or none has. Empty lines and those
+that begin with ``#`` are ignored, except the one that our writer puts first, which says which graph the edges
+belong to. Without it, a list is taken to belong to the graph that is asked for.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read(path: Path, graph: EdgeGraph | None) -> Contents:
 
     Raises:
         ValueError: a line is no edge of the graph, or there is none to read it by.
-        DamagedFile: it is no text.
+        DamagedFile: it is not UTF-8 text.
     """
     text = read_text(path, MOST_BYTES)
     told = _graph_in(text.partition("\n")[0]) if text.startswith(GRAPH) else None
@@ -44,7 +44,7 @@ def read(path: Path, graph: EdgeGraph | None) -> Contents:
     if not lines and told is None:
         raise ValueError("it has no line with an edge")
     if graph is None:
-        raise ValueError("it does not say of which model its edges are: name one with --model")
+        raise ValueError("it does not say which model its edges belong to: name one with --model")
     ours = told is not None or any(_is_our_port(edge) for _, edge, _ in lines)
     counted = graph if ours else graph.per_head
     dictionary = Dictionary(counted, (OWN, *_fitting(counted)))
@@ -56,10 +56,10 @@ def read(path: Path, graph: EdgeGraph | None) -> Contents:
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
         if place in found and found[place] != score:
-            raise ValueError(f"line {number}: '{edge}' stands there before, with another score")
+            raise ValueError(f"line {number}: '{edge}' was listed before, with another score")
         twice += place in found
         found[place] = score
-    notes = (f"{twice:,} lines repeat an edge, which counts once",) if twice else ()
+    notes = (f"{twice:,} lines repeat an edge; each edge counts once",) if twice else ()
     return _contents(counted, found, notes)
 
 
@@ -97,7 +97,7 @@ def _graph_in(line: str) -> EdgeGraph:
     try:
         return of_some_size(as_kind(EdgeGraph, json.loads(line.removeprefix(GRAPH))))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"its first line describes no graph ({error})") from error
+        raise ValueError(f"its first line does not describe a graph ({error})") from error
 
 
 def _lines(text: str) -> Iterator[tuple[int, str, str | None]]:
@@ -107,7 +107,7 @@ def _lines(text: str) -> Iterator[tuple[int, str, str | None]]:
             continue
         edge, tab, score = line.strip().partition("\t")
         if len(edge) > LONGEST:
-            raise ValueError(f"line {number} has {len(line):,} characters, and an edge at most {LONGEST}")
+            raise ValueError(f"line {number} has {len(line):,} characters; an edge has at most {LONGEST}")
         if not is_within_a_node(edge):
             yield number, edge.strip(), score.strip() if tab else None
 
@@ -139,7 +139,7 @@ def _contents(graph: EdgeGraph, found: dict[tuple[int, int], str | None], notes:
         return Contents.of(graph, kept, None, notes=notes)
     if len(scored) < graph.n_edges:
         raise ValueError(
-            f"{len(scored):,} of the graph's {graph.n_edges:,} edges have a score: give one to all"
+            f"only {len(scored):,} of the graph's {graph.n_edges:,} edges have a score: give all of them one"
         )
     scores = torch.zeros(graph.shape, dtype=torch.float64)
     scores[rows, columns] = torch.tensor([_number(score) for score in scored], dtype=torch.float64)
@@ -150,4 +150,4 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"the score '{text[:50]}' is no number") from None
+        raise ValueError(f"the score '{text[:50]}' is not a number") from None

@@ -1,4 +1,4 @@
-"""Formats of circuits and scores: what a file is told by when it is read, and by which name it is written."""
+"""Formats of circuits and scores: how a file is recognised when read, and which name writes it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bench.files import regular
 from bench.names import unknown
 
 BEGINNING = 4096
-"""Bytes of a file by which it is told."""
+"""Bytes of a file by which it is recognised."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One that can be written."""
+    """A format that can be written."""
 
     ending: str
     description: str
@@ -34,9 +34,9 @@ class Format:
 
 FORMATS = {
     "circuitmark": Format(".safetensors", "ours: a circuit, or scores", ours.write),
-    "mib-json": Format(".json", "MIB's and EAP-IG's, one entry an edge", mib_json.write, nodes=True),
+    "mib-json": Format(".json", "MIB's and EAP-IG's, one entry per edge", mib_json.write, nodes=True),
     "mib-pt": Format(".pt", "the same as tensors", mib_pt.write, nodes=True),
-    "list": Format(".txt", "sender -> receiver a line, in our names", edge_list.write),
+    "list": Format(".txt", "one sender -> receiver per line, in our names", edge_list.write),
     "autocircuit": Format("", "in AutoCircuit's names", partial(edge_list.write, spelling="autocircuit")),
     "acdc": Format("", "in ACDC's names", partial(edge_list.write, spelling="acdc")),
 }
@@ -52,7 +52,7 @@ def read_circuit(named: Path | str, graph: EdgeGraph | None = None, *, members: 
         members: whether of a file that has both the circuit is wanted, not the scores.
 
     Raises:
-        UsageError: it cannot be read, is no circuit, or is none of that graph; the file is named.
+        UsageError: it cannot be read, is not a circuit, or belongs to another graph; the file is named.
     """
     try:
         contents = _named(str(named), graph)
@@ -63,7 +63,7 @@ def read_circuit(named: Path | str, graph: EdgeGraph | None = None, *, members: 
     except OSError as error:
         raise UsageError(f"{named} cannot be read ({error.strerror or error})") from error
     except DisagreeingGroup as error:
-        raise UsageError(f"{named}: {error}: --kv per_head takes it as it is") from error
+        raise UsageError(f"{named}: {error}: --kv per_head accepts it as it is") from error
     except ValueError as error:
         raise UsageError(f"{named}: {error}") from error
 
@@ -84,10 +84,10 @@ def write_circuit(out: Path, contents: Contents, to: str | None = None) -> None:
         raise unknown("format", to, FORMATS)
     kind = FORMATS[to] if to is not None else _by_ending(out)
     if os.path.exists(out):  # unlike the path's own, where nothing may be looked up
-        raise UsageError(f"{out} is there already, and is not written over")
+        raise UsageError(f"{out} already exists and is not overwritten: name another file")
     if contents.nodes is not None and not kind.nodes:
         holding = " and ".join(name for name, each in FORMATS.items() if each.nodes)
-        raise UsageError(f"{out} cannot be written: scores of nodes are held by {holding} alone")
+        raise UsageError(f"{out} cannot be written: only {holding} hold scores of nodes")
     try:
         kind.write(out, contents)
     except ValueError as error:
@@ -98,8 +98,8 @@ def _by_ending(out: Path) -> Format:
     endings = {each.ending: each for each in FORMATS.values() if each.ending}
     if out.suffix not in endings:
         raise UsageError(
-            f"the ending of {out} tells no format ({', '.join(endings)}): say it with --to, "
-            f"which takes {', '.join(FORMATS)}"
+            f"the ending of {out} is not that of a format ({', '.join(endings)}): "
+            f"name the format with --to: {', '.join(FORMATS)}"
         )
     return endings[out.suffix]
 

@@ -19,7 +19,7 @@ from bench.schema import read
 SPELLING = "mib"
 D_MODEL = 1
 """MIB's readers want a width, and use it for neurons alone, which are left out here."""
-NEURONS = "it is a circuit of neurons, which are left out here: name one of edges or of nodes"
+NEURONS = "it is a circuit of neurons, which are not supported: use one of edges or of nodes"
 Layers = Annotated[int, Interval(ge=1, le=1000)]
 
 
@@ -34,7 +34,7 @@ def graph_of(stored: Any) -> EdgeGraph:
     """The graph that a file's ``cfg`` describes; keys and values are per query head.
 
     Raises:
-        ValueError: it is no such thing.
+        ValueError: it describes none.
     """
     if not isinstance(stored, Mapping):
         raise ValueError("its cfg, which says how many layers and heads there are, is missing")
@@ -75,12 +75,12 @@ def contents_of(
     if scores is not None and not scores.any():
         scores = None
     if scores is not None and nodes is not None:
-        nodes, notes = None, ("its edges have scores and its nodes as well: those of edges are taken",)
+        nodes, notes = None, ("both its edges and its nodes have scores: those of the edges are used",)
     if kept is not None and (scores is not None or nodes is not None) and not kept.any():
         kept = None
     if kept is not None and (beyond := int((kept & ~graph.exists).sum())):
         kept = kept & graph.exists
-        notes += (f"{beyond:,} places where no edge can be are marked as kept, and passed over",)
+        notes += (f"{beyond:,} places where no edge can be are marked as kept; they are ignored",)
     circuit = None if kept is None else Circuit(graph, kept)
     return Contents(graph, circuit, scores, nodes, notes)
 

@@ -25,17 +25,17 @@ def read(path: Path) -> Contents:
     Where no edge has a score, those of nodes are read.
 
     Raises:
-        ValueError: it is no such file, or what it says cannot be.
-        DamagedFile: it is no text.
+        ValueError: it is not such a file, or what it says is impossible.
+        DamagedFile: it is not UTF-8 text.
     """
     try:
         stored = json.loads(read_text(path, MOST_BYTES), object_pairs_hook=_once)
     except RecursionError as error:
-        raise ValueError("it is no JSON of a circuit: it is nested too deep") from error
+        raise ValueError("it is not a circuit in JSON: it is nested too deeply") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no whole JSON (line {error.lineno}: {error.msg})") from error
+        raise ValueError(f"it is not valid JSON (line {error.lineno}: {error.msg})") from error
     if not isinstance(stored, dict) or not isinstance(edges := stored.get("edges"), dict):
-        raise ValueError("it has no 'edges', by which MIB's circuits of edges are known")
+        raise ValueError("it has no 'edges', by which MIB's circuits are recognised")
     _refuse_neurons(stored.get("nodes"))
     graph = graph_of(stored.get("cfg"))
     dictionary = Dictionary(graph, (SPELLING,))
@@ -86,7 +86,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"'{twice[:100]}' stands in it twice")
+        raise ValueError(f"'{twice[:100]}' appears in it twice")
     return found
 
 

@@ -30,11 +30,11 @@ def read(path: Path) -> Contents:
     """Reads scores, membership, or both; scores of nodes where edges have none.
 
     Raises:
-        ValueError: it is no such file, holds code, or is of another shape than it says.
+        ValueError: it is not such a file, holds code, or does not have the shape that it says.
     """
     stored = _loaded(regular(path))
     if not isinstance(stored, Mapping) or not {SCORES, KEPT, NODES} & stored.keys():
-        raise ValueError(f"it has no {SCORES}, {KEPT} or {NODES}, by which MIB's circuits are known")
+        raise ValueError(f"it has no {SCORES}, {KEPT} or {NODES}, by which MIB's circuits are recognised")
     for name, is_idle in (("neurons_in_graph", Tensor.bool), ("neurons_scores", Tensor.isnan)):
         if isinstance(neurons := stored.get(name), Tensor):
             _refuse_strange(neurons, name)
@@ -51,7 +51,7 @@ def read(path: Path) -> Contents:
         kept = kept.bool()
     if scores is not None:
         if not scores.is_floating_point():
-            raise ValueError(f"its {SCORES} are {scores.dtype}, no numbers with fractions")
+            raise ValueError(f"its {SCORES} are {scores.dtype}, not floating-point numbers")
         scores = torch.where(graph.exists, scores, 0)  # MIB passes over what is no edge
     return contents_of(graph, kept, scores, _node_scores(stored.get(NODES), graph))
 
@@ -82,18 +82,18 @@ def _loaded(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
     except zipfile.BadZipFile as error:
-        raise ValueError("it is no whole torch file") from error
+        raise ValueError("it is not a complete torch file") from error
     if size > MOST_BYTES:
         raise ValueError(f"it unpacks to {size:,} bytes, more than any circuit has")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(
-            "it holds more than tensors, numbers and texts, and is not read: it may run code"
+            "it holds more than tensors, numbers and strings, so it could run code, and is not read"
         ) from error
     except Exception as error:  # whatever a damaged file leads torch to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"it is no whole torch file ({reason})") from error
+        raise ValueError(f"it is not a complete torch file ({reason})") from error
 
 
 def _node_scores(stored: Any, graph: EdgeGraph) -> Tensor | None:
@@ -102,14 +102,14 @@ def _node_scores(stored: Any, graph: EdgeGraph) -> Tensor | None:
         return None
     n = len(graph.senders)
     if not isinstance(stored, Tensor) or tuple(stored.shape) != (n,) or not stored.is_floating_point():
-        raise ValueError(f"its {NODES} are not {n} numbers with fractions, one for each sender of its cfg")
+        raise ValueError(f"its {NODES} are not {n} floating-point numbers, one for each sender of its cfg")
     _refuse_strange(stored, NODES)
     return None if stored.isnan().all() else stored.detach()
 
 
 def _refuse_strange(stored: Tensor, name: str) -> None:
     if stored.layout is not torch.strided or stored.is_meta or stored.is_quantized:
-        raise ValueError(f"its {name} are no plain tensor")
+        raise ValueError(f"its {name} are not a plain tensor")
 
 
 def _matrix(stored: Any, name: str, graph: EdgeGraph) -> Tensor | None:
@@ -118,6 +118,6 @@ def _matrix(stored: Any, name: str, graph: EdgeGraph) -> Tensor | None:
     rows, columns = graph.shape
     if not isinstance(stored, Tensor) or tuple(stored.shape) != (columns, rows):
         shape = tuple(stored.shape) if isinstance(stored, Tensor) else type(stored).__name__
-        raise ValueError(f"its {name} are {shape}, and its cfg has {columns} senders and {rows} receivers")
+        raise ValueError(f"its {name} are {shape}, but its cfg has {columns} senders and {rows} receivers")
     _refuse_strange(stored, name)
     return stored.detach().T.contiguous()

@@ -36,7 +36,7 @@ def read(path: Path) -> Contents:
     tensors, stored = load_tensors(path)
     graph = as_kind(_Header, stored).graph
     if not {"scores"} <= tensors.keys() <= {"scores", "edges"}:
-        raise ValueError("its tensors are not those of scores")
+        raise ValueError("its tensors are not those of a file of scores")
     return Contents.of(graph, tensors.get("edges"), tensors["scores"])
 
 

@@ -1,6 +1,6 @@
 """Circuits from files, scored beside the full model, the empty circuit and nulls of their size.
 
-Nobody saw how they were found: their cost is not known, and no place in a ranking is claimed.
+How they were found is not known, nor what that cost, so they are not ranked.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ def score_circuits(
             entries.append(_Entry(name, contents.circuit))
         if is_cut and contents.circuit is not None:
             kept = len(contents.circuit)
-            notes.append(f"{name}: its scores are cut; --members scores the circuit of {kept:,} edges in it")
+            notes.append(
+                f"{name}: its scores are cut; --members scores its circuit of {kept:,} edges instead"
+            )
     circuits = [entry.circuit for entry in entries if entry.share is None]
     if sets and circuits:
         entries += [_Entry(UNION, reduce(or_, circuits)), _Entry(INTERSECTION, reduce(and_, circuits))]
@@ -157,7 +159,7 @@ def _refuse_masks(study: Study, name: str, circuit: Circuit) -> None:
     known = study.model.maskable
     for weight, mask in circuit.weights.items():
         if known.get(weight) != mask.shape:
-            raise UsageError(f"{name}: it masks {weight} {tuple(mask.shape)}, which this model has not")
+            raise UsageError(f"{name}: it masks {weight} {tuple(mask.shape)}, which this model does not have")
 
 
 def _cuts(name: str, contents: Contents) -> list[_Entry]:
@@ -202,7 +204,7 @@ def _under(signed: Sequence[float | None], absolute: Sequence[float | None]) -> 
 
 
 def _plain(row: Mapping[Any, Any]) -> Row:
-    """With nothing where a number is not to be had, and counts that a table made fractions of as counts."""
+    """With None where a number is not available, and counts that a table made fractions of as counts."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, float):

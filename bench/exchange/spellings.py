@@ -40,7 +40,7 @@ class Spelling:
         """
         if node.kind == "embed":
             if node.name not in self.embed:
-                raise ValueError(f"this format has no node '{node.name}': it knows one embedding")
+                raise ValueError(f"this format has no node '{node.name}': it has only one embedding")
             return self.embed[node.name]
         pattern = self.head if node.kind == "head" else self.mlp
         return pattern.format(layer=node.layer, head=node.head)
@@ -116,17 +116,17 @@ class Dictionary:
         """The (row, column) of an edge.
 
         Raises:
-            ValueError: it is no edge of this graph.
+            ValueError: it is not an edge of this graph.
         """
         if len(text) > LONGEST:
             raise ValueError(f"an edge has at most {LONGEST} characters, not {len(text):,}")
         sender, arrow, receiver = (part.strip() for part in text.partition("->"))
         if not arrow:
-            raise ValueError(f"{reprlib.repr(text)} is no edge: write it as sender -> receiver")
+            raise ValueError(f"{reprlib.repr(text)} is not an edge: write it as sender -> receiver")
         column = self.sender(sender)
         row = _found(receiver, self.receivers, "receiver")
         if column >= self._widths[row]:
-            raise ValueError(f"'{text}' is no edge: {sender} is computed after {receiver} is read")
+            raise ValueError(f"'{text}' is not an edge: {sender} is computed after {receiver} is read")
         return row, column
 
 
@@ -135,4 +135,4 @@ def _found(name: str, table: Mapping[str, int], role: str) -> int:
         return table[name]
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise ValueError(f"'{name[:LONGEST]}' is no {role} of this model{hint}")
+    raise ValueError(f"'{name[:LONGEST]}' is not a {role} of this model{hint}")

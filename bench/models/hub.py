@@ -1,4 +1,4 @@
-"""A model of the hub: its config is judged first, then the files that are read are fetched, and no others."""
+"""A model from the hub: its config is judged first, then only the files that are read are fetched."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def from_hub(name: str, revision: str, known: Iterable[str]) -> Path:
         known: our own names, for the message.
 
     Raises:
-        ModelError: it cannot be had, or it is not what is read here.
+        ModelError: it is not available, or it is not what is read here.
     """
     folder = _download(name, revision, JUDGED, known)
     if not (folder / "config.json").is_file():
-        raise ModelError(f"the model '{name}' of the hub has no config.json: choose another --model")
+        raise ModelError(f"the model '{name}' on the hub has no config.json: choose another --model")
     with told_of(f"the model '{name}' cannot be loaded", "choose another --model"):
         empty_model(folder)
     commit = folder.name  # a branch may move meanwhile
@@ -47,13 +47,13 @@ def _download(name: str, revision: str, files: Iterable[str], known: Iterable[st
     except Exception as error:  # its client raises whatever a broken connection makes it raise
         reason = first_line(error)
         if isinstance(error, RepositoryNotFoundError):
-            reason = "it has no such model, or a private one"
+            reason = "no such model, or it is private"
         if isinstance(error, RevisionNotFoundError):
             raise ModelError(
-                f"the model '{name}' of the hub has no revision '{revision}': name a branch, a tag or "
+                f"the model '{name}' on the hub has no revision '{revision}': name a branch, a tag or "
                 "a commit"
             ) from error
         raise ModelError(
             f"the model '{name}' is neither known ({', '.join(known)}), nor a folder, "
-            f"nor to be had from the hub ({reason})"
+            f"nor available from the hub ({reason})"
         ) from error

@@ -1,4 +1,4 @@
-"""A model's name or folder -> weights, tokenizer and a fingerprint of its files.
+"""From a model's name or folder to its weights, its tokenizer and a fingerprint of its files.
 
 ``embedded`` is the small model that ships with circuitmark, and a checkout has four more of its kind; some
 can be fetched from the package registry (`fetch.py`); a folder is an ordinary Hugging Face directory; a
@@ -49,14 +49,14 @@ RETRAINED = {f"embedded:{seed}": EMBEDDED.parent / "seeds" / str(seed) for seed 
 """The same model from other seeds of its training, in a checkout only."""
 KNOWN = {
     "embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark",
-    **{name: f"the same from training seed {name[-1]}; comes with a checkout" for name in RETRAINED},
+    **{name: f"the same, trained from seed {name[-1]}; in a checkout only" for name in RETRAINED},
     **{name: packaged.description for name, packaged in PACKAGED.items()},
 }
 FORMS = {
     "FOLDER": "a Hugging Face directory (config.json, safetensors, tokenizer)",
     "FILE.gguf": "a GGUF file, dequantised and kept in the cache",
-    "OWNER/NAME": "a model of the hub",
-    "tracr:PROGRAM": "a compiled program; it brings its own task",
+    "OWNER/NAME": "a model from the hub",
+    "tracr:PROGRAM": "a compiled program, which brings its own task",
 }
 """Other ways to name a model."""
 PROGRAM = "tracr:"
@@ -88,7 +88,7 @@ def find_model(name: str, revision: str = "") -> Path:
     Raises:
         ModelError: no such folder, a file that cannot be read, a name close to a known one, nothing to
             be had from the hub, or what `whole.judge` refuses.
-        UsageError: a revision of what is no hub's model.
+        UsageError: a revision of a model that is not a hub's.
     """
     if not name.strip():
         raise ModelError("no model is named: write 'embedded', a folder or a hub name")
@@ -135,7 +135,7 @@ def _here(name: str) -> Path | None:
         path = Path(name).expanduser()
         is_file, is_folder = path.is_file(), path.is_dir()
     except (OSError, RuntimeError, ValueError) as error:
-        raise ModelError(f"'{name[:80]}' names no model: {error}") from error
+        raise ModelError(f"'{name[:80]}' does not name a model: {error}") from error
     if path.suffix.lower() == ".gguf" and not is_folder:
         if not is_file:
             raise ModelError(f"there is no file {name}: name an existing one")
@@ -157,15 +157,15 @@ def _loading(name: str, folder: Path) -> AbstractContextManager[None]:
         above = folder.parent  # the hub's client keeps the files of its snapshots beside them
         kept = above.parent if above.name == "snapshots" else folder
         subject, get = f"{subject} from {kept}", "move that folder away to get"
-    return told_of(subject, f"{get} its files anew, or choose another --model")
+    return told_of(subject, f"{get} its files again, or choose another --model")
 
 
 def _no_revision(name: str) -> UsageError:
-    return UsageError(f"only a hub's model has revisions, and '{name}' is none: leave --revision out")
+    return UsageError(f"only a hub's model has revisions, and '{name}' is not one: leave --revision out")
 
 
 def program_of(name: str, revision: str = "") -> str | None:
-    """The program that a model's name stands for, None when it is no program's.
+    """The program that a model's name stands for, None when it is not a program's.
 
     Raises:
         UsageError: a revision of a program.
@@ -247,9 +247,9 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu", revision:
         revision: of a hub's model: a branch, a tag or a commit.
 
     Raises:
-        ModelError: it cannot be had, its files are damaged or not one model's, or its architecture is not
+        ModelError: it is not available, its files are damaged or not one model's, or its architecture is not
             supported.
-        UsageError: a revision of what is no hub's model.
+        UsageError: a revision of a model that is not a hub's.
     """
     folder = find_model(name, revision)
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -262,7 +262,7 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu", revision:
         check_weights(headers(folder), empty)
     refuse_too_large(name, empty.num_parameters(), stored, device)
     with _loading(name, folder):
-        with told_of("its tokenizer cannot be read", "get its files anew"):
+        with told_of("its tokenizer cannot be read", "get its files again"):
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         check_tokenizer(tokenizer)
         loaded: Any = AutoModelForCausalLM.from_pretrained(

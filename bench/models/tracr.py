@@ -113,8 +113,8 @@ class ProgramModel:
             said = " ".join(str(self.compiled.tokens[t]) for t in self.compiled.inputs[i, 1:length])
             raise ProgramFailed(
                 f"Tracr compiled '{self.program.name}' to a model that does not compute it, for example on "
-                f"the input {said}: where it has a categorical rasp.Aggregate, let that select at most one "
-                "position, and where it maps a share of tokens, Tracr tells 1, 1/2, 1/3 and so on apart alone"
+                f"the input {said}: let every categorical rasp.Aggregate select at most one position; where "
+                "it maps a share of tokens, Tracr distinguishes only 1, 1/2, 1/3 and so on"
             )
 
     def truth(self, ablation: AblationName) -> Truth:

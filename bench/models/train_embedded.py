@@ -296,7 +296,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train circuitmark's embedded language model.")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0, help="of the weights at first, prompts and dropout")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the initial weights, the prompts and dropout"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)

@@ -1,4 +1,4 @@
-"""What a model's folder must be, judged before its weights are read: a model is read whole or not at all.
+"""Judges a model's folder before its weights are read: a model is read whole or not at all.
 
 transformers is more lenient: it leaves out tensors that a config does not ask for, makes up those that are
 missing, reads integers as if they were weights, and invents a tokenizer. Each of these gives numbers that
@@ -34,7 +34,7 @@ BUFFERS = {
     r"rotary_emb\.inv_freq": "the rotary frequencies, which the config determines",
 }
 """Ends of names that a file may hold beyond the model's weights, and what they are: nothing learned."""
-OF_ONE = "get config and weights of one model"
+OF_ONE = "get the config and the weights of one model"
 LARGEST_JSON = 2**24
 """Bytes of a config or an index; a thousand shards' index is smaller."""
 BOUNDS = {
@@ -88,12 +88,12 @@ def files_of(folder: Path) -> list[Path]:
     """The files of a folder that are read.
 
     Raises:
-        ModelError: one of them is no regular file: a pipe would be waited for.
+        ModelError: one of them is not a regular file: a pipe would be waited for.
     """
     files = sorted({file for pattern in FILES for file in folder.glob(pattern) if not file.is_dir()})
     for file in files:
         if not file.is_file():
-            raise ModelError(f"{file.name} is no regular file: put the model's own in its place")
+            raise ModelError(f"{file.name} is not a regular file: put the model's own in its place")
     return files
 
 
@@ -107,7 +107,9 @@ def judge(folder: Path) -> None:
     config = read_json(folder / "config.json")
     adapters = [name for name in ADAPTERS if (folder / name).exists()]
     if adapters:
-        raise ModelError(f"{adapters[0]} beside the weights: merge the adapter into the model and save that")
+        raise ModelError(
+            f"it has {adapters[0]} beside the weights: merge the adapter and save the merged model"
+        )
     judge_config(config)
 
 
@@ -119,23 +121,23 @@ def judge_config(config: Mapping[str, Any]) -> None:
     """
     kind = config.get("model_type")
     if not isinstance(kind, str):
-        raise ModelError("its config names no model_type: get its config.json anew")
+        raise ModelError("its config names no model_type: get a new copy of config.json")
     if kind not in SUPPORTED:
         named = config.get("architectures")
         architecture = str(named[0] if isinstance(named, list) and named else kind)[:80]
         raise ModelError(f"{not_supported(architecture)}; choose another --model")
     for key in ("quantization_config", "compression_config"):
         if config.get(key) is not None:
-            raise ModelError(f"its weights are quantised ({key}): name the model that it was made of")
+            raise ModelError(f"its weights are quantised ({key}): name the model that it was made from")
     if config.get("transformers_weights") is not None:
-        raise ModelError(f"its config names a file of weights of its own: call that file {WEIGHTS}")
+        raise ModelError(f"its config names its own file of weights: rename that file to {WEIGHTS}")
     for keys, largest in BOUNDS.items():
         for key in keys:
             value = config.get(key)
             if value is not None and (type(value) is not int or not 1 <= value <= largest):
                 raise ModelError(
-                    f"'{key}' in its config is {str(value)[:40]}, no whole number from 1 to {largest}: "
-                    "get it anew"
+                    f"'{key}' in its config is {str(value)[:40]}, not a whole number from 1 to "
+                    f"{largest}: get a new copy of config.json"
                 )
 
 
@@ -148,14 +150,14 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         size = file.stat().st_size
         if size > LARGEST_JSON:
-            raise ModelError(f"{file.name} has {size / 1e6:.0f} MB: get it anew")
+            raise ModelError(f"{file.name} has {size / 1e6:.0f} MB, which is too large: get a new copy")
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file.name} is no JSON ({first_line(error)}): get it anew") from error
+        raise ModelError(f"{file.name} is not valid JSON ({first_line(error)}): get a new copy") from error
     except OSError as error:
-        raise ModelError(f"{file.name} cannot be read ({error.strerror}): get it anew") from error
+        raise ModelError(f"{file.name} cannot be read ({error.strerror}): get a new copy") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{file.name} holds no JSON object: get it anew")
+        raise ModelError(f"{file.name} does not hold a JSON object: get a new copy")
     return content
 
 
@@ -197,11 +199,13 @@ def shards(folder: Path) -> dict[str, set[str] | None]:
         return {WEIGHTS: None}
     placed = read_json(folder / INDEX).get("weight_map")
     if not isinstance(placed, dict) or not placed:
-        raise ModelError(f"{INDEX} maps no tensor to a file: get it anew")
+        raise ModelError(f"{INDEX} maps no tensor to a file: get a new copy")
     files: dict[str, set[str] | None] = {}
     for tensor, name in sorted(placed.items()):
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
-            raise ModelError(f"{INDEX} names '{str(name)[:80]}', no safetensors file beside it: get it anew")
+            raise ModelError(
+                f"{INDEX} names '{str(name)[:80]}', which is not a safetensors file beside it: get a new copy"
+            )
         files[name] = (files.get(name) or set()) | {tensor}
     return files
 
@@ -223,7 +227,7 @@ def check_weights(stored: Mapping[str, Stored], empty: Any) -> None:
             continue
         if kind not in FLOATS:
             raise ModelError(
-                f"its weight {name} is stored as {kind}, no plain floats: "
+                f"its weight {name} is stored as {kind}, not as plain floats: "
                 "name the model that it was quantised from"
             )
         weight = name if name in expected else f"{empty.base_model_prefix}.{name}"
@@ -231,7 +235,7 @@ def check_weights(stored: Mapping[str, Stored], empty: Any) -> None:
             raise ModelError(_unexpected(name))
         if shape != tuple(expected[weight].shape):
             raise ModelError(
-                f"its weight {name} has the shape {shape}, and its config asks for "
+                f"its weight {name} has the shape {shape}, but its config asks for "
                 f"{tuple(expected[weight].shape)}: {OF_ONE}"
             )
         found.add(weight)
@@ -252,11 +256,13 @@ def headers(folder: Path) -> dict[str, Stored]:
     tensors: dict[str, Stored] = {}
     for name, listed in shards(folder).items():
         _check_file(folder, name)
-        with told_of(f"{name} cannot be read", "get it anew"), safe_open(folder / name, "pt") as file:
+        with told_of(f"{name} cannot be read", "get a new copy"), safe_open(folder / name, "pt") as file:
             slices = {tensor: file.get_slice(tensor) for tensor in sorted(file.keys())}
             held = {tensor: (s.get_dtype(), tuple(s.get_shape())) for tensor, s in slices.items()}
         if listed is not None and held.keys() != listed:
-            raise ModelError(f"{name} and {INDEX} differ ({min(held.keys() ^ listed)}): get both anew")
+            raise ModelError(
+                f"{name} and {INDEX} differ ({min(held.keys() ^ listed)}): get new copies of both"
+            )
         tensors |= held
     return tensors
 
@@ -269,9 +275,9 @@ def _check_file(folder: Path, name: str) -> None:
     if not (folder / name).exists():
         other = [f.name for f in folder.iterdir() if f.suffix in OTHER_FORMATS]
         instead = min(other, default="pytorch_model.bin or the like")
-        raise ModelError(f"it has no {name}, and {instead} is not read: save it as safetensors")
+        raise ModelError(f"it has no {name}, and {instead} is not read: save the weights as safetensors")
     if not (folder / name).is_file():
-        raise ModelError(f"{name} is no regular file: put the model's own in its place")
+        raise ModelError(f"{name} is not a regular file: put the model's own in its place")
 
 
 def _unexpected(weight: str) -> str:
@@ -283,7 +289,7 @@ def _missing(weight: str) -> str:
 
 
 def _unfit(weight: str) -> str:
-    return f"its weight {weight} has another shape than its config asks for: {OF_ONE}"
+    return f"its weight {weight} does not have the shape that its config asks for: {OF_ONE}"
 
 
 def check_report(report: Mapping[str, Any]) -> None:
@@ -320,7 +326,7 @@ def check_tokenizer(tokenizer: Any) -> None:
         ModelError: its vocabulary is of special tokens only.
     """
     if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
-        raise ModelError("its tokenizer has no vocabulary beside special tokens: get tokenizer.json anew")
+        raise ModelError("its tokenizer has nothing but special tokens: get a new copy of tokenizer.json")
 
 
 def check_finite(masked: MaskedModel) -> None:
@@ -331,10 +337,12 @@ def check_finite(masked: MaskedModel) -> None:
     """
     broken = [weight for weight, values in masked.weights.items() if not values.isfinite().all()]
     if broken:
-        raise ModelError(f"it has weights that are not finite ({broken[0]}): get it anew")
+        raise ModelError(f"it has weights that are not finite ({broken[0]}): get a new copy")
     arch = masked.architecture
     tokens = torch.linspace(0, arch.d_vocab - 1, min(8, arch.n_ctx), device=masked.device).long()
     with torch.no_grad():
         logits = masked.run(tokens[None])
     if not logits.isfinite().all():
-        raise ModelError("its logits on a few tokens are not finite: get it anew, or choose another --dtype")
+        raise ModelError(
+            "its logits on a few tokens are not finite: get a new copy, or choose another --dtype"
+        )

@@ -1,6 +1,6 @@
-"""What can be known of an experiment before any of its jobs: whether the model can be had and do the tasks.
+"""Checks before any job of an experiment: whether the model can be loaded, and whether it can do the tasks.
 
-It is looked up in a process of its own, so that the one that waits for jobs holds no model.
+They are made in a process of their own, so that the one that waits for jobs holds no model.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def unfit_tasks(jobs: Sequence[Job], limits: Limits, *, even_if_unable: bool = F
     Args:
         jobs: of one model.
         limits: tell when to stop.
-        even_if_unable: passes over that a model is no better than chance.
+        even_if_unable: whether to run a task that the model does no better than chance.
 
     Raises:
-        UsageError: an experiment that could not be run at all: the model cannot be had, a prompt is too long
-            for it or has a token that it does not know.
+        UsageError: an experiment that could not be run at all: the model is not available, a prompt is too
+            long for it or has a token that it does not know.
         Stopped: the user stopped it.
     """
     with Child(_look, tuple(jobs), even_if_unable, limits=limits) as child:
@@ -83,7 +83,7 @@ def _look(line: Line, jobs: Sequence[Job], even_if_unable: bool) -> None:
             )
             looked_at = readable(kind, model, "discovery", min(wanted, LOOKED_AT), 0, evaluation.bos)
             if not even_if_unable and looked_at.chooses and (reason := unable(*said(model, looked_at))):
-                unfit[task.label] = f"{reason}; --even-if-unable runs it all the same"
+                unfit[task.label] = f"{reason}; --even-if-unable runs it anyway"
         except TaskError as error:
             unfit[task.label] = str(error)
     return line.say("looked", unfit=unfit)
@@ -119,13 +119,13 @@ def readable(
     largest = max(int(part.max()) for part in (examples.clean, examples.corrupted, examples.candidates))
     if longest > known.n_ctx:
         raise UsageError(
-            f"a prompt of the task '{task.name}' has {longest} tokens, and '{model.name}' reads "
+            f"a prompt of the task '{task.name}' has {longest} tokens, but '{model.name}' reads only "
             f"{known.n_ctx}: choose another with -t or --model"
         )
     if largest >= known.d_vocab:
         raise UsageError(
-            f"a prompt of the task '{task.name}' has the token {largest}, and '{model.name}' knows "
-            f"{known.d_vocab}: its tokenizer is not the one that it was trained with"
+            f"a prompt of the task '{task.name}' has the token {largest}, but '{model.name}' knows "
+            f"only {known.d_vocab}: its tokenizer is not the one that it was trained with"
         )
     return examples
 
@@ -153,6 +153,6 @@ def unable(outputs: Outputs, answers: Answers) -> str | None:
     if float(beyond.mean()) > ERRORS * error:
         return None
     return (
-        f"it chooses right in {float(right.mean()):.2f} of {len(right)} prompts, and chance is "
+        f"it chooses correctly on {float(right.mean()):.2f} of {len(right)} prompts, where chance is "
         f"{float(chance.mean()):.2f}"
     )

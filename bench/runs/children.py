@@ -1,4 +1,4 @@
-"""Processes of their own that tell their parent how they are, in JSON: nothing of theirs is unpickled.
+"""Child processes that report to their parent in JSON: nothing of theirs is unpickled.
 
 They are forked from a server that has imported everything and computed nothing, so that one costs little
 and begins clean: what code of a method does to modules, weights, clocks or its folder ends with its process.
@@ -186,13 +186,13 @@ class Child:
             self._process.join(5)
             code = self._process.exitcode
         if code is None:
-            return "its process told nothing more"
+            return "its process reported nothing more"
         if code >= 0:
-            return f"its process ended itself with exit code {code}"
+            return f"its process exited with code {code}"
         if code == -signal.SIGTERM and self._limits.stop.wait(SOON):  # a scheduler signals all at once
             raise Stopped
         name = signal.Signals(-code).name
-        hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
+        hint = ", perhaps because memory ran out" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{hint}"
 
     def _part(self) -> None:
@@ -206,7 +206,7 @@ class Child:
             message = json.loads(told)
             kind = message["said"]
         except (ValueError, TypeError, KeyError) as error:
-            raise Died("its process told what cannot be understood") from error
+            raise Died("its process sent a message that cannot be read") from error
         if kind == "refused":
             raise getattr(errors, message["kind"])(message["reason"])
         return dict(message)
@@ -217,7 +217,9 @@ class Child:
             self.peak_memory = max(self.peak_memory, held)
             most = self._limits.memory
             if most is not None and held > most:
-                raise OutOfMemory(f"its process held {held / 2**30:.2f} GiB, more than {most / 2**30:g}")
+                raise OutOfMemory(
+                    f"its process held {held / 2**30:.2f} GiB, more than the limit of {most / 2**30:g}"
+                )
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Jobs on the workers of a Dask cluster: carried out there, and stored here, by this process alone.
+"""Jobs on the workers of a Dask cluster: run there, and stored here, by this process alone.
 
 A worker carries a job out in a temporary folder, as any machine would, and hands back the files that it left.
 This module needs Dask, and is imported only where somebody names a scheduler.
@@ -81,7 +81,7 @@ class Cluster:
                 ) from error
             self._client = stack.enter_context(client)
             if not client.nthreads():
-                self._told(f"no worker is at {address} yet: waiting for one")
+                self._told(f"no worker has joined {address} yet: waiting for one")
                 client.wait_for_workers(1)
             self._offered = _offered(client)
             client.subscribe_topic(self._topic, self._hear)
@@ -91,7 +91,7 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         if self.again:
-            self._told(f"jobs begun again because a worker died: {self.again}")
+            self._told(f"jobs started again because a worker died: {self.again}")
         self._stack.close()
 
     def slots(self, device: str) -> int:
@@ -115,7 +115,7 @@ class Cluster:
         Args:
             jobs: of one model.
             limits: tell when to stop.
-            even_if_unable: passes over that a model is no better than chance.
+            even_if_unable: whether to run a task that the model does no better than chance.
         """
         sent = tuple(map(_anywhere, jobs))
         future = self._client.submit(
@@ -136,7 +136,9 @@ class Cluster:
         try:
             seen = self._client.run(sees, self._how(Limits(), 1, 1))
             if blind := sorted(worker for worker, does in seen.items() if not does):
-                self._told(f"{', '.join(blind)} cannot see {out}: a job that moves from there starts anew")
+                self._told(
+                    f"{', '.join(blind)} cannot see {out}: jobs that move from there start from the beginning"
+                )
             yield
         finally:
             self._token.unlink(missing_ok=True)
@@ -182,13 +184,13 @@ class Cluster:
                 while self._lost[key]:
                     worker = self._lost[key].pop(0)
                     if self._said_goodbye(worker):
-                        told(f"{stem}: the worker {worker} was stopped; it moves")
+                        told(f"{stem}: the worker {worker} was stopped; the job moves to another one")
                         continue
                     dead.append(worker)
                     if len(dead) == DEATHS:
                         return self._died(bundle, out, dead)
                     self.again += 1
-                    told(f"{stem}: the worker {worker} died; it begins again on another one")
+                    told(f"{stem}: the worker {worker} died; the job starts again on another one")
             try:
                 files = self._result(future)
             except KilledWorker:
@@ -202,7 +204,7 @@ class Cluster:
         if future.status in ("cancelled", "lost"):
             raise LostScheduler(
                 f"the scheduler at {self._scheduler} is gone; what was finished is kept: the same command "
-                "goes on from there"
+                "resumes from there"
             )
         return future.result()
 
@@ -244,7 +246,7 @@ def _local(text: str) -> Iterator[LocalCluster]:
     """Workers on this machine, which nobody elsewhere can reach; each may start processes."""
     number = text.removeprefix(LOCAL)
     if not number.isdecimal() or not int(number):
-        raise UsageError(f"the scheduler '{text}' is none: write local:N with N workers, as local:2")
+        raise UsageError(f"'{text}' is not a scheduler: write local:N for N workers, e.g. local:2")
     with (
         dask.config.set({"distributed.worker.daemon": False, "distributed.worker.preload": [DEAF]}),
         LocalCluster(
@@ -281,7 +283,7 @@ def _offered(client: Client) -> dict[str, dict[str, int]]:
         for name, version in here.items():
             if has[name] != version:
                 raise UsageError(
-                    f"the worker {worker} has {name} {has[name]}, and here it is {version}: "
+                    f"the worker {worker} has {name} {has[name]}, but this machine has {version}: "
                     "install the same version there"
                 )
         offered[worker] = {"threads": threads, GPU: gpus}

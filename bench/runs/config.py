@@ -1,4 +1,4 @@
-"""A configuration file: YAML without what makes a short text long, or a plain one ambiguous."""
+"""A configuration file: YAML without the features that make a short text expand or a plain one ambiguous."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
         if getattr(event, "tag", None) is not None:
             raise yaml.YAMLError("it has tags: leave them out")
         if self.depth == DEEPEST:
-            raise yaml.YAMLError("it has lists within lists within lists")
+            raise yaml.YAMLError("it is nested too deeply")
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -40,7 +40,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         if twice := [key for key, count in keys.items() if count > 1]:
-            raise yaml.YAMLError(f"it says '{twice[0]}' more than once")
+            raise yaml.YAMLError(f"it sets '{twice[0]}' more than once")
         return super().construct_mapping(node, deep)
 
 
@@ -48,7 +48,7 @@ def mapping_of(path: Path) -> dict[str, Any]:
     """What a YAML file of 'key: value' lines says.
 
     Raises:
-        UsageError: the file is not there, is no regular one, is too large, or is no such thing.
+        UsageError: the file does not exist, is not a regular one, is too large, or is not such a file.
     """
     try:
         values = yaml.load(read_text(path, LARGEST), _Loader)
@@ -58,7 +58,7 @@ def mapping_of(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # the latter: a date or number that is none
         reason = " ".join(str(error).split())
-        raise UsageError(f"the configuration {path} is no YAML: {reason}") from error
+        raise UsageError(f"the configuration {path} cannot be read as YAML: {reason}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise UsageError(f"the configuration {path} is no list of 'key: value' lines")
+        raise UsageError(f"the configuration {path} is not a list of 'key: value' lines")
     return values

@@ -1,4 +1,4 @@
-"""A method's discovery in a process of its own, timed by its parent; what it found comes back in a file.
+"""Runs a method's discovery in a process of its own, timed by its parent; the result comes back in a file.
 
 Data and model are made there before any code of the method is imported, and end with it. On a device, that
 process alone holds memory: its parent never does, and scoring begins when it has ended. Several seeds of a
@@ -104,7 +104,7 @@ class _Header:
 
 @dataclass(frozen=True)
 class Unfound:
-    """Why there is no discovery."""
+    """Why there is not a discovery."""
 
     status: Status
     """declined, skipped or failed."""
@@ -138,7 +138,7 @@ def discover_apart(
         try:
             return _attempt(open_, limits, progress, 1)
         except OutOfMemory as error:
-            told(f"{open_[0].method}: {error}: once more with half the batch")
+            told(f"{open_[0].method}: {error}: trying again with half the batch")
             return _attempt(open_, limits, progress, HALF)
     except (OverLimit, Died) as error:
         return Unfound("failed", str(error))
@@ -153,14 +153,14 @@ def load_found(errand: Errand, graph: EdgeGraph, shapes: dict[str, torch.Size]) 
         shapes: of the weights that may be masked.
 
     Raises:
-        TypeError, ValueError: it is no discovery.
+        TypeError, ValueError: it is not a discovery.
         DamagedFile: the file cannot be read.
     """
     tensors, stored = load_tensors(errand.found)
     try:
         header = read(_Header, stored)
     except ValueError as error:
-        raise DamagedFile(f"{errand.found} is no discovery ({error}): move it away") from error
+        raise DamagedFile(f"{errand.found} is not a discovery ({error}): move it away") from error
     edges, weights = dict[float, Tensor](), dict[float, dict[str, Tensor]]()
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(" ")

@@ -1,4 +1,4 @@
-"""A grid of models, tasks, methods and seeds -> jobs, each with a key that says what determines it."""
+"""From a grid of models, tasks, methods and seeds to jobs, each with a key: a hash of what determines it."""
 
 from __future__ import annotations
 
@@ -43,67 +43,71 @@ DRAWS = 10
 Several = MaxLen(1000)
 Draws = Annotated[int, Interval(ge=1, le=10_000)]
 Prompts = Annotated[int, Interval(ge=1, le=1_000_000)]
-"""Far more than anybody waits for: a slip of the hand is told before a list of its length is made."""
+"""Far more than anybody waits for: a typing error is reported before a list of its length is made."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is to be run, as a configuration file or the command line says it."""
+    """What is to be run: the keys of a configuration file, and the options of `circuitmark run`."""
 
     model: str = "embedded"
     tasks: Annotated[tuple[str, ...], Several] = ("ioi", "gt", "gp")
     methods: Annotated[tuple[str, ...], Several] = ("random_edges", "eap", "eap_ig")
     sizes: Annotated[tuple[str, ...], Several] = ("0.27%", "0.4%", "0.6%", "0.93%", "1.4%", "2.11%")
     ablations: Annotated[tuple[AblationName, ...], Several] = ("resample",)
-    """Under which circuits are scored."""
+    """The ablations under which circuits are scored."""
     discovery_ablations: Annotated[tuple[AblationName, ...], Several] = ()
-    """What methods are given; every circuit is scored under all of `ablations`. Where none is named, methods
-    are given the one that their circuits are scored under."""
+    """The ablations that methods are given; every circuit is then scored under all of `ablations`. Empty:
+    each circuit is found under the ablation that it is scored under."""
     data_seeds: Draws = 1
-    """Discovery sets, on each of which every method runs."""
+    """Number of discovery sets; every method runs on each."""
     method_seeds: Draws = 1
-    """Runs of a method that draws at random, on each of these."""
+    """Number of runs, on each discovery set, of a method that draws at random."""
     evaluation_seed: Annotated[int, Interval(ge=0, le=2**31)] = 0
-    """Of the evaluation prompts: 0 draws those that everybody is scored on, another number fresh ones."""
+    """Seed of the evaluation prompts: 0 draws those that everybody is scored on, another number fresh
+    ones."""
     random_draws: Draws = 20
-    """Seeds of the random connected circuits. Completeness is read beside their
-    complements', and whether one of them holds the edge that matters is a toss of a coin; of fewer than 19
-    no circuit is better than random by a test."""
+    """Number of random connected circuits of every size. Complements are compared with theirs, and with few
+    draws it is chance whether one holds an edge that matters; the tests against random circuits need 20."""
     n_discovery: Annotated[tuple[Prompts, ...], Several] = (200,)
-    """Several are so many runs, to see what more data gives and costs."""
+    """Number of prompt pairs that methods see; with several numbers methods run once for each, which shows
+    what more data gives and costs."""
     granularity: Literal["edge", "node"] = "edge"
-    """Whether methods that rank edges cut their circuits by these, or by nodes (`selection=nodes`)."""
+    """Whether methods that rank edges cut their circuits by edges or by nodes (`selection=nodes`)."""
     wordings: Annotated[tuple[Wordings, ...], Several] = ("all",)
-    """Of those that methods may see, the ones that discovery prompts have; halves show what hangs on them."""
+    """Which of the wordings that methods may see the discovery prompts have; halves show what depends on
+    them."""
     unaided: bool = False
-    """Whether a method is to find the circuit that it settles on as well, where that takes it a training of
-    its own."""
+    """Whether a method that needs a further training for its unaided circuit runs it."""
     circuit_tests: bool = True
-    """Whether edges of circuits of at most 100 are knocked out as well, to test whether each is needed."""
+    """Whether edges of circuits of at most 100 edges are knocked out, to test whether each is needed."""
     curves: bool = True
-    """Whether methods that rank are scored at every share of a curve as well, from which come the areas
-    (`cpr`, `cmd`): up to twenty circuits more."""
+    """Whether methods that rank edges are also scored at every share of a curve, for the areas (`cpr`,
+    `cmd`): up to twenty more circuits."""
     n_evaluation: Prompts = 200
+    """Number of prompt pairs on which circuits are scored."""
     split: EvaluatedSplit = "evaluation"
-    """On which circuits are scored. A method's defaults are chosen on validation, never on evaluation."""
+    """The split on which circuits are scored. A method's defaults are chosen on validation, never on
+    evaluation."""
     dtype: str = "float32"
     split_embed: bool = False
-    """Count token and position embedding as two senders; compiled programs always do."""
+    """Whether token and position embedding count as two senders; in compiled programs they always do."""
     kv: KV = "per_group"
-    """Count keys and values of grouped-query attention once a group, as the model computes them, or per query
-    head, as MIB does; a circuit can be turned from one to the other where its groups agree."""
+    """Whether keys and values of grouped-query attention count once per group, as the model computes them, or
+    per query head, as MIB counts; a circuit can be converted if the heads of each group agree."""
     device: str = "cpu"
     revision: str = ""
-    """Of a hub's model: a branch, a tag or a commit; its main branch when empty."""
+    """For a hub's model: a branch, a tag or a commit; its main branch if empty."""
     bos: Bos = "auto"
-    """Whether prompts begin with the tokenizer's BOS: auto, as it does by itself; yes; no."""
+    """Whether prompts begin with the tokenizer's BOS: auto (as the tokenizer does by itself), yes or no."""
 
     @classmethod
     def from_file(cls, path: Path) -> Experiment:
         """Reads a YAML file whose keys are this class's fields.
 
         Raises:
-            UsageError: the file is not there, is no YAML mapping, or has an unknown key.
+            UsageError: the file does not exist, is not a YAML mapping, or has an unknown key or a wrong
+                value.
         """
         values = mapping_of(path)
         known = {f.name: f for f in fields(cls)}
@@ -122,10 +126,10 @@ class Experiment:
             raise UsageError(f"the configuration {path}: {error}") from error
 
     def check(self, here: bool = True) -> None:
-        """Refuses what cannot be run, before anything is.
+        """Refuses what cannot be run, before anything is run.
 
         Args:
-            here: on this machine, whose devices are looked at.
+            here: whether it runs on this machine, whose devices are then checked.
 
         Raises:
             UsageError: an unknown ablation or dtype, or a number out of bounds.
@@ -142,7 +146,7 @@ class Experiment:
             raise UsageError(str(error)) from error
         for name in ("tasks", "methods", "ablations", "n_discovery", "wordings"):
             if not getattr(self, name):
-                raise UsageError(f"no {name} are named: leave '{name}' out for the default ones")
+                raise UsageError(f"'{name}' is empty: leave it out for its default")
         if here:
             check_device(self.device)
 
@@ -242,7 +246,7 @@ class Job:
     """One method on one task of one model with one seed."""
 
     model: str
-    """As it was typed."""
+    """As typed."""
     revision: str = ""
     folder: Path | None = None
     """Where its files are; a program has none."""

@@ -1,4 +1,4 @@
-"""A bundle of jobs from start to end: a process discovers, another one evaluates, everything is kept.
+"""A bundle of jobs from start to end: one process discovers, another one evaluates, everything is kept.
 
 A bundle is one discovery, a job for each ablation that its circuits are scored under; or random draws of one
 task, which share the two processes and what the evaluation of circuits has in common.

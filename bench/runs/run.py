@@ -1,4 +1,4 @@
-"""An experiment from start to end: what is not finished is run, then the leaderboard is written."""
+"""An experiment from start to end: runs what is not finished, then writes the leaderboard."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ class How:
 def run_experiment(
     experiment: Experiment, out: Path, how: How | None = None, *, report: Callable[[Path], None]
 ) -> bool:
-    """Runs what is open of an experiment, then writes the report unless its files are current.
+    """Runs the unfinished jobs of an experiment, then writes the report unless its files are current.
 
-    Several processes may share a results folder: each takes jobs that no other one is at.
+    Several processes may share a results folder: each takes jobs that no other one is running.
 
     Args:
-        experiment: what is run.
+        experiment: what to run.
         out: the results folder; what is finished there is not run again.
-        how: it is run.
-        report: writes the report of the folder that it is handed.
+        how: how to run it.
+        report: writes the report of the folder that it is given.
 
     Returns:
-        False when one of its jobs failed, now or before.
+        False if one of its jobs failed, now or before.
 
     Raises:
         UserError: a name is wrong, a file is damaged, a folder cannot be used: before any job runs,
@@ -100,7 +100,7 @@ def run_experiment(
                 report(out)
     except (KeyboardInterrupt, Stopped) as error:
         raise Interrupted(
-            "stopped; what was finished is kept: the same command goes on from there"
+            "stopped; what was finished is kept: the same command resumes from there"
         ) from error
     say(in_words(), how.as_json)
     return _ended_well(jobs, store, elsewhere, how.as_json)
@@ -204,11 +204,14 @@ def _ended_well(jobs: Sequence[Job], store: Store, elsewhere: Mapping[str, str],
         named = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
         raise IncompleteResults(
             f"{len(lost)} of {len(jobs)} jobs are not in {store.folder} ({named}): the folder was changed "
-            "meanwhile; the same command runs them"
+            "in the meantime; the same command runs them"
         )
     if others := {stem: who for stem, who in elsewhere.items() if stem in statuses}:
         who = ", ".join(sorted({*others.values()}))
-        say(f"{len(others)} of {len(jobs)} jobs are with {who}: who ends last reports all", as_json)
+        say(
+            f"{len(others)} of {len(jobs)} jobs are being run by {who}: the last to end writes the report",
+            as_json,
+        )
     failed = sum(status == "failed" for status in statuses.values())
     if failed:
         say(f"{failed} of {len(jobs)} jobs failed: --retry-failed runs them again", as_json)

@@ -1,4 +1,4 @@
-"""What was found is scored in a process of its own, where no method ever ran, and stored there."""
+"""Scores and stores what was found, in a process of its own in which no method ever ran."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def score_apart(
         try:
             return attempt(1)
         except OutOfMemory as error:
-            told(f"{first.job.method.text}, scoring: {error}: once more with half the batch")
+            told(f"{first.job.method.text}, scoring: {error}: trying again with half the batch")
             return attempt(HALF)
     except (OverLimit, Died) as error:
         return Unfound("failed", str(error))
@@ -149,7 +149,7 @@ class _Found:
         """What stands in the file that was left.
 
         Raises:
-            TypeError, ValueError: it is no discovery.
+            TypeError, ValueError: it is not a discovery.
         """
         found, cost = load_found(asked.errand, model.graph, model.maskable)
         wanted = cut(model.graph, found, asked.job.sizes)

@@ -1,4 +1,4 @@
-"""`circuitmark task check`: what of a task a model can be run on, why not the rest; can it do the task."""
+"""`circuitmark task check`: which lines of a task a model can use, why not the others, can it do the task."""
 
 from __future__ import annotations
 
@@ -86,9 +86,12 @@ class Checked:
     def __str__(self) -> str:
         usable = "prompts looked at" if self.lines is None else f"of {self.lines} lines can be used"
         told = [f"{self.task} on {self.model}: {self.usable} {usable}"]
-        told += [f"  {lost.lines} lost, {lost.kind}; first {lost.first}: {lost.reason}" for lost in self.lost]
+        told += [
+            f"  {lost.lines} cannot be used ({lost.kind}); the first is {lost.first}: {lost.reason}"
+            for lost in self.lost
+        ]
         if self.several_tokens:
-            told.append(f"  of {self.several_tokens} an answer has several tokens: its first stands for it")
+            told.append(f"  {self.several_tokens} have an answer of several tokens, represented by its first")
         told.append(f"  duplicates: {self.duplicates}")
         parts = [f"{split} {n} (templates: {self.templates[split]})" for split, n in self.splits.items()]
         told.append(f"  splits: {', '.join(parts)}; templates held out from discovery: {self.held_out}")
@@ -117,7 +120,7 @@ def check_task(text: str, model: str, revision: str = "", bos: str = "auto") -> 
     """
     check_choices(bos=bos)
     if program_of(model, revision) is not None:
-        raise UsageError(f"the model '{model}' brings its own task, and does it: nothing is left to check")
+        raise UsageError(f"the model '{model}' brings its own task, and does it: there is nothing to check")
     task, label = get_task(text), choose_task(text).label
     loaded = load_model(model, revision=revision)
     try:
@@ -181,7 +184,7 @@ def _ability(model: LoadedModel, examples: Examples) -> Ability:
     outputs, answers = said(model, examples)
     if not examples.chooses:
         right = accuracy(outputs, answers).double()
-        verdict = "no wrong answers are named, so there is no chance to compare with"
+        verdict = "no wrong answers are named, so there is no chance level to compare with"
     else:
         right = choice_accuracy(outputs, answers)
         reason = unable(outputs, answers)

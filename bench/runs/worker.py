@@ -67,15 +67,13 @@ def _model(run: str, model: str, revision: str) -> tuple[Path | None, str]:
 def unlike(jobs: Sequence[Job], how: How) -> str:
     """Why this worker cannot run these jobs, or would not run the same; nothing where it would."""
     if multiprocessing.current_process().daemon:
-        return (
-            "may start no process: start it with --no-nanny, or with DASK_DISTRIBUTED__WORKER__DAEMON=False"
-        )
+        return "may not start processes: start it with --no-nanny or DASK_DISTRIBUTED__WORKER__DAEMON=False"
     if how.engine != engine():
-        return "has another engine: install the same commit of circuitmark there"
+        return "has a different engine: install the same commit of circuitmark there"
     for job in jobs:
         try:
             if _model(how.topic, job.model, job.revision)[1] != job.model_hash:
-                return f"has another model '{job.model}': its files differ"
+                return f"has different files for the model '{job.model}'"
         except UserError as error:
             return f"has no model '{job.model}': {error}"
         task = job.task.text
@@ -85,9 +83,9 @@ def unlike(jobs: Sequence[Job], how: How) -> str:
         except UserError as error:
             return f"cannot run '{job.method.text}' on '{task}': {error}"
         if method != job.method_code:
-            return f"has other code of '{job.method.text}' (methods are not sent: copy the file there)"
+            return f"has different code for '{job.method.text}' (methods are not sent: copy the file there)"
         if code != job.task_code:
-            return f"has other code of the task '{task}'"
+            return f"has different code for the task '{task}'"
     return ""
 
 

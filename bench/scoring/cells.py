@@ -209,7 +209,7 @@ def unseen(run: Run) -> tuple[Place, Entrant, RawOutputs] | None:
         raw = RawOutputs.from_tensors(run.tensors)
     except (KeyError, ValueError) as error:
         raise DamagedFile(
-            f"{run.stem} is no whole run ({error}): move its file away and run again"
+            f"{run.stem} is not a complete run ({error}): move its file away and run again"
         ) from error
     if not (new := telling(raw)).any():
         return None

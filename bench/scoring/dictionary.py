@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPUTED = {
-    "stem": "Of the run's file and of its circuits' folder; of several folders, their name before it",
-    "source": "In a report of several folders, the run's own, where another holds the same run",
+    "stem": "Name of the run's file and of its circuits' folder; with several folders, FOLDER//NAME",
+    "source": "In a report of several folders, the run's folder, where another one holds the same run",
     "these_prompts": "Why there is no interval over these prompts; empty where there is one",
     "new_templates": "Why there is no interval over new templates; empty where there is one",
-    "version": "Of circuitmark",
-    "versions": "Of the libraries that numbers hang on",
-    "python": "Its version",
-    "commit": "Of the checkout that ran; empty where it was an installed package",
-    "dirty": "Whether that checkout had changes that were not committed",
-    "kernels": "The vector instructions that torch ran with: rounding differs with them",
+    "version": "Version of circuitmark",
+    "versions": "Versions of the libraries that numbers depend on",
+    "python": "Version of Python",
+    "commit": "Commit of the checkout that ran; empty for an installed package",
+    "dirty": "Whether that checkout had uncommitted changes",
+    "kernels": "The vector instructions that torch ran with; rounding depends on them",
     "hardware": "Processor and cores",
 }
-"""Columns that no record's field is."""
+"""Columns that are not fields of a record."""
 
 
 def leaderboard_schema(table: pd.DataFrame) -> dict[str, Any]:
-    """Of leaderboard.csv: JSON Schema of a row, with each column's unit and which way it is better."""
+    """JSON Schema of a row of leaderboard.csv, with each column's unit and which way is better."""
     return _schema("leaderboard.csv", table, METRICS, [*_bases(Record), Kept])
 
 
 def recovery_schema(table: pd.DataFrame) -> dict[str, Any]:
-    """Likewise, of recovery.csv."""
+    """JSON Schema of a row of recovery.csv."""
     return _schema("recovery.csv", table, RECOVERY_METRICS, [Recovery])
 
 
@@ -61,7 +61,7 @@ def _schema(
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"A row of {file}",
-        "description": "An empty cell is null: not scored, or not known.",
+        "description": "An empty cell is null: unscored, or not known.",
         "type": "object",
         "properties": properties,
         "required": list(properties),

@@ -324,7 +324,7 @@ def telling(raw: RawOutputs) -> Bool[Tensor, " answer"]:
 
 
 def unsaid(answers: Answers) -> dict[str, str]:
-    """Why intervals over these prompts, and over new templates, are not to be had; empty where they are."""
+    """Why intervals over these prompts, and over new templates, are missing; empty where they are not."""
     template, new = answers.template.numpy(), answers.template[answers.held_out].numpy()
     few = too_few_templates(len(np.unique(new)))
     return {

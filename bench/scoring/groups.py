@@ -70,7 +70,7 @@ def _joined(group: Sequence[Row]) -> Cell:
 def _tells_apart(
     methods: Mapping[Any, Sequence[Row]], joined: Mapping[Any, Cell], size: float
 ) -> bool | None:
-    """By templates that no method saw; where that is not to be had, by these prompts."""
+    """By templates that no method saw; where that is not available, by these prompts."""
     rivals = {method: cell for method, cell in joined.items() if not cell.null}
     kinds: dict[Any, list[Row]] = defaultdict(list)
     for method, cell in rivals.items():

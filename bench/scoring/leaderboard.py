@@ -92,7 +92,7 @@ ORDER = ("model", "task", "method", "params", "n_discovery", "wordings", "data_s
 
 
 def leaderboard(store: Store) -> pd.DataFrame:
-    """The long form: a row per model, task, method, seed, ablation and size; metrics computed anew.
+    """The long form: a row per model, task, method, seed, ablation and size; metrics are computed again.
 
     Raises:
         DamagedFile: a run cannot be read.
@@ -113,7 +113,7 @@ def leaderboard(store: Store) -> pd.DataFrame:
                 rows[(*told, row.get("size_requested"))] = row
         except (KeyError, ValueError) as error:
             raise DamagedFile(
-                f"{store.path(run.stem)} is no whole run ({error}): move it away and run again"
+                f"{store.path(run.stem)} is not a complete run ({error}): move it away and run again"
             ) from error
     say_together(rows.values())
     table = pd.DataFrame([*(row for _, each in bounds.values() for row in each), *rows.values()])

@@ -229,7 +229,7 @@ def ranking_recovery(
 
     Higher is better. The first two are from 0 to 1; constant scores (a bare diagonal) have an auroc of 0.5.
     Exact means that every true edge scores above every other one, so a tie is no hit; the margin, from -2 to
-    2, is by how much, over the largest score (below 1e-6 or so it hangs on the arithmetic of the machine).
+    2, is by how much, over the largest score (below 1e-6 or so it depends on the machine's arithmetic).
 
     Args:
         scores: higher is kept sooner; read where edges exist.

@@ -1,4 +1,4 @@
-"""Tests of one circuit, derived from what was stored of it: the columns, and why one is not to be had.
+"""Tests of one circuit, derived from what was stored of it: the columns, and why one is missing.
 
 Those that need random circuits of its size are made where all rows are at hand (`beside_random.py`).
 """
@@ -21,15 +21,13 @@ IDLE = FLOOR
 """Of the empty circuit's distance to the model: an edge whose removal costs less is idle."""
 ROUNDING = 1e-6
 """Of the same: what costs differ by no more are equal."""
-ONE_SIDED = (
-    "without wrong answers KL is measured, in which the model is 0 throughout and nothing is ahead of it"
-)
+ONE_SIDED = "without wrong answers KL is measured, which is 0 for the model, so nothing is ahead of it"
 
 
 def columns_of(
     raw: RawOutputs, run: str, complement: str, measure: Measure, knocked: KnockOuts | None, edges: int
 ) -> dict[str, float | str]:
-    """The columns of one circuit; what is not to be had is left out, and `untested` says why.
+    """The columns of one circuit; what could not be tested is left out, and `untested` says why.
 
     Args:
         raw: outputs of all runs.

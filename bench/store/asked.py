@@ -54,7 +54,7 @@ def read_asked(folder: Path) -> dict[str, Place]:
         return dict(read(_Asked, {"places": json.loads(read_text(path, MOST_BYTES))}).places)
     except (ValueError, RecursionError) as error:
         raise DamagedFile(
-            f"{path} is no list of what was asked for ({error}): move it away; the same command makes it anew"
+            f"{path} is not a list of requested runs ({error}): move it away; the same command remakes it"
         ) from error
 
 

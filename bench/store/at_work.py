@@ -1,4 +1,4 @@
-"""Who is at work in a results folder, so that several processes, of several machines, may share one.
+"""Which processes are at work in a results folder, so that several, on several machines, can share one.
 
 Each keeps a small file there that says what it runs; it is touched every few seconds. Whoever takes a job
 looks at all of them, under a lock that is held no longer than that takes.

@@ -1,4 +1,4 @@
-"""Where what is costly to make or to fetch is kept between runs."""
+"""The folder in which what is costly to make or to fetch is kept between runs."""
 
 from __future__ import annotations
 

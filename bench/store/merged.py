@@ -115,7 +115,7 @@ def _differs(one: Run, other: Run) -> str:
         if name in other.tensors and not torch.equal(one.tensors[name], other.tensors[name]):
             return "the evaluation prompts are"
     circuit = strays(bounds_of(one), bounds_of(other), one.record.dtype)
-    return f"what the {circuit} circuit says is" if circuit else ""
+    return f"the outputs of the {circuit} circuit are" if circuit else ""
 
 
 def _is_again(one: Record, other: Record) -> bool:
@@ -150,7 +150,7 @@ def _refuse_mixed(found: Sequence[Shown]) -> None:
             if held != asked:
                 raise MixedSettings(
                     f"{each.source} was scored with {name}={held} and {first.source} with {asked}: "
-                    "they do not compare, so report each on its own"
+                    "they cannot be compared, so report each on its own"
                 )
         for kind, name, code in (
             ("model", record.model, record.model_hash),
@@ -161,6 +161,6 @@ def _refuse_mixed(found: Sequence[Shown]) -> None:
             held_code, source = stands_for.setdefault((kind, f"{name} {record.model}"), (code, each.source))
             if code != held_code:
                 raise MixedSettings(
-                    f"the {kind} '{name}' of {each.source} is another than that of {source} (its files or "
-                    "code differ): report each on its own"
+                    f"the {kind} '{name}' of {each.source} is not the one of {source} (its files or code "
+                    "differ): report each on its own"
                 )

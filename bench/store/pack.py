@@ -88,7 +88,7 @@ def unpacked(file: Path) -> Iterator[Path]:
     """The results folder that a pack holds, for as long as it is looked at.
 
     Raises:
-        DamagedFile: it is no pack, or a file in it is not what it was when it was packed.
+        DamagedFile: it is not a pack, or a file in it is not what was packed.
         NewerResults: it is of a newer circuitmark.
     """
     with tempfile.TemporaryDirectory() as temporary:
@@ -96,7 +96,9 @@ def unpacked(file: Path) -> Iterator[Path]:
             with zipfile.ZipFile(file) as archive:
                 _unpack(archive, file, Path(temporary))
         except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
-            raise DamagedFile(f"{file} is no whole pack ({error}): make one with circuitmark pack") from error
+            raise DamagedFile(
+                f"{file} is not a complete pack ({error}): make one with circuitmark pack"
+            ) from error
         except OSError as error:
             raise DamagedFile(f"{file} cannot be read or unpacked ({error})") from error
         try:
@@ -114,13 +116,13 @@ def _unpack(archive: zipfile.ZipFile, file: Path, into: Path) -> None:
     if any(
         about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for about in archive.infolist()
     ):
-        raise DamagedFile(f"{file} is no pack of circuitmark (it is compressed otherwise)")
+        raise DamagedFile(f"{file} is not a circuitmark pack (it is compressed in another way)")
     hashes = _manifest(archive, file)
     for name in (each for each in archive.namelist() if each != MANIFEST):
         content = archive.read(name)
         if hashlib.sha256(content).hexdigest() != hashes.get(name):
             raise DamagedFile(
-                f"{file} is not what was packed ({name} was changed or added): ask for it once more"
+                f"{file} is not what was packed ({name} was changed or added): ask for it again"
             )
         path = into.joinpath(*PurePosixPath(name).parts)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,20 +133,20 @@ def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, str]:
     """The hashes of a pack's files, each of which is there, once, and may lie in a results folder."""
     names = archive.namelist()
     if any(about.filename == MANIFEST and about.file_size > MOST_BYTES for about in archive.infolist()):
-        raise DamagedFile(f"{file} is no pack of circuitmark (its {MANIFEST} is too large)")
+        raise DamagedFile(f"{file} is not a circuitmark pack (its {MANIFEST} is too large)")
     try:
         manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
         held, hashes = manifest["format"], {str(name): str(h) for name, h in manifest["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamagedFile(f"{file} is no pack of circuitmark: make one with circuitmark pack") from error
+        raise DamagedFile(f"{file} is not a circuitmark pack: make one with circuitmark pack") from error
     if isinstance(held, int) and held > FORMAT:
         raise NewerResults(f"{file} was packed by a newer circuitmark: update this one to read it")
     if strange := [name for name in names if name != MANIFEST and not HELD.fullmatch(name)]:
         raise DamagedFile(
-            f"{file} is not what was packed ({strange[0]!r} belongs in no results folder): ask for it anew"
+            f"{file} is not what was packed ({strange[0]!r} is no part of a results folder): ask for it again"
         )
     if gone := sorted(set(hashes) - set(names)):
-        raise DamagedFile(f"{file} is not what was packed ({gone[0]} is missing): ask for it once more")
+        raise DamagedFile(f"{file} is not what was packed ({gone[0]} is missing): ask for it again")
     if len(names) != len(set(names)):
-        raise DamagedFile(f"{file} is not what was packed (it holds a file twice): ask for it once more")
+        raise DamagedFile(f"{file} is not what was packed (it holds a file twice): ask for it again")
     return hashes

@@ -1,4 +1,4 @@
-"""The record of a run, named once: keys, columns and groupings of tables derive from it.
+"""The record of a run, defined once: keys, columns and groupings of tables derive from it.
 
 Fields may be added, with a default, without a new `FORMAT`: older records stay readable.
 """
@@ -17,9 +17,9 @@ from bench.store.provenance import PROVENANCE
 
 EvaluatedSplit = Literal["evaluation", "validation"]
 Wordings = Literal["all", "first half", "second half"]
-"""Of those that methods may see, the ones that a discovery set has."""
+"""Which of the wordings that methods may see a discovery set has."""
 Bos = Literal["auto", "yes", "no"]
-"""Whether prompts begin with the tokenizer's BOS: as it does by itself, always, or never. Not twice, ever."""
+"""Whether prompts begin with the tokenizer's BOS: as it does by itself, always, or never; never with two."""
 CHOICES: Mapping[str, Sequence[str]] = {
     "dtype": ("float32", "float64", "bfloat16"),
     "kv": get_args(KV),
@@ -41,7 +41,7 @@ NULL = "random_edges"
 
 
 def check_choices(**chosen: str) -> None:
-    """Holds settings to the values that there are.
+    """Refuses a setting that has no such value.
 
     Args:
         chosen: by their names in `CHOICES`.
@@ -56,14 +56,14 @@ def check_choices(**chosen: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What two circuits of a task share before one may stand beside the other, or beside full and empty."""
+    """What two circuits must have in common to be compared with each other, or with full and empty."""
 
     model: str
-    """As tables name it."""
+    """Name of the model in tables."""
     task: str
-    """With its options, where they are not the defaults."""
+    """Name of the task, with the options that are not the defaults."""
     ablation: AblationName
-    """Under which circuits are scored."""
+    """The ablation under which circuits are scored."""
     split_embed: bool
     """Whether token and position embeddings are two senders."""
     kv: KV = "per_group"
@@ -75,19 +75,20 @@ class Dimensions(Setting):
     """What tells runs apart in a table."""
 
     discovery_ablation: AblationName
-    """What the method was given."""
+    """The ablation that the method was given."""
     method: str
-    """Or `full`, `empty`, `ones`: the model, the circuit without edges, and a mask that keeps every edge."""
+    """Name of the method; or `full`, `empty`, `ones`: the model, the circuit without edges, and a mask that
+    keeps every edge."""
     params: str
-    """Its options that are not the defaults."""
+    """The method's options that are not the defaults."""
     n_discovery: Count
-    """Prompts that the method was to be given."""
+    """Number of prompts that the method was to be given."""
     data_seed: Seed
-    """Of the discovery prompts."""
+    """Seed of the discovery prompts."""
     method_seed: Seed
-    """Of whatever the method draws."""
+    """Seed of whatever the method draws."""
     wordings: Wordings = "all"
-    """Of the discovery prompts."""
+    """Wordings of the discovery prompts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +96,15 @@ class Evaluation:
     """What all runs of a results folder have in common."""
 
     n_evaluation: Count
-    """Prompts that circuits were to be scored on."""
+    """Number of prompts that circuits were to be scored on."""
     split: EvaluatedSplit
-    """Of which prompts: `validation` is for choosing settings."""
+    """Split on which circuits are scored; `validation` is for choosing settings."""
     dtype: str
-    """Of the weights and activations."""
+    """Data type of the weights and activations."""
     evaluation_seed: Seed = 0
-    """Of the evaluation prompts; 0 stands for those that everybody is scored on."""
+    """Seed of the evaluation prompts; 0 draws those that everybody is scored on."""
     bos: Bos = "auto"
-    """How prompts begin, of discovery as well: circuits of other positions do not compare."""
+    """Whether prompts begin with BOS, in discovery too; circuits at other positions cannot be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,22 +112,22 @@ class Record(Dimensions, Evaluation):
     """All that a run says of itself, whatever became of it; its tensors are raw outputs and scores."""
 
     model_hash: str
-    """Of the model's files."""
+    """A hash of the model's files."""
     lineage: str
-    """The same for runs that differ in their sizes alone."""
+    """A hash that is the same for runs that differ only in their sizes."""
     task_version: Natural
-    """Raised when the task's prompts change."""
+    """Version of the task, raised when its prompts change."""
     benchmark: Natural = 1
-    """The version of prompts, splits and embedded models: those of two do not compare."""
+    """Version of prompts, splits and embedded models; scores of two versions cannot be compared."""
     settings: Mapping[str, Any]
     """All options of the method."""
     sizes: Sequence[Share]
     device: str
-    """cpu, cuda and the like."""
+    """The device that the job ran on: cpu, cuda and the like."""
     threads: Count
-    """Of the job's process."""
+    """Threads of the job's process."""
     engine: str
-    """A hash of the numbers that this version is held to (`golden.json`)."""
+    """A hash of the numbers that this version of the engine must return (`golden.json`)."""
     created: str
     """When it was stored; later times sort later."""
     provenance: Mapping[str, Any]
@@ -134,33 +135,34 @@ class Record(Dimensions, Evaluation):
     status: Status
     """What became of the job; a method declines what it cannot do."""
     status_reason: str
-    """Why it is not ok."""
+    """Why the status is not ok."""
     direction: str = "clean prompt, removed edges ablated"
-    """On which prompt circuits run."""
+    """The prompt that circuits run on, and what is ablated."""
     position_policy: str = ""
-    """Where answers stand."""
+    """The positions at which answers are read."""
     prompt_start: str = ""
-    """BOS, or what else evaluation prompts begin with."""
+    """What evaluation prompts begin with: BOS or not."""
     measure: str = ""
     """The difference metric of the task."""
     graph: str = ""
-    """Its edges, and how they are counted."""
+    """Number of edges of the model's graph, and how they are counted."""
     n_edges: Natural = 0
-    """Of the graph."""
+    """Number of edges of the graph."""
     shortest_path: Natural = 0
-    """Edges from an embedding to the logits, at least; 0 in records of a version that did not count them."""
+    """Edges on the shortest path from an embedding to the logits; 0 in records of versions that did not count
+    them."""
     ablation_policy: str = ""
-    """The ablation that circuits were scored under, and of a mean over what it was taken."""
+    """The ablation that circuits were scored under and, for a mean, what it was taken over."""
     objective: str = ""
-    """What the method's scores are of, where it has several."""
+    """What the method's scores measure, if it can use several objectives."""
     selection: str = ""
-    """How circuits are made of its scores."""
+    """How circuits are cut from the method's scores."""
     seconds: Amount | None = None
     cpu_seconds: Amount | None = None
     sized_cpu_seconds: Amount | None = None
-    """Of discovery, as another process read its clock."""
+    """All three are of discovery, read by another process."""
     data_seconds: Amount | None = None
-    """That drawing the discovery prompts took, before all else."""
+    """Time of drawing the discovery prompts, before the method begins."""
     forward_equivalents: Amount | None = None
     forwards: Natural | None = None
     backwards: Natural | None = None
@@ -169,25 +171,26 @@ class Record(Dimensions, Evaluation):
     unaided_edges: Natural | None = None
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
     notes: str = ""
-    """What a reader should know of a discovery that is sound."""
+    """What a reader should know of a discovery that is valid."""
     discovery_prompts: Natural = 0
-    """Prompts that the method was given."""
+    """Number of prompts that the method was given."""
     evaluation_prompts: Natural = 0
-    """That there were; a file may hold fewer than asked for. 0 where a version did not count them."""
+    """Number of evaluation prompts, which may be fewer than requested; 0 in records of versions that did not
+    count them."""
     repeated_prompts: Natural = 0
-    """Evaluation prompts that repeat an earlier one."""
+    """Number of evaluation prompts that repeat an earlier one."""
     shared_prompts: Natural = 0
-    """Discovery prompts that the sets of earlier data seeds hold as well."""
+    """Number of discovery prompts that are also in the sets of earlier data seeds."""
     circuits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By the name of their raw outputs: what `Kept` says."""
     task_code: str = ""
-    """A hash of the task's code, as `model_hash` is of the model's files."""
+    """A hash of the task's code and of its file."""
     smaller: Count = 1
-    """Batches held so many times fewer prompts than memory should have allowed."""
+    """The factor by which batches were made smaller because memory ran out."""
     jobs: Count = 1
-    """That ran at a time."""
+    """Number of jobs that ran at a time."""
     format: Count = FORMAT
-    """Of the record."""
+    """Format of the record."""
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Record:
@@ -213,23 +216,23 @@ class Kept:
     """What a record says of each circuit of its run."""
 
     size_requested: Share
-    """Share of the edges that was asked for."""
+    """Share of the edges that was requested."""
     complement: str | None
-    """The name of its raw outputs; None for a point of the curve alone."""
+    """Name of the complement's raw outputs; none for a point that is only on the curve."""
     edges_kept: Natural
     edges_filled: Natural = 0
-    """Of these, edges by the method's scores where it named fewer than asked for."""
+    """Of these, edges added by the method's scores where it named fewer than requested."""
     edges_rewired: Natural = 0
-    """In its null: as many edges of the same kinds and layers take the place of others."""
+    """Of these, edges that its null lacks: each is replaced by another one of the same kinds and layers."""
     effective_edges: Natural
     edge_sparsity: Share
     nodes_kept: Natural
     weight_density: Share
     effective_weight_density: Share
     curve: str = ""
-    """Of a point of a curve, the ranking that it is cut from: absolute, or signed."""
+    """For a point of a curve, the ranking that it is cut from: absolute or signed."""
     hash: str | None = None
-    """Of the circuit's file (`Circuit.digest`), so that another in its place is noticed."""
+    """A hash of the circuit (`Circuit.digest`), so that another one in its place is noticed."""
 
 
 @dataclass(frozen=True)

@@ -28,77 +28,78 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """What a row must hold to be read; it says more, such as its provenance.
+    """What a row must hold to be read; it holds more, such as its provenance.
 
     Raises:
-        ValueError: something that should be an edge is none.
+        ValueError: something that should be an edge is not one.
     """
 
     program: str
-    """Tracr's or ours, or FILE.py:FUNCTION."""
+    """Name of the program, or FILE.py:FUNCTION."""
     ablation: AblationName
-    """Of the truth and of the method."""
+    """The ablation, for the truth and for the method."""
     method: str
-    """By its name."""
+    """Name of the method."""
     params: str
-    """Its options that are not the defaults."""
+    """The method's options that are not the defaults."""
     settings: Mapping[str, Any]
     status: Status
     """What became of the job; a method declines what it cannot do."""
     status_reason: str
-    """Why it is not ok."""
+    """Why the status is not ok."""
     objective: str
-    """What the method's scores are of, where it has several."""
+    """What the method's scores measure, if it can use several objectives."""
     seconds: Amount | None
-    """Of discovery."""
+    """Wall-clock time of discovery."""
     n_edges: Natural
-    """Of the compiled model's graph."""
+    """Number of edges of the compiled model's graph."""
     n_true: Natural
-    """Edges that are true."""
+    """Number of true edges."""
     redundant: bool
     """Whether the necessary edges do not suffice."""
     true_edges: str
-    """Those that the circuit is held against; of several true circuits, the nearest."""
+    """The true edges; if several circuits are right, those of the one that fits best."""
     found_edges: str | None
     """The circuit that the method settles on."""
     unaided_edges: Natural | None
-    """How many these are."""
+    """Number of edges of that circuit."""
     unaided_exact: bool | None
     exact_at_true_size: bool | None
     published_exact: bool | None
-    """Whether these are the edges that others have published for the program."""
+    """Whether that circuit is a published list of edges for the program, edge for edge."""
     tpr: Share | None
     fpr: Share | None
     f1: Share | None
     auroc: Share | None
     average_precision: Share | None
     graph: str
-    """Its edges, and how they are counted."""
+    """Number of edges of the model's graph, and how they are counted."""
     data: str
     """A hash of the inputs."""
     engine: str
-    """A hash of the numbers that this version is held to (`golden.json`)."""
+    """A hash of the numbers that this version of the engine must return (`golden.json`)."""
     key: str
-    """Of all that the row hangs on."""
+    """A hash of all that the row depends on."""
     format: Count
-    """Of the row."""
+    """Format of the row."""
     created: str
     """When it was stored."""
     minimal_sets: Natural | None = None
-    """Minimal sufficient sets of edges; none where there are too many sets to try."""
+    """Number of minimal sufficient sets of edges; unscored where there are too many sets to try."""
     is_minimal: bool | None = None
-    """Whether the necessary edges are one of these."""
+    """Whether the necessary edges are one of these sets."""
     margin: float | None = None
     cut_low: float | None = None
-    """From this threshold of the scores on the circuit is exact; none where it is at no threshold."""
+    """Thresholds from this one up to below `cut_high` cut a right circuit from the scores, if it is the lower
+    of the two; empty: no lower bound."""
     cut_high: float | None = None
-    """Up to this one."""
+    """The upper bound of these thresholds; empty: no upper bound."""
     top_score: float | None = None
     """The largest score, of which a threshold may be a share."""
     method_seed: Seed = 0
-    """Of whatever the method draws."""
+    """Seed of whatever the method draws."""
     kernels: str = ""
-    """The vector instructions that torch ran with: rounding differs with them."""
+    """The vector instructions that torch ran with; rounding depends on them."""
     stochastic: bool | None = None
     """Whether the method draws anything."""
 
@@ -110,7 +111,7 @@ class Recovery:
 def rows(out: Path, shaken: bool = False) -> list[Row]:
     """All that is stored in a results folder, in order of program, ablation and method.
 
-    What was found on shaken weights is apart: it says on what a result hangs, not what it is.
+    What was found on shaken weights is kept apart: it shows what a result depends on, not what it is.
 
     Raises:
         DamagedFile: one of the files cannot be read.
@@ -121,12 +122,14 @@ def rows(out: Path, shaken: bool = False) -> list[Row]:
     for path in sorted(folder.glob("[!.]*.safetensors")):
         row = load_header(path).get("recovery")
         if not isinstance(row, dict):
-            raise DamagedFile(f"{path} is no recovery of this circuitmark: move it away")
+            raise DamagedFile(f"{path} is not a recovery of this circuitmark: move it away")
         refuse_older(row, out)
         try:
             read(Recovery, row)
         except ValueError as error:
-            raise DamagedFile(f"{path} is no recovery of this circuitmark ({error}): move it away") from error
+            raise DamagedFile(
+                f"{path} is not a recovery of this circuitmark ({error}): move it away"
+            ) from error
         found.append(row)
     return found
 

@@ -1,4 +1,4 @@
-"""The store: one file per run holding its record and raw outputs; tables are derived (`leaderboard.py`).
+"""The store: one file per run, with its record and raw outputs; tables are derived (`leaderboard.py`).
 
 A run's file name carries its key, a hash of all that determines the result, so a finished run is
 found again and a changed one is run anew. What a result does not depend on (hardware, time, commit)
@@ -171,8 +171,8 @@ class Store:
             save_tensors(path, own, {"setting": run.record.task})
         elif circuit := strays(own, load_tensors(path)[0], run.record.dtype):
             raise StrayOutputs(
-                f"what the {circuit} circuit says is not what it says in other runs of the setting "
-                f"({path.name}): memory, a library or a file changed meanwhile"
+                f"the outputs of the {circuit} circuit differ from those in other runs of the setting "
+                f"({path.name}): memory, a library or a file has changed in the meantime"
             )
 
     def check_setting(self, wanted: Evaluation, model: str, model_hash: str) -> None:
@@ -243,14 +243,14 @@ class Store:
         if len(versions := {each.record.benchmark for each in shown}) > 1:
             raise MixedSettings(
                 f"{self.folder} holds runs of versions {' and '.join(map(str, sorted(versions)))} of the "
-                "benchmark, which do not compare: move those of one to a folder of their own"
+                "benchmark, which cannot be compared: move those of one version to another folder"
             )
         for each in shown:
             record, tensors = each.record, load_tensors(each.path)[0]
             if bool(tensors) != (record.status == "ok"):
                 held = "raw outputs" if tensors else "no raw outputs"
                 raise DamagedFile(
-                    f"{each.path} is {record.status} and has {held}: move it away and run again"
+                    f"{each.path} has status {record.status} with {held}: move it away and run again"
                 )
             yield Run(record, tensors, each.stem, each.source, each.superseded)
 
@@ -305,12 +305,12 @@ class Store:
     def _record(self, path: Path) -> Record:
         stored = load_header(path).get("record")
         if not isinstance(stored, dict):
-            raise DamagedFile(f"{path} is no run of this circuitmark: move it away")
+            raise DamagedFile(f"{path} is not a run of this circuitmark: move it away")
         refuse_older(stored, self.folder)
         try:
             return Record.read(stored)
         except ValueError as error:
-            raise DamagedFile(f"{path} is no run of this circuitmark ({error}): move it away") from error
+            raise DamagedFile(f"{path} is not a run of this circuitmark ({error}): move it away") from error
 
 
 def sizes_of(record: Record) -> frozenset[float]:

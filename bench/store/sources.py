@@ -66,14 +66,12 @@ class Sources:
             return ""
         names = ", ".join(sorted(self.packs))
         anew = (
-            "Scores of circuits were computed anew from raw outputs; recoveries are as they were handed in."
+            "Scores of circuits were computed again from raw outputs; recoveries are as they were handed in."
         )
         if not isinstance(self.store, Merged):
             return f"Handed in and not replicated yet: {names}. {anew}"
         handed_in, again = self.store.run_again()
-        return (
-            f"Handed in: {names}, {again} of {handed_in} runs were run in another folder here as well. {anew}"
-        )
+        return f"Handed in: {names}; {again} of {handed_in} runs were also run in another folder here. {anew}"
 
 
 @contextmanager
@@ -85,7 +83,7 @@ def sources(typed: Sequence[Path]) -> Iterator[Sources]:
         typed: folders, and files of `circuitmark pack`.
 
     Raises:
-        DamagedFile: a file is no pack, or was changed.
+        DamagedFile: a file is not a pack, or was changed.
         UsageError: as `Sources`.
     """
     with ExitStack() as stack:

@@ -53,8 +53,8 @@ class Expectations:
         ]
         judged = [group for who in dict.fromkeys(map(_who, own)) for group in self._groups(who, own)]
         return gone + [
-            f"{what}: in {exact} of {runs} runs, expected in {mean:.1f}: fewer by chance in less than one of "
-            f"{1 / FALSE_ALARM:g} runs of this command"
+            f"{what}: in {exact} of {runs} runs, expected in {mean:.1f}; chance alone gives so few in less "
+            f"than one of {1 / FALSE_ALARM:g} runs of this command"
             for what, exact, runs, mean, p in judged
             if p < FALSE_ALARM / len(judged)
         ]
@@ -105,14 +105,14 @@ def read_expectations() -> Expectations:
     """What is expected; nothing where there is no file.
 
     Raises:
-        DamagedFile: the file is no such thing.
+        DamagedFile: the file is not valid.
     """
     path = _path()
     try:
         held = read(_Stored, json.loads(read_text(path, LARGEST)))
         for who, kinds in (*held.always.items(), *held.counts.items()):
             if len(who.split()) != 2 or set(kinds) != set(HELD):
-                raise ValueError(f"'{who}' is no method and ablation, or does not say {' and '.join(HELD)}")
+                raise ValueError(f"'{who}' is not a method and an ablation, or lacks {' or '.join(HELD)}")
         always = {who: {name: list(kinds[name]) for name in HELD} for who, kinds in held.always.items()}
         counts = {
             who: {name: {program: _count(text) for program, text in kinds[name].items()} for name in HELD}
@@ -169,7 +169,7 @@ def _count(text: str) -> tuple[int, int]:
     """``7/8`` as a pair."""
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if match is None or not int(match[1]) <= int(match[2]) or int(match[2]) == 0:
-        raise ValueError(f"'{text}' is no count of runs")
+        raise ValueError(f"'{text}' is not a count of runs")
     return int(match[1]), int(match[2])
 
 

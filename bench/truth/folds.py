@@ -1,6 +1,6 @@
 """Recoveries judged with settings that were chosen elsewhere: on the other of two folds of programs.
 
-The circuit that a method settles on hangs on a threshold, and whoever chose its default had seen programs.
+The circuit that a method settles on depends on a threshold, and whoever chose its default had seen programs.
 So on each fold a method has the setting that is exact on most programs of the other one: its own circuit, or
 the edges whose score is above a threshold, itself or as a share of the largest score. A program counts where
 every run of the method is exact on it.

@@ -29,7 +29,7 @@ def prove_apart(
         limits: tell when to stop.
 
     Raises:
-        ProgramFailed: they cannot be had.
+        ProgramFailed: they cannot be computed.
         Stopped: the user stopped the run.
     """
     with Child(_prove, spec, tuple(ablations), limits=limits) as child:
@@ -38,8 +38,10 @@ def prove_apart(
                 case "proved":
                     return {name: _truth(model, told) for name, told in message["truths"].items()}
                 case "failed":
-                    raise ProgramFailed(f"the program '{spec}' cannot be proved: {message['reason']}")
-        raise ProgramFailed(f"the program '{spec}' cannot be proved: {child.last_words()}")
+                    raise ProgramFailed(
+                        f"the circuit of the program '{spec}' cannot be proved: {message['reason']}"
+                    )
+        raise ProgramFailed(f"the circuit of the program '{spec}' cannot be proved: {child.last_words()}")
 
 
 def _prove(line: Line, spec: str, ablations: Sequence[AblationName]) -> None:

@@ -40,7 +40,7 @@ PAIRS_SEED = 1
 FIRST_SEED = 1
 """Of a method's randomness, where it runs once; several runs have this and those after it."""
 SHAKE = 1e-5
-"""By which share weights are shaken, for a result that should not hang on rounding (some 1e-7)."""
+"""By which share weights are shaken, for a result that should not depend on rounding (some 1e-7)."""
 
 
 def recover(

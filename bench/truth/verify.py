@@ -1,4 +1,4 @@
-"""The command `verify-tracr`: every program's truth proved, every method held to it and to what it held."""
+"""The command `verify-tracr`: proves every program's truth, and holds methods to it and to expectations."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def verify(
                 display.ended(program, _line(outcome[0]))
     except (KeyboardInterrupt, Stopped) as error:
         raise Interrupted(
-            "stopped; what methods found is kept: the same command goes on from there"
+            "stopped; what methods found is kept: the same command resumes from there"
         ) from error
     about = [outcomes[program][0] for program in programs]
     found = [row for program in programs for row in outcomes[program][1]]
@@ -259,13 +259,13 @@ def verify_named(
         raise UsageError(f"no program can be verified: {next(iter(missing.values()))}")
     chosen = [choose_method(text) for text in dict.fromkeys(methods or find_methods()[0])]
     if quick and programs:
-        raise UsageError("--quick names its programs itself: leave -p out, or --quick")
+        raise UsageError("--quick chooses the programs itself: leave out -p or --quick")
     wanted = list(dict.fromkeys(programs or (QUICK if quick else shipped)))
     names: dict[str, str] = {}
     for spec in wanted:
         twin = names.setdefault(get_program(spec).name, spec)
         if twin != spec:
-            raise UsageError(f"'{twin}' and '{spec}' are programs of one name: rename one")
+            raise UsageError(f"'{twin}' and '{spec}' are programs of the same name: rename one")
     rows(out)  # what stands there already must be readable, before hours are spent
     Store(out).shown()  # and so must runs, for the report is of both
     shakes, expected = (SHAKES, Expectations()) if expect else (0, None)

@@ -16,8 +16,8 @@ from methods.selection.order import sign_kept, with_positive
 from methods.training.parts import parts_of
 
 PARTS = 20
-"""Discovery examples are cut into about so many parts where it is asked how sure an effect's sign is; each part
-is of one batch."""
+"""Where it is asked how sure an effect's sign is, examples are cut into about so many parts; each is of one
+batch."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ STROKES: dict[Kind, _Stroke] = {
     "first": _Stroke("in the first alone", "#009e73", (0, (1.2, 1.4)), 1.5),
     "both": _Stroke("in both", "#0072b2", "-", 1.6),
 }
-"""How edges look: told apart by stroke as well as by colour, so that grey print still reads."""
+"""How edges look: they differ in stroke as well as colour, so that they can be read in grey print."""
 NO_NAMES: Mapping[Kind, str] = {}
 
 
@@ -124,7 +124,7 @@ def _arrange(
     title: str,
     meanings: Mapping[Kind, str] = NO_NAMES,
 ) -> Figure:
-    """Panels in rows of `COLUMNS` under the title, the legend at the foot."""
+    """Panels in rows of `COLUMNS` under the title, with the legend at the bottom."""
     columns, rows = min(len(panels), COLUMNS), math.ceil(len(panels) / COLUMNS)
     width = max(layout.width + 2 * MARGIN, NARROWEST)
     names = [wrap(name, int(width * 11)) for name, _, _ in panels]
@@ -152,7 +152,7 @@ def _arrange(
 
 
 def _draw_panel(axes: Axes, layout: Layout, kinds: Mapping[Edge, Kind]) -> None:
-    """Nodes, then edges: what is wrong on top of what is missed, hits on top."""
+    """Nodes, and below them edges: false ones on top of missed ones, these on top of hits."""
     touched = {box_of(node) for edge in kinds for node in (edge.sender, edge.receiver)}
     for node, place in layout.boxes.items():
         _draw_box(axes, node, place, node in touched)

@@ -24,8 +24,8 @@ Point = tuple[float, float]
 class Layout:
     """The middle of each node's box, the points of each edge, and the size of the whole.
 
-    An edge runs straight from an even point to the next (through a row) and swings from an odd one to
-    the next (between two rows); it starts with a swing, so its first point is the sender's.
+    Counted from 1, an edge swings from an odd point to the next (between two rows) and runs straight from
+    an even one to the next (through a row); its first point is the sender's.
     """
 
     boxes: dict[Node, Point]
@@ -41,7 +41,7 @@ def box_of(node: Node) -> Node:
 
 
 def lay_out(edges: Collection[Edge]) -> Layout:
-    """Places for all nodes and edges; rows without a node are left out. The same edges, the same places."""
+    """Places for all nodes and edges; rows without a node are left out. Equal edges give equal places."""
     ordered = sorted(set(edges), key=lambda edge: edge.name)
     nodes = sorted(
         {box_of(node) for edge in ordered for node in (edge.sender, edge.receiver)},
@@ -85,7 +85,7 @@ def _measure(
 def _fan(boxes: Iterable[Item], links: Sequence[Link], lower: bool) -> dict[Link, float]:
     """How far from a box's middle its edges leave (`lower`: the box is their lower end) or arrive.
 
-    Edges stand side by side, those to the left leave on the left; at a port of a head they almost meet.
+    Edges stand side by side, those that go left on the left; at a port of a head they almost meet.
     """
     shifts: dict[Link, float] = {}
     for box in boxes:

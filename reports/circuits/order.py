@@ -61,8 +61,8 @@ class _Linked:
 def order_rows(boxes: Sequence[Sequence[Item]], links: Sequence[Link]) -> list[list[Item]]:
     """All items by row, each row from left to right with few crossings; boxes stay in the order given.
 
-    Rows are ordered by the mean place of their neighbours, then neighbours change places while that
-    takes crossings away. Every item's `x` is set, roughly.
+    Rows are ordered by the mean place of their neighbours; then adjacent items are swapped as long as that
+    reduces the crossings. Every item's `x` is set, roughly.
     """
     bends = [link.upper for link in links if not link.upper.is_box]
     linked = _Linked(links)
@@ -127,7 +127,7 @@ def _crossings(links: Sequence[Link]) -> int:
 
 
 def _swap_neighbours(row: list[Item], linked: _Linked) -> bool:
-    """Swap items side by side, in place, where that takes crossings away; whether any were."""
+    """Swap adjacent items in place where that reduces the crossings; returns whether any were swapped."""
     swapped = False
     for i in range(len(row) - 1):
         left, right = row[i], row[i + 1]

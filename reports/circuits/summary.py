@@ -14,18 +14,18 @@ from reports.parts.numbers import plural
 from reports.parts.style import INK, PAPER, styled
 
 WRITTEN = 400
-"""Cells of a panel in which their counts still have room."""
+"""The most cells of a panel in which counts are still written."""
 LABELS = 24
-"""Rows or columns of a panel that are all named; of more, some."""
+"""The most rows or columns of a panel that are all named; of more, only some are."""
 
 
 def summarise(circuits: Mapping[str, Collection[Edge]], title: str) -> Figure:
-    """Three panels a circuit: edges read by each head and MLP, edges written, edges from block to block.
+    """Three panels per circuit: edges read by each head and MLP, edges written, edges from block to block.
 
-    A block is the heads of a layer, or its MLP. Of two circuits, what both have is a third row.
+    A block is the heads of a layer, or its MLP. For two circuits, a third row shows what both have.
 
     Args:
-        circuits: edges by name; layers and heads of all have a place.
+        circuits: edges by name; the panels have room for the layers and heads of all.
         title: of the figure.
     """
     shown = {name: set(edges) for name, edges in circuits.items()}
@@ -49,14 +49,14 @@ def summarise(circuits: Mapping[str, Collection[Edge]], title: str) -> Figure:
             logits = sum(edge.receiver.kind == "logits" for edge in edges)
             embed = sum(edge.sender.kind == "embed" for edge in edges)
             head = f"{name}: {plural(len(edges), 'edge')}" if name else plural(len(edges), "edge")
-            _nodes(axes[0], read, f"{head}\nread; by the logits {logits:,}")
-            _nodes(axes[1], written, f"\nwritten; by the embedding {embed:,}")
+            _nodes(axes[0], read, f"{head}\nread (by the logits: {logits:,})")
+            _nodes(axes[1], written, f"\nwritten (by the embedding: {embed:,})")
             _blocks(axes[2], edges, layers)
         return figure
 
 
 def _by_node(edges: Collection[Edge], end: str, layers: int, heads: int) -> np.ndarray:
-    """Edges at one end of each head, and in the last column of each MLP: layers by heads and one."""
+    """Edges at one end of each head and, in the last column, of each MLP: layers by heads and one."""
     found = np.zeros((layers, heads + 1), int)
     ends = Counter(box_of(getattr(edge, end)) for edge in edges)
     for node, count in ends.items():

@@ -1,4 +1,4 @@
-"""Circuits from files beside nulls of their size, as a table for the terminal: what `score --json` tells."""
+"""Circuits from files compared with nulls of their size, as a table for the terminal (`score --json`)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def scores_terminal(told: Sequence[Told]) -> Group:
     """Circuits on a task; on several tasks or models, how much each recovers on each.
 
     Args:
-        told: as `circuitmark score --json` tells it, of each model and task.
+        told: as `circuitmark score --json` prints it, for each model and task.
     """
     return _one(told[0]) if len(told) == 1 else Group(_matrix(told))
 
@@ -26,7 +26,7 @@ def scores_terminal(told: Sequence[Told]) -> Group:
 def _one(told: Told) -> Group:
     """A line per circuit, then the empty circuit and the model; areas under curves, where there are some."""
     columns = ("edges", "effective", "KL", "recovered", "95 %", "random", "rewired", "faithful", "lost")
-    title = f"{told['model']}, {told['task']}, {told['ablation']}: circuits beside nulls of their size"
+    title = f"{told['model']}, {told['task']}, {told['ablation']}: circuits compared with nulls of their size"
     view = a_table(escape(title), ("circuit",), columns)
     for each in told["circuits"]:
         nulls = [number(_of(each[kind] or {}, "recovered")) for kind in ("random", "rewired")]
@@ -35,9 +35,10 @@ def _one(told: Told) -> Group:
     for name in ("empty", "full"):
         view.add_row(name, *_line(told[name], ["", ""]))
     view.caption = (
-        f"recovered: 1 is the model, 0 the empty circuit; random: mean of {told['random_draws']} connected "
-        "circuits of as many edges; rewired: a fifth of the edges led elsewhere; lost: complement loss. "
-        "What finding them took is not known: they are not ranked."
+        "recovered: 1 is the model, 0 the empty circuit; random: mean of "
+        f"{told['random_draws']} random connected circuits with as many edges; rewired: the circuit with a "
+        "fifth of its edges replaced; lost: complement loss. The cost of finding the circuits is unknown, so "
+        "they are not ranked."
     )
     if any(each["level"] == "node" for each in told["circuits"]):
         view.caption += " Shares are of nodes."
@@ -45,11 +46,11 @@ def _one(told: Told) -> Group:
 
 
 def _matrix(told: Sequence[Told]) -> Table:
-    """Recovered by circuit, and by model and task; below it what random circuits of its size recover."""
+    """Recovered by circuit, and by model and task; in brackets what random circuits of its size recover."""
     models = len({each["model"] for each in told}) > 1
     places = [f"{each['model']}, {each['task']}" if models else each["task"] for each in told]
     view = a_table(
-        f"recovered, {told[0]['ablation']}; behind it what random circuits of the size recover",
+        f"recovered, {told[0]['ablation']}; in brackets, what random circuits of the same size recover",
         ("circuit",), ("edges", *map(escape, places)),
     )  # fmt: skip
     for row in zip(*(each["circuits"] for each in told), strict=True):

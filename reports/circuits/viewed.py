@@ -17,13 +17,13 @@ class Viewed:
     """The circuits of one run, the smallest first."""
 
     place: str
-    """Task, model, ablation: within it circuits are of one graph and may stand beside each other."""
+    """Task, model, ablation: circuits of one place share a graph and may be compared."""
     name: str
     """The method's label."""
     sizes: Sequence[tuple[str, frozenset[Edge]]]
-    """What each was asked for, as tables have it, and its edges."""
+    """The size requested, as tables show it, and the circuit's edges."""
     scores: Mapping[str, float]
-    """The method's, by the edge's name; empty where it has none."""
+    """The method's scores by the edge's name; empty if it has none."""
     larger: int = 0
     """How many circuits it has that are too large to be drawn."""
 
@@ -39,10 +39,11 @@ def of_pairs(pairs: Sequence[CircuitPair]) -> list[Viewed]:
 
 
 def told(circuits: Sequence[Viewed]) -> list[dict[str, Any]]:
-    """For the page's script: by place the nodes, and of each circuit its edges; no place where all are empty.
+    """For the page's script: each place with its nodes and, for each circuit, the edges.
 
-    A node is its name, row, column and layer; rows count in order of computation, columns from the middle. An
-    edge is sender, receiver (numbers of nodes), name, score, and in which sizes it is, as bits.
+    Places at which all circuits are empty are left out. A node is its name, row, column and layer; rows count
+    in order of computation, columns from the middle. An edge is sender, receiver (numbers of nodes), name,
+    score, and the sizes that have it, as bits.
     """
     places: dict[str, list[Viewed]] = {}
     for circuit in circuits[:MOST]:

@@ -1,4 +1,4 @@
-"""One claim of a paper: what it says, what was run, and the comparisons by which it is judged."""
+"""One claim of a paper: what it says, what was run, and the comparisons that judge it."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from reports.parts.numbers import number, plural
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim with all that speaks for it and against it."""
+    """A claim with all that speaks for and against it."""
 
     name: str
     text: str
@@ -19,22 +19,22 @@ class Claim:
     """What was run, and its figures."""
     comparisons: Sequence[Comparison]
     needed: int | None = None
-    """In how many comparisons it has to be right; None: in all."""
+    """In how many comparisons the claim has to be right; None: in all."""
     on_programs: bool = False
-    """Whether its models are ours as well: those that Tracr compiles."""
+    """Whether it is about compiled programs: then no pretrained model is needed to test it."""
 
     def verdict(self, pretrained: bool) -> Verdict:
-        """What becomes of it, on pretrained models or on ours."""
+        """The verdict, from runs on pretrained models or on ours."""
         return judge(self.comparisons, self.needed) if pretrained or self.on_programs else "not tested"
 
     def seen(self) -> str:
-        """What could have been seen, four times of five; what was not tested, and what not to be met."""
+        """What the runs would detect with 80 % power; what was not tested, and what is not attainable."""
         parts = []
         for visible in dict.fromkeys(c.visible for c in self.comparisons if math.isfinite(c.seen)):
             values = [c.seen for c in self.comparisons if c.visible == visible and math.isfinite(c.seen)]
             parts.append(visible.format(span(values)))
         if blind := sum(math.isinf(c.seen) for c in self.comparisons):
-            parts.append(f"{blind} of {plural(len(self.comparisons), 'comparison')} too rough to show it")
+            parts.append(f"{blind} of {plural(len(self.comparisons), 'comparison')} too imprecise to show it")
         if untested := sum(math.isnan(c.p_for) and not c.impossible for c in self.comparisons):
             parts.append(f"{untested} of {plural(len(self.comparisons), 'comparison')} without a test")
         return "; ".join([*parts, *dict.fromkeys(c.impossible for c in self.comparisons if c.impossible)])

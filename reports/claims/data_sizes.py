@@ -1,4 +1,4 @@
-"""What more discovery examples cost and give: seconds and KL against their number."""
+"""What more discovery examples cost and bring: seconds and KL against their number."""
 
 import math
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from reports.parts.numbers import interval, number, share
 from reports.parts.style import Line, styled
 
 RUN = ("n_discovery", "data_seed", "method_seed")
-"""What tells the runs of a method on a task apart."""
+"""What distinguishes the runs of a method on a task."""
 MEANING = (
-    "The same methods on more discovery examples; the seeds that ran on all of them. Growth is the slope, by "
-    "least squares, of the logarithm of seconds, the making of the prompts among them, over the logarithm of "
-    "examples, with Student's 95 % interval: 1 is in proportion to the data, 0 not at all."
+    "The same methods on more discovery examples, with the seeds that ran on every number of examples. "
+    "Growth is the least-squares slope of log seconds, including the making of the prompts, over log "
+    "examples, with Student's 95 % interval: at 1 the time grows in proportion to the data, at 0 not at all."
 )
 
 
@@ -42,9 +42,9 @@ def over_data(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
 
 
 def growth(rows: pd.DataFrame) -> Estimate:
-    """Slope of log seconds, the making of the prompts among them, over log examples, a point a run.
+    """Slope of log seconds, including the making of the prompts, over log examples, with a point per run.
 
-    A run's seconds are those of all its sizes together. Unscored where the making was not timed.
+    A run's seconds are those for all its sizes together. Unscored where the making was not timed.
     """
     runs = rows.drop_duplicates([name for name in RUN if name in rows.columns])
     if "data_seconds" not in runs.columns:
@@ -55,7 +55,7 @@ def growth(rows: pd.DataFrame) -> Estimate:
 def data_section(
     table: pd.DataFrame, metrics: Metrics, methods: Methods, looks: Mapping[str, Line]
 ) -> Section | None:
-    """What more data costs and gives, as a table and a figure; None where no method ran on several numbers.
+    """What more data costs and brings, as a table and a figure; None if no method ran on several numbers.
 
     Args:
         table: the long leaderboard, tidy.
@@ -78,7 +78,7 @@ def _grid(rows: pd.DataFrame) -> Grid:
         Heading("task"),
         Heading("method"),
         Heading("examples"),
-        Heading("seconds", "s", "one discovery of all sizes asked for, mean over seeds"),
+        Heading("seconds", "s", "one discovery of all sizes requested, mean over seeds"),
         Heading("prompts", "s", "making the discovery prompts, mean over seeds"),
         Heading("growth"),
         *(Heading(f"KL, {share(size)}", "nats") for size in sizes),

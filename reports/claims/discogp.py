@@ -1,6 +1,6 @@
 """The claims of DiscoGP: weights and edges together, complements at chance, patching circuits near random.
 
-All are made of circuits whose removed edges are zero, and of accuracy among a task's candidates.
+All are about circuits whose removed edges carry zero, judged by accuracy among a task's candidates.
 """
 
 import math
@@ -17,20 +17,22 @@ from reports.parts.numbers import interval, number
 
 SOURCE = "Yu, Niu et al. 2024, abstract"
 KEPT, DENSE = 0.93, 0.07
-"""C7: share of the full model's accuracy that circuits keep, with at most so many of weights and edges."""
+"""C7: circuits keep at least the first, of the full model's accuracy, with at most the second, of weights
+and of edges; both are shares."""
 NEAR = 0.1
-"""C8 and C9: of chance; an accuracy nearer than that is random."""
+"""C8 and C9: an accuracy within this distance of chance counts as random."""
 OFTEN = 0.5
-"""C9: the share of methods and tasks in which it has to be so."""
+"""C9: the share of methods and tasks for which the claim has to be right."""
 ZERO = ("zero", "zero_with_bias")
 RIVALS = ("acdc", "eap")
 PATCHING = (*RIVALS, "eap_ig")
 PROBABILITY = "complement_choice_probability"
-"""Beside the accuracy, by which the paper judges: where a complement prefers nothing that is an accident."""
+"""Shown beside the accuracy by which the paper judges: if a complement prefers no candidate, its accuracy
+is an accident."""
 
 
 def discogp_claims(table: pd.DataFrame, methods: Methods) -> list[Claim | None]:
-    """C7, C8 and C9, those that the runs can tell of.
+    """Those of C7, C8 and C9 that the runs bear on.
 
     Args:
         table: the long leaderboard, tidy, without oversize circuits.
@@ -68,7 +70,7 @@ def _performance(small: pd.DataFrame, zero: pd.DataFrame) -> Claim | None:
 
 
 def _complements(small: pd.DataFrame, baseline: str) -> Claim | None:
-    """DiscoGP's: nearer to chance than `NEAR`, and than random circuits' are; its rivals': not so near."""
+    """DiscoGP's within `NEAR` of chance and nearer to it than random circuits'; its rivals' not within it."""
     comparisons, parts, seen = [], [], set()
     for place, here in places(small[small["method"].isin(("discogp", *RIVALS, baseline))]):
         drawn = here[here["method"] == baseline]
@@ -79,9 +81,13 @@ def _complements(small: pd.DataFrame, baseline: str) -> Claim | None:
             if method == "discogp":
                 less = difference(away, random)
                 comparisons.append(compare(mean_of(away), NEAR, "below", "a distance of {} or less", end=0))
-                comparisons.append(compare(less, 0.0, "below", "{} or less beside random circuits'"))
+                comparisons.append(
+                    compare(less, 0.0, "below", "a difference from random circuits' of {} or less")
+                )
             else:
-                comparisons.append(compare(mean_of(away), NEAR, "above", "ACDC's and EAP's {} or more"))
+                comparisons.append(
+                    compare(mean_of(away), NEAR, "above", "for ACDC and EAP, a distance of {} or more")
+                )
             words = f"{place} {label_of(str(method), str(params))} {number(mean_of(away).value)}"
             if PROBABILITY in rows:
                 words += f" ({number(mean_of(_away(rows, name=PROBABILITY)).value)})"
@@ -89,20 +95,20 @@ def _complements(small: pd.DataFrame, baseline: str) -> Claim | None:
     if "discogp" not in seen:
         return None
     missing = [rival for rival in RIVALS if rival not in seen]
-    in_brackets = " (in brackets that of the correct answer's probability)" if PROBABILITY in small else ""
+    in_brackets = " (in brackets, that of the correct answer's probability)" if PROBABILITY in small else ""
     lead = f"accuracy of the complement, mean distance from chance{in_brackets}"
     return _claim(
         "C8",
-        "The complement of a DiscoGP circuit falls to chance, that of ACDC's and EAP's circuits does not",
+        "The complements of DiscoGP's circuits fall to chance, those of ACDC's and EAP's circuits do not",
         [*comparisons, *[Comparison()] * len(missing)],
         [lead, *parts, *(f"{rival} has not run" for rival in missing)],
     )
 
 
 def _near_random(small: pd.DataFrame) -> Claim | None:
-    """Circuits found by patching corrupted activations in, scored with removed edges at zero.
+    """Circuits found by patching in corrupted activations, scored with removed edges at zero.
 
-    What is below chance is no better than random either: the test is one-sided.
+    An accuracy below chance is no better than random either, so the test is one-sided.
     """
     if "discovery_ablation" not in small.columns:
         return None
@@ -111,12 +117,12 @@ def _near_random(small: pd.DataFrame) -> Claim | None:
     for place, here in places(patched):
         for (method, params), rows in here.groupby(["method", "params"]):
             above = mean_of(_by_run(rows["choice_accuracy"] - rows["chance"], rows["data_seed"]))
-            comparisons.append(compare(above, NEAR, "below", "an accuracy of chance and {} or less"))
+            comparisons.append(compare(above, NEAR, "below", "an accuracy above chance of {} or less"))
             words = f"{place} {label_of(str(method), str(params))} {number(above.value)}"
             parts.append(f"{words} {interval(*above.interval())}".strip())
     return _claim(
         "C9",
-        "Circuits of patching methods, removed edges at zero, are often near random",
+        "Circuits of patching methods, run with removed edges at zero, are often near random",
         comparisons,
         ["accuracy above chance", *parts],
         math.ceil(OFTEN * len(comparisons)),
@@ -126,12 +132,12 @@ def _near_random(small: pd.DataFrame) -> Claim | None:
 def _away(
     rows: pd.DataFrame, run: str = "data_seed", name: str = "complement_choice_accuracy"
 ) -> "pd.Series[float]":
-    """By run, the mean distance from chance: what lies above it does not make up for what lies below."""
+    """By run, the mean distance from chance: values above it do not make up for values below it."""
     return _by_run((rows[name] - rows["chance"]).abs(), rows[run])
 
 
 def _by_run(values: "pd.Series[float]", run: "pd.Series[int]") -> "pd.Series[float]":
-    """The mean of what a run has several of: sizes, and a method's own seeds; NaN where one is unscored."""
+    """The mean within each run, over sizes and the method's own seeds; NaN where one is unscored."""
     return values.groupby(run).agg(lambda found: found.mean(skipna=False))
 
 

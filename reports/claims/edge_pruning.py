@@ -19,23 +19,23 @@ from reports.parts.numbers import interval, number, plural, share
 RIVALS = ("acdc", "eap")
 """The methods that the claims compare it with."""
 HALF = 0.5
-"""C1: of the rivals' edges."""
+"""C1: the bound, as a share of the rivals' edges."""
 SPARSE = 0.05
 """C2: shares of edges up to which a circuit counts as sparse."""
 FLOOR = math.log(0.01)
-"""C2: of log_gap; where a rival has arrived there nothing is left to win."""
+"""C2: of log_gap; where a rival has reached it, nothing is left to be ahead by."""
 FLAT, GROWS = 0.1, 0.5
-"""C4: growth of seconds with data, in log over log: below the one is hardly any, above the other it grows."""
+"""C4: slopes of log seconds over log examples: below the first cost hardly grows, above the other it does."""
 NUMBERS = 5
-"""C4: of examples, below which a slope is not tested."""
+"""C4: with fewer numbers of examples than this, a slope is not tested."""
 RATIO = "a ratio of {} or less"
 """What could have been seen in C1 and C2."""
 LITTLE = 0.1
-"""C5: a standard deviation of the log of the number of edges, one part in ten."""
+"""C5: a standard deviation of the log of the number of edges: about 10 % of that number."""
 
 
 def edge_pruning_claims(table: pd.DataFrame, methods: Methods) -> list[Claim | None]:
-    """C1, C2, C4 and C5, those that the runs can tell of.
+    """Those of C1, C2, C4 and C5 that the runs bear on.
 
     Args:
         table: the long leaderboard, tidy, without oversize circuits.
@@ -53,7 +53,7 @@ def _fewer_edges(table: pd.DataFrame, methods: Methods) -> Claim | None:
         return None
     levels = " and ".join(f"{level:g}" for level in LEVELS)
     tasks = plural(len({need.task for need in found}), "task")
-    parts = [f"effective edges of {', '.join(ours)} within {levels} nats on {tasks}"]
+    parts = [f"ratio of the effective edges of {', '.join(ours)} at a KL of {levels} nats on {tasks}"]
     for label in sorted({need.label for need in rivals}):
         logs = [need.ratio.value for need in rivals if need.label == label and need.ratio]
         ratios = [math.exp(log) for log in logs if math.isfinite(log)]
@@ -82,7 +82,7 @@ def _fewer(need: Need) -> Comparison:
 
 
 def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
-    """log_gap at the sparse sizes that both ran with, its mean over sizes, seed by seed."""
+    """By log_gap at the sparse sizes that both ran with: its mean over sizes, seed by seed."""
     if not {"log_gap", "data_seed"} <= set(table.columns):
         return None
     ok = table[(table["status"] == "ok") & (table["size_requested"] <= SPARSE) & table["log_gap"].notna()]
@@ -105,7 +105,7 @@ def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
             beside = interval(*map(math.exp, left.interval()))
             parts.append(f"{place} at {at}, over {rival} {number(math.exp(left.value))} {beside}".strip())
             full = bool((theirs <= FLOOR + 1e-9).all(axis=None))
-            nothing = f"{place}: {rival} has left 1 % or less, and nothing is left to win"
+            nothing = f"{place}: {rival} leaves 1 % or less, so nothing is left to be ahead by"
             ahead = compare(left, 0.0, "below", RATIO, math.exp)
             comparisons.append(Comparison(impossible=nothing) if full else ahead)
     if not comparisons:
@@ -115,7 +115,7 @@ def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
         "C2",
         "Edge Pruning stays ahead at high sparsity",
         "Bhaskar et al. 2024, figures 2 to 4",
-        "; ".join(["what is left of the empty circuit's KL", *parts, *told]),
+        "; ".join(["ratio of the KL left", *parts, *told]),
         [*comparisons, *missing],
     )
 
@@ -140,13 +140,15 @@ def _data(table: pd.DataFrame, methods: Methods) -> Claim | None:
         comparisons.append((flat if method == CLAIMANT else grows) if enough else Comparison())
         words = f"{task} {label} {number(line.value)} {interval(*line.interval())}".strip()
         tried = plural(examples.nunique(), "number")
-        parts.append(f"{words} ({tried} from {examples.min():,.0f} to {examples.max():,.0f})")
+        parts.append(f"{words} ({tried} of examples from {examples.min():,.0f} to {examples.max():,.0f})")
     missing, told = _missing(seen)
     return Claim(
         "C4",
         "Edge Pruning's cost hardly grows from 200 to 100,000 examples, while ACDC's and EAP's do",
         "Bhaskar et al. 2024, table 1",
-        "; ".join(["slope of log seconds, making the prompts among them, over log examples", *parts, *told]),
+        "; ".join(
+            ["slope of log seconds, including the making of the prompts, over log examples", *parts, *told]
+        ),
         [*comparisons, *missing],
     )
 
@@ -166,8 +168,8 @@ def _seeds(table: pd.DataFrame, methods: Methods) -> Claim | None:
         comparisons.append(compare_deviation(logs(edges), LITTLE))
         parts.append(
             f"{place} {number(found)} {interval(low, high)} ({number(edges.min(), whole=True)} to "
-            f"{number(edges.max(), whole=True)} edges, {len(edges)} seeds; circuits of one size share "
-            f"{number(group['seed_overlap'].mean())} of theirs)"
+            f"{number(edges.max(), whole=True)} edges, {len(edges)} seeds; overlap of circuits of one size "
+            f"{number(group['seed_overlap'].mean())})"
         )
     if not parts:
         return None
@@ -183,7 +185,7 @@ def _seeds(table: pd.DataFrame, methods: Methods) -> Claim | None:
 def _missing(
     seen: Collection[object], several: Collection[object] = ()
 ) -> tuple[Sequence[Comparison], Sequence[str]]:
-    """A claim about several rivals is not shown while one of them has not run, or not with one setting."""
+    """A claim about several rivals is not shown if one of them has not run, or ran with several settings."""
     absent = [rival for rival in RIVALS if rival not in seen]
     why = {rival: "ran with several settings" if rival in several else "has not run" for rival in absent}
     return [Comparison()] * len(absent), [f"{rival} {reason}" for rival, reason in why.items()]

@@ -1,9 +1,9 @@
-"""How many edges a method needs to stay within a KL of the model, and what others need beside it.
+"""How many edges a method needs to stay within a KL of the model, compared with what Edge Pruning needs.
 
-The number is that of effective edges of the smallest circuit that met the level. It is scored where the
-sizes asked for are near enough to each other: the next smaller one is at most `STEP` below. What a method
-made of a size is its own affair (ACDC may keep fewer edges). It is no interpolation: a table of few sizes
-leaves it unscored.
+The number is that of effective edges of the smallest circuit that meets the level. It is scored only where
+the sizes requested are close enough: the next smaller one is at most `STEP` below. How many edges a method
+then keeps does not matter (ACDC may keep fewer). Nothing is interpolated: with few sizes in a table, the
+number is unscored.
 """
 
 import math
@@ -24,15 +24,15 @@ from reports.parts.numbers import interval, mean_spread, number
 LEVELS = (0.1, 0.02)
 """Nats."""
 STEP = 0.06
-"""Largest gap between two sizes, as a share of the larger; one edge is always near enough."""
+"""Largest gap between two sizes, as a share of the larger; a gap of one edge is always small enough."""
 CLAIMANT = "edge_pruning"
 """It claims to need less than half the edges of ACDC's and EAP's circuits."""
 MEANING = (
-    "Effective edges of the smallest circuit within a KL of the model (gt: KL among its candidates), and "
-    "Edge Pruning's as a share of them: the geometric mean of the ratio over seeds, with Student's 95 % "
-    "interval. There is none where a seed is unscored or without any circuit within that KL. A number is "
-    "given only where the next smaller size asked for is at most 6 % below; \N{INFINITY}: no circuit that "
-    "was run is within that KL."
+    "Effective edges of the smallest circuit within a KL of the model (on gt, the KL among its candidates). "
+    "Ratio: Edge Pruning's number over that of the method, the geometric mean over seeds with Student's 95 % "
+    "interval. There is none if any seed is unscored or has no circuit within that KL. A number is given "
+    "only where the next smaller size requested is at most 6 % below; \N{INFINITY}: no circuit that was run "
+    "is within that KL."
 )
 
 
@@ -41,24 +41,24 @@ class Need:
     """What one method needs at one level on one task."""
 
     task: str
-    """With model, graph and ablation where there are several."""
+    """With the model, its graph and the ablation where there are several."""
     level: float
     method: str
     label: str
     edges: "pd.Series[float]"
     """By seed."""
     ratio: Estimate | None
-    """Log of the claimant's edges over this method's; None of the claimant, and where none or several of its
-    settings ran."""
+    """Log of the claimant's edges over this method's; None for the claimant itself, and where it did not run
+    or ran with several settings."""
     shortest: float
     """Edges of the shortest path from input to logits; NaN where the table does not say."""
 
 
 def edges_needed(circuits: pd.DataFrame, level: float) -> float:
-    """Effective edges of the smallest circuit of KL up to `level`: infinite where none is, and NaN where
+    """Effective edges of the smallest circuit with a KL of at most `level`: infinite if there is none, NaN if
     sizes are too far apart.
 
-    GT is judged by the KL among its candidates, as its literature does (design: metrics).
+    GT is judged by the KL among its candidates, as in its literature.
     """
     circuits = circuits.sort_values("size_requested")
     kl = circuits["kl_candidates" if (circuits["measure"] == "prob_diff").all() else "kl"]
@@ -69,13 +69,13 @@ def edges_needed(circuits: pd.DataFrame, level: float) -> float:
         return math.nan
     if not meets.any():
         return math.inf
-    at = int(np.where(meets, effective, np.inf).argmin())  # the first of those that are alike
+    at = int(np.where(meets, effective, np.inf).argmin())  # the first of equal ones
     below = asked[asked < asked[at]].max(initial=-math.inf)
     return float(effective[at]) if asked[at] - below <= max(1.01, STEP * asked[at]) else math.nan
 
 
 def needs(table: pd.DataFrame, methods: Methods) -> list[Need]:
-    """All methods, task by task and level by level, those that need least first."""
+    """All methods, task by task and level by level, those that need the fewest edges first."""
     if not {
         "size_requested",
         "n_edges",
@@ -105,7 +105,7 @@ def edges_needed_section(table: pd.DataFrame, methods: Methods) -> Section | Non
         Heading("method"),
         Heading("KL up to", "nats"),
         Heading("edges needed ↓", "edges", "effective edges of the smallest circuit, mean over all seeds"),
-        Heading("ratio", "", f"edges that {CLAIMANT} needs over those of this method, seeds paired"),
+        Heading("ratio", "", f"edges that {CLAIMANT} needs over those that this method needs, seed by seed"),
         Heading("seeds"),
     )
     return Section("Edges needed", "needed", Grid(headings, tuple(rows), 2), (), MEANING) if rows else None
@@ -128,7 +128,7 @@ def _needs(task: str, group: pd.DataFrame, level: float) -> list[Need]:
 
 
 def _by_seed(circuits: pd.DataFrame, level: float) -> "pd.Series[float]":
-    """Edges needed by data seed, means over method seeds: more of these are no more chances."""
+    """Edges needed by data seed, means over method seeds: running more of these is no advantage."""
     runs = ["data_seed", *(["method_seed"] if "method_seed" in circuits.columns else [])]
     each = circuits.groupby(runs)[list(circuits.columns)].apply(edges_needed, level)
     return each.groupby(level="data_seed").agg(lambda runs: runs.mean(skipna=False))

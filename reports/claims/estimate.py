@@ -1,4 +1,4 @@
-"""From values of single runs to an estimate: a mean, a ratio, a difference or a slope, and how sure it is."""
+"""From values of single runs to an estimate: a mean, ratio, difference or slope, and its standard error."""
 
 import math
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Estimate:
 
     value: float = math.nan
     error: float = math.nan
-    """NaN where runs are too few; 0 where they are all alike."""
+    """NaN where there are too few runs; 0 where they are all equal."""
     freedom: float = math.nan
 
     def interval(self) -> tuple[float, float]:
@@ -28,7 +28,7 @@ class Estimate:
 
 
 def mean_of(values: Iterable[float]) -> Estimate:
-    """Of independent runs. Unscored where one of them is: none is left out silently."""
+    """The mean of independent runs. Unscored if one of them is: none is left out silently."""
     found = np.array([*values], dtype=float)
     if not (found.size and np.isfinite(found).all()):
         return Estimate()
@@ -40,17 +40,17 @@ def mean_of(values: Iterable[float]) -> Estimate:
 
 
 def logs(values: "pd.Series[float]") -> "pd.Series[float]":
-    """Natural logs; NaN of what has none."""
+    """Natural logarithms; NaN where there is none."""
     return values.where(values > 0).astype(float).map(math.log)
 
 
 def log_ratio(ours: "pd.Series[float]", theirs: "pd.Series[float]") -> Estimate:
-    """Mean log of a ratio of two methods' values, seeds paired; unscored where one of either is, or is 0."""
+    """Mean log ratio of two methods' values, seed by seed; unscored if one of them is unscored or 0."""
     return mean_of(logs(ours).sub(logs(theirs)))
 
 
 def difference(ours: Iterable[float], theirs: Iterable[float]) -> Estimate:
-    """Of the means of two unpaired samples (Welch 1947, Biometrika 34)."""
+    """The difference of the means of two unpaired samples (Welch 1947, Biometrika 34)."""
     one, other = mean_of(ours), mean_of(theirs)
     parts = np.array([one.error, other.error]) ** 2
     total = float(parts.sum())
@@ -59,7 +59,7 @@ def difference(ours: Iterable[float], theirs: Iterable[float]) -> Estimate:
 
 
 def slope(x: "pd.Series[float]", y: "pd.Series[float]") -> Estimate:
-    """Of the least squares' line through points; of two points it has no standard error."""
+    """The slope of the least-squares line through points; with two points it has no standard error."""
     if x.nunique() < 2 or not np.isfinite([*x, *y]).all():
         return Estimate()
     line = stats.linregress(x, y)

@@ -1,4 +1,4 @@
-"""Where circuits may stand beside each other: on one task, in one model and graph, under one ablation."""
+"""Where circuits may be compared: on one task, in one model and graph, under one ablation."""
 
 from collections.abc import Iterator
 
@@ -8,9 +8,9 @@ PLACE = ["model", "graph", "ablation", "task"]
 
 
 def places(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Rows place by place, each with its name: the task, and of what else there are several.
+    """Rows place by place, each with its name: the task, then model and ablation if there are several.
 
-    A model that was counted as several graphs bears them in its name.
+    If a model's edges were counted in several ways, its name says in which.
     """
     several = [name for name in ("model", "ablation") if rows[name].nunique() > 1]
     for _, here in rows.groupby(PLACE, sort=False):
@@ -18,14 +18,14 @@ def places(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def at_home(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Where circuits were scored under the ablation under which they were discovered."""
+    """Which circuits were scored under the ablation under which they were discovered."""
     if "discovery_ablation" not in table.columns:
         return pd.Series(True, table.index)
     return table["discovery_ablation"].isna() | (table["discovery_ablation"] == table["ablation"])
 
 
 def of_all_wordings(table: pd.DataFrame) -> pd.DataFrame:
-    """Without the rows of methods that were shown half of a task's wordings."""
+    """The table without methods that were shown only half of a task's wordings."""
     if "wordings" not in table.columns:
         return table
     return table[table["wordings"].isna() | table["wordings"].isin(("all", ""))]

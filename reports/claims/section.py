@@ -1,4 +1,4 @@
-"""What becomes of the papers' claims on what was run, one row per claim that the runs can tell of."""
+"""What the runs say about the papers' claims, one row for each claim that they bear on."""
 
 import pandas as pd
 
@@ -14,22 +14,24 @@ from reports.parts.grid import Cell, Grid, Heading, Row
 from reports.parts.methods import Methods
 
 MEANING = (
-    "Claims of the papers beside what was run. A claim holds where every comparison that it makes is "
-    "shown by a one-sided test of 5 %, and is contradicted where the contrary of one is (Holm). It is not "
-    "attainable where arithmetic alone keeps anybody from meeting it, and undecided otherwise: then the "
-    "last column tells what these runs would have found four times of five. A claim about pretrained "
-    "models is not tested on models that were trained for this benchmark. The bounds: half of the edges "
-    "(C1), a ratio of 1 (C2), more than half of the seeds exact (C3), slopes below 0.1 and above 0.5 "
-    "(C4), a standard deviation of 10 % (C5), 93 % of the accuracy (C7), 0.1 from chance and nearer than "
-    "random circuits' complements (C8), no more than 0.1 above chance for half of the methods and tasks "
-    "(C9). Runs are the unit: seeds, or draws."
+    "What the papers claim, and what was run. A claim holds if every comparison that it makes is shown "
+    "by a one-sided test at 5 %, and is contradicted if the contrary of one of them is shown, at 5 % over "
+    "all of them (Holm). It is not attainable if arithmetic alone rules it out, and undecided otherwise; the "
+    "last column then gives the effect that these runs would detect with 80 % power. A claim about "
+    "pretrained models is not tested on models that were trained for this benchmark. The bounds are: half "
+    "of the edges (C1), a ratio of 1 (C2), more than half of the seeds exact (C3), slopes below 0.1 and "
+    "above 0.5 (C4), a standard deviation of 10 % of the number of edges (C5), 93 % of the full model's "
+    "accuracy (C7), complements within 0.1 of chance and nearer to it than those of random circuits, while "
+    "the rivals' are not within 0.1 (C8), accuracies at most 0.1 above chance for half of the methods and "
+    "tasks (C9). The unit is a run: seeds, or draws of random circuits."
 )
 
 
 def claims_section(table: pd.DataFrame, methods: Methods, recovery: pd.DataFrame | None) -> Section | None:
-    """The claims that the runs can tell of; None where there are none.
+    """The claims that the runs bear on; None if there are none.
 
-    Runs on pretrained models decide where there are any; else those on ours are told, without a verdict.
+    If there are runs on pretrained models, these decide; otherwise those on our models are reported without
+    a verdict.
 
     Args:
         table: the long leaderboard, tidy.

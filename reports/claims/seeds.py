@@ -18,19 +18,19 @@ from reports.parts.numbers import mean_spread, number, share
 from reports.parts.style import Line, styled
 
 SEEDS = 8
-"""So many make a spread worth drawing."""
+"""The fewest data seeds whose spread is shown."""
 SHOWN = ("kl", "unaided_edges", "seed_overlap")
 MEANING = (
-    "Every data seed redraws the discovery prompts; the evaluation prompts stay, and so does a method's own "
-    "randomness, which its method seed draws. Overlap is the mean Jaccard similarity of a circuit with those "
-    "of the other seeds: edges in both over edges in either. Unaided edges are those of the circuit that a "
-    "method settles on when no size is asked for; their variation is the standard deviation over the mean. A "
-    "point in the figure is one run."
+    "Each data seed redraws the discovery prompts; the evaluation prompts stay the same, and so does a "
+    "method's own randomness, which its method seed draws. Overlap is the mean Jaccard similarity of a "
+    "circuit with those of the other seeds: edges in both over edges in either. Unaided edges are those of "
+    "the circuit that a method settles on when given no size; their variation is the standard deviation over "
+    "the mean. Each point in the figure is one run."
 )
 
 
 def spread_over_seeds(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
-    """Rows of the methods that ran with `SEEDS` seeds or more, for the sizes of which they did."""
+    """Rows of the methods that ran with `SEEDS` seeds or more, at the sizes at which they did."""
     if not {*SHOWN, "effective_edges", "n_edges", "data_seed"} <= set(table.columns):
         return table.iloc[:0]
     ok = contenders(table, methods)
@@ -110,7 +110,7 @@ def _spread(values: "pd.Series[float]") -> str:
 
 
 def _plot(rows: pd.DataFrame, metrics: Metrics, looks: Mapping[str, Line]) -> Figure:
-    """Quantities by tasks; at every size the methods stand side by side."""
+    """A panel per quantity and task; at every size the methods are side by side."""
     places, labels = sorted(rows["place"].unique()), sorted(rows["label"].unique())
     sizes = sorted(rows["size_requested"].unique())
     with styled():
@@ -139,7 +139,7 @@ def _plot(rows: pd.DataFrame, metrics: Metrics, looks: Mapping[str, Line]) -> Fi
             if i % len(places) == 0:
                 axes.set_ylabel(metrics[name].label)
             if i >= len(places) * (len(SHOWN) - 1):
-                axes.set_xlabel("edges asked for")
+                axes.set_xlabel("edges requested")
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=max(2, len(places)))
     return figure

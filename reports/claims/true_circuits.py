@@ -10,16 +10,16 @@ from reports.recovery.fold import fold, runs_in_words
 
 PROGRAMS = ("x_proportion", "reverse")
 LISTS = {"published_exact": "the published list", "unaided_exact": "the edges proved necessary"}
-"""C3: what a circuit is held to, by the column that tells whether it is that exactly."""
+"""C3: what a circuit is compared with, by the column that says whether it is exactly that."""
 MORE_OFTEN_THAN_NOT = 0.5
 """C3: of method seeds. The paper shows one run of each program."""
 
 
 def true_circuit_claims(recovery: pd.DataFrame | None) -> list[Claim]:
-    """C3, once by the lists that its paper gives and once by the edges that are proved.
+    """C3 twice: by the lists that the paper gives, and by the edges that are proved necessary.
 
-    Of Edge Pruning's runs at its defaults under zero ablation. A seed counts where the circuit is exact on
-    all of the CPU's kernels that it ran on. What was not scored keeps the claim from holding.
+    Judged are Edge Pruning's runs with default options under zero ablation. A seed counts if the circuit is
+    exact under all CPU kernels that it ran with. Unscored runs keep the claim from holding.
 
     Args:
         recovery: the long table of recoveries, as it came; None where there is none.

@@ -1,10 +1,10 @@
-"""What becomes of a claim: comparisons, each with a bound that the code states -> one of five words.
+"""From comparisons, each with a bound that the code states, to the verdict on a claim: one of five words.
 
-A claim *holds* where all that it says is shown, every comparison by a one-sided test of 5 %
-(intersection-union, Berger 1982, Technometrics 24). It is *contradicted* where the contrary of one comparison
-is shown, at 5 % over all of them (Holm 1979: the smallest p decides whether there is any). It is *not
-attainable* where arithmetic alone keeps anybody from meeting it. Otherwise it is *undecided*, and what could
-have been seen is told. On models that were trained for this benchmark it is *not tested*.
+A claim *holds* if every comparison that it makes is shown by a one-sided test at 5 % (intersection-union,
+Berger 1982, Technometrics 24). It is *contradicted* if the contrary of one comparison is shown, at 5 % over
+all of them (Holm 1979: the smallest p decides whether there is any). It is *not attainable* if arithmetic
+alone rules it out. Otherwise it is *undecided*, and the effect that could have been seen is reported. On
+models that were trained for this benchmark it is *not tested*.
 """
 
 import math
@@ -19,26 +19,26 @@ from reports.claims.estimate import Estimate
 
 Verdict = Literal["holds", "contradicted", "not attainable", "undecided", "not tested"]
 LEVEL, POWER = 0.05, 0.8
-"""Of each one-sided test; and how often what is told as seen is found."""
+"""The level of each one-sided test, and the power at which the reported effect would be detected."""
 OURS = r"embedded(:\d+)?|tracr:.*"
 """Models that are not pretrained: no paper's claim is about them."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One thing that a claim says, and what runs say for it and against it."""
+    """One comparison that a claim makes, and what the runs say for and against it."""
 
     p_for: float = math.nan
-    """Of "it is not so": small where it is shown. NaN where no test could be made."""
+    """p of "it is not so": small where the claim is shown. NaN where no test could be made."""
     p_against: float = math.nan
-    """Of "it is so": small where the contrary is shown."""
+    """p of "it is so": small where the contrary is shown."""
     seen: float = math.nan
-    """The true value, on the claim's side of the bound, that the test finds four times of five; infinite
-    where there can be none so far from it."""
+    """The true value, on the claim's side of the bound, that the test detects with 80 % power; infinite if no
+    value so far from the bound is possible."""
     visible: str = "{}"
     """That value in words."""
     impossible: str = ""
-    """Why no result whatever could meet it; empty where one could."""
+    """Why no result could meet the claim; empty where one could."""
 
 
 def compare(
@@ -52,15 +52,15 @@ def compare(
     """Whether a quantity lies on one side of a bound, by Student's t.
 
     What could have been seen is the minimum detectable effect (Bloom 1995, Evaluation Review 19). There is no
-    p where there is no standard error, nor where it is 0.
+    p if there is no standard error, or if it is 0.
 
     Args:
         estimate: of the quantity.
         bound: on the estimate's scale.
-        side: where the claim says that it is.
+        side: the side on which the claim says the quantity is.
         visible: "a ratio of {} or less", where {} is the value that could have been seen.
-        shown: from that scale to the one on which it is told: exp of a log.
-        end: the furthest value on the claim's side that there can be.
+        shown: from that scale to the one reported, such as exp for a log.
+        end: the furthest possible value on the claim's side.
     """
     if not estimate.error > 0:
         return Comparison()
@@ -95,7 +95,7 @@ def compare_deviation(values: "pd.Series[float]", bound: float) -> Comparison:
 
 
 def compare_share(hits: int, runs: int, bound: float) -> Comparison:
-    """Whether something comes about more often than a bound says, by the binomial distribution.
+    """Whether something happens more often than a bound says, by the binomial distribution.
 
     Args:
         hits: runs in which it did.
@@ -113,10 +113,10 @@ def compare_share(hits: int, runs: int, bound: float) -> Comparison:
 
 
 def at_least(wanted: int, p: Sequence[float]) -> float:
-    """p of "fewer than so many of them are so" (Benjamini and Heller 2008, Biometrics 64, by Bonferroni).
+    """p of "fewer than `wanted` of them are true" (Benjamini and Heller 2008, Biometrics 64, by Bonferroni).
 
-    Of all of them it is the largest p, the intersection-union test; of one it is Holm's first step. A test
-    that could not be made counts as one that found nothing. NaN where there are not so many.
+    For all of them it is the largest p, the intersection-union test; for one it is Holm's first step. A test
+    that could not be made counts as one that found nothing. NaN if there are fewer than `wanted` tests.
 
     Args:
         wanted: how many are to be shown.
@@ -129,10 +129,10 @@ def at_least(wanted: int, p: Sequence[float]) -> float:
 
 
 def judge(comparisons: Sequence[Comparison], needed: int | None = None) -> Verdict:
-    """What becomes of a claim on models that it is about.
+    """The verdict on a claim, from runs on the models that it is about.
 
     Args:
-        comparisons: all that it says.
+        comparisons: all that the claim makes.
         needed: in how many of them it has to be right; in all if left out.
     """
     needed = len(comparisons) if needed is None else needed
@@ -147,5 +147,5 @@ def judge(comparisons: Sequence[Comparison], needed: int | None = None) -> Verdi
 
 
 def is_pretrained(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Which rows are of models that papers' claims are about: of none that was trained for this benchmark."""
+    """Which rows are of models that papers' claims are about: those not made for this benchmark."""
     return ~table["model"].astype(str).str.fullmatch(OURS)

@@ -1,1 +1,1 @@
-"""What `circuitmark compare` tells, who is ahead of whom: tables for the terminal, sections of a page."""
+"""What `circuitmark compare` says about who is ahead of whom: tables for the terminal, sections of a page."""

@@ -18,10 +18,10 @@ _WHERE = ("model", "ablation", "pruned", "behaviour")
 
 
 def pairs_section(pairs: Sequence[Told]) -> Section | None:
-    """The primary tests of pairs, of the area over all sizes; single sizes where one alone was run.
+    """The primary tests of pairs, by the area over all sizes; those at a size where only one size was run.
 
     Args:
-        pairs: as `circuitmark compare --json` tells them.
+        pairs: as `circuitmark compare --json` prints them.
     """
     matched = [pair for pair in pairs if pair["found_under"] == pair["ablation"]] or list(pairs)
     primary = [pair for pair in matched if pair["size"] is None]
@@ -35,22 +35,24 @@ def pairs_section(pairs: Sequence[Told]) -> Section | None:
         Heading("a"),
         Heading("b"),
         Heading(
-            "a / b", meaning="KL left by a over KL left by b, on new templates: below 1 where a is ahead"
+            "a / b", meaning="KL left by a over KL left by b, on new templates; below 1 where a is ahead"
         ),
-        Heading("95 %", meaning="interval of that ratio"),
-        Heading("p (Holm)", meaning="of 'neither is ahead', adjusted for all pairs of the family"),
+        Heading("95 %", meaning="interval of this ratio"),
+        Heading("p (Holm)", meaning="of 'neither is ahead', adjusted over all pairs of the family"),
         Heading("p equal", meaning="of 'one is ahead by a factor of 1.25 or more' (TOST), not adjusted"),
         Heading("verdict"),
     )
     rows = [_pair(pair, several) for pair in shown]
     overs = " or ".join(sorted({pair["over"] for pair in shown if pair["low"] is not None}))
     reach = f" Intervals and p are over {overs}." if overs else ""
-    families = "the primary family" if primary else "exploratory, for one size alone was run"
+    families = "the primary family" if primary else "exploratory, because only one size was run"
     meaning = (
-        f"Two methods on a behaviour, over {over}: {families}.{reach} Equal and undecided are two "
-        "things: equal is what a test found so, within a factor of 1.25."
+        f"Two methods on a behaviour, over {over}: {families}.{reach} Undecided does not mean "
+        "equal: methods are equal where a test says so, within a factor of 1.25, or where they never differ."
     )
-    notes = ("Single sizes, and pairs found under another ablation, are in circuitmark compare --json.",)
+    notes = (
+        "Pairs at single sizes and of circuits found under another ablation: circuitmark compare --json.",
+    )
     grid = Grid(headings, tuple(rows), len(several) + 2, notes if len(pairs) > len(shown) else ())
     return Section("Pairs of methods", "pairs", grid, (), meaning)
 
@@ -60,10 +62,10 @@ def _pair(pair: Told, several: Sequence[str]) -> Row:
     ratio = math.nan if pair["difference"] is None else math.exp(pair["difference"])
     ends = [pair["low"], pair["high"]]
     reach = (
-        f"not to be had: {pair['reason']}" if None in ends else " to ".join(number(math.exp(e)) for e in ends)
+        f"not available: {pair['reason']}" if None in ends else " to ".join(number(math.exp(e)) for e in ends)
     )
     values = [Cell(_number(pair[name]), order=_order(pair[name])) for name in ("p_holm", "p_equal")]
-    why = f"({pair['reason']})" if pair["reason"] and None not in ends else ""  # else it stands there
+    why = f"({pair['reason']})" if pair["reason"] and None not in ends else ""  # otherwise it is shown there
     cells = (Cell(number(ratio), order=ratio), Cell(reach), *values, Cell(pair["verdict"], why))
     about = {"model": pair["model"], "ablation": pair["ablation"], "task": pair["behaviour"]}
     methods = f"{names[0].text}\n{names[1].text}"
@@ -75,10 +77,10 @@ def _pair(pair: Told, several: Sequence[str]) -> Row:
 def standings_section(
     wholes: Sequence[Told], entries: Sequence[Entry], looks: Mapping[str, Line]
 ) -> Section | None:
-    """How far each method is over all behaviours, and what it costs.
+    """How far each method gets over all behaviours, and what it costs.
 
     Args:
-        wholes: as `circuitmark compare --json` tells `behaviours`.
+        wholes: as `circuitmark compare --json` prints `behaviours`.
         entries: of all settings, for their cost.
         looks: of marks, by a method's label.
     """
@@ -94,26 +96,28 @@ def standings_section(
             rows.append(_standing(whole, method, where, costs))
         scored = [method for method in whole["methods"] if method["interquartile_mean"] is not None]
         if sum(label_of_typed(method["method"]) in costs for method in scored) < 2:
-            continue  # of one method there is nothing to see
+            continue  # one method alone shows nothing
         title = " · ".join(where) or "quality and cost"
         stem = f"quality_and_cost_{i + 1}" if len(ranked) > 1 else "quality_and_cost"
         figure = partial(plot_costs, whole["methods"], costs, looks, title)
-        figures.append(Drawing(stem, figure, f"Share of the way gone against CPU seconds, {title}"))
+        figures.append(
+            Drawing(stem, figure, f"Share of the way to 99 % recovered against CPU seconds, {title}")
+        )
     headings = (
         *(Heading(name) for name in several),
         Heading("method"),
-        Heading("gone", meaning="interquartile mean over behaviours and seeds of the share gone"),
+        Heading("gone", meaning="share of the way, interquartile mean over behaviours and seeds"),
         Heading("95 %", meaning="stratified bootstrap over data seeds"),
-        Heading("rank", meaning="from the best to the worst that the interval allows"),
+        Heading("rank", meaning="range of ranks that the method may have; 1 is best"),
         Heading("data seeds"),
         Heading("CPU seconds", meaning="of discovery for all sizes, mean over these behaviours and seeds"),
     )
     behaviours = sorted({name for whole in ranked for name in whole["behaviours"]})
     meaning = (
-        f"Over {', '.join(behaviours)}: of the way from random circuits to 99 % recovered, the share gone, "
-        "by the area over the logarithm of the sizes; 1 is the end of the way, 0 is random. No other entry "
-        "moves it."
-        + " In the figure, the dashed line joins the methods that no cheaper one beats."
+        f"How far each method gets over {', '.join(behaviours)}: gone is the share of the way from random "
+        "circuits (0) to 99 % recovered (1), by the area over the logarithm of the sizes. It does not depend "
+        "on the other methods."
+        + " In the figure, the dashed line joins the methods that are ahead of every cheaper one."
         * bool(figures)
     )
     return Section(
@@ -128,7 +132,7 @@ def standings_section(
 def _standing(whole: Told, method: Told, where: Sequence[str], costs: Mapping[str, float]) -> Row:
     label = label_of_typed(method["method"])
     ends = [method["low"], method["high"]]
-    reach = f"not to be had: {method['reason']}" if None in ends else " to ".join(map(number, ends))
+    reach = f"not available: {method['reason']}" if None in ends else " to ".join(map(number, ends))
     ranks = [method["rank_low"], method["rank_high"]]
     rank = DASH if None in ranks else " to ".join(f"{end:g}" for end in dict.fromkeys(ranks))
     gone, cost = method["interquartile_mean"], costs.get(label, math.nan)

@@ -1,4 +1,4 @@
-"""Quality against cost: how far each method is over all behaviours, and the CPU seconds that it took."""
+"""Quality against cost: how far each method gets over all behaviours, and the CPU seconds that it takes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ Told = Mapping[str, Any]
 def costs_of(entries: Sequence[Entry], whole: Told) -> dict[str, float]:
     """Mean CPU seconds of discovery by a method's label, over the behaviours of a setting's standings.
 
-    What a method spends on its unaided circuit alone is left out: no score here is of it. A method that did
-    not run on all of the behaviours has no cost beside the others': means over other tasks do not compare.
+    What a method spends only on its unaided circuit is left out, since no score here is of that circuit. A
+    method that did not run on all behaviours has no cost: means over different tasks do not compare.
 
     Args:
-        entries: of all settings; discovery for all sizes is one run, and its cost the same at each.
-        whole: the standings of that setting, as `circuitmark compare --json` tells `behaviours`.
+        entries: of all settings; discovery for all sizes is one run, with the same cost at each.
+        whole: the standings of that setting, as `circuitmark compare --json` prints `behaviours`.
     """
     setting = Setting(whole["model"], whole["graph"], whole["ablation"], whole["pruned"])
     found: dict[str, dict[str, float]] = {}
@@ -45,7 +45,7 @@ def plot_costs(
     looks: Mapping[str, Line],
     title: str,
 ) -> Figure:
-    """A mark a method with its interval, and the front: the methods that no cheaper one beats.
+    """A mark per method with its interval, and the front: the methods that are ahead of every cheaper one.
 
     Args:
         methods: the standings of one setting; those without a score or a cost are left out.
@@ -83,7 +83,11 @@ def plot_costs(
             axes.annotate(
                 label, (cost, gone), (6, lift), textcoords="offset points", fontsize=0.85 * PAGE.letters
             )
-        axes.set(title=title, xlabel="CPU seconds of discovery, all sizes", ylabel="share of the way gone")
+        axes.set(
+            title=title,
+            xlabel="CPU seconds of discovery, all sizes",
+            ylabel="share of the way to 99 % recovered",
+        )
         axes.margins(x=0.18, y=0.12)
         return figure
 

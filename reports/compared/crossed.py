@@ -18,7 +18,7 @@ def crossed_table(rows: Sequence[Told]) -> Table:
     """A line per behaviour, method and ablation found under, a column per ablation scored under.
 
     Args:
-        rows: as `circuitmark compare --json` tells them.
+        rows: as `circuitmark compare --json` prints them.
     """
     scored = list(dict.fromkeys(row["ablation"] for row in rows))
     view = a_table(
@@ -37,8 +37,8 @@ def crossed_table(rows: Sequence[Told]) -> Table:
         view.add_row(*map(escape, shown), *(cells.get(name, DASH) for name in scored))
         before = (place, method)
     view.caption = (
-        "share of the empty circuit's KL that is left, of the typical template; below it 95 %, over "
-        + ", ".join(sorted({row["over"] for row in rows if row["over"]}))
+        "share of the empty circuit's KL that is left on the typical template; below it its 95 % interval, "
+        "over " + ", ".join(sorted({row["over"] for row in rows if row["over"]}))
     )
     return view
 

@@ -1,4 +1,4 @@
-"""What methods find again, as a table for the terminal: `circuitmark compare --json`, stability."""
+"""What methods find again, as a table for the terminal: `stability` in `circuitmark compare --json`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,10 +13,10 @@ Told = Mapping[str, Any]
 
 
 def stability_table(rows: Sequence[Told]) -> Table:
-    """A line per behaviour, method, size, and what changes.
+    """A line per behaviour, method, size and kind of change.
 
     Args:
-        rows: as `circuitmark compare --json` tells them.
+        rows: as `circuitmark compare --json` prints them.
     """
     view = a_table(
         "Stability: what circuits share when something changes that should not matter",
@@ -38,7 +38,8 @@ def stability_table(rows: Sequence[Told]) -> Table:
         )  # fmt: skip
         before = place
     view.caption = (
-        "Jaccard: edges in both over edges in either, mean over pairs; random: of random connected circuits; "
-        "core: edges in all over edges in any; recovered: the worst and the best circuit, on new templates"
+        "Jaccard: edges in both over edges in either, mean over pairs; random: the same for random connected "
+        "circuits; core: edges in all over edges in any; recovered: the worst and the best circuit, on new "
+        "templates"
     )
     return view

@@ -1,4 +1,4 @@
-"""Methods beside each other, as tables for the terminal: what `circuitmark compare --json` tells."""
+"""Methods compared, as tables for the terminal: what `circuitmark compare --json` prints."""
 
 import math
 from collections import Counter, defaultdict
@@ -22,10 +22,10 @@ _COMPONENTS = ("model", "data", "method", "template", "prompt", "rest_of_run", "
 
 
 def comparison_terminal(told: Mapping[str, Sequence[Told]]) -> Group:
-    """A table of each kind that there is something of.
+    """A table of each kind that is not empty.
 
     Args:
-        told: as `circuitmark compare --json` tells it.
+        told: as `circuitmark compare --json` prints it.
     """
     kinds = {
         "pairs": _pairs, "crossed": crossed_table, "turnovers": turnovers_table, "behaviours": _standings,
@@ -36,17 +36,17 @@ def comparison_terminal(told: Mapping[str, Sequence[Told]]) -> Group:
 
 
 def _pairs(pairs: Sequence[Told]) -> Table:
-    """A line per pair and behaviour, of the primary tests, or of the sizes where one alone was run.
+    """A line per pair and behaviour: the primary tests, or those at a size where only one size was run.
 
-    What is left of the empty circuit's KL under a, over what is left under b: below 1 where a is ahead,
-    who is bold.
+    What a leaves of the empty circuit's KL, over what b leaves: below 1 where a is ahead. Whoever is ahead is
+    bold.
     """
     matched = [pair for pair in pairs if pair["found_under"] == pair["ablation"]] or pairs
     primary = [pair for pair in matched if pair["size"] is None]
     sizes = "all sizes" if primary else " and ".join(sorted({share(pair["size"]) for pair in matched}))
     shown = primary or matched
     view = a_table(
-        f"Ahead of each other: KL left, a over b, on new templates, over {sizes}",
+        f"Who is ahead: KL left by a over KL left by b, on new templates, over {sizes}",
         ("behaviour", "a", "b"), ("a / b", "95 %", "p (Holm)"),
     )  # fmt: skip
     view.add_column("verdict")
@@ -68,20 +68,23 @@ def _pairs(pairs: Sequence[Told]) -> Table:
         before = place
     families = Counter(tuple(pair[name] for name in _FAMILY) for pair in shown)
     counts = " and ".join(plural(count, "pair") for count in sorted(set(families.values())))
-    family = "the primary family, of" if primary else "exploratory, for one size alone was run:"
-    told = [f"over {' or '.join(sorted({pair['over'] for pair in shown}))}", f"{family} {counts}, Holm's p"]
+    family = "the primary family of" if primary else "exploratory, because only one size was run:"
+    told = [
+        f"over {' or '.join(sorted({pair['over'] for pair in shown}))}",
+        f"{family} {counts}, p adjusted (Holm)",
+    ]
     if len(matched) > len(shown):
-        told.append("single sizes, exploratory, are in --json")
+        told.append("single sizes (exploratory) are in --json")
     if len(pairs) > len(matched):
-        told.append("so are pairs found under another ablation")
+        told.append("pairs of circuits found under another ablation are in --json")
     view.caption = "; ".join(told)
     return view
 
 
 def _standings(wholes: Sequence[Told]) -> Table:
-    """A line per method and model: of the way from random circuits to the floor, the share gone."""
+    """A line per method and model: the share of the way from random circuits to the floor."""
     view = a_table(
-        "Over behaviours: of the way from random circuits to 99 % recovered, the share gone",
+        "Over behaviours: share of the way from random circuits (0) to 99 % recovered (1)",
         ("model", "method"), ("data seeds", "gone", "95 %", "rank", "beats with P"),
     )  # fmt: skip
     for whole in wholes:
@@ -99,14 +102,14 @@ def _standings(wholes: Sequence[Told]) -> Table:
     behaviours = sorted({name for whole in wholes for name in whole["behaviours"]})
     overs = sorted({method["over"] for whole in wholes for method in whole["methods"]})
     view.caption = (
-        f"interquartile mean over {', '.join(behaviours) or 'nothing'}; over {', '.join(overs)}; "
-        "P in half of all pairs of runs is 0.5"
+        f"gone: that share, interquartile mean over {', '.join(behaviours) or 'nothing'}; intervals over "
+        f"{', '.join(overs)}; P is 0.5 where a method is ahead in half of all pairs of runs"
     )
     return view
 
 
 def _beats(method: str, chances: Sequence[Told]) -> Iterable[str]:
-    """Whom a method beats, and how often, each pair from the side of the first."""
+    """How often a method beats each other one; a pair is shown once, at its first method."""
     for chance in chances:
         if chance["a"] == method:
             ends = "" if chance["low"] is None else f" ({_interval(chance)})"
@@ -114,21 +117,21 @@ def _beats(method: str, chances: Sequence[Told]) -> Iterable[str]:
 
 
 def _fresh(gaps: Sequence[Told]) -> Table:
-    """A line per method: what is left on fresh prompts over what is left on public ones, all behaviours."""
+    """A line per method, over all behaviours: the KL left on fresh prompts over that left on public ones."""
     view = a_table(
-        "Fresh prompts: KL left there, over KL left on the public ones, by the same circuits",
+        "Fresh prompts: KL left on them over KL left on the public ones, by the same circuits",
         ("model", "method"), ("fresh / public", "behaviours", "worse", "better", "left out"),
     )  # fmt: skip
     methods: dict[tuple[str, str], list[Told]] = defaultdict(list)
     whole = {(_at(gap), gap["behaviour"]) for gap in gaps if gap["size"] is None}
-    for gap in gaps:  # of behaviours with one size alone, that size
+    for gap in gaps:  # for behaviours with only one size, that size
         if gap["size"] is None or (_at(gap), gap["behaviour"]) not in whole:
             methods[_at(gap)].append(gap)
     for (model, method), rows in methods.items():
         found = [row["gap"] for row in rows if row["gap"] is not None]
         ends = [(row["low"], row["high"]) for row in rows if row["low"] is not None]
         reasons = sorted({row["reason"] for row in rows if row["low"] is None})
-        none = "not to be had: " + ", ".join(reasons)
+        none = "not available: " + ", ".join(reasons)
         view.add_row(
             escape(model), escape(method),
             _number(sum(found) / len(found), math.exp) if found else DASH, f"{len(found)} of {len(rows)}",
@@ -138,8 +141,8 @@ def _fresh(gaps: Sequence[Told]) -> Table:
         )  # fmt: skip
     overs = ", ".join(sorted({gap["over"] for gap in gaps}))
     view.caption = (
-        f"mean over behaviours; worse and better: intervals, over {overs}, that leave out 1; left out: "
-        "circuits that are not the same in both folders; each interval is in --json"
+        f"geometric mean over behaviours; worse, better: behaviours whose interval over {overs} lies above, "
+        "below 1; left out: circuits that differ between the folders; all intervals are in --json"
     )
     return view
 
@@ -149,7 +152,7 @@ def _at(row: Told) -> tuple[str, str]:
 
 
 def _variance(spreads: Sequence[Told]) -> Table:
-    """A line per behaviour, method and size: standard deviations of the parts of log KL."""
+    """A line per behaviour, method and size: standard deviations of the components of log KL."""
     names = [name.replace("_", " ") for name in _COMPONENTS]
     view = a_table(
         "What log KL varies with: standard deviations, on templates that no method saw",
@@ -169,8 +172,8 @@ def _variance(spreads: Sequence[Told]) -> Table:
         )  # fmt: skip
         before = place
     view.caption = (
-        "runs: models x data seeds x method seeds; a dash: one level alone, or not to be told from the rest; "
-        "*: the estimate of the variance is below 0, so that nothing was seen of it"
+        "runs: models x data seeds x method seeds; a dash: a single level, or a component that cannot be "
+        "told from the rest; *: the estimate of the variance is below 0"
     )
     return view
 
@@ -180,7 +183,7 @@ def _number(value: float | None, scale: Any = float) -> str:
 
 
 def _interval(row: Told, scale: Any = float) -> str:
-    """Its two ends, or why they are not to be had."""
+    """The two ends of an interval, or why it is not available."""
     if row["low"] is None or row["high"] is None:
-        return escape(f"not to be had: {row['reason']}")
+        return escape(f"not available: {row['reason']}")
     return " to ".join(number(scale(row[end])) for end in ("low", "high"))

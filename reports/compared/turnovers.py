@@ -1,4 +1,4 @@
-"""Whether orders hang on the ablation: a table for the terminal, sentences for pages."""
+"""Whether orders depend on the ablation: a table for the terminal, sentences for pages."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ Told = Mapping[str, Any]
 
 
 def turnovers_table(turnovers: Sequence[Told]) -> Table:
-    """A line per two ablations: of the cells that rank two methods under both, in how many the order differs.
+    """A line per two ablations: in how many cells that rank two methods under both, their order differs.
 
     Args:
-        turnovers: as `circuitmark compare --json` tells them.
+        turnovers: as `circuitmark compare --json` prints them.
     """
     view = a_table(
         "Turnovers: orders of two methods that differ between two ablations",
@@ -29,10 +29,10 @@ def turnovers_table(turnovers: Sequence[Told]) -> Table:
     turned = [told for told in turnovers if told["turns"] and told["size"] is None]
     named = "; ".join(map(_named, turned))
     view.caption = (
-        "cells: pairs of methods on a behaviour that rank under both ablations; turned: ahead of each other "
-        "the other way round, each by Holm's p; opposite: by sign alone; seeds disagree: two data seeds of "
-        "one ablation do, by sign alone"
-        + (f"; over all sizes {plural(len(turned), 'pair')} turned: {escape(named)}" if turned else "")
+        "cells: how many pairs of methods on a behaviour are ranked under both ablations; turned: each is "
+        "ahead under one of the two, both times with Holm's p below 0.05; opposite: the signs differ; "
+        "seeds disagree: how often two data seeds of one ablation differ in sign"
+        + (f"; over all sizes, {plural(len(turned), 'pair')} turned: {escape(named)}" if turned else "")
     )
     return view
 
@@ -41,16 +41,16 @@ def turnover_sentences(turnovers: Sequence[Told]) -> list[str]:
     """A sentence per two ablations, by the area over all sizes; then one for each pair that turned.
 
     Args:
-        turnovers: as `circuitmark compare --json` tells them.
+        turnovers: as `circuitmark compare --json` prints them.
     """
     whole = [told for told in turnovers if told["size"] is None] or list(turnovers)
     sentences = []
     for (model, ablations, kind, over), group in _groups(whole).items():
         cells, turned, opposite, flips = _counts(group)
         sentences.append(
-            f"{model}: between {ablations}, circuits {kind}, over {over}, {cells} pairs of methods on a "
-            f"behaviour rank under both; {turned} turned, {opposite} have opposite signs, and two data seeds "
-            f"of one ablation disagree in {flips}."
+            f"{model}: between {ablations}, with circuits {kind}, over {over}, {cells} pairs of methods on a "
+            f"behaviour are ranked under both; {turned} turned, {opposite} have opposite signs, and two "
+            f"data seeds of one ablation differ in sign in {flips} of cases."
         )
     return sentences + [f"Turned: {_named(told)}." for told in whole if told["turns"]]
 
@@ -61,13 +61,13 @@ def _groups(turnovers: Sequence[Told]) -> dict[tuple[str, ...], list[Told]]:
     for told in turnovers:
         one, other = told["one"], told["other"]
         kind = told["kind"] if told["kind"] == "found as scored" else f"found under {one['found_under']}"
-        over = "all sizes" if told["size"] is None else "a size"
+        over = "all sizes" if told["size"] is None else "single sizes"
         groups[told["model"], f"{one['ablation']} and {other['ablation']}", kind, over].append(told)
     return groups
 
 
 def _counts(group: Sequence[Told]) -> tuple[str, str, str, str]:
-    """Cells that rank under both, how many turned or have opposite signs, and how often seeds disagree."""
+    """Cells ranked under both, how many turned or have opposite signs, and how often seeds disagree."""
     ranking = [told for told in group if told["turns"] is not None]
     sides = [told[side]["seed_flips"] for told in ranking for side in ("one", "other")]
     flips = [rate for rate in sides if rate is not None]

@@ -1,4 +1,4 @@
-"""What tests say of each circuit: one table for all tasks, and what was not tested."""
+"""What tests say about each circuit: one table for all tasks, and what was not tested."""
 
 import math
 from collections import Counter
@@ -21,20 +21,20 @@ SHOWN = (
 )  # fmt: skip
 MEANING = (
     "Tests of single circuits, after Shi et al. 2024 (arXiv:2410.13032), on templates that no method saw (on "
-    "all, of a task that keeps none from methods). A small p of minimality, equivalence or independence "
-    "says that the circuit is not what an ideal one is; a small p of sufficiency or partial necessity, which "
-    "are on all templates, that it is better than random connected circuits as large. "
-    "Of several runs it is told how many have a p below 5 %. Incompleteness is Wang et al.'s "
-    "(arXiv:2211.00593), over edges. p is not adjusted for the number of circuits."
+    "all templates for tasks that hold none out). A small p of minimality, equivalence or independence says "
+    "that the circuit is not ideal; a small p of sufficiency or partial necessity, which are tested on all "
+    "templates, says that it is better than random connected circuits with as many edges. For several runs, "
+    "the table gives how many have a p below 5 %. Incompleteness is Wang et al.'s (arXiv:2211.00593), with "
+    "edges knocked out. p is not adjusted for the number of circuits."
 )
 
 
 def circuit_tests_section(
     table: pd.DataFrame, entries: Sequence[Entry], metrics: Metrics, methods: Methods
 ) -> Section | None:
-    """The tests of all circuits but random ones, by task, size and method; None where nothing was tested.
+    """The tests of all circuits except random ones, by task, size and method; None if nothing was tested.
 
-    A test that no circuit had has no column.
+    A test that was made of no circuit has no column.
 
     Args:
         table: the long leaderboard, tidy.
@@ -58,7 +58,7 @@ def circuit_tests_section(
     headings = (
         Heading("task"),
         Heading("method"),
-        Heading("edges asked", meaning="share of all edges that was asked for"),
+        Heading("edges asked", meaning="share of all edges that was requested"),
         *(Heading(metrics[name].heading, meaning=metrics[name].description) for name in shown),
     )
     grid = Grid(headings, tuple(rows), 3, _untested(table, methods))

@@ -18,13 +18,13 @@ from reports.parts.style import INK, Line
 from reports.parts.svg import series
 
 JITTER = 1.03
-"""By how much the outermost runs are beside their place, as a factor."""
+"""The factor by which the outermost runs are drawn to either side of their place."""
 EMPTY, FULL = "empty circuit", "full model"
 """The reference lines, as the legend names them."""
 
 
 def kept(entry: Entry) -> float:
-    """The per cent of edges that a circuit kept; the share asked for when the table does not say."""
+    """The percentage of edges that a circuit kept; the share requested if the table does not say."""
     sparsity = entry.value("edge_sparsity")
     return 100 * (entry.size if math.isnan(sparsity) else 1 - sparsity)
 
@@ -32,7 +32,7 @@ def kept(entry: Entry) -> float:
 def draw(
     axes: Axes, entries: Sequence[Entry], metric: Metric, looks: Mapping[str, Line], values: Scale
 ) -> list[str]:
-    """Draws every method and the reference lines; returns what a reader has to be told.
+    """Draws every method and the reference lines; returns the notes that a reader needs.
 
     Args:
         axes: drawn into, and scaled.
@@ -63,11 +63,11 @@ def draw(
     if any(entry.shows_runs(metric.name) for entry in drawn):
         notes.append("small dots: single runs")
     if any(not math.isnan(entry.value(f"{metric.name}_low")) for entry in drawn):
-        notes.append("bands: 95 %, these prompts")
+        notes.append("bands: 95 % intervals over these prompts")
     if clipped := sum(entry.value(metric.name) <= floor for entry in drawn):
         notes.append(f"▽ {plural(clipped, 'value')} at or below the floor of {floor:g}")
     if larger := sum(entry.is_oversize for entry in drawn):
-        notes.append(f"hollow, on no line: {plural(larger, 'circuit')} with more edges than asked for")
+        notes.append(f"hollow, off the lines: {plural(larger, 'circuit')} with more edges than requested")
     if left_out := len(methods) - len(drawn):
         notes.append(f"not drawn: {plural(left_out, 'point')} unscored, infinite or without edges")
     return notes
@@ -104,27 +104,27 @@ def _draw_line(axes: Axes, line: Sequence[Entry], name: str, look: Line, floor: 
 
 
 def _panel(axes: Axes) -> int:
-    """Its place in the figure: artists of a method are told apart by it."""
+    """Its place in the figure, which distinguishes the artists of a method."""
     place = axes.get_subplotspec()
     return place.num1 if place else 0
 
 
 def _told(entry: Entry, name: str) -> str:
-    """What a point says to whoever points at it."""
+    """The text shown when a value is pointed at."""
     runs = f", {plural(entry.stat(name).scored, 'run')}" if entry.shows_runs(name) else ""
     reach = interval(entry.value(f"{name}_low"), entry.value(f"{name}_high"))
     return f"{entry.label}, {share(entry.size)}: {number(entry.value(name))} {reach}".rstrip() + runs
 
 
 def _dots(entry: Entry, name: str) -> Iterable[tuple[float, float]]:
-    """Its runs, side by side around the edges kept, so that equal ones are seen."""
+    """Its runs, side by side around the edges kept, so that equal values are all visible."""
     each = entry.stat(name).each
     for i, value in enumerate(each):
         yield kept(entry) * JITTER ** (2 * i / (len(each) - 1) - 1), value
 
 
 def _draw_oversize(axes: Axes, entry: Entry, name: str, look: Line, floor: float) -> None:
-    """A hollow mark by itself: it stands where its edges are, but was asked for elsewhere."""
+    """A hollow mark by itself, at the edges that the circuit kept and not at the size requested."""
     hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 7}
     y = max(entry.value(name), floor)
     mark = series(entry.label, f"oversize {_panel(axes)} {entry.size}", [_told(entry, name)])

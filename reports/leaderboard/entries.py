@@ -17,21 +17,22 @@ from reports.parts.metric import Metrics
 from reports.parts.models import Names, model_names
 
 REFERENCES = ("empty", "full", "ones")
-"""Circuits that every method is read against; they are shown, never ranked.
+"""Circuits that every method is compared with; they are shown, never ranked.
 
-The last one is the full model run under a mask that keeps every edge: what it is off is rounding."""
+The last one is the full model run under a mask that keeps every edge: any difference from the model is
+rounding."""
 ALL_THE_SAME = "all the same"
-"""What the column `cell` says where nothing tells methods apart."""
+"""What the column `cell` says where methods cannot be told apart."""
 
 EDGES = "edges"
-"""What most circuits leave out alone."""
+"""What most circuits leave out: only edges."""
 _TEXT = ("model", "graph", "ablation", "pruned", "task", "method", "params")
 _APART = ("n_discovery", "wordings", "source", "discovery_ablation", "objective")
-"""What tells a method's runs apart beside its parameters, in the order of `bench/scoring/cells.py`."""
+"""What distinguishes a method's runs besides its parameters, in the order of `bench/scoring/cells.py`."""
 _REQUIRED = ("model", "task", "method", "size_requested")
 _ENDS = ("_low", "_high")
 _OF_GROUP = ("complement_loss_margin", "recovered_seeds")
-"""Columns whose intervals are of all runs of a method; others' are of a run, and not to be averaged."""
+"""Columns whose intervals are over all runs of a method; others are of one run and must not be averaged."""
 
 
 class Setting(NamedTuple):
@@ -62,7 +63,7 @@ class Stat:
 
 @dataclass(frozen=True)
 class Entry:
-    """One method at one size on one task; `size` is the share of edges asked for, NaN for its own."""
+    """One method at one size on one task; `size` is the share of edges requested, NaN for its own."""
 
     setting: Setting
     task: str
@@ -87,17 +88,17 @@ class Entry:
 
     @property
     def is_oversize(self) -> bool:
-        """Whether a circuit has more edges than were asked for: it is shown, and competes with nobody."""
+        """Whether a circuit has more edges than requested: it is shown but does not compete."""
         return self.value("oversize") > 0
 
     @property
     def is_worse_than_empty(self) -> bool:
-        """Whether keeping nothing would leave more of the model, by three decimals: less is rounding."""
+        """Whether the empty circuit is nearer to the model, to three decimals: less is rounding."""
         return self.value("recovered") <= -0.0005
 
     @property
     def is_all_the_same(self) -> bool:
-        """Whether nothing tells it from the other methods at its size."""
+        """Whether the methods at its size are all the same."""
         return self.cell == ALL_THE_SAME
 
     def stat(self, name: str) -> Stat:
@@ -109,7 +110,7 @@ class Entry:
         return self.stat(name).mean
 
     def shows_runs(self, name: str) -> bool:
-        """Whether there are several runs of column `name`, each of which is to be seen."""
+        """Whether column `name` was scored in several runs, each of which is shown."""
         return self.stat(name).scored > 1
 
 
@@ -117,7 +118,7 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
     """A checked copy: missing texts are empty, metrics are floats, sizes are rounded to 1e-9.
 
     Raises:
-        ValueError: no rows, a required column is missing, or a metric holds something that is no number.
+        ValueError: no rows, a required column is missing, or a metric holds something that is not a number.
     """
     if table.empty:
         raise ValueError("the leaderboard has no rows: nothing to report")
@@ -138,7 +139,9 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
         try:
             table[name] = pd.to_numeric(table[name]).astype(float)
         except (TypeError, ValueError):
-            raise ValueError(f"the leaderboard's column {name!r} holds something that is no number") from None
+            raise ValueError(
+                f"the leaderboard's column {name!r} holds something that is not a number"
+            ) from None
     for name in ("n_discovery", "data_seed", "method_seed"):
         if name in table.columns:
             table[name] = pd.to_numeric(table[name])
@@ -155,7 +158,7 @@ def graph_names(table: pd.DataFrame) -> Names:
 
 
 def _name_apart(table: pd.DataFrame, names: Iterable[str]) -> "pd.Series[str]":
-    """The parameters, joined by what else tells a method's runs apart, which must not mix."""
+    """The parameters, with what else distinguishes a method's runs, which must not be pooled."""
     typed = table["params"]
     for name in names:
         if name not in table.columns:
@@ -171,7 +174,7 @@ def _name_apart(table: pd.DataFrame, names: Iterable[str]) -> "pd.Series[str]":
 
 
 def _differs(table: pd.DataFrame, name: str) -> "pd.Series[bool]":
-    """Where a column has to be told: its method ran under several values of it, or under an unusual one."""
+    """Where a column must be named: its method ran under several values of it, or under an unusual one."""
     values = table[name]
     match name:
         case "n_discovery":
@@ -192,7 +195,7 @@ def contenders(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
 
 
 def as_asked(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows but those of circuits with more edges than were asked for."""
+    """All rows except those of circuits with more edges than requested."""
     return table[~(table["oversize"] > 0)] if "oversize" in table.columns else table
 
 
@@ -238,7 +241,7 @@ def _stat(values: np.ndarray) -> Stat:
 
 
 def _of_several(stats: dict[str, Stat], seeds: int) -> dict[str, Stat]:
-    """What becomes of intervals where there are several runs: there are none but those of all together."""
+    """Intervals where there are several runs: only those over all runs together remain."""
     ends = [name for name in stats if name.endswith(_ENDS) and not name.startswith(_OF_GROUP)]
     found = {name: Stat(runs=stats[name].runs) for name in ends}
     joint = {f"recovered_new{end}": stats.get(f"recovered_seeds{end}", Stat()) for end in ("", *_ENDS)}

@@ -1,4 +1,4 @@
-"""The leaderboard as a paper prints it: methods by task and size, one number and one interval a cell."""
+"""The leaderboard as a paper prints it: methods by task and size, one number and one interval per cell."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ from reports.parts.metric import Metric, Metrics
 from reports.parts.numbers import DASH, number, share
 
 NEW = "recovered_new"
-"""What is printed where all tasks have intervals of it: on templates that no method saw."""
+"""What is printed if all tasks have intervals for it: recovered on templates that no method saw."""
 Told = Mapping[str, Any]
 
 
@@ -26,18 +26,18 @@ def paper_table(
     methods: Methods,
     pairs: Sequence[Told],
 ) -> PaperTable | None:
-    """One table; None where no method was scored at a size that was asked for.
+    """One table; None if no method was scored at a requested size.
 
-    With intervals where it is of one task alone. The best of a column is bold; what has a dagger was found
-    equal to it, within a factor of 1.25 of the KL left, by two one-sided tests.
+    It has intervals if it shows only one task. The best of a column is bold; whatever has a dagger was found
+    equal to it, within a factor of 1.25 in the KL left, by two one-sided tests.
 
     Args:
         stem: of its files.
-        title: what of the leaderboard it is.
+        title: what part of the leaderboard it shows.
         groups: entries by task, all of one setting.
         metrics: what columns mean.
         methods: which method is the random one.
-        pairs: the tests of pairs, as `circuitmark compare --json` tells them.
+        pairs: the tests of pairs, as `circuitmark compare --json` prints them.
     """
     entries = [entry for group in groups.values() for entry in group]
     new = all(any(_has_interval(entry, NEW) for entry in group) for group in groups.values())
@@ -70,7 +70,7 @@ def paper_table(
     headings = [Heading("method"), Heading("n"), *(Heading(share(size)) for _, size in columns)]
     notes = _notes(shown, metric, methods, equal, alone)
     if unscored := sorted({*groups} - {task for task, _ in columns}):
-        notes = (*notes, f"Not scored, and left out: {', '.join(unscored)}.")
+        notes = (*notes, f"Left out, because nothing was scored: {', '.join(unscored)}.")
     grid = Grid(tuple(headings), tuple(rows), 1, notes, tuple(spans))
     told = [_told(entry, metric, id(entry) in bold, id(entry) in equal) for entry in shown]
     return PaperTable(stem, f"{title}: {_caption(metric)}", grid, told)
@@ -130,7 +130,7 @@ def _cell(entry: Entry | None, metric: Metric, bold: bool, equal: bool, interval
 
 
 def _thousandths(share: float) -> str:
-    """All of a column with as many decimals; no minus before a 0."""
+    """Three decimals everywhere; no minus before a 0."""
     return f"{share:.3f}".replace("-0.000", "0.000")
 
 
@@ -141,27 +141,29 @@ def _caption(metric: Metric) -> str:
 def _notes(
     shown: Sequence[Entry], metric: Metric, methods: Methods, equal: set[int], alone: bool
 ) -> tuple[str, ...]:
-    """What a reader of the paper has to be told, in the caption."""
+    """What a reader of the paper needs to know, in the caption."""
     seeds = sorted({entry.data_seeds for entry in shown if not methods.is_random(entry.label)})
     of = " or ".join(map(str, seeds)) or "1"
-    notes = [f"n: runs, of {of} data seed{'s' * (of != '1')}; of random circuits, draws."]
+    notes = [f"n: runs, over {of} data seed{'s' * (of != '1')}; for random circuits, draws."]
     if alone and (of_runs := {e.data_seeds > 1 for e in shown if _has_interval(e, metric.name)}):
         over = "new templates" if metric.name == NEW else "these prompts"
         several = {
             (True,): f"new data seeds and {over}",
-            (False, True): f"{over}, of methods with several data seeds over new data seeds as well",
+            (False, True): f"{over}, for methods with several data seeds over new data seeds as well",
         }
-        notes.append(f"Beside: 95 % intervals over {several.get(tuple(sorted(of_runs)), over)}.")
+        notes.append(f"Beside the values: 95 % intervals over {several.get(tuple(sorted(of_runs)), over)}.")
+    if alone and any(e.stat(metric.name).spread > 0 and not _has_interval(e, metric.name) for e in shown):
+        notes.append("±: sample standard deviation over runs.")
     notes.append("Bold: the best of a column, random circuits aside.")
     if equal:
-        notes.append("†: equal to it within a factor of 1.25 of the KL left (TOST, 5 % each pair).")
+        notes.append("†: equal to the best within a factor of 1.25 in the KL left (TOST, 5 % for each pair).")
     if any(entry.is_worse_than_empty for entry in shown):
         notes.append("Grey: worse than the empty circuit.")
     if any(entry.is_oversize for entry in shown):
-        notes.append("Grey as well: more edges than asked for, not ranked.")
+        notes.append("Grey and not ranked: more edges than requested.")
     if same := sorted({(entry.task, entry.size) for entry in shown if entry.is_all_the_same}):
         cells = ", ".join(f"{task} {share(size)}" for task, size in same)
-        notes.append(f"All the same, nobody best: {cells}.")
+        notes.append(f"All the same, none marked as best: {cells}.")
     return tuple(notes)
 
 

@@ -20,7 +20,7 @@ X_LABEL = "edges kept, % of all edges"
 
 @dataclass(frozen=True)
 class Format:
-    """Where a figure is to stand: its sizes in inches, its letters in points."""
+    """Where a figure is to be shown: its sizes in inches, its letters in points."""
 
     width: float
     """Of a single task's figure."""
@@ -51,7 +51,7 @@ def plot_metric(
         looks: of lines, by a method's label.
         title: of the axes.
         values: scale of the value axis; the axis of edges is logarithmic.
-        form: where it is to stand.
+        form: where it is to be shown.
     """
     return _plot({title: entries}, metric, looks, values, form, form.width)
 
@@ -70,7 +70,7 @@ def plot_panel(
         metric: on the value axes.
         looks: of lines, by a method's label.
         values: as in `plot_metric`.
-        form: where it is to stand.
+        form: where it is to be shown.
     """
     columns = _columns(len(tasks))
     return _plot(tasks, metric, looks, values, form, max(form.width, form.widest * columns / 3))
@@ -117,7 +117,7 @@ def _y_label(metric: Metric) -> str:
 
 
 def _legend(figure: Figure, panels: Sequence[Axes], looks: Mapping[str, Line], letter: float) -> int:
-    """One legend below the axes, as many columns as have room: how many lines it has.
+    """One legend below the axes, with as many columns as there is room for; returns its number of lines.
 
     Methods by name, random circuits and reference lines last.
     """
@@ -140,7 +140,7 @@ def _legend(figure: Figure, panels: Sequence[Axes], looks: Mapping[str, Line], l
 
 
 def _head(axes: Axes, title: str, notes: Sequence[str], width: int) -> None:
-    """The title, and in small print between it and the axes what a reader has to be told."""
+    """The title and, in small print between it and the axes, the notes that a reader needs."""
     size = 0.72 * float(axes.title.get_fontsize())
     lines = [line for note in notes for line in fill(note, int(width / 0.8)).splitlines()]
     axes.set_title(fill(title, width), pad=5 + 1.45 * size * len(lines))

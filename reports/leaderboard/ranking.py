@@ -1,9 +1,9 @@
 """Methods over tasks: the mean rank of one metric over every (task, size) that has been scored.
 
-A rank says who was better, not by how much. Ties share their mean rank; the full and the empty
-circuit are not ranked, nor one with more edges than asked for; random circuits are. A method missing
-from a cell is ranked in the others only, and `cells` says in how many; a cell with a single scored
-method ranks nobody, nor does one in which all are the same.
+A rank says who was better, not by how much. Ties share their mean rank. The full and the empty
+circuit are not ranked, nor are circuits with more edges than requested; random circuits are. A method
+missing from a cell is ranked in the others only, and `cells` says in how many. A cell with a single
+scored method ranks nobody, nor does one in which all are the same.
 """
 
 import math
@@ -63,7 +63,7 @@ def _ranked_cells(entries: Sequence[Entry], metric: Metric) -> dict[tuple[str, f
 def ranking_grid(ranking: Ranking, metric: Metric, methods: Methods) -> Grid:
     """Methods by mean rank, overall and per task; the lowest of each column is marked, random ones aside.
 
-    Overall, only those that were ranked in the most cells can be: who ran where it is easy is not the best.
+    Overall, only methods ranked in the most cells can be marked: one that ran only on easy cells is not best.
 
     Args:
         ranking: of one setting.
@@ -84,7 +84,7 @@ def ranking_grid(ranking: Ranking, metric: Metric, methods: Methods) -> Grid:
         rows.append(Row((Cell(method), *overall, *each), about={"method": method}))
     headings = (
         Heading("method"),
-        Heading("mean rank ↓", meaning=f"mean rank of {metric.label} over tasks and sizes, 1 is best"),
+        Heading("mean rank ↓", meaning=f"mean rank by {metric.label} over tasks and sizes; 1 is best"),
         Heading("cells", meaning="in how many (task, size) cells the method was ranked"),
         *(Heading(name, meaning=f"mean rank on {name} over its sizes") for name in tasks),
     )

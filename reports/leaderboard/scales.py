@@ -1,4 +1,4 @@
-"""Axes of figures: edges kept, and values that span decades or are shares of which both ends matter."""
+"""Axes of figures: edges kept, and values that span decades or are shares whose both ends matter."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,9 +10,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 Scale = Literal["linear", "log", "share"]
 END = 0.03
-"""How near 0 and near 1 a share's axis stops to widen."""
+"""Within this distance of 0 and of 1, a share's axis no longer widens."""
 MOST, APART = 8, 1.3
-"""Ticks at sizes themselves: how many at most, and the least factor from one to the next."""
+"""Ticks at the sizes themselves: at most how many, and the least factor from one to the next."""
 SHARES = (-100, -10, -1, -0.1, 0, 0.1, 0.5, 0.9, 0.97, 1)
 
 
@@ -33,7 +33,7 @@ def scale(axes: Axes, values: Scale, sizes: Sequence[float] = ()) -> None:
     Args:
         axes: with all that is drawn in them.
         values: of the value axis.
-        sizes: per cents that were asked for, in order: the ticks where they are few and apart.
+        sizes: percentages requested, in order: the ticks if they are few and far enough apart.
     """
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     axes.set_xscale("log")

@@ -1,4 +1,4 @@
-"""What a report says about its runs: what is shown, what did not end well, where it was measured."""
+"""What a report says about its runs: what is shown, which did not end well, where they were measured."""
 
 from collections.abc import Iterable, Sequence
 
@@ -48,12 +48,12 @@ def describe(table: pd.DataFrame) -> str:
         elsewhere = distinct(
             methods[methods["discovery_ablation"] != methods["ablation"]], "discovery_ablation"
         )
-        facts += [f"some discovered under {', '.join(elsewhere)}"] if elsewhere else []
+        facts += [f"some circuits discovered under {', '.join(elsewhere)}"] if elsewhere else []
     parts = [
         "; ".join(facts) + ".",
         f"{_count(methods, 'method')} on {_count(table, 'task')}.",
         _brackets(table),
-        "Bold is the best value of a size.",
+        "The best value of a size is bold.",
     ]
     if any(len(distinct(methods, name)) > 1 for name in ("data_seed", "method_seed")):
         parts.append("Values are means over seeds, ± their sample standard deviation where seeds differ.")
@@ -66,24 +66,26 @@ def _brackets(table: pd.DataFrame) -> str:
         return "Brackets hold the bootstrap interval over examples."
     told = []
     if distinct(table, "recovered_low"):
-        told.append("of single runs, over these prompts: other prompts of the same templates")
+        told.append("for single runs, over these prompts (other prompts of the same templates)")
     if distinct(table, "recovered_new_low"):
-        told.append("under new templates, over templates that no method saw")
+        told.append("for new templates, over templates that no method saw")
     if distinct(table, "recovered_seeds_low"):
-        told.append("of several runs over new data seeds as well, about the typical seed and template")
+        told.append("for several runs, over new data seeds as well, about the typical seed and template")
     if distinct(table, "complement_loss_margin_low"):
-        told.append("under the margin, over the random circuits drawn")
+        told.append("for the margin, over the random circuits drawn")
     parts = [f"Brackets hold 95 % intervals: {'; '.join(told)}."] if told else []
     several = table[table["data_seeds"] > 1] if "data_seeds" in table.columns else table.iloc[:0]
     if not (distinct(table, "recovered_low") or distinct(table, "recovered_new_low")):
-        parts.append(f"Recovered has no interval{_why(table, 'these_prompts')}: nothing tells who is ahead.")
+        parts.append(
+            f"Recovered has no interval{_why(table, 'these_prompts')}, so it cannot be said who is ahead."
+        )
     elif len(several) and not distinct(table, "recovered_seeds_low"):
         parts.append(f"Means over data seeds have no interval{_why(several, 'over_seeds')}.")
     return " ".join(parts)
 
 
 def _why(table: pd.DataFrame, name: str) -> str:
-    """Reasons that a column holds, in brackets behind a space; nothing where it holds none."""
+    """The reasons in a column, in brackets after a space; nothing if it has none."""
     reasons = "; ".join(distinct(table, name))
     return f" ({reasons})" if reasons else ""
 
@@ -93,8 +95,8 @@ def _count(table: pd.DataFrame, name: str) -> str:
 
 
 def warnings(table: pd.DataFrame) -> list[str]:
-    """Sentences a reader needs before comparing: seconds of mixed machines, rows that repeat a seed or ask
-    for less than they have, prompts that come twice.
+    """Sentences a reader needs before comparing: on seconds from different machines, repeated rows, circuits
+    with more edges than requested, prompts that occur twice.
     """
     found = []
     mixed = [name for name in _MACHINE if len(distinct(table, name)) > 1]
@@ -107,14 +109,14 @@ def warnings(table: pd.DataFrame) -> list[str]:
         found.append(f"Rows that repeat a model, task, method, seed and size were averaged: {repeated:,}.")
     if larger := sorted(set(map(label_of, *_oversize(ok)))):
         found.append(
-            f"Circuits of {', '.join(larger)} have more edges than asked for: they are shown, and stand in "
-            "no ranking, claim or spread."
+            f"Circuits of {', '.join(larger)} have more edges than requested: they are shown, but are in no "
+            "ranking, claim or spread."
         )
     return [*found, *_repeats(ok), *_shares(ok)]
 
 
 def _oversize(ok: pd.DataFrame) -> tuple[Iterable[str], Iterable[str]]:
-    """Methods and parameters of the rows whose circuits are larger than asked for."""
+    """Methods and parameters of the rows whose circuits are larger than requested."""
     rows = ok[ok["oversize"] > 0] if "oversize" in ok.columns else ok.iloc[:0]
     return rows["method"], rows["params"]
 
@@ -129,7 +131,7 @@ def _repeats(ok: pd.DataFrame) -> list[str]:
     counted = ok[["model", "task", "repeated_prompts"]].assign(prompts=prompts)
     most = counted.groupby(["model", "task"])[["repeated_prompts", "prompts"]].max()
     return [
-        f"{task} on {model}: {repeated:.0f} of {of:.0f} evaluation prompts repeat an earlier one, so that "
+        f"{task} on {model}: {repeated:.0f} of {of:.0f} evaluation prompts repeat an earlier one, so "
         "intervals are too narrow."
         for (model, task), repeated, of in most.itertuples()
         if repeated > 0
@@ -137,20 +139,20 @@ def _repeats(ok: pd.DataFrame) -> list[str]:
 
 
 def _shares(ok: pd.DataFrame) -> list[str]:
-    """A sentence per model and task of which two data seeds share prompts."""
+    """A sentence per model and task if two data seeds share prompts."""
     if not {"shared_prompts", "n_discovery"} <= set(ok.columns):
         return []
     most = ok.groupby(["model", "task", "n_discovery"])[["shared_prompts"]].max()
     return [
-        f"{task} on {model}: of {asked:.0f} discovery prompts up to {shared:.0f} are in the set of another "
-        "data seed as well, so that intervals over data seeds are too narrow."
+        f"{task} on {model}: up to {shared:.0f} of {asked:.0f} discovery prompts are also in the set of "
+        "another data seed, so intervals over data seeds are too narrow."
         for (model, task, asked), shared in most.itertuples()
         if shared > 0
     ]
 
 
 def troubles(table: pd.DataFrame) -> Grid | None:
-    """Jobs that failed, were skipped or declined, with the reason, and those with a note; None if none."""
+    """Jobs that failed, were skipped or declined, with the reason, and jobs with a note; None if none."""
     names = [name for name in _JOB if name in table.columns]
     if "notes" in table.columns:
         noted = table["notes"].notna() & (table["notes"] != "") & (table["status"] == "ok")
@@ -172,7 +174,7 @@ def troubles(table: pd.DataFrame) -> Grid | None:
 def job_counts(table: pd.DataFrame) -> str:
     """`12 jobs ok, 1 failed`: jobs by status, a job being one method with one seed on one task.
 
-    The full and the empty circuit and the mask of ones are rows, but no jobs.
+    The full and the empty circuit and the mask of ones are rows, but not jobs.
     """
     jobs = table[~table["method"].isin(REFERENCES)][
         [name for name in _JOB if name in table.columns and name != "status_reason"]

@@ -11,11 +11,11 @@ from reports.parts.metric import Metric, Metrics
 from reports.parts.numbers import DASH, interval, mean_spread, plural, share
 
 HEADLINE, OLDER = "recovered", "kl"
-"""The metric that ranks methods, and the one that did; which way it is better comes with its description."""
+"""The metric that ranks methods, and the one used before; their descriptions say which way is better."""
 EXCEEDED = "exceeded"
-"""Stands beside the size of a circuit that has more edges."""
+"""Shown beside the size of a circuit that has more edges than requested."""
 WORSE = "worse than empty"
-"""Stands beside the headline of a circuit that is."""
+"""Shown beside the headline value of a circuit that is."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Column:
 
     metric: str
     judged: bool = True
-    """Whether the best of a size is marked; not for a metric that is no ranking by itself."""
+    """Whether the best of a size is marked; not for a metric by which circuits should not be ranked."""
     optional: bool = False
-    """Left out of a task where nothing was scored."""
+    """Whether it is left out of a task where nothing was scored."""
     over: str = ""
     """What its interval is over, where the heading has to say it."""
 
@@ -43,7 +43,7 @@ COLUMNS = (
     Column("chance", judged=False, optional=True),
     Column("faithfulness"),
     Column("complement_kl", judged=False),
-    Column("complement_loss", judged=False),  # any large circuit reaches 1; its margin is what tells
+    Column("complement_loss", judged=False),  # any large circuit reaches 1: read its margin
     Column("complement_loss_margin"),
     Column("edges_kept"),
     Column("edges_filled", judged=False, optional=True),
@@ -55,7 +55,7 @@ COLUMNS = (
 
 
 def headline(entries: Iterable[Entry]) -> str:
-    """The metric that leads: `HEADLINE`, or `OLDER` in a table of a version that lacks it."""
+    """The main metric: `HEADLINE`, or `OLDER` in a table of a version that lacks it."""
     return HEADLINE if any(HEADLINE in entry.stats for entry in entries) else OLDER
 
 
@@ -87,8 +87,12 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
         rows.append(Row((*names, *cells), starts, entry.is_reference, about))
     headings = (
         Heading("method"),
-        Heading("edges asked", meaning="share of all edges that was asked for"),
-        *([Heading("n", meaning="runs, where there are several, and their data seeds")] if several else []),
+        Heading("edges asked", meaning="share of all edges that was requested"),
+        *(
+            [Heading("n", meaning="number of runs, where there are several, and of their data seeds")]
+            if several
+            else []
+        ),
         *(_heading(metrics[column.metric], column) for column in columns),
     )
     notes = (*_all_the_same(ranked), *_oversize(ranked), *_unscored(rows, ranked, columns))
@@ -111,7 +115,7 @@ def _is_shown(column: Column, entries: Sequence[Entry]) -> bool:
 
 
 def _is_whole(column: Column, metric: Metric, entries: Sequence[Entry]) -> bool:
-    """Whether a column counts things: its values are integers, of edges or some of them above 1."""
+    """Whether a column holds counts: all values are integers, and they are edges or some are above 1."""
     scored = [entry.stat(column.metric) for entry in entries if entry.stat(column.metric).scored]
     counts = metric.unit == "edges" or any(stat.mean > 1 for stat in scored)
     return counts and all(stat.whole for stat in scored)
@@ -120,8 +124,8 @@ def _is_whole(column: Column, metric: Metric, entries: Sequence[Entry]) -> bool:
 def best(entries: Sequence[Entry], metric: Metric, methods: Methods) -> list[Entry]:
     """The entries that are best at their size, ties included, where at least two were scored and they differ.
 
-    Nobody competes with a random circuit, nor with one that has more edges than asked for; where all are the
-    same none is best, nor ever one that is worse than the empty circuit.
+    Random circuits, and circuits with more edges than requested, do not compete. Where all are the same none
+    is best; one that is worse than the empty circuit never is.
 
     Args:
         entries: of one task under one setting.
@@ -151,7 +155,7 @@ def _runs(entry: Entry) -> Cell:
 
 def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: bool) -> Cell:
     if entry.method == "empty" and column.metric.startswith("complement_"):
-        return Cell("", order=math.nan)  # its complement is the model, and nothing to measure others by
+        return Cell("", order=math.nan)  # its complement is the model, which is no yardstick for others
     stat, metric = entry.stat(column.metric), metrics[column.metric]
     beside = [interval(entry.value(f"{metric.name}_low"), entry.value(f"{metric.name}_high"))]
     if column.metric == HEADLINE and entry.is_worse_than_empty:
@@ -165,7 +169,7 @@ def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: boo
 
 
 def _is_faded(entry: Entry) -> bool:
-    """Whether it competes with nobody; references have a look of their own."""
+    """Whether it does not compete; references have a look of their own."""
     return not entry.is_reference and (entry.is_worse_than_empty or entry.is_oversize)
 
 
@@ -177,19 +181,19 @@ def _heading(metric: Metric, column: Column) -> Heading:
 
 
 def _all_the_same(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """The line under a table that names the sizes at which nothing tells methods apart."""
+    """The line under a table that names the sizes at which methods cannot be told apart."""
     sizes = dict.fromkeys(share(entry.size) for entry in entries if entry.is_all_the_same)
     words = (
-        f"All the same at {', '.join(sizes)}: no two methods are above the floor by two standard errors, and "
-        "none is marked as best or ranked."
+        f"All the same at {', '.join(sizes)}: fewer than two methods, random circuits aside, are two "
+        "standard errors above the floor, so none is ranked or marked as best."
     )
     return (words,) if sizes else ()
 
 
 def _oversize(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """The line under a table that says what becomes of circuits that are too large."""
+    """The line under a table about circuits that are larger than requested."""
     count = plural(sum(entry.is_oversize for entry in entries), "row")
-    words = f"{EXCEEDED}: {count} with more edges than asked for, neither ranked nor marked as best."
+    words = f"{EXCEEDED}: {count} with more edges than requested, neither ranked nor marked as best."
     return (words,) if any(entry.is_oversize for entry in entries) else ()
 
 

@@ -15,18 +15,18 @@ from reports.parts.metric import Metric, read_metrics
 from reports.parts.numbers import DASH, number, share
 
 MARKS = {
-    "*": "more edges than asked for: not ranked",
+    "*": "more edges than requested: not ranked",
     "!": "worse than the empty circuit",
-    "=": "all the same: nothing tells methods apart at this size",
+    "=": "all the same: methods cannot be told apart at this size",
 }
-"""Behind a value, and what they mean."""
+"""The marks after a value, and what they mean."""
 
 
 def terminal_table(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]], methods: Methods) -> Table:
     """The headline by method and size for each task, and seconds of discovery; the best of a size is bold.
 
-    The values of the full and the empty circuit, and of the mask of ones, stand under the task's name. What
-    `MARKS` mark is never bold, nor is a random circuit.
+    The values of the full and the empty circuit, and of the mask of ones, are under the task's name. Values
+    with one of the `MARKS` are never bold, nor are random circuits.
 
     Args:
         table: the long form.

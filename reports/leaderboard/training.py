@@ -1,4 +1,4 @@
-"""Figures of how trainings went: what a method noted at its steps, a panel per quantity."""
+"""Figures of how trainings went: what a method recorded at its steps, a panel per quantity."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from reports.parts.style import Line, styled
 COLUMNS = 3
 STEP = "step"
 WIDE = 30.0
-"""A positive quantity whose largest value is so many times its smallest gets a logarithmic axis."""
+"""A positive quantity whose largest value is more than this times its smallest gets a logarithmic axis."""
 
 
 def plot_training(title: str, runs: Sequence[Training], look: Line) -> Figure:

@@ -1,1 +1,1 @@
-"""What every room of reports is made of: grids, numbers, metrics, looks, SVG and Markdown."""
+"""What all packages of reports are made of: grids, numbers, metrics, looks, SVG and Markdown."""

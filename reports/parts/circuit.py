@@ -1,4 +1,4 @@
-"""A circuit as it is drawn: edges between nodes that are told apart by what they are, not by their names."""
+"""A circuit as it is drawn: edges between nodes, which are identified by what they are, not by name."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Node:
-    """One end of an edge: a box of a drawing and, of a head that is read into, one of its ports."""
+    """One end of an edge: a box of a drawing and, for a head that reads, one of its ports."""
 
     name: str
-    """What stands in the box: a head's ports share its box and its name."""
+    """The text in the box; a head's ports share its box and its name."""
     kind: Literal["embed", "head", "mlp", "logits"]
     layer: int | None = None
     head: int | None = None
@@ -19,7 +19,7 @@ class Node:
 
     @property
     def row(self) -> tuple[int, int]:
-        """When it is computed: what is computed together has one row, later rows are larger."""
+        """When it is computed: what is computed together shares a row; later rows are larger."""
         if self.layer is None:
             return (2, 0) if self.kind == "logits" else (0, 0)
         return 1, 2 * self.layer + (self.kind == "mlp")
@@ -41,7 +41,7 @@ class Edge:
     def __post_init__(self) -> None:
         if self.sender.row >= self.receiver.row:
             raise ValueError(
-                f"{self.name!r} is no edge: {self.receiver.name} is not computed after {self.sender.name}"
+                f"{self.name!r} is not an edge: {self.receiver.name} is not computed after {self.sender.name}"
             )
 
 
@@ -49,7 +49,7 @@ class Edge:
 class CircuitPair:
     """A program's true circuit and the one that a method found, to be drawn.
 
-    Where several circuits are true, `truth` is the one that `found` was held against.
+    If several circuits are true, `truth` is the one that `found` was compared with.
     """
 
     program: str

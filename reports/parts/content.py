@@ -19,7 +19,7 @@ class Drawing:
     figure: Callable[[], Figure]
     meaning: str
     paper: Callable[[], Figure] | None = None
-    """The same for a column of a paper, where it is for one."""
+    """The same for a column of a paper, if a paper is to have it."""
     linear: Callable[[], Figure] | None = None
     """The same with a linear value axis, for a page that shows either."""
 
@@ -36,23 +36,23 @@ class PaperTable:
 
 @dataclass(frozen=True)
 class Training:
-    """What one run of a method noted as it trained."""
+    """What one run of a method recorded as it trained."""
 
     method: str
     params: str
     place: str
-    """The task (model and ablation, where there are several)."""
+    """The task (with model and ablation, if there are several)."""
     series: Mapping[str, Sequence[float]]
     """By name, all of one length; "step" is one of them."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One task under one setting, one setting's ranking, or what else a report has a heading for."""
+    """One task under one setting, one setting's ranking, or anything else with a heading in a report."""
 
     title: str
     stem: str
-    """What its anchor and its figures' files are called; unique in a report."""
+    """The name of its anchor and its figures' files; unique in a report."""
     grid: Grid | None
     figures: tuple[Drawing, ...] = ()
     meaning: str = ""
@@ -74,8 +74,8 @@ class Report:
     panel: Drawing | None
     tasks: Sequence[Section]
     further: Sequence[Section]
-    """What the runs allow to say besides: tests of circuits, claims, edges needed, spread over seeds, more
-    data, trainings."""
+    """Whatever else the runs support: standings and pairs, fresh prompts, tests of circuits, claims, edges
+    needed, spread over seeds, more data, trainings."""
     metrics: Metrics
     job_counts: str
     troubles: Grid | None
@@ -87,7 +87,7 @@ class Report:
 
 @dataclass(frozen=True)
 class RecoverySection:
-    """What a report says of true circuits."""
+    """What a report says about true circuits."""
 
     summary: str
     meaning: Sequence[str]

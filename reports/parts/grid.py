@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Heading:
-    """The head of a column: text, unit, and a longer meaning for those who ask."""
+    """The head of a column: text, unit, and a longer explanation, shown on demand."""
 
     text: str
     unit: str = ""
@@ -26,7 +26,7 @@ class Cell:
     equal: bool = False
     """Whether a test found it equal to the best."""
     faded: bool = False
-    """Whether it competes with nobody: worse than nothing, or not what was asked for."""
+    """Whether it does not compete: worse than the empty circuit, or larger than requested."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Row:
     starts: bool = False
     reference: bool = False
     about: Mapping[str, str] = field(default_factory=dict)
-    """What a page may filter it by: model, task, ablation, size, method; several values by lines."""
+    """What a page may filter it by: model, task, ablation, size, method; several values on separate lines."""
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,4 @@ class Grid:
     names: int
     notes: tuple[str, ...] = ()
     spans: tuple[tuple[str, int], ...] = ()
-    """What stands above the headings, each over so many columns; empty where nothing does."""
+    """Texts above the headings, each with the number of columns that it spans; empty if there are none."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Methods:
-    """What a report is told of methods: by it figures choose colours and tables know who competes."""
+    """What a report knows of methods: it decides colours in figures, and who competes in tables."""
 
     names: tuple[str, ...]
     """All methods that there are, shown in this report or not; a method's place is its colour."""
     baseline: str = ""
-    """The method that draws circuits at random: shown in grey, and nobody competes with it."""
+    """The method that draws circuits at random: shown in grey; it does not compete."""
 
     def is_random(self, label: str) -> bool:
         """Whether a label is that of random circuits, with whatever parameters."""

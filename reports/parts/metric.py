@@ -45,7 +45,7 @@ class Metric:
     def badness(self, value: float) -> float:
         """How far `value` is on the bad side: smaller is better.
 
-        NaN without a value or a direction, and where what it should be near is another row's.
+        NaN without a value or a direction, and if the value that it should be near is in another row.
         """
         match self.better:
             case "lower":

@@ -1,4 +1,4 @@
-"""What a model is called: with what tells its graphs apart, where its edges were counted in several ways."""
+"""The name of a model: with what distinguishes its graphs, if its edges were counted in several ways."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -29,11 +29,11 @@ def _named(model: str, apart: Sequence[str]) -> str:
 
 
 def named(told: Mapping[str, Sequence[Told]], names: Names | None = None) -> dict[str, list[dict[str, Any]]]:
-    """What `circuitmark compare --json` tells, each model by its name.
+    """What `circuitmark compare --json` prints, each model by its name.
 
     Args:
         told: lines by kind, each with its `model` and `graph`.
-        names: of the models; those of the lines themselves if left out.
+        names: of the models; made from the lines themselves if left out.
     """
     if names is None:
         names = model_names((row["model"], row.get("graph", "")) for rows in told.values() for row in rows)

@@ -48,7 +48,7 @@ def interval(low: float, high: float) -> str:
 
 
 def share(value: float) -> str:
-    """A share from 0 to 1 as per cent; `own` when no size was asked for."""
+    """A share from 0 to 1 as a percentage; `own` if no size was requested."""
     return "own" if math.isnan(value) else f"{100 * value:.4g} %"
 
 

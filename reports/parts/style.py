@@ -1,8 +1,8 @@
-"""How lines look: one colour per method, the same in every figure, whoever else is in it.
+"""How lines look: one colour per method, the same in every figure, whatever else is in it.
 
-The first colours are Okabe and Ito's, told apart by colour-blind readers, without their yellow and black,
-which fade on white and on dark pages; those after them are for more methods than these. Markers differ as
-well, so that grey print still reads.
+The first colours are Okabe and Ito's, which colour-blind readers can distinguish, without their yellow and
+black, which fade on white and on dark pages; the others are for further methods. Markers differ as well, so
+that figures can be read in grey print.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ class Line:
     marker: str
     dash: str
     behind: bool = False
-    """Whether the line is grey and lies behind the others, and its name below theirs: random circuits."""
+    """Whether the line is grey and behind the others, with its name below theirs: random circuits."""
 
 
 def lines(methods: Methods, variants: Iterable[tuple[str, str]]) -> dict[str, Line]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from reports.parts.style import GRID, INK, PAPER, styled
 
 SERIES = re.compile(r'\bid="series\|([^|"]*)\|([^|"]*)\|[^"]*"')
-"""The id of what belongs to a method: its label, its values in the order of points, what tells it apart."""
+"""The id of what belongs to a method: its label, its values in the order of points, a distinguishing text."""
 _THEME = {INK: "var(--ink)", GRID: "var(--rule)", PAPER: "none"}
 
 
@@ -33,8 +33,8 @@ def series(label: str, what: str, values: Sequence[str] = ()) -> str:
 
     Args:
         label: of the method.
-        what: tells it from the method's others in a figure.
-        values: what is read at its points, in order.
+        what: distinguishes it from the method's other artists in a figure.
+        values: the texts shown at its points, in order.
     """
     told = [text.replace("|", " ").replace(";", ",") for text in (label, *values)]
     return f"series|{told[0]}|{';'.join(told[1:])}|{what}"
@@ -50,7 +50,7 @@ def inline(svg: bytes, prefix: str, description: str, grows: bool = True) -> str
     Args:
         svg: as `render` returns it.
         prefix: of all ids, since several figures share one page.
-        description: what a reader who does not see it is told; escaped here.
+        description: a text for readers who cannot see it; escaped here.
         grows: whether it may get wider than the file says.
     """
     text = svg.decode("utf-8")

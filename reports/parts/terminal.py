@@ -7,7 +7,7 @@ from rich.table import Table
 
 
 def place_of(told: Mapping[str, Any]) -> str:
-    """Where methods stand beside each other: behaviour, model and ablation, and what else than edges goes.
+    """Where methods are compared: behaviour, model and ablation, and what is pruned if not only edges.
 
     Args:
         told: a line of `circuitmark compare --json`; one over all behaviours names none.

@@ -13,7 +13,7 @@ from reports.parts.methods import label_of
 from reports.parts.numbers import plural
 
 UNAIDED = ("unaided_exact", "f1", "tpr", "fpr")
-"""Columns on the circuit that a method settles on itself: how often exact, then means."""
+"""Columns on the circuit that a method settles on by itself: how often exact, then means."""
 RANKED = ("auroc", "average_precision", "exact_at_true_size")
 """Columns on a method's scores: means, then how often exact at the true size."""
 EXACT = ("unaided_exact", "exact_at_true_size")
@@ -31,7 +31,7 @@ class Recovery:
     """A method on a program under an ablation, over all its runs; values that were not scored are NaN."""
 
     status: str = "missing"
-    """`ok` if any run was, or how the first ended; `missing` where the table has no such row."""
+    """`ok` if any run was, else how the first ended; `missing` if the table has no such row."""
     runs: int = 0
     values: dict[str, float] = field(default_factory=dict)
     """Means over the runs scored: of `EXACT` columns, the share that was exact."""
@@ -40,7 +40,7 @@ class Recovery:
 
     @property
     def is_told(self) -> bool:
-        """Whether the values say it all; otherwise how it ended does."""
+        """Whether its values are shown; otherwise its status is."""
         return self.status in ("ok", "missing")
 
     def value(self, name: str) -> float:
@@ -91,7 +91,7 @@ class Recoveries:
         return [(float(values.sum()), int(values.count())) for _, values in runs]
 
     def of_program(self, program: str, ablation: str, name: str) -> float:
-        """What the table says of a program itself, whoever ran on it; NaN where it says nothing.
+        """What the table says about a program itself, whichever method ran on it; NaN if it says nothing.
 
         Args:
             program: its name.
@@ -106,10 +106,10 @@ def fold(table: pd.DataFrame) -> Recoveries:
     """A checked table by method, program and ablation, everything in order of first appearance by name.
 
     Rows that repeat a method on a program are its runs: values are averaged over those scored.
-    A row without a method tells that a program could not be run at all.
+    A row without a method says that a program could not be run at all.
 
     Raises:
-        ValueError: no rows, a column is missing, or a value is no number.
+        ValueError: no rows, a column is missing, or a value is not a number.
     """
     table = _tidy(table)
     cells = {}
@@ -159,7 +159,7 @@ def _tidy(table: pd.DataFrame) -> pd.DataFrame:
             table[name] = [math.nan if pd.isna(value) else float(value) for value in column]
         except (TypeError, ValueError):
             raise ValueError(
-                f"the table of recoveries has something in the column {name!r} that is no number"
+                f"the table of recoveries has something in the column {name!r} that is not a number"
             ) from None
     redundant = table["redundant"] if "redundant" in table.columns else pd.Series(False, table.index)
     table["redundant"] = [not pd.isna(value) and bool(value) for value in redundant]

@@ -15,22 +15,22 @@ from reports.recovery.methods import acdc_notes
 
 Told = Mapping[str, Any]
 MEANING = (
-    "Held out: programs are in two folds, variants of one in the same. On each fold a method has the "
-    "setting that was exact on most programs of the other one: its own circuit, or what scores above a "
-    "threshold, the score itself or a share of the largest. Exact means in every run. In brackets, the 95 % "
-    "interval of the share (Wilson): what other programs like these would give."
+    "Held out: programs are split into two folds, with variants of one program in the same fold. On each "
+    "fold a method has the setting that was exact on most programs of the other fold: its own circuit, or a "
+    "score threshold, absolute (score) or relative to the largest score (share). Exact means in every run. "
+    "In brackets, the 95 % interval of the share (Wilson): what other programs like these would give."
 )
 COMPARED = (
-    "Each two methods on the same programs, held out: on how many the one alone was exact, and the other "
-    "alone; McNemar's exact test of these, with Holm's adjustment for all pairs under an ablation."
+    "Each pair of methods on the same programs, held out: on how many only a was exact, and on how many only "
+    "b; McNemar's exact test of these counts, with Holm's adjustment over all pairs under an ablation."
 )
 
 
 def fold_grid(folds: Sequence[Told]) -> Grid:
-    """A row per method: programs recovered by its own circuit, and with the setting of the other fold.
+    """A row per method: programs recovered by its own circuit, and with the setting chosen on the other fold.
 
     Args:
-        folds: as `circuitmark verify-tracr --json` tells them.
+        folds: as `circuitmark verify-tracr --json` prints them.
     """
     rows = [
         Row((Cell(told["ablation"]), Cell(_label(told)), _count(told, "own"), _count(told, "held_out"),
@@ -39,8 +39,8 @@ def fold_grid(folds: Sequence[Told]) -> Grid:
     ]  # fmt: skip
     headings = (
         Heading("ablation"), Heading("method"),
-        Heading("own circuit: exact", meaning="programs on which the circuit that it settles on is true"),
-        Heading("held out: exact", meaning="the same with the setting of the other fold"),
+        Heading("own circuit: exact", meaning="programs on which the method's own circuit is exact"),
+        Heading("held out: exact", meaning="the same with the setting chosen on the other fold"),
         Heading("setting on fold 0", meaning="chosen on fold 1"),
         Heading("setting on fold 1", meaning="chosen on fold 0"),
     )  # fmt: skip
@@ -52,7 +52,7 @@ def pair_grid(pairs: Sequence[Told]) -> Grid:
     """A row per pair of methods and ablation.
 
     Args:
-        pairs: as `circuitmark verify-tracr --json` tells them, under `compared`.
+        pairs: as `circuitmark verify-tracr --json` prints them, under `compared`.
     """
     rows = []
     for pair in pairs:
@@ -75,7 +75,7 @@ def fold_table(folds: Sequence[Told]) -> Table:
         folds: as for it.
     """
     grid = fold_grid(folds)
-    view = Table(title="exact, and held out: with the setting of the other fold", box=box.SIMPLE_HEAD,
+    view = Table(title="exact, and held out (with the setting chosen on the other fold)", box=box.SIMPLE_HEAD,
                  caption=escape(" ".join(grid.notes)), pad_edge=False)  # fmt: skip
     for i, heading in enumerate(grid.headings):
         view.add_column(heading.text, justify="left" if i < grid.names else "right", overflow="fold")

@@ -23,7 +23,7 @@ class RecoveryGrids:
     unaided_by_program: Grid
     ranked_by_program: Grid
     troubles: Grid | None
-    """What did not end well, with its reason; None when all did."""
+    """What did not end well, with the reason; None if everything did."""
 
 
 def recovery_grids(
@@ -37,7 +37,7 @@ def recovery_grids(
         methods: which method is the random one.
 
     Raises:
-        ValueError: no rows, a missing column, a value that is no number, a bad direction.
+        ValueError: no rows, a missing column, a value that is not a number, a bad direction.
     """
     known, folded = read_metrics(metrics), fold(table)
     return RecoveryGrids(

@@ -11,14 +11,14 @@ from reports.parts.numbers import DASH, number, plural
 from reports.recovery.fold import EXACT, Recoveries, Recovery, runs_in_words
 
 ACDC_NOTE = (
-    "ACDC's own test, one removal at a time, is nearly the definition of a necessary edge by which the truth "
-    "was found: its recovery says less of circuits in general than that of the others."
+    "ACDC tests one removal at a time, which is nearly how the truth defines a necessary edge: its recovery "
+    "says less about circuits in general than that of other methods."
 )
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One method over all programs in one column: a mean, or for yes and no how many were exact in a run."""
+    """One method over all programs in one column: a mean or, for yes and no, how many were exact in a run."""
 
     value: float
     scored: int
@@ -26,7 +26,7 @@ class Summary:
     runs: int
     """How often the method ran on a program."""
     extremes: tuple[float, float] | None = None
-    """For yes and no, the fewest and the most of a run, of those that scored as many programs as any."""
+    """For yes and no, the fewest and the most in a run, among the runs that scored the most programs."""
 
     @property
     def unscored(self) -> int:
@@ -65,9 +65,9 @@ def _over_programs(recoveries: Sequence[Recovery], name: str) -> float:
 
 
 def summary_text(summary: Summary, name: str) -> str:
-    """`31 / 44`, of those scored, if the column is one of `EXACT`; else the mean to three digits.
+    """`31 / 44`, out of those scored, if the column is one of `EXACT`; else the mean to three digits.
 
-    Of several runs the mean of such numbers, `30.6 / 44`; what falls short of all is not rounded to it.
+    For several runs, the mean of such numbers, `30.6 / 44`; what falls short of all is not rounded up.
     """
     if not summary.scored:
         return DASH
@@ -100,11 +100,11 @@ def runs_note(folded: Recoveries) -> str:
         words = runs_in_words(folded.table[folded.table["label"] == label])
         alike.setdefault(f"{plural(count, 'run')} ({words})", []).append(label)
     parts = [f"{', '.join(labels)} {words}" for words, labels in alike.items()]
-    return f"On a program: {'; '.join(parts)}."
+    return f"On each program: {'; '.join(parts)}."
 
 
 def acdc_notes(names: Iterable[str]) -> list[str]:
-    """What is to be known of ACDC's recovery, wherever it stands among some methods."""
+    """What a reader must know about ACDC's recovery, if ACDC is among some methods."""
     return [ACDC_NOTE] if any(name.startswith("acdc") for name in names) else []
 
 
@@ -134,7 +134,7 @@ def ordered(folded: Recoveries, names: Sequence[str], metrics: Metrics) -> list[
 def method_grid(folded: Recoveries, names: Sequence[str], metrics: Metrics, methods: Methods) -> Grid:
     """Methods by ablation and column. The best mean is marked among the methods scored on most programs.
 
-    Nobody competes with a random circuit.
+    Random circuits do not compete.
 
     Args:
         folded: the table.
@@ -173,8 +173,8 @@ def method_grid(folded: Recoveries, names: Sequence[str], metrics: Metrics, meth
     if uneven:
         notes.append(
             "Means are over the programs scored, which differ between methods: the best mean is marked "
-            "among the methods scored on most programs. How many are unscored holds for the columns to the "
-            "right as well, up to the next such number."
+            "among the methods scored on most programs. A number of unscored programs also holds for the "
+            "columns to its right, up to the next such number."
         )
     return Grid(tuple(headings), tuple(Row((Cell(k), *v)) for k, v in cells.items()), 1, tuple(notes))
 

@@ -63,7 +63,7 @@ def program_grid(folded: Recoveries, names: Sequence[str], metrics: Metrics) -> 
     ticks = ", ".join(metrics[name].label.lower() for name in names if name in EXACT)
     notes = [f"{shown}. {TICK}: {ticks}."]
     if note := runs_note(folded):
-        notes.append(f"{note} Values are means over them, and {TICK} means each.")
+        notes.append(f"{note} Values are means over the runs, and {TICK} means every run.")
     if some:
         notes.append("5/8: exact in 5 of the 8 runs that were scored.")
     if unscored:
@@ -76,12 +76,12 @@ def program_grid(folded: Recoveries, names: Sequence[str], metrics: Metrics) -> 
 
 
 def marks(folded: Recoveries, program: str, ablations: Sequence[str]) -> str:
-    """`redundant, fewer suffice under zero`: what is to be known of a program's truth.
+    """`redundant, fewer suffice under zero`: what a reader must know about a program's truth.
 
     Args:
         folded: the table.
         program: its name.
-        ablations: those shown; where a mark holds under each it names none.
+        ablations: those shown; a mark that holds under all of them names none.
     """
     rows = folded.table[folded.table["program"] == program]
     found = []
@@ -97,17 +97,17 @@ def truth_notes(folded: Recoveries) -> list[str]:
     truths = folded.table.drop_duplicates(["program", "ablation"])
     counts = {column: int(truths[column].sum()) for column in ("redundant", "fewer", "unknown")}
     meanings = {
-        "redundant": "Redundant: more than one circuit is true; the nearest one counts.",
-        "fewer": f"Fewer suffice ({plural(counts['fewer'], 'truth')}): of the edges that are each necessary "
-        "in the whole model a proper subset suffices. Both are right, and the nearest one counts.",
-        "unknown": f"Not searched ({plural(counts['unknown'], 'truth')}): more sets of edges than can all be "
-        "tried, so whether fewer suffice is unscored, and only the necessary edges are right.",
+        "redundant": "Redundant: more than one circuit is true; the one that fits best counts.",
+        "fewer": f"Fewer suffice ({plural(counts['fewer'], 'truth')}): a proper subset of the edges that are "
+        "each necessary in the whole model suffices. Both are right, and the one that fits best counts.",
+        "unknown": f"Not searched ({plural(counts['unknown'], 'truth')}): there are too many sets of edges "
+        "to try, so whether fewer suffice is unscored, and only the necessary edges are right.",
     }
     return [meaning for column, meaning in meanings.items() if counts[column]]
 
 
 def _size(folded: Recoveries, program: str, name: str) -> Cell:
-    """A number of edges, under each ablation where they differ."""
+    """A number of edges, or one for each ablation where they differ."""
     values = [folded.of_program(program, ablation, name) for ablation in folded.ablations]
     texts = [number(value, whole=True) for value in values]
     return Cell(texts[0] if len(set(texts)) == 1 else " / ".join(texts), order=values[0])

@@ -20,17 +20,17 @@ TITLE = "True circuits (Tracr)"
 
 _TRUTH = (
     "Tracr compiles programs into transformers, so their true circuit can be proved by intervention. "
-    "An edge belongs to it when it is necessary: ablating that edge alone changes some output. The proof "
-    "then ablates everything outside the circuit together, and no output changes. So truth depends on the "
-    "ablation. Necessary is not yet minimal: once other edges have gone, some may be idle. A circuit is "
-    "right that is the necessary edges, where these suffice, or any minimal sufficient set: one of which no "
-    "proper subset suffices."
+    "An edge belongs to it if it is necessary: ablating that edge alone changes some output. The proof "
+    "then ablates everything outside the circuit together, and no output changes. So each ablation has its "
+    "own truth. Necessary does not imply minimal: once other edges are removed, some may be idle. A circuit "
+    "is right if it is the necessary edges (where these suffice) or any minimal sufficient set: one that "
+    "suffices and has no proper subset that does."
 )
 _FOUND = (
-    "Unaided is the circuit that a method settles on itself, with one fixed setting for all programs and "
-    "no size given. Ranked are the scores that it gives to edges, judged at every threshold. Exact at the "
-    "true size keeps as many edges as are true: an oracle figure, for nobody knows that number of a model "
-    "that was not compiled."
+    "Unaided judges the circuit that a method settles on by itself, with one setting for all programs and no "
+    "size given. Ranked judges its scores of edges, at every threshold. Exact at the true size judges the "
+    "circuit that the scores would give if an oracle supplied the size, which nobody knows for a model that "
+    "was not compiled."
 )
 
 
@@ -48,7 +48,7 @@ def build_recovery(
         described: what its columns mean.
         methods: which method is the random one.
         pairs: the circuits drawn.
-        judged: `folds` and `compared`, as `circuitmark verify-tracr --json` tells them.
+        judged: `folds` and `compared`, as `circuitmark verify-tracr --json` prints them.
 
     Raises:
         ValueError: as `recovery_grids`.

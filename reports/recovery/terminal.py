@@ -38,7 +38,7 @@ def recovery_terminal(
     Args:
         table: of recoveries.
         metrics: describe its columns.
-        folds: as `circuitmark verify-tracr --json` tells them.
+        folds: as `circuitmark verify-tracr --json` prints them.
 
     Raises:
         ValueError: as `recovery_grids`.

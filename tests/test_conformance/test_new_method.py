@@ -24,7 +24,7 @@ def test_both_files_run_as_they_are(command: CommandLine, tmp_path: Path) -> Non
     assert verdict.passed, str(verdict)
     assert not [checked for checked in verdict.checks if checked.reason]
     told = command("list", "methods", "my_method.py").stdout
-    assert "threshold=0.01  (float)\n    Unaided, edges are kept whose score" in told
+    assert "threshold=0.01  (float)\n    The unaided circuit keeps edges that score" in told
     pytest_words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "llama"]
     done = subprocess.run(pytest_words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -34,14 +34,14 @@ def test_both_files_run_as_they_are(command: CommandLine, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("eap", "there is a method named 'eap' already"),
-        ("torch", "torch.py would hide the module 'torch'"),
-        ("methods", "methods.py would hide the module 'methods'"),
-        ("My-Method", "'My-Method' is no name for a method"),
-        ("../mine", "'../mine' is no name for a method"),
-        ("class", "'class' is no name for a method"),
-        ("test_mine", "'test_mine' is a name for a test"),
-        ("", "'' is no name for a method"),
+        ("eap", "a method named 'eap' already exists"),
+        ("torch", "torch.py would hide the installed module 'torch'"),
+        ("methods", "methods.py would hide the installed module 'methods'"),
+        ("My-Method", "'My-Method' cannot be a method's name"),
+        ("../mine", "'../mine' cannot be a method's name"),
+        ("class", "'class' cannot be a method's name"),
+        ("test_mine", "'test_mine' would be taken for a test"),
+        ("", "'' cannot be a method's name"),
     ],
 )
 def test_a_name_that_would_harm(name: str, expected: str, command: CommandLine) -> None:
@@ -51,5 +51,5 @@ def test_a_name_that_would_harm(name: str, expected: str, command: CommandLine) 
 @pytest.mark.parametrize("file", ["my_method.py", "test_my_method.py"])
 def test_nothing_is_written_over(file: str, command: CommandLine, tmp_path: Path) -> None:
     (tmp_path / file).write_text("precious")
-    assert f"{file} is there already" in command.complaint("new-method", "my_method")
+    assert f"{file} already exists" in command.complaint("new-method", "my_method")
     assert (tmp_path / file).read_text() == "precious"

@@ -83,7 +83,7 @@ def test_a_name_offered_twice_is_an_error_where_it_is_used(site: Path, command: 
     install(site, "second", "theirs_h", both[0], methods="other_g = theirs_h:other_g")
     install(site, "third", "theirs_i", both[1], methods="eap = theirs_i:eap")
     for name, owners in (("other_g", "first and second"), ("eap", "circuitmark and third")):
-        told = f"{owners} both offer one of that name"
+        told = f"{owners} offer the same name"
         with pytest.raises(UsageError, match=f"the method '{name}' cannot be used: {told}"):
             get_method(name)
         listed = {
@@ -95,7 +95,9 @@ def test_a_name_offered_twice_is_an_error_where_it_is_used(site: Path, command: 
 
 def test_an_entry_point_bears_the_name_of_what_it_offers(site: Path) -> None:
     install(site, "theirs", "theirs_j", METHOD.format(name="other_j"), methods="mine = theirs_j:other_j")
-    with pytest.raises(UsageError, match="theirs offers the method 'other_j' under that name: call it so"):
+    with pytest.raises(
+        UsageError, match="theirs offers the method 'other_j' under this name: give it its own"
+    ):
         get_method("mine")
 
 

@@ -108,7 +108,7 @@ def test_halves_of_the_wordings_share_none(task: str) -> None:
 
 
 def test_what_has_no_halves_says_so() -> None:
-    with pytest.raises(TaskError, match="has one wording, of which there is no half"):
+    with pytest.raises(TaskError, match="has only one wording, so no halves"):
         drawn(get_task("ioi_t1"), load_model("embedded").tokenizer, 8, 0, "first half")
     with pytest.raises(UsageError, match="has no wordings"):
         Study("tracr:x_proportion", wordings="first half")

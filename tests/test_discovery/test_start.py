@@ -80,7 +80,7 @@ def test_what_begins_as_wanted_is_left_as_it_is() -> None:
     assert started(made, without, "auto") is made
     assert not begins_with_bos(made, without)
     for bos in ("yes", "no"):
-        with pytest.raises(UsageError, match="tokenizer has no BOS to begin with: leave --bos out"):
+        with pytest.raises(UsageError, match="tokenizer has no BOS: leave --bos out"):
             started(made, without, bos)
 
 

@@ -149,7 +149,7 @@ def test_weight_masks_take_a_bit_an_entry(tmp_path: Path) -> None:
     tensors, header = load_tensors(tmp_path / "c.safetensors")
     cut = {**tensors, "weights.m0.W_in": tensors["weights.m0.W_in"][:-1]}
     save_tensors(tmp_path / "c.safetensors", cut, header)
-    with pytest.raises(DamagedFile, match="no whole circuit"):
+    with pytest.raises(DamagedFile, match="not a complete circuit"):
         Circuit.load(tmp_path / "c.safetensors")
 
 
@@ -184,7 +184,7 @@ def test_foreign_and_inconsistent_files_are_refused(tmp_path: Path) -> None:
         Circuit.load(path)
     save_tensors(path, {"edges": torch.zeros(2, 2, dtype=torch.bool)}, {"format": "circuitmark-circuit-1",
                  "graph": {"n_layers": 1, "n_heads": 1, "n_kv_heads": 1}, "weights": {}})  # fmt: skip
-    with pytest.raises(DamagedFile, match="no whole circuit"):
+    with pytest.raises(DamagedFile, match="not a complete circuit"):
         Circuit.load(path)
 
 
@@ -195,7 +195,7 @@ def test_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
 
 
 def test_wrong_masks_are_refused() -> None:
-    with pytest.raises(ValueError, match="no edge of this graph"):
+    with pytest.raises(ValueError, match="not an edge of this graph"):
         Circuit(GRAPH, torch.ones_like(GRAPH.exists))
     with pytest.raises(ValueError, match="bool mask"):
         Circuit(GRAPH, torch.zeros(2, 2, dtype=torch.bool))

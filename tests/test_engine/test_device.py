@@ -17,7 +17,7 @@ def test_devices_that_do_not_compute_are_refused(name: str) -> None:
         check_device(name)
     told = str(refused.value)
     assert told.startswith(f"the device '{name}' cannot be used (")
-    assert told.endswith("): leave --device out for cpu")
+    assert told.endswith("): leave --device out to use the CPU")
     assert len(told.splitlines()) == 1
 
 

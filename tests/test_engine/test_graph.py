@@ -139,15 +139,15 @@ def test_parse_edge_takes_spaces() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("embed", "'embed' is no edge: write it as sender->receiver, e.g. embed->m0"),
-        ("", "'' is no edge: write it as sender->receiver, e.g. embed->m0"),
-        ("embd->m0", "'embd' is no sender of this model; did you mean 'embed'?"),
-        ("embed->logit", "'logit' is no receiver of this model; did you mean 'logits'?"),
-        ("zzz->m0", "'zzz' is no sender of this model"),
-        ("logits->m0", "'logits' is no sender of this model"),
-        ("embed->m0->m1", "'m0->m1' is no receiver of this model"),
-        ("m0->a0.h0.q", "'m0->a0.h0.q' is no edge: m0 is computed after a0.h0.q is read"),
-        ("m1->m1", "'m1->m1' is no edge: m1 is computed after m1 is read"),
+        ("embed", "'embed' is not an edge: write it as sender->receiver, e.g. embed->m0"),
+        ("", "'' is not an edge: write it as sender->receiver, e.g. embed->m0"),
+        ("embd->m0", "'embd' is not a sender of this model; did you mean 'embed'?"),
+        ("embed->logit", "'logit' is not a receiver of this model; did you mean 'logits'?"),
+        ("zzz->m0", "'zzz' is not a sender of this model"),
+        ("logits->m0", "'logits' is not a sender of this model"),
+        ("embed->m0->m1", "'m0->m1' is not a receiver of this model"),
+        ("m0->a0.h0.q", "'m0->a0.h0.q' is not an edge: m0 is computed after a0.h0.q is read"),
+        ("m1->m1", "'m1->m1' is not an edge: m1 is computed after m1 is read"),
     ],
 )
 def test_bad_edges_are_refused_in_one_clear_line(text: str, message: str) -> None:
@@ -160,7 +160,7 @@ def test_bad_edges_are_refused_in_one_clear_line(text: str, message: str) -> Non
 def test_a_key_per_query_head_is_no_receiver_under_grouped_query_attention() -> None:
     """Four heads in two groups have the keys 0 and 1."""
     assert TINY.parse_edge("embed->a0.h1.k")
-    with pytest.raises(ValueError, match=r"'a0\.h2\.k' is no receiver of this model"):
+    with pytest.raises(ValueError, match=r"'a0\.h2\.k' is not a receiver of this model"):
         TINY.parse_edge("embed->a0.h2.k")
 
 

@@ -132,7 +132,7 @@ def test_weight_and_edge_masks_together(case: Tiny) -> None:
 
 
 def test_a_weight_mask_of_an_unknown_name_is_refused(case: Tiny) -> None:
-    with pytest.raises(ValueError, match=r"'a0\.W_Q' is no weight of this model; known are a0\.W_O"):
+    with pytest.raises(ValueError, match=r"'a0\.W_Q' is not a weight of this model; known: a0\.W_O"):
         case.model.run(case.clean, weights={"a0.W_Q": torch.ones(1)})
 
 

@@ -69,7 +69,9 @@ def test_copies_that_do_not_fit_say_what_they_need(monkeypatch: pytest.MonkeyPat
     cpu, card = torch.device("cpu"), torch.device("cuda")
     refuse_copies("large", arch, torch.float32, cpu)
     refuse_copies("large", replace(arch, n_kv_heads=arch.n_heads), torch.float32, card)
-    with pytest.raises(ModelError, match=r"needs about 0\.6 GB more of the GPU with .* and 0\.1 GB are free"):
+    with pytest.raises(
+        ModelError, match=r"needs about 0\.6 GB more of GPU memory with .* but only 0\.1 GB are free"
+    ):
         refuse_copies("large", arch, torch.bfloat16, card)
     free = 1_000_000_000
     with pytest.raises(ModelError, match=r"'large' needs about 1\.1 GB more of main memory .* 1\.0 GB are"):

@@ -80,7 +80,7 @@ def test_commands_say_that_they_are_nodes(study: Study, command: CommandLine) ->
     assert "nodes.json: scores of 37 nodes (edges=1519" in command("convert", "nodes.pt", "nodes.json").stdout
     printed = command("score", "nodes.json", "-t", "gp", "--random-draws", "0").stdout
     assert "Shares are of nodes." in " ".join(printed.split())
-    assert "scores of nodes are held by mib-json and mib-pt alone" in command.complaint(
+    assert "only mib-json and mib-pt hold scores of nodes" in command.complaint(
         "convert", "nodes.pt", "nodes.txt"
     )
     assert not (command.folder / "nodes.txt").exists()

@@ -55,7 +55,7 @@ def test_a_large_circuit_is_counted_node_by_node() -> None:
     assert read[9, 9] == sum("->a9.h9." in edge for edge in whole)
     assert written[0, 12] == sum(edge.startswith("m0->") for edge in whole)
     titles = [axes.get_title(loc="left") for axes in picture({"ioi": whole}, "").axes]
-    assert "ioi: 963 edges\nread; by the logits 26" in titles
+    assert "ioi: 963 edges\nread (by the logits: 26)" in titles
 
 
 @pytest.mark.parametrize("kept", [Circuit.empty(GRAPH), Circuit.full(GRAPH)])
@@ -89,7 +89,7 @@ def test_as_data(files: CommandLine) -> None:
 
 
 def test_scores_are_cut_at_a_share(files: CommandLine) -> None:
-    assert "say at which share they are cut, with --share 5%" in files.complaint("draw", "scores.safetensors")
+    assert "say at which share to cut them, e.g. --share 5%" in files.complaint("draw", "scores.safetensors")
     files("draw", "scores.safetensors", "--share", "10%", "--out", "scores.json")
     told = json.loads((files.folder / "scores.json").read_text())
     assert len(told["edges"]) == int(0.1 * GRAPH.n_edges)
@@ -102,12 +102,15 @@ def test_scores_are_cut_at_a_share(files: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["one.safetensors", "--out", "one.jpg"], "the ending of one.jpg tells no kind of picture"),
-        (["one.safetensors", "--out", "other.safetensors"], "tells no kind of picture"),
-        (["one.safetensors", "--share", "5%"], "one.safetensors has no scores that --share could cut"),
-        (["one.safetensors", "published:ioi"], "are circuits of different graphs"),
+        (["one.safetensors", "--out", "one.jpg"], "one.jpg does not end like a picture"),
+        (["one.safetensors", "--out", "other.safetensors"], "does not end like a picture"),
+        (["one.safetensors", "--share", "5%"], "one.safetensors has no scores to cut: leave --share out"),
+        (["one.safetensors", "published:ioi"], "belong to different graphs"),
         (["one.safetensors", "one.safetensors"], "one.safetensors is named twice"),
-        (["one.safetensors", "other.safetensors", "--name", "a"], "--name is given once for each circuit"),
+        (
+            ["one.safetensors", "other.safetensors", "--name", "a"],
+            "give --name once for each circuit (2 here)",
+        ),
         (["one.safetensors", "other.safetensors", "published:ioi"], "3 circuits cannot be drawn"),
         (["one.safetensors", "--kv", "per_heads"], "did you mean 'per_head'"),
         (["none.safetensors"], "none.safetensors cannot be read"),
@@ -120,4 +123,4 @@ def test_what_is_refused(files: CommandLine, words: list[str], said: str) -> Non
 
 def test_a_picture_is_not_written_over(files: CommandLine) -> None:
     files("draw", "one.safetensors")
-    assert "one.svg is there already" in files.complaint("draw", "one.safetensors")
+    assert "one.svg already exists" in files.complaint("draw", "one.safetensors")

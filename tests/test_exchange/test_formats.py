@@ -179,8 +179,8 @@ def test_a_list_may_have_names_of_all(tmp_path: Path) -> None:
     file = list_of("# mine", "", "embed->a0.h3.q", "Resid Start -> A0.3.Q", "A0.1->MLP 0")(tmp_path)
     contents = read_circuit(file, GRAPH)
     assert contents.circuit == Circuit.of(GRAPH, ["embed->a0.h3.q", "a0.h1->m0"])
-    assert contents.notes == ("1 lines repeat an edge, which counts once",)
-    with pytest.raises(UsageError, match="does not say of which model its edges are"):
+    assert contents.notes == ("1 lines repeat an edge; each edge counts once",)
+    with pytest.raises(UsageError, match="does not say which model its edges belong to"):
         read_circuit(file)
 
 
@@ -190,7 +190,7 @@ def test_a_list_of_a_grouped_model(tmp_path: Path) -> None:
     theirs = read_circuit(list_of("input->a0.h2<k>", "input->a0.h3<k>")(tmp_path), GROUPED)
     assert ours.circuit == theirs.circuit == Circuit.of(GROUPED, ["embed->a0.h1.k"])
     with pytest.raises(
-        UsageError, match=r"input|embed->a0.h2.k and .* differ.*--kv per_head takes it as it is"
+        UsageError, match=r"input|embed->a0.h2.k and .* differ.*--kv per_head accepts it as it is"
     ):
         read_circuit(list_of("input->a0.h2<k>")(tmp_path), GROUPED)
 
@@ -262,7 +262,7 @@ def test_scores_of_nodes_come_back(
     circuit = Circuit(graph, random_kept(graph, seed)) if with_circuit else None
     file = fresh(tmp_path)
     if to not in ("mib-json", "mib-pt"):
-        with pytest.raises(UsageError, match="scores of nodes are held by mib-json and mib-pt alone"):
+        with pytest.raises(UsageError, match="only mib-json and mib-pt hold scores of nodes"):
             write_circuit(file, Contents(graph, circuit, nodes=nodes), to)
         assert not file.exists()
         return
@@ -284,13 +284,13 @@ def test_scores_of_edges_are_taken_before_those_of_nodes(tmp_path: Path) -> None
         (tmp_path / name).write_text(json.dumps({"cfg": cfg, "nodes": nodes, "edges": edges}))
     contents = read_circuit(tmp_path / "edges")
     assert contents.nodes is None
-    assert contents.notes == ("its edges have scores and its nodes as well: those of edges are taken",)
+    assert contents.notes == ("both its edges and its nodes have scores: those of the edges are used",)
     contents = read_circuit(tmp_path / "nodes")
     assert contents.scores is None
     assert contents.nodes is not None
     assert contents.nodes.nansum() == 2
     assert int(contents.nodes.isnan().sum()) == len(GRAPH.senders) - 1
-    with pytest.raises(UsageError, match="it is of another graph"):
+    with pytest.raises(UsageError, match="it belongs to another graph"):
         read_circuit(tmp_path / "nodes", EdgeGraph(3, 4, 4))
 
 
@@ -301,6 +301,6 @@ def test_contents_have_scores_of_one_kind() -> None:
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("mine")
-    with pytest.raises(UsageError, match=re.escape(f"{tmp_path / 'a.txt'} is there already")):
+    with pytest.raises(UsageError, match=re.escape(f"{tmp_path / 'a.txt'} already exists")):
         write_circuit(tmp_path / "a.txt", Contents(GRAPH, Circuit.full(GRAPH)))
     assert (tmp_path / "a.txt").read_text() == "mine"

@@ -103,7 +103,7 @@ def test_scores_without_a_sign_are_cut_once(study: Study, tmp_path: Path) -> Non
     told, notes = score_circuits(study, [tmp_path / "both.json"], random_draws=0)
     assert [each["ranking"] for each in told["circuits"]] == ["absolute"] * len(GRID)
     assert notes == [
-        f"{tmp_path / 'both.json'}: its scores are cut; --members scores the circuit of 1 edges in it"
+        f"{tmp_path / 'both.json'}: its scores are cut; --members scores its circuit of 1 edges instead"
     ]
     told, notes = score_circuits(study, [tmp_path / "both.json"], members=True, random_draws=0)
     assert [each["edges_kept"] for each in told["circuits"]] == [1]
@@ -149,8 +149,8 @@ def test_the_command_tells_json(command: CommandLine) -> None:
     assert {"model", "task", "ablation", "graph", "full", "empty", "ones", "random", "areas"} <= told.keys()
     assert told["circuits"][0]["kl"] == 0
     printed = command(*words).stdout
-    assert "embedded, gp, resample: circuits beside nulls of their size" in printed
-    assert "What finding them took is not known" in " ".join(printed.split())
+    assert "embedded, gp, resample: circuits compared with nulls of their size" in printed
+    assert "The cost of finding the circuits is unknown" in " ".join(printed.split())
     assert "1,519" in printed
 
 
@@ -158,7 +158,7 @@ def test_masks_of_weights_are_those_of_the_model(study: Study, command: CommandL
     weights = {"m9.W_in": torch.ones(2, 2, dtype=torch.bool)}
     Circuit(study.graph, study.graph.exists, weights).save(command.folder / "a.safetensors")
     line = command.complaint("score", "a.safetensors", "-t", "gp")
-    assert "a.safetensors: it masks m9.W_in (2, 2), which this model has not" in line
+    assert "a.safetensors: it masks m9.W_in (2, 2), which this model does not have" in line
 
 
 def test_no_number_is_not_a_number(study: Study, tmp_path: Path) -> None:

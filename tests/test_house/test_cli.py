@@ -30,7 +30,7 @@ SMALL = ("run", "-t", "gp", "-m", "random_edges", "--sizes", "5%", "--quick")
         (("run", "--model", "embeded"), "unknown model 'embeded'; did you mean 'embedded'?"),
         (("run", "--model", "./nowhere"), "there is no folder ./nowhere"),
         (("run", "--sizes", "5"), "did you mean '5%'?"),
-        (("run", "--sizes", ""), "'' is no size"),
+        (("run", "--sizes", ""), "'' is not a size"),
         (("run", "--ablation", "resampel"), "did you mean 'resample'?"),
         (("run", "--data-seeds", "0"), "data_seeds must be at least 1"),
         (("run", "--config", "none.yaml"), "cannot read the configuration none.yaml"),
@@ -185,7 +185,7 @@ def test_run_report_rescore(command: CommandLine, tmp_path: Path) -> None:
     command.patch.setattr("webbrowser.open", opened.append)  # which finds none, and returns nothing
     answer = command("report", "results", "--out", "elsewhere", "--open")
     assert opened == [(tmp_path / "elsewhere" / "index.html").as_uri()]
-    assert "no browser is to be had here" in answer.stderr
+    assert "no browser is available here" in answer.stderr
     table = pd.read_csv(results / "leaderboard.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "elsewhere" / "leaderboard.csv"), table, rtol=1e-9)
     (results / "leaderboard.csv").unlink()

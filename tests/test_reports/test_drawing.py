@@ -144,7 +144,7 @@ def test_rows_without_a_node_are_left_out_and_order_is_that_of_computation() -> 
 
 @pytest.mark.parametrize("name", ["m1->m0", "m0->m0", "a0.h1->a0.h0.q"])
 def test_what_is_no_edge_of_any_model(name: str) -> None:
-    with pytest.raises(ValueError, match="is no edge"):
+    with pytest.raises(ValueError, match="is not an edge"):
         drawn_edge(name)
 
 
@@ -152,7 +152,7 @@ def test_what_is_no_edge_of_any_model(name: str) -> None:
     "name", ["tok", "tok->", "tok->x", "logits->m0", "m0->tok", "a0.h0.q->m0", "m0->a1.h0", "->", "m->m1"]
 )
 def test_what_no_edge_is_spelled_like(name: str) -> None:
-    with pytest.raises(ValueError, match=r"is no (edge|sender|receiver)"):
+    with pytest.raises(ValueError, match=r"is not an? (edge|sender|receiver)"):
         ends_of(name)
 
 
@@ -164,7 +164,7 @@ def test_names_are_parsed_as_graphs_spell_them() -> None:
             assert ends_of(graph.edge_name(row, column)) == ends
             edge = drawn_edge(graph.edge_name(row, column))
             assert (edge.sender.name, edge.receiver.port) == (ends[0].name, ends[1].port)
-    with pytest.raises(ValueError, match=r"'a0\.h0' is no receiver"):
+    with pytest.raises(ValueError, match=r"'a0\.h0' is not a receiver"):
         node_of("a0.h0", "receiver")
 
 

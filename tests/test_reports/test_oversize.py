@@ -53,9 +53,9 @@ def test_it_is_marked_in_the_table_and_never_bold(table: pd.DataFrame) -> None:
     assert row.startswith("| good | 1 % exceeded | 2 runs 2 data seeds | 0.833")
     assert "**" not in row
     assert any(line.startswith("| middling | 1 % | 2 runs 2 data seeds | **0.667") for line in lines)
-    assert "exceeded: 1 row with more edges than asked for, neither ranked nor marked as best." in lines
+    assert "exceeded: 1 row with more edges than requested, neither ranked nor marked as best." in lines
     assert "exceeded" not in section(page, "gt")
-    assert "Circuits of good have more edges than asked for" in page
+    assert "Circuits of good have more edges than requested" in page
 
 
 def test_it_is_drawn_hollow_where_its_edges_are(table: pd.DataFrame) -> None:
@@ -71,7 +71,8 @@ def test_it_is_drawn_hollow_where_its_edges_are(table: pd.DataFrame) -> None:
         pytest.approx([25.5]),
     ]
     assert (
-        "hollow, on no line: 1 circuit with more edges than asked for" in svg.render(figure, "svg").decode()
+        "hollow, off the lines: 1 circuit with more edges than requested"
+        in svg.render(figure, "svg").decode()
     )
 
 
@@ -81,7 +82,7 @@ def test_the_terminal_stars_it(table: pd.DataFrame) -> None:
     assert isinstance(console.file, io.StringIO)
     said = console.file.getvalue()
     assert "0.833*" in said
-    assert "* more edges than asked for: not ranked" in said
+    assert "* more edges than requested: not ranked" in said
     assert "\x1b[1m0.833*" not in said
     assert "\x1b[1m0.667" in said
 
@@ -89,7 +90,7 @@ def test_the_terminal_stars_it(table: pd.DataFrame) -> None:
 def test_nothing_is_said_where_there_is_none() -> None:
     page = markdown_page(build(leaderboard().assign(oversize=False), METRICS, METHODS, ""))
     assert "exceeded" not in page
-    assert "than asked for" not in page.replace("nor are circuits with more edges than asked for", "")
+    assert "than requested" not in page.replace("nor are circuits with more edges than requested", "")
 
 
 def test_no_claim_rests_on_it() -> None:
@@ -125,8 +126,8 @@ def test_prompts_that_data_seeds_share_are_told() -> None:
     assert "another data seed" not in markdown_page(build(table, METRICS, METHODS, ""))
     table.loc[(table["task"] == "gt") & (table["method"] == "good"), "shared_prompts"] = 12
     page = markdown_page(build(table, METRICS, METHODS, ""))
-    assert "gt on tiny/lm: of 200 discovery prompts up to 12 are in the set of another data seed" in page
-    assert "ioi on tiny/lm: of 200" not in page
+    assert "gt on tiny/lm: up to 12 of 200 discovery prompts are also in the set of another data seed" in page
+    assert "ioi on tiny/lm: up to" not in page
 
 
 def test_a_note_stands_beside_its_job() -> None:

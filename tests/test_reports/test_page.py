@@ -216,7 +216,7 @@ def test_it_reads_without_scripts(browser: Any, folder: Path) -> None:
     assert not shown.locator("#filters").is_visible()
     assert len(rows(shown, IOI)) == 8
     assert shown.locator(f"{IOI} figure svg:visible").count() >= 2
-    assert shown.locator("#behaviours td", has_text="not to be had: too few data seeds").is_visible()
+    assert shown.locator("#behaviours td", has_text="not available: too few data seeds").is_visible()
     context.close()
 
 
@@ -259,5 +259,5 @@ def test_beside_a_circuit_stands_the_other_s_nearest_smaller_one(browser: Any, t
     page.locator("#viewer select").nth(2).select_option(label="nothing")
     page.locator("#viewer input").press("ArrowLeft")
     said = page.locator("#circuit svg").get_attribute("aria-label")
-    assert said == "2 edges of one; its larger circuits, 3, are not drawn"
+    assert said == "2 edges of one; larger circuits, not drawn: 3"
     page.close()

@@ -65,8 +65,9 @@ def test_intervals_are_named_and_runs_counted() -> None:
     assert "95 % intervals over these prompts" in one
     two = paper(leaderboard())["tiny-lm_ioi_resample.md"]
     assert "| good | 2 | **0.833 ± 0.024** |" in two
+    assert "±: sample standard deviation over runs." in two
     assert "intervals" not in two
-    assert "n: runs, of 2 data seeds" in two
+    assert "n: runs, over 2 data seeds" in two
 
 
 def test_rows_are_data() -> None:

@@ -107,4 +107,4 @@ def test_they_are_in_the_page_and_in_the_terminal() -> None:
     console = Console(file=(file := io.StringIO()), width=120)
     console.print(reports.recovery_terminal(recoveries(), [], judged["folds"]))
     assert "55 / 57 (10 to 23 %)" in file.getvalue()
-    assert "nearly the definition" in " ".join(file.getvalue().split())
+    assert "nearly how the truth defines a necessary edge" in " ".join(file.getvalue().split())

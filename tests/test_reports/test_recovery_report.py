@@ -188,7 +188,7 @@ def test_exact_is_a_share_of_runs() -> None:
     assert table(grids.ranked_by_program)["max"][-1] == "0.70 / 0.35 1/4"
     once, often = "acdc, random_edges 1 run (1 seed)", "eap 4 runs (2 seeds, kernels AVX512 and DEFAULT)"
     for grid in (grids.unaided, grids.ranked, grids.unaided_by_program, grids.ranked_by_program):
-        assert f"On a program: {once}; {often}." in " ".join(grid.notes)
+        assert f"On each program: {once}; {often}." in " ".join(grid.notes)
     assert "5/8: exact in 5 of the 8 runs" in " ".join(grids.unaided_by_program.notes)
 
 
@@ -204,7 +204,7 @@ def test_methods_that_ran_once_need_no_words_for_it() -> None:
     one_run = recovery_grids(recoveries().assign(method_seed=1, kernels="AVX512"), METRICS, METHODS)
     assert table(one_run.unaided) == table(grids.unaided)
     assert one_run.unaided_by_program.notes == grids.unaided_by_program.notes
-    assert "On a program" not in " ".join(grids.unaided.notes + grids.unaided_by_program.notes)
+    assert "On each program" not in " ".join(grids.unaided.notes + grids.unaided_by_program.notes)
 
 
 def test_a_run_that_failed_is_no_exact_one() -> None:
@@ -280,7 +280,7 @@ def test_nothing_is_replaced_before_all_is_rendered(tmp_path: Path, monkeypatch:
     assert {path.name for path in before} == names
     broken = recoveries().assign(found_edges=None, f1="?")
     monkeypatch.setattr("bench.report.recovery_frame", lambda _: broken)
-    with pytest.raises(ValueError, match="no number"):
+    with pytest.raises(ValueError, match="not a number"):
         write_report(held, tmp_path / "out")
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
@@ -290,7 +290,7 @@ def test_bad_input_is_one_clear_line() -> None:
         recovery_grids(recoveries().head(0), METRICS, METHODS)
     with pytest.raises(ValueError, match="lacks the column 'program'"):
         recovery_grids(recoveries().drop(columns="program"), METRICS, METHODS)
-    with pytest.raises(ValueError, match="'f1' that is no number"):
+    with pytest.raises(ValueError, match="'f1' that is not a number"):
         recovery_grids(recoveries().assign(f1="much"), METRICS, METHODS)
     with pytest.raises(ValueError, match="nothing to report"):
         reports.render_report(None, METRICS, METHODS)

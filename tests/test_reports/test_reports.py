@@ -217,9 +217,9 @@ def test_turnovers_are_told_and_counted() -> None:
     files = reports.render_report(leaderboard(), METRICS, METHODS, compared={"turnovers": told})
     text = " ".join(files["leaderboard.md"].decode().split())
     assert (
-        "tiny/lm: between resample and zero, circuits found as scored, over all sizes, 3 of 4 pairs of "
-        "methods on a behaviour rank under both; 1 (33.33 %) turned, 2 (66.67 %) have opposite signs, and "
-        "two data seeds of one ablation disagree in 10 %." in text
+        "tiny/lm: between resample and zero, with circuits found as scored, over all sizes, 3 of 4 pairs of "
+        "methods on a behaviour are ranked under both; 1 (33.33 %) turned, 2 (66.67 %) have opposite signs, "
+        "and two data seeds of one ablation differ in sign in 10 % of cases." in text
     )
     assert (
         text.count("Turned: ioi, good (a) and middling (b): a ahead under resample, b ahead under zero.") == 1
@@ -285,7 +285,7 @@ def test_bad_input_is_one_clear_line() -> None:
         reports.render_report(table.head(0), METRICS, METHODS)
     with pytest.raises(ValueError, match="lacks the column 'task'"):
         reports.render_report(table.drop(columns="task"), METRICS, METHODS)
-    with pytest.raises(ValueError, match="'kl' holds something that is no number"):
+    with pytest.raises(ValueError, match="'kl' holds something that is not a number"):
         reports.render_report(table.assign(kl="many"), METRICS, METHODS)
     with pytest.raises(ValueError, match="better is 'up'"):
         reports.render_report(table, [{"name": "kl", "better": "up"}], METHODS)

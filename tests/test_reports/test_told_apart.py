@@ -108,10 +108,10 @@ def test_what_brackets_hold_and_what_has_none() -> None:
         return describe(tidy(table, KNOWN))
 
     table = one_seed(leaderboard())
-    assert "of single runs, over these prompts" in said(table)
+    assert "for single runs, over these prompts" in said(table)
     none = table.assign(recovered_low=math.nan, these_prompts="too few", complement_loss_margin_low=0.1)
-    assert "under the margin, over the random circuits" in said(none)
-    assert "Recovered has no interval (too few): nothing tells who is ahead." in said(none)
+    assert "for the margin, over the random circuits" in said(none)
+    assert "Recovered has no interval (too few), so it cannot be said who is ahead." in said(none)
     two = leaderboard().assign(data_seeds=2, over_seeds="at least 3 data seeds are needed, not 2")
     assert "Means over data seeds have no interval (at least 3 data seeds are needed, not 2)." in said(two)
     assert "Means over data seeds have" not in said(two.assign(recovered_seeds_low=0.1))
@@ -126,7 +126,7 @@ def test_a_cell_of_fewer_runs_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("alike", "over"), [(True, "new data seeds and"), (False, ", of methods with several")]
+    ("alike", "over"), [(True, "new data seeds and"), (False, ", for methods with several")]
 )
 def test_intervals_of_some_methods_are_not_said_of_all(alike: bool, over: str) -> None:
     table = leaderboard().query("task == 'ioi'")

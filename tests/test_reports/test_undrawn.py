@@ -98,7 +98,7 @@ def test_figures_that_a_page_has_no_room_for_are_files(monkeypatch: pytest.Monke
     page = less["index.html"].decode()
     assert page.count("<svg") == 2  # the first one's, and it with a linear axis
     figures = [name for name in whole if name.startswith("plots/") and name.endswith(".svg")]
-    assert page.count("Left out of this page, which would be too large: plots/") == len(figures) - 1
+    assert page.count("Left out to limit the size of this page: plots/") == len(figures) - 1
 
 
 def test_what_older_results_hold_ends_no_report(tmp_path: Path) -> None:

@@ -140,7 +140,9 @@ def test_what_no_value_is_far_enough_to_show(side: Any, end: float) -> None:
     assert abs(sure.seen - bound) == pytest.approx(0.1 * (2.1318 + 0.9410), rel=1e-3)
     assert rough.seen == math.inf
     assert rough.p_for == 0.5
-    assert Claim("C", "", "", "", [sure, rough]).seen().endswith("1 of 2 comparisons too rough to show it")
+    assert (
+        Claim("C", "", "", "", [sure, rough]).seen().endswith("1 of 2 comparisons too imprecise to show it")
+    )
 
 
 def test_a_share_of_runs_is_binomial() -> None:

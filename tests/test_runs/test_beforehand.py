@@ -43,10 +43,8 @@ def smaller(folder: Path, **shape: int) -> None:
 def test_a_task_that_the_model_does_by_chance(command: CommandLine, model: Path) -> None:
     """Refused where it is named, skipped where it is not, run where somebody insists."""
     line = command.complaint("run", "--model", "model", *RUN)
-    assert "the model 'model' cannot do the task 'gp': it chooses right in 0." in line
-    assert line.endswith(
-        "chance is 0.50; --even-if-unable runs it all the same; choose another with -t or --model"
-    )
+    assert "the model 'model' cannot do the task 'gp': it chooses correctly on 0." in line
+    assert line.endswith("chance is 0.50; --even-if-unable runs it anyway; choose another with -t or --model")
     (command.folder / "c.yaml").write_text("model: model\ntasks: [gp]\nmethods: [eap]\n")
     command("run", "--config", "c.yaml", "--quick", "--sizes", "5%", "--out", "skipped")
     rows = pd.read_csv(command.folder / "skipped" / "leaderboard.csv")
@@ -60,13 +58,13 @@ def test_a_prompt_longer_than_the_context(command: CommandLine, model: Path) -> 
     smaller(model, n_positions=8)
     line = command.complaint("run", "--model", "model", *RUN)
     assert "a prompt of the task 'gp' has " in line
-    assert "and 'model' reads 8: choose another with -t or --model" in line
+    assert "but 'model' reads only 8: choose another with -t or --model" in line
 
 
 def test_a_token_beyond_the_vocabulary(command: CommandLine, model: Path) -> None:
     smaller(model, vocab_size=200)
     line = command.complaint("run", "--model", "model", *RUN)
-    assert "and 'model' knows 200: its tokenizer is not the one that it was trained with" in line
+    assert "but 'model' knows only 200: its tokenizer is not the one that it was trained with" in line
 
 
 def llama(folder: Path, kv_heads: int) -> Path:

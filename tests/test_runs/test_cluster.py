@@ -109,7 +109,7 @@ def test_what_fails_on_a_worker_is_a_row(
     dies = method(tmp_path, "dies", "import os\nos._exit(3)")
     out = tmp_path / "out"
     reasons = run(out, raises, dies, scheduler=scheduler).set_index("method")["status_reason"]
-    assert reasons["dies"] == "its process ended itself with exit code 3"
+    assert reasons["dies"] == "its process exited with code 3"
     assert reasons["raises"] == "ZeroDivisionError: division by zero"
     (failure,), (log,) = (out / "failures").iterdir(), (out / "logs").iterdir()
     assert "1 / 0" in failure.read_text()
@@ -132,8 +132,8 @@ def test_a_dead_worker_is_one_more_try(
     always = method(tmp_path, "always", f"{WORKER}{kill}")
     there = run(tmp_path / "there", once, always, scheduler=scheduler).set_index("method")
     told = capfd.readouterr().err
-    assert told.count("died; it begins again on another one") == 2
-    assert "jobs begun again because a worker died: 2" in told
+    assert told.count("died; the job starts again on another one") == 2
+    assert "jobs started again because a worker died: 2" in told
     assert str(there["status_reason"]["always"]).startswith("the workers that ran it died: tcp://127.0.0.1:")
     here = run(tmp_path / "here", once).set_index("method")
     pd.testing.assert_frame_equal(there.drop(index="always")[here.columns], here, check_dtype=False)
@@ -161,7 +161,7 @@ for step in range(begin, 200):
     assert first == 0
     assert 7 < second < 199
     told = capfd.readouterr().err
-    assert "was stopped; it moves" in told
+    assert "was stopped; the job moves" in told
     assert "died" not in told
     pd.testing.assert_frame_equal(there, run(tmp_path / "here", stepping))
 
@@ -219,7 +219,7 @@ def test_a_worker_of_another_version_is_named(command: CommandLine, scheduler: s
     command.patch.setattr(metadata, "version", lambda which: "0.0.7" if which == name else real(which))
     line = command.complaint("run", "--scheduler", scheduler)
     assert "the worker tcp://127.0.0.1:" in line
-    assert f"has {name} {real(name).partition('+')[0]}, and here it is 0.0.7" in line
+    assert f"has {name} {real(name).partition('+')[0]}, but this machine has 0.0.7" in line
 
 
 def test_a_worker_without_the_model_is_named(command: CommandLine, scheduler: str) -> None:
@@ -242,18 +242,18 @@ def test_a_worker_of_other_files_is_named(command: CommandLine, scheduler: str) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "find_identified", lambda *words: (real(*words)[0], "another"))
         line = command.complaint("run", "-t", "gp", "--scheduler", scheduler)
-        assert "has another model 'embedded': its files differ" in line
+        assert "has different files for the model 'embedded'" in line
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "code_of", lambda *files: "another")
         line = command.complaint("run", "-t", "gp", "-m", "eap", "--scheduler", scheduler)
-        assert "has other code of 'random_edges' (methods are not sent: copy the file there)" in line
+        assert "has different code for 'random_edges' (methods are not sent: copy the file there)" in line
 
 
 def test_a_worker_that_may_start_no_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask's nannies start such workers unless they are told otherwise."""
     how = worker.How("topic", 1, 1, None, None, engine())
     assert worker.unlike([], how) == ""
-    assert "another engine" in worker.unlike([], replace(how, engine="another"))
+    assert "a different engine" in worker.unlike([], replace(how, engine="another"))
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
     assert "--no-nanny" in worker.unlike([], how)
 

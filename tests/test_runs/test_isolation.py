@@ -118,7 +118,7 @@ def test_limits_of_time_and_memory(command: CommandLine) -> None:
     rows = run(command, list(names.values()), "--time-limit", "9", "--memory-limit", "1.8", "-j", "2", code=1)
     assert rows["eap"]["status"] == "ok"
     assert rows["spins"]["status_reason"] == "stopped after the time limit of 9 seconds"
-    assert rows["takes_memory"]["status_reason"].endswith("GiB, more than 1.8")
+    assert rows["takes_memory"]["status_reason"].endswith("GiB, more than the limit of 1.8")
 
 
 def test_half_the_batch_where_memory_ran_out(command: CommandLine) -> None:
@@ -131,7 +131,7 @@ def test_half_the_batch_where_memory_ran_out(command: CommandLine) -> None:
     )
     (command.folder / "c.yaml").write_text(f"{BRIEF.replace('20', '40')}methods: [mine.py]\n")
     answer = command("run", "--config", "c.yaml", "--out", "out")
-    assert "MemoryError: too many prompts: once more with half the batch" in answer.stderr
+    assert "MemoryError: too many prompts: trying again with half the batch" in answer.stderr
     table = pd.read_csv(command.folder / "out" / "leaderboard.csv").set_index("method")
     assert table["smaller"].dropna().to_dict() == {"mine": 2, "random_edges": 1}
 
@@ -268,5 +268,5 @@ def test_another_full_model_is_refused(command: CommandLine) -> None:
     store.save(stored.stem, stored)
     for name in ("full", "empty"):
         outputs = {n: t + 1 if n == f"outputs.{name}.log_z" else t for n, t in stored.tensors.items()}
-        with pytest.raises(StrayOutputs, match=f"what the {name} circuit says"):
+        with pytest.raises(StrayOutputs, match=f"the outputs of the {name} circuit differ"):
             store.save(stored.stem, replace(stored, tensors=outputs))

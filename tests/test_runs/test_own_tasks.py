@@ -220,7 +220,7 @@ def test_a_bad_file_is_one_line(command: CommandLine) -> None:
         "mime.jsonl": "there is no file mime.jsonl; did you mean 'mine.jsonl'?: name a file of prompts",
         "columns.csv": "columns.csv line 1: it has no column 'clean' among 'a, b'",
         "train.jsonl": "train.jsonl: all 30 lines are for discovery, and none is left for evaluation",
-        "mine.txt": "mine.txt is no file of prompts: its name ends in .jsonl, .json, .csv or .py",
+        "mine.txt": "mine.txt is not a file of prompts: its name must end in .jsonl, .json, .csv or .py",
         "ioi.jsonl": "ioi.jsonl has the name of the task 'ioi': rename the file",
         "mine.jsonl -t other/mine.jsonl": "are both named 'mine': rename one",
         "mine.jsonl:unfit=keep": "unknown value of mine's option unfit 'keep'",
@@ -269,7 +269,10 @@ def test_data_seeds_take_other_lines_or_are_refused(command: CommandLine) -> Non
 def test_a_class_that_is_no_task_is_refused(tmp_path: Path) -> None:
     """Its name is taken, it is one of several, or it lacks what every task tells."""
     (tmp_path / "mine.py").write_text(CLASS.format(name="ioi"))
-    with pytest.raises(UsageError, match="defines a task named 'ioi', as circuitmark does"):
+    with pytest.raises(
+        UsageError,
+        match="defines a task named 'ioi', a name that circuitmark or an installed package has taken",
+    ):
         get_task(str(tmp_path / "mine.py"))
     (tmp_path / "two.py").write_text(CLASS.format(name="one") + "\nclass Two(Mine):\n    name = 'two'\n")
     for name in ("", "three"):
@@ -286,7 +289,7 @@ def test_a_class_that_is_no_task_is_refused(tmp_path: Path) -> None:
 def test_a_start_that_cannot_be_is_refused(command: CommandLine) -> None:
     for words in (("run", "-t", "gp", "--out", "out"), ("task", "check", "gp")):
         told = command.complaint(*words, "--bos", "yes")
-        assert "the model's tokenizer has no BOS to begin with: leave --bos out" in told
+        assert "the model's tokenizer has no BOS: leave --bos out" in told
         assert "unknown bos 'yess'; did you mean 'yes'?" in command.complaint(*words, "--bos", "yess")
     told = command.complaint("run", "--model", "tracr:reverse", "--bos", "no", "--out", "out")
     assert "the model 'tracr:reverse' brings its own prompts: leave --bos out" in told

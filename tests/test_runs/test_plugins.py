@@ -40,11 +40,11 @@ def test_a_plugin_is_executed_once_a_process(tmp_path: Path) -> None:
     [
         (
             "from bench.circuit import Circuit",
-            "imports bench.circuit, which is bench.engine.circuit now: rename",
+            "imports bench.circuit, which is now bench.engine.circuit: change",
         ),
         (
             "import methods.gates",
-            "imports methods.gates, which is methods.training.gates now: rename it there",
+            "imports methods.gates, which is now methods.training.gates: change the import",
         ),
         (
             "import methods.nowhere",

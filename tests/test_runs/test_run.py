@@ -83,7 +83,7 @@ def test_table_has_the_stable_columns(results: Path) -> None:
     assert list(eap["edges_kept"]) == [15, 75]
     assert eap["edge_sparsity"].tolist() == pytest.approx([1 - 15 / 1519, 1 - 75 / 1519])
     assert (eap["recovered"] > random["recovered"].to_numpy()).all()
-    assert set(table["these_prompts"]) == {"at least 8 prompts a template are needed, not 1"}
+    assert set(table["these_prompts"]) == {"at least 8 prompts per template are needed, not 1"}
     assert table["kl_low"].isna().all()
     assert (eap["forward_equivalents"] > 1).all()
     assert eap["cpr"].nunique() == 1
@@ -191,7 +191,7 @@ OUTCOMES = {
     "nothing": ("return Discovery()", "failed", "ValueError: .*neither scores nor edges"),
     "exits": ("raise SystemExit(0)", "failed", "SystemExit: 0"),
     "strange": (
-        "return Discovery(edges={s: ~problem.graph.exists for s in problem.sizes})", "failed", "no edge"
+        "return Discovery(edges={s: ~problem.graph.exists for s in problem.sizes})", "failed", "not an edge"
     ),
     "spoils": ("problem.graph.exists.fill_(False); problem.graph.owners.fill_(1); 1 / 0", "failed", "Zero"),
 }  # fmt: skip
@@ -226,7 +226,7 @@ def test_a_plugins_outcome_is_recorded(tmp_path: Path) -> None:
         ("x = 1", "defines 0 methods"),
         (
             PLUGIN.format(body="pass").replace('"mine"', '"eap"'),
-            "as circuitmark does, or a package beside it: rename it",
+            "a name that circuitmark or an installed package has taken: rename it",
         ),
         (PLUGIN.format(body="pass").replace("citation = ", "cited = "), "has no citation"),
         (PLUGIN.format(body="pass") + "    def __init__(self, x): pass", "missing 1 required"),
@@ -242,8 +242,8 @@ def test_a_plugin_that_is_none(tmp_path: Path, text: str, message: str) -> None:
 def test_twins_and_nothing_are_refused() -> None:
     for change, message in [
         ({"methods": ("eap", "eap:absolute=true")}, "same method"),
-        ({"tasks": ()}, "no tasks are named"),
-        ({"methods": ()}, "no methods are named"),
+        ({"tasks": ()}, "'tasks' is empty"),
+        ({"methods": ()}, "'methods' is empty"),
     ]:
         with pytest.raises(UsageError, match=message):
             dataclasses.replace(SMALL, **change).jobs()  # type: ignore[arg-type]
@@ -339,11 +339,11 @@ def test_sizes() -> None:
     assert parse_sizes(["1.4%", "0.93%"]) == (0.0093, 0.014)
     for text, message in [
         ("5", "did you mean '5%'"),
-        ("abc", "no size"),
+        ("abc", "not a size"),
         ("0%", "not above 0"),
         ("-1%", "not above 0"),
         ("101%", "at most 1"),
-        ("", "no size"),
+        ("", "not a size"),
         ("nan", "not above 0"),
     ]:
         with pytest.raises(UsageError, match=message):
@@ -362,8 +362,8 @@ def test_configuration(tmp_path: Path) -> None:
     assert {job.dimensions.task for job in default.jobs()} == {"ioi", "gt", "gp"}
     for text, message in [
         ("tesks: [gp]", "did you mean 'tasks'"),
-        ("[1", "no YAML"),
-        ("3", "no list of"),
+        ("[1", "cannot be read as YAML"),
+        ("3", "is not a list of"),
         ("data_seeds: many", "data_seeds must be a valid integer, not 'many'"),
         ("ablation: zero", "did you mean 'ablations'"),
         ("discovery_ablations: [none]", "discovery_ablations.0 must be"),

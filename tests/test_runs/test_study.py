@@ -133,7 +133,7 @@ def test_a_program_brings_its_task() -> None:
         ("embedded", {"dtype": "float23"}, "unknown dtype 'float23'"),
         ("embedded", {"device": "cuba"}, "the device 'cuba' cannot be used"),
         ("tracr:reverse", {"split": "validation"}, "has no validation split"),
-        ("tracr:reverse", {"device": "cuda"}, "runs on the CPU alone"),
+        ("tracr:reverse", {"device": "cuda"}, "runs only on the CPU"),
     ],
 )
 def test_settings_that_are_not_there(model: str, about: Any, told: str) -> None:
@@ -152,7 +152,7 @@ def test_mistakes_are_named(study: Study) -> None:
         study.discover("eapp", [0.1])
     with pytest.raises(UsageError, match="is not above 0 and at most 1"):
         study.discover("eap", [5])
-    with pytest.raises(UsageError, match="is a circuit of another graph"):
+    with pytest.raises(UsageError, match="belongs to another graph"):
         study.evaluate(Circuit.empty(Study("tracr:reverse").graph))
 
 

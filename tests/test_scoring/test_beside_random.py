@@ -53,7 +53,7 @@ def test_a_complement_is_judged_by_its_distance_to_the_empty_circuit() -> None:
 def test_too_few_random_circuits_are_said() -> None:
     few = table(kl=0.5, loss=0.9, draws=2).iloc[0]
     assert np.isnan([few["p_sufficiency"], few["p_necessity"]]).all()
-    reason = "at least 20 random circuits as large are needed, not 2"
+    reason = "at least 20 random circuits of the same size are needed, not 2"
     assert few["untested"] == f"sufficiency: {reason}; necessity: {reason}"
     other = table(kl=0.5, loss=0.9, edges_kept=10, untested="minimality: no edge").iloc[0]
     assert other["untested"].startswith("minimality: no edge; sufficiency: at least 20")

@@ -116,11 +116,11 @@ def test_what_is_too_small_is_said_and_has_no_p() -> None:
     ]
     assert [each.reason for each in few] == [
         "at least 10 templates are needed, not 9",
-        "at least 40 prompts are needed that share a template, not 30",
-        "at least 40 prompts are needed that share a template, not 0",
+        "at least 40 prompts that share a template are needed, not 30",
+        "at least 40 prompts that share a template are needed, not 0",
         "no edge",
         "at least 20 random paths are needed, not 5",
-        "at least 20 random circuits as large are needed, not 19",
+        "at least 20 random circuits of the same size are needed, not 19",
         *["unscored"] * 4,
     ]
     assert np.isnan([[each.value, each.p] for each in few]).all()

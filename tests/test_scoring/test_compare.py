@@ -105,9 +105,12 @@ def test_the_command(command: CommandLine, tmp_path: Path) -> None:
     table = command("compare", str(store.folder)).stdout
     assert "b ahead" in table
     assert "over new templates, this data seed" in table
-    assert "the primary family, of 3 pairs, Holm's p; single sizes, exploratory" in " ".join(table.split())
+    assert (
+        "the primary family of 3 pairs, p adjusted (Holm); single sizes (exploratory) are in --json"
+        in " ".join(table.split())
+    )
     assert "Over behaviours" in table
-    assert "not to be had: at least 5 runs of" in " ".join(table.split())
+    assert "not available: at least 5 runs of" in " ".join(table.split())
 
 
 def test_why_there_is_no_interval_stands_in_its_cell(command: CommandLine, tmp_path: Path) -> None:
@@ -117,9 +120,9 @@ def test_why_there_is_no_interval_stands_in_its_cell(command: CommandLine, tmp_p
         each = run(method, {0.1: level}, seen=20)
         store.save(each.stem, each)
     table = " ".join(command("compare", str(store.folder)).stdout.split())
-    assert "not to be had: at least" in table
+    assert "not available: at least" in table
     assert "over 10 %" in table
-    assert "exploratory, for one size alone was run: 1 pair" in table
+    assert "exploratory, because only one size was run: 1 pair" in table
     assert "primary" not in table
 
 

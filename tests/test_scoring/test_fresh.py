@@ -109,7 +109,7 @@ def test_few_templates_and_few_prompts_have_a_reason(tmp_path: Path) -> None:
     pairs = [fewer(run("one", LEVELS, evaluation_seed=seed)) for seed in (0, 7)]
     public, fresh = (stored(tmp_path / f"few {i}", [each]) for i, each in enumerate(pairs))
     told = at(fresh_gaps(public, fresh), 0.1).to_json()
-    assert (told["low"], told["reason"]) == (None, "at least 8 prompts a template are needed, not 7")
+    assert (told["low"], told["reason"]) == (None, "at least 8 prompts per template are needed, not 7")
 
 
 def fewer(each: Run) -> Run:
@@ -124,7 +124,7 @@ def test_a_folder_that_shows_no_run_is_named(tmp_path: Path) -> None:
     )
     record = run("one", LEVELS).record
     ask(fresh.folder, [(replace(record, evaluation_seed=7), "another", "another")])
-    with pytest.raises(UsageError, match="7 holds no run that was asked for"):
+    with pytest.raises(UsageError, match="7 holds none of the runs asked for"):
         fresh_gaps(public, fresh)
 
 
@@ -162,7 +162,7 @@ def test_the_command(command: CommandLine, tmp_path: Path) -> None:
     ratio = math.exp(told["fresh"][0]["gap"])
     assert f"{ratio:.3g}" in table
     swapped = command.complaint("compare", str(fresh.folder), "--fresh", str(public.folder))
-    assert "name first the folder of the public ones" in swapped
+    assert "name the folder of the public ones first" in swapped
     nowhere = command.complaint("compare", str(public.folder), "--fresh", str(tmp_path / "nowhere"))
     assert "there is no folder or file" in nowhere
 

@@ -33,7 +33,7 @@ def test_more_edges_than_asked_for_are_marked(tmp_path: Path) -> None:
     )
     table = run(experiment, tmp_path / "out")
     page = (tmp_path / "out" / "leaderboard.md").read_text()
-    assert "exceeded: 4 rows with more edges than asked for" in page
+    assert "exceeded: 4 rows with more edges than requested" in page
     csv, parquet = (tmp_path / "out" / f"leaderboard.{kind}" for kind in ("csv", "parquet"))
     for each in (table, pd.read_csv(csv), pd.read_parquet(parquet)):
         rows: Any = each.set_index("method")["oversize"]

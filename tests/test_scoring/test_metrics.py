@@ -207,8 +207,8 @@ def test_the_headline_and_what_may_be_said_of_it() -> None:
         (
             184,
             24,
-            "at least 8 prompts a template are needed, not 7",
-            "at least 8 prompts a template are needed, not 7",
+            "at least 8 prompts per template are needed, not 7",
+            "at least 8 prompts per template are needed, not 7",
         ),
         (144, 18, "", "at least 10 templates are needed, not 9"),
         (16, 1, "", "at least 10 templates are needed, not 0"),

@@ -110,7 +110,7 @@ def test_fifty_prompts_are_not_to_be_had(templates: int) -> None:
     kl, empty = kl_of(np.random.default_rng(0), np.zeros(50), 1.0, 3)
     few = int(np.bincount(template).min())
     for found in intervals.of_kl(kl, empty, template).values():
-        assert found.reason == f"at least 8 prompts a template are needed, not {few}"
+        assert found.reason == f"at least 8 prompts per template are needed, not {few}"
         assert np.isnan([found.low, found.high]).all()
         assert np.isfinite(found.estimate).all()
     assert over_templates(gaps.template_log_gaps(kl, empty, template)[:, 0], few).reason

@@ -108,7 +108,7 @@ def test_other_prompts_are_refused() -> None:
     one, other, *_ = sums()
     shifted = {**other.tensors, "answers.candidates": other.tensors["answers.candidates"] + 1}
     elsewhere = Run(replace(other.record, model="tiny:1"), shifted, "x")
-    with pytest.raises(MixedSettings, match="models named tiny were scored on other prompts of gp"):
+    with pytest.raises(MixedSettings, match="models named tiny were scored on different prompts of gp"):
         spreads([one, elsewhere])
 
 

@@ -60,7 +60,7 @@ def test_new_templates_by_hand() -> None:
         (np.arange(9.0), 8, "at least 10 templates are needed, not 9"),
         (np.arange(0.0), 8, "at least 10 templates are needed, not 0"),
         (np.arange(1.0), 8, "at least 10 templates are needed, not 1"),
-        (np.arange(10.0), 7, "at least 8 prompts a template are needed, not 7"),
+        (np.arange(10.0), 7, "at least 8 prompts per template are needed, not 7"),
         (np.array([*range(9), np.nan]), 8, "unscored"),
         (np.array([*range(9), np.inf]), 8, "unscored"),
     ],
@@ -328,7 +328,7 @@ def test_what_is_unscored_stays_so() -> None:
         assert of.low[2] == of.estimate[2] == of.high[2] == pytest.approx(best)
         assert ((of.low < of.estimate) & (of.estimate < of.high))[3:].all()
     few = intervals.of_kl(kl, empty, np.arange(48) % 7)
-    assert few["kl"].reason == "at least 8 prompts a template are needed, not 6"
+    assert few["kl"].reason == "at least 8 prompts per template are needed, not 6"
     assert np.isnan([few["kl"].low, few["kl"].high, few["kl"].standard_error]).all()
     assert np.isfinite(few["kl"].estimate[2:]).all()
 

@@ -116,7 +116,7 @@ def test_numbers_are_read_by_all_outputs_of_an_input() -> None:
     """Four answers an input; inputs are the units, so that there are too few of 24 for independence."""
     told = columns_of(raw(FULL, 0 * FULL), "it", "rest", NUMBER_DIFF, None, 9)
     assert str(told["untested"]).startswith(
-        "independence: at least 40 prompts are needed that share a template, not 12"
+        "independence: at least 40 prompts that share a template are needed, not 12"
     )
 
 

@@ -169,4 +169,4 @@ def test_the_command_tells_them_crossed(command: CommandLine, tmp_path: Path) ->
                 store.save(each.stem, each)
     table = " ".join(command("compare", str(store.folder)).stdout.split())
     assert "Found under one ablation, scored under another" in table
-    assert "so are pairs found under another ablation" in table
+    assert "pairs of circuits found under another ablation are in --json" in table

@@ -147,7 +147,7 @@ def test_what_was_asked_for_last_stands_in_the_tables(tmp_path: Path) -> None:
 )
 def test_a_damaged_list_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "asked.json").write_text(text)
-    with pytest.raises(DamagedFile, match=r"asked\.json is no list .*move it away"):
+    with pytest.raises(DamagedFile, match=r"asked\.json is not a list .*move it away"):
         read_asked(tmp_path)
 
 
@@ -188,7 +188,7 @@ def test_nothing_is_reported_while_all_jobs_are_with_others(
     assert run_experiment(
         experiment, tmp_path, How(), report=lambda folder: pytest.fail("there is nothing to report")
     )
-    told = "2 of 2 jobs are with process 7 on there: who ends last reports all\n"
+    told = "2 of 2 jobs are being run by process 7 on there: the last to end writes the report\n"
     assert capsys.readouterr().err.endswith(told)
 
 
@@ -228,7 +228,7 @@ def test_a_folder_that_vanishes_is_missed(command: CommandLine) -> None:
     (command.folder / "c.yaml").write_text(text)
     answer = command("run", "--config", "c.yaml", "--out", "out", code=1)
     assert "jobs are not in" in answer.stderr
-    assert "the folder was changed meanwhile; the same command runs them" in answer.stderr
+    assert "the folder was changed in the meantime; the same command runs them" in answer.stderr
 
 
 def test_a_report_of_an_interrupted_run_says_so(command: CommandLine) -> None:

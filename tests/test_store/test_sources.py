@@ -73,8 +73,8 @@ def test_seeds_in_two_folders_are_seeds_of_one_method(two: tuple[Path, Path], tm
     ("of_record", "said"),
     [
         ({"n_evaluation": 3}, "scored with n_evaluation=3"),
-        ({"model_hash": "another"}, "the model 'm' of .*b is another than that of .*a"),
-        ({"task_code": "another"}, "the task 'gp' of .*b is another than that of .*a"),
+        ({"model_hash": "another"}, "the model 'm' of .*b is not the one of .*a"),
+        ({"task_code": "another"}, "the task 'gp' of .*b is not the one of .*a"),
         ({"benchmark": 1}, "versions 1 and 2 of the benchmark"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_pack_is_scored_anew_and_marked(two: tuple[Path, Path], tmp_path: Path
     with sources([two[0], file]) as held:
         write_report(held, tmp_path / "both")
     text = (tmp_path / "both" / "leaderboard.md").read_text()
-    assert f"Handed in: {file.name}, 1 of 3 runs were run in another folder here as well" in text
+    assert f"Handed in: {file.name}; 1 of 3 runs were also run in another folder here" in text
     assert f"three (source={file.name})" in text  # nobody else has run it, and it bears its name all the same
 
 
@@ -146,14 +146,17 @@ def test_a_pack_that_was_tampered_with_is_refused(
         ({name: (two[1] / name).read_bytes()}, f"{name} was changed or added"),
         ({name: None}, f"{name} is missing"),
         ({"runs/new.safetensors": b""}, "runs/new.safetensors was changed or added"),
-        ({"../new.safetensors": b""}, "belongs in no results folder"),
-        ({"runs/..": b""}, "belongs in no results folder"),
-        ({"manifest.json": b"[]"}, "no pack of circuitmark"),
-        ({"manifest.json": None}, "no pack of circuitmark"),
+        ({"../new.safetensors": b""}, "is no part of a results folder"),
+        ({"runs/..": b""}, "is no part of a results folder"),
+        ({"manifest.json": b"[]"}, "not a circuitmark pack"),
+        ({"manifest.json": None}, "not a circuitmark pack"),
     ):
         with pytest.raises(DamagedFile, match=said), unpacked(rewritten(file, change)):
             pass
-    with pytest.raises(DamagedFile, match="no pack of"), unpacked(rewritten(file, {}, {"files": [[1, "x"]]})):
+    with (
+        pytest.raises(DamagedFile, match="not a circuitmark pack"),
+        unpacked(rewritten(file, {}, {"files": [[1, "x"]]})),
+    ):
         pass
     monkeypatch.setattr("bench.store.pack.LARGEST", 100)
     with pytest.raises(DamagedFile, match="more than a pack does"), unpacked(file):
@@ -166,7 +169,7 @@ def test_a_pack_that_was_tampered_with_is_refused(
     flipped = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
     for content in (b"", b"no zip", whole[:-100], whole[:5000], flipped):
         file.write_bytes(content)
-        with pytest.raises(DamagedFile, match="no whole pack"), unpacked(file):
+        with pytest.raises(DamagedFile, match="not a complete pack"), unpacked(file):
             pass
 
 
@@ -174,7 +177,7 @@ def test_whose_run_again_is_its_own_copy_is_not_told_so(two: tuple[Path, Path], 
     file = tmp_path / "b.zip"
     pack(two[1], file)
     with sources([two[1], file]) as held:
-        assert "0 of 3 runs were run in another folder here as well" in held.warnings()[0]
+        assert "0 of 3 runs were also run in another folder here" in held.warnings()[0]
 
 
 def test_random_circuits_of_two_folders_count_once(tmp_path: Path) -> None:
@@ -217,10 +220,13 @@ def test_packing_is_a_command(two: tuple[Path, Path], command: CommandLine) -> N
     assert "there is no folder or file none" in command("pack", "none", code=2).stderr
     assert not (two[0].parent / "none.zip").exists()
     (two[0].parent / "thesis.tex").write_text("mine")
-    assert "is there already and is no pack" in command("pack", "a", "--out", "thesis.tex", code=2).stderr
+    assert "already exists and is not a pack" in command("pack", "a", "--out", "thesis.tex", code=2).stderr
     assert (two[0].parent / "thesis.tex").read_text() == "mine"
     command("pack", "a")  # anew
-    assert "a is one of those that are reported" in command("report", "a", "b", "--out", "a", code=2).stderr
+    assert (
+        "a is one of the folders that are reported"
+        in command("report", "a", "b", "--out", "a", code=2).stderr
+    )
     assert "name it with --out" in command("report", "a.zip", code=2).stderr
 
 
@@ -237,7 +243,7 @@ def test_of_the_same_recovery_in_two_folders_the_first_is_told(monkeypatch: pyte
 
 def test_fresh_prompts_are_told_of_one_folder(two: tuple[Path, Path], command: CommandLine) -> None:
     words = ["report", "a", "b", "--out", "both", "--fresh", "a"]
-    assert "told of one folder" in command.complaint(*words)
+    assert "--fresh takes a single folder" in command.complaint(*words)
 
 
 def test_standings_are_told_of_two_folders(tmp_path: Path) -> None:
@@ -279,7 +285,7 @@ def test_a_method_in_two_folders_is_no_rival_of_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("outputs.empty.kl", "what the empty circuit says is"),
+        ("outputs.empty.kl", "the outputs of the empty circuit are"),
         ("answers.template", "the evaluation prompts are"),
     ],
 )

@@ -45,7 +45,9 @@ def test_shares_that_tracr_takes_for_others_are_refused(
 ) -> None:
     """Five of eight: of shares it knows halves, thirds and so on. The hint names them."""
     monkeypatch.setenv("CIRCUITMARK_CACHE", str(tmp_path))
-    with pytest.raises(ProgramFailed, match="maps a share of tokens, Tracr tells 1, 1/2, 1/3") as caught:
+    with pytest.raises(
+        ProgramFailed, match="maps a share of tokens, Tracr distinguishes only 1, 1/2, 1/3"
+    ) as caught:
         load_program(Program("half", half, "A test.", ("a", "b"), 8, (8,)))
     assert "\n" not in str(caught.value)
 

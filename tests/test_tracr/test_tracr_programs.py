@@ -305,7 +305,11 @@ def test_mistakes_in_a_users_file(tmp_path: Path) -> None:
         (TWO, "is_c", r"mine.py has no program 'is_c' \(it has: is_a, is_b\)"),
         (TWO, "undecorated", r"no program 'undecorated'.*write @program"),
         ("", "is_a", r"it has: none"),
-        (ONE.replace("is_a", "reverse"), "", "a program named 'reverse', as circuitmark does, or a package"),
+        (
+            ONE.replace("is_a", "reverse"),
+            "",
+            "a program named 'reverse', a name that circuitmark or an installed package has taken",
+        ),
         (ONE.replace('"abc"', '"aba"'), "is_a", "mine.py cannot be imported: ProgramError: .*'is_a'"),
         ("1 / 0", "is_a", "mine.py cannot be imported: ZeroDivisionError"),
         ("raise SystemExit(3)", "is_a", "mine.py cannot be imported: SystemExit"),

@@ -293,7 +293,7 @@ def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
         ("--ablation zeroo", "unknown ablation 'zeroo'; did you mean 'zero'?"),
         ("--ablation mean", "unknown ablation 'mean'"),
         ("-p none.py:f", "there is no file none.py"),
-        ("--quick -p reverse", "--quick names its programs itself: leave -p out, or --quick"),
+        ("--quick -p reverse", "--quick chooses the programs itself: leave out -p or --quick"),
     ],
 )
 def test_mistakes_are_one_line(words: str, message: str, command: CommandLine) -> None:

@@ -25,7 +25,7 @@ OVER = "other prompts of these templates, in both sets"
 """The circuits stay. Of a method that was not tuned the two sets are two draws alike, so that the templates'
 gaps scatter about 0 with the prompts of both; where gaps differ from template to template, that is in their
 scatter as well, and the interval errs on the safe side."""
-OTHERS = "the folders hold other circuits"
+OTHERS = "the two folders hold different circuits"
 Where = tuple[Place, Entrant]
 """A method in one place."""
 
@@ -72,12 +72,12 @@ def fresh_gaps(public: Store, fresh: Store) -> list[Gap]:
     again, theirs = _circuits(fresh)
     if record is None or again is None:
         nothing = public if record is None else fresh
-        raise UsageError(f"{nothing.folder} holds no run that was asked for: run the same command again")
+        raise UsageError(f"{nothing.folder} holds none of the runs asked for: run the same command again")
     _refuse_apart(public, record, fresh, again)
     if not (shared := [key for key in ours if key in theirs]):
         raise UsageError(
-            f"{public.folder} and {fresh.folder} have no run in common on a task that keeps templates from "
-            "methods: run the same model, methods, seeds and sizes in both"
+            f"{public.folder} and {fresh.folder} have no run in common on a task that holds templates out: "
+            "run the same model, methods, seeds and sizes in both"
         )
     cells: dict[Where, Cell] = {}
     other: dict[Where, Counter[float]] = {}
@@ -120,18 +120,18 @@ def _refuse_apart(public: Store, ours: Record, fresh: Store, theirs: Record) -> 
     if ours.benchmark != theirs.benchmark:
         raise MixedSettings(
             f"{public.folder} holds runs of version {ours.benchmark} of the benchmark, {fresh.folder} of "
-            f"version {theirs.benchmark}, which do not compare: run both with one version"
+            f"version {theirs.benchmark}, which cannot be compared: run both with one version"
         )
     for name in names_of(Evaluation):
         held, other = getattr(ours, name), getattr(theirs, name)
         if name != "evaluation_seed" and held != other:
             raise MixedSettings(
                 f"{public.folder} holds runs with {name}={held}, {fresh.folder} with {name}={other}, "
-                "which do not compare: run both with one"
+                f"which cannot be compared: run both with the same {name}"
             )
     if ours.evaluation_seed:
         raise MixedSettings(
-            f"{public.folder} was scored on fresh prompts: name first the folder of the public ones"
+            f"{public.folder} was scored on fresh prompts: name the folder of the public ones first"
         )
     if not theirs.evaluation_seed:
         raise MixedSettings(

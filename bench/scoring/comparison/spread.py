@@ -93,8 +93,8 @@ def spreads(runs: Iterable[Run]) -> list[Spread]:
         place = replace(place, model=re.sub(r":\d+$", "", place.model))
         if not _are_same(asked.setdefault(place, raw.answers), raw.answers):
             raise MixedSettings(
-                f"models named {place.model} were scored on other prompts of {place.behaviour}, which do not "
-                "compare: they need one tokenizer and one version of the task"
+                f"models named {place.model} were scored on different prompts of {place.behaviour}, which "
+                "cannot be compared: use one tokenizer and one version of the task"
             )
         name = entrant._replace(wordings="all").named(entrant.found_under)
         for size, circuit in sized(run).items():

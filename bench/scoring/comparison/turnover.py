@@ -1,4 +1,4 @@
-"""Whether the order of two methods hangs on the ablation that circuits are scored under."""
+"""Whether the order of two methods depends on the ablation that circuits are scored under."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def independence(
     units = sum(map(len, groups))
     if units < 2 * FEWEST_DRAWS:
         return Tested.not_to_be_had(
-            f"at least {2 * FEWEST_DRAWS} prompts are needed that share a template, not {units}"
+            f"at least {2 * FEWEST_DRAWS} prompts that share a template are needed, not {units}"
         )
     if reason := _unscored(model, complement):
         return Tested.not_to_be_had(reason)
@@ -160,7 +160,7 @@ def beside_random(own: float, others: Float[np.ndarray, " draw"]) -> Tested:
         The share of random circuits that are worse, and as p the place of this one among all of them.
     """
     if len(others) < FEWEST_DRAWS:
-        few = f"at least {FEWEST_DRAWS} random circuits as large are needed, not {len(others)}"
+        few = f"at least {FEWEST_DRAWS} random circuits of the same size are needed, not {len(others)}"
         return Tested.not_to_be_had(few)
     if reason := _unscored(others, np.array([own])):
         return Tested.not_to_be_had(reason)

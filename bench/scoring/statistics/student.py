@@ -20,7 +20,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Interval:
-    """Two ends with what they say something of, or the reason why they are not to be had."""
+    """Two ends with what they say something of, or the reason why there are none."""
 
     low: float
     high: float
@@ -148,7 +148,7 @@ def too_few_templates(templates: int) -> str:
 def too_few_prompts(fewest: int) -> str:
     """Why nothing is said where a template has so few; empty where they are enough."""
     enough = fewest >= FEWEST_PROMPTS
-    return "" if enough else f"at least {FEWEST_PROMPTS} prompts a template are needed, not {fewest}"
+    return "" if enough else f"at least {FEWEST_PROMPTS} prompts per template are needed, not {fewest}"
 
 
 def _mean(values: np.ndarray) -> float:
@@ -156,7 +156,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _with_error(mean: Mean, values: np.ndarray, variance: float, freedom: float, fewest_prompts: int) -> Mean:
-    """The standard error and its degrees of freedom, or why they are not to be had."""
+    """The standard error and its degrees of freedom, or why there are none."""
     if reason := too_few_templates(values.shape[-1]) or too_few_prompts(fewest_prompts):
         return mean.without(reason)
     if not np.isfinite(values).all():
