@@ -80,12 +80,12 @@ def test_method_options() -> None:
     for spec, message in [
         ("eap_ih", "did you mean 'eap_ig'"),
         ("eap:step=3", "unknown option of eap 'step'"),
-        ("eap_ig:steps=x", "takes a int, not 'x'"),
+        ("eap_ig:steps=x", "must be of type int, not 'x'"),
         ("eap_ig:steps=0", "at least 1"),
         ("eap_ig:points=input", "did you mean 'inputs'"),
         ("eap:absolute", "has no value"),
         ("nowhere.py", "no file nowhere.py"),
-        ("eap:absolute=yes", "takes a bool"),
+        ("eap:absolute=yes", "must be of type bool"),
     ]:
         with pytest.raises(UsageError, match=message):
             get_method(spec)
