@@ -334,7 +334,7 @@ def drawn_once(found: Iterable[Shown]) -> list[Shown]:
                 blind = replace(blind, n_discovery=1, wordings="all")
             place = told_apart_by(Dimensions, blind)
             before = drawn.get(place, frozenset())
-            drawn[place] = before | sizes_of(each.record)
+            drawn[place] = before | sizes_of(each.record) - each.superseded
             each = replace(each, source="", superseded=each.superseded | before)
         shown.append(each)
     return shown
