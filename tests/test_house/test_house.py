@@ -15,6 +15,7 @@ import pytest
 import circuitmark
 from checkout import ROOT
 from circuitmark.rooms import ROOMS
+from faults import FAULTS
 
 SEE = re.compile(r"[Ss]ee `[a-z_.]*([A-Z]\w+)")
 SOURCES = [file for room in ("circuitmark", *ROOMS) for file in (ROOT / room).rglob("*.py")]
@@ -73,6 +74,12 @@ def test_the_speed_suite_can_be_collected() -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/speed"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_every_fault_can_be_planted() -> None:
+    """`tests/mutations.py` is no part of CI either: where code moves, its faults must move along."""
+    for fault in FAULTS:
+        assert (ROOT / fault.file).read_text().count(fault.old) == 1, f"{fault.file}: {fault.old}"
 
 
 def test_files_and_rooms_stay_readable() -> None:
