@@ -151,12 +151,12 @@ class Problem(Protocol):
 
     @property
     def unaided(self) -> bool:
-        """`wants_unaided`, asked when the circuits of all sizes are there: later costs are told apart."""
+        """`wants_unaided`, to be read once all sizes are done: what is spent later is recorded apart."""
 
     @property
     def wants_unaided(self) -> bool:
-        """Whether the circuit that a method settles on itself is wanted, even if finding it costs as much as
-        those of all sizes. Always where no size is wanted; a method that has it for nothing may return it."""
+        """Whether the circuit that a method settles on by itself is wanted, even if it costs as much as those
+        of all sizes. Always where no size is wanted; a method that has it for nothing may return it."""
 
     @property
     def has_difference(self) -> bool:

@@ -185,7 +185,7 @@ class EdgeGraph:
 
     @cached_property
     def readers(self) -> Int[Tensor, "receivers senders"]:
-        """1 where the row's receiver is the column's own: `owners`, with coupled heads told apart."""
+        """`owners` as if heads were not coupled: 1 where the column's own node has the row's receiver."""
         return replace(self, coupled_heads=False).owners
 
     @property

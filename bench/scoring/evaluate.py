@@ -310,10 +310,10 @@ def new_log_gaps(raw: RawOutputs, run: str) -> tuple[Float[np.ndarray, " templat
 
 
 def telling(raw: RawOutputs) -> Bool[Tensor, " answer"]:
-    """Which answers are of a template that no method saw and on which the empty circuit is not the model.
+    """Which answers belong to a template that no method saw and on which the empty circuit's KL is above 0.
 
-    Where it is, as on two inputs of which a compiled program says the same, any circuit may be the model,
-    and there is no share of the way.
+    Where it is 0, as for two inputs with the same output in a compiled program, there is no share of it that
+    a circuit could leave.
 
     Args:
         raw: outputs of all runs.

@@ -319,12 +319,13 @@ def sizes_of(record: Record) -> frozenset[float]:
 
 
 def drawn_once(found: Iterable[Shown]) -> list[Shown]:
-    """Random circuits that several runs hold are shown of the first: they look at no prompt, so they are the
-    same ones however many there were, and in every folder. Under a mean, what removed edges carry is of the
-    prompts, and their scores with it.
+    """Shows random circuits that several runs hold once, from the first of these runs.
+
+    They depend on no prompt, so every folder has the same ones, whatever the number of discovery prompts.
+    Only under mean ablation do their scores depend on these: removed edges carry a mean over them.
 
     Args:
-        found: in order.
+        found: all runs, in the order in which they are shown.
     """
     shown, drawn = list[Shown](), dict[tuple[Any, ...], frozenset[float]]()
     for each in found:

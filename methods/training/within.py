@@ -33,7 +33,7 @@ class _Within:
 
     @property
     def unaided(self) -> bool:
-        """All that the other method does is for the one that runs it: the time is not told apart."""
+        """Does not mark the time, since all that the inner method does is for the method that runs it."""
         return self._problem.wants_unaided
 
     def __getattr__(self, name: str) -> Any:

@@ -184,8 +184,10 @@ def _differs(table: pd.DataFrame, name: str) -> "pd.Series[bool]":
             return values.where(values != "").groupby(alike).transform("nunique") > 1
         case "discovery_ablation":
             return values != table["ablation"]
+        case "wordings":
+            return values != "all"
         case _:
-            return ~values.fillna("").isin(("", "all"))
+            return values != ""
 
 
 def contenders(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:

@@ -99,7 +99,9 @@ def of_kl(
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, Bootstrapped]:
-    """`kl`, `recovered` and `log_gap` of each row at once; templates of no KL are left out of the last.
+    """`kl`, `recovered` and `log_gap` of each row at once.
+
+    Templates on which the empty circuit's KL is 0 are left out of log_gap.
 
     The interval of log_gap speaks of what other draws of as many prompts have on average, so draws are
     measured from their own mean. That is not the value of endlessly many: the log of a mean of few is too
@@ -139,7 +141,7 @@ def _ratio(whole: _Moments) -> _Drawn:
 def _gap(parts: list[_Moments]) -> _Drawn:
     """The standard error is that of no floor: a draw with every template at the floor has one, too.
 
-    A template on whose prompts the empty circuit is the model has no share, and is left out.
+    A template on which the empty circuit's KL is 0 has no share, and is left out.
     """
     gap, variance, counted = (np.zeros_like(parts[0].x) for _ in range(3))
     for part in parts:
