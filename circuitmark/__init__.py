@@ -1,6 +1,6 @@
 """circuitmark: a benchmark for circuit discovery. What notebooks and plugins import.
 
-Everything is loaded when it is first asked for, so that `import circuitmark` costs nothing.
+Everything is loaded on first use, so that `import circuitmark` costs nothing.
 """
 
 from __future__ import annotations

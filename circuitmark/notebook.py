@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def begin() -> None:
-    """Has IPython, where it runs, show circuits by their counts and a drawing."""
+    """Makes IPython, if it is running, show circuits as counts and a drawing."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:

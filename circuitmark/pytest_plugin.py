@@ -1,6 +1,6 @@
 """pytest --circuitmark my_method.py [--circuitmark-programs reverse,x_proportion]: conformance as tests.
 
-pytest loads this in every project of an environment that has circuitmark: without the option it does nothing,
+pytest loads this in every project of an environment that has circuitmark: without the option it does nothing
 and imports nothing of ours.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 SEEDS = 4
-"""Runs of a stochastic method on a program."""
+"""Runs of a stochastic method per program."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,26 +26,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="METHOD",
-        help="hold a method (NAME or FILE.py, with options) to circuitmark's contract; may be repeated",
+        help="check a method (NAME or FILE.py, with options) against circuitmark's contract; may be repeated",
     )
     group.addoption(
         "--circuitmark-programs",
         default="",
         metavar="PROGRAM,...",
-        help="compiled programs whose circuit it must recover, under zero and resample ablation: exactly, "
-        f"or, where its seed decides, at least once in {SEEDS} runs",
+        help="compiled programs whose circuit it must recover exactly under zero and resample ablation; "
+        f"if it is stochastic, in at least one of {SEEDS} runs",
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before -k and -m choose among them
+@pytest.hookimpl(tryfirst=True)  # before -k and -m select tests
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Adds a test for every check and program.
 
     Args:
-        session: under which they stand.
-        config: says for which methods and programs.
+        session: the parent of the tests.
+        config: names the methods and programs.
         items: the tests found so far.
     """
     for method in config.getoption("--circuitmark"):
@@ -97,18 +97,18 @@ class Adapter(pytest.Collector):
 class Test(pytest.Item):
     """One check, or one recovery."""
 
-    __test__ = False  # no class of tests, for all its name
+    __test__ = False  # not a test class, despite its name
 
     def __init__(self, *, body: Callable[[], None], **of_pytest: Any) -> None:
         super().__init__(**of_pytest)
         self._body = body
 
     def runtest(self) -> None:
-        """Makes the check."""
+        """Runs the check."""
         self._body()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What is amiss, without the frames that found it out."""
+        """What is wrong, without our own traceback."""
         if isinstance(excinfo.value, Amiss):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
@@ -119,7 +119,7 @@ class Test(pytest.Item):
 
 
 class Amiss(Exception):
-    """A promise that a method breaks."""
+    """The method breaks its contract."""
 
 
 def _check(part: Any) -> None:
@@ -131,7 +131,7 @@ def _check(part: Any) -> None:
 
 
 def _recover(method: Any, name: str, ablation: Any) -> None:
-    """The true circuit, found unaided: at once, or by one of `SEEDS` seeds where the seed decides."""
+    """Requires the unaided circuit to be the true one, for a stochastic method in one of `SEEDS` runs."""
     from bench.models.tracr import load_program
     from bench.names import get_program
     from bench.truth.recovery import FIRST_SEED, recover
@@ -146,7 +146,7 @@ def _recover(method: Any, name: str, ablation: Any) -> None:
             raise Amiss(f"{row['status']}: {row['status_reason']}")
         if row["unaided_exact"] is None:
             raise Amiss(
-                "it returns no unaided circuit, so that there is nothing to compare with the true one"
+                "it returns no unaided circuit, so there is nothing to compare with the true one: return one"
             )
     exact = sum(row["unaided_exact"] for row in rows)
     if exact == 0:

@@ -1,7 +1,7 @@
-"""Our packages have common names (`tasks`, `methods`, ...): how they are found, whatever else is so called.
+"""Finds our packages, the rooms, whose names (`tasks`, `methods`, ...) other packages may have too.
 
-Nothing happens on import, so that tools that merely look at circuitmark (pytest loads its plugin in every
-project) leave other people's packages alone; whoever is about to import a room calls `take` before.
+Nothing happens on import, so that tools that merely load circuitmark (pytest loads its plugin in every
+project) leave other people's packages alone; call `take` before importing a room.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOMS = ("bench", "methods", "tasks", "tracr_ground_truth", "reports")
 
 
 class _Finder:
-    """Finds the rooms in `HOME`, before the folders of `sys.path` are asked."""
+    """Finds the rooms in `HOME`, before `sys.path` is searched."""
 
     @staticmethod
     def find_spec(
@@ -32,10 +32,10 @@ class _Finder:
 
 
 def take() -> None:
-    """Makes `import tasks` and the like mean ours in this process; warns of what that hides, once.
+    """Makes `import tasks` and the like import ours in this process; warns once of what that hides.
 
     Raises:
-        ImportError: another module of a room's name is imported already.
+        ImportError: another module with a room's name is already imported.
     """
     if any(finder is _Finder for finder in sys.meta_path):
         return
@@ -44,21 +44,21 @@ def take() -> None:
         if imported is not None and not _is_ours(room, getattr(imported, "__file__", None)):
             where = getattr(imported, "__file__", None) or "a folder without __init__.py"
             raise ImportError(
-                f"circuitmark has a package '{room}', but another module of that name is imported already "
+                f"circuitmark has a package '{room}', but another module of that name is already imported "
                 f"({where}): rename that one, or use circuitmark in a process that does not import it"
             )
     hidden = [f"{room} ({origin})" for room in ROOMS if (origin := _stranger(room))]
     sys.meta_path.insert(0, _Finder)
-    if hidden and multiprocessing.current_process().name == "MainProcess":  # a child was told by its parent
+    if hidden and multiprocessing.current_process().name == "MainProcess":  # a child's parent has warned
         warnings.warn(
-            f"circuitmark takes its own packages instead of {', '.join(hidden)}, which cannot be imported "
-            "beside it: rename yours where you need them",
+            f"circuitmark uses its own packages instead of {', '.join(hidden)}, which cannot be imported "
+            "alongside it: rename yours if you need them",
             stacklevel=3,
         )
 
 
 def _stranger(room: str) -> str | None:
-    """Where Python would take a room from, if not from `HOME`."""
+    """Where Python would import a room from, if not from `HOME`."""
     spec = PathFinder.find_spec(room)
     return None if spec is None or _is_ours(room, spec.origin) else spec.origin
 

@@ -1,7 +1,7 @@
-"""What the process imports from which all others are forked: everything, computing nothing.
+"""Imported by the process that all others are forked from: imports everything and computes nothing.
 
-A child then begins in milliseconds. Only what starts no thread may be imported here, for a fork takes along
-the thread that calls it and the locks of all others; `bench.runs.children` sets what that asks of libraries.
+A child then starts in milliseconds. Nothing imported here may start a thread, since a fork copies only the
+thread that calls it but the locks of all others; `bench.runs.children` configures libraries accordingly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IMPORTED = (
     "bench.truth.recovery",
 )
 
-with warnings.catch_warnings(action="ignore"):  # the parent has told what is hidden
+with warnings.catch_warnings(action="ignore"):  # the parent has warned of what is hidden
     take()
     for _name in IMPORTED:
         import_module(_name)

@@ -1,4 +1,4 @@
-"""Subject-verb agreement: the verb has the number of its subject, whatever noun stands nearer.
+"""Subject-verb agreement: the verb agrees in number with its subject, not with a nearer noun.
 
 "The drivers near the lamp" -> " are". The corrupted prompt has the subject in the other number (the question
 of Linzen et al. 2016, arXiv:1611.01368; wordings and words are our own).
@@ -30,7 +30,7 @@ _NOUNS: Final = """
     garden church museum office castle farm bridge kitchen temple cabin park river market school
 """
 NOUNS: Final = tuple(_NOUNS.split())
-"""Whose plural ends in s and nothing else, but for church, which is left out where "churchs" is no token."""
+"""Their plurals only add an s, except church, which is left out where "churchs" is not a token."""
 WORDINGS: Final = (
     "The {subject} near the {other}",
     "Nobody knows why the {subject} behind the {other}",
@@ -67,7 +67,7 @@ class Agreement(Task):
     """Candidates are [" is", " are"].
 
     The corrupted prompt of one example could be the clean prompt of another, so the subject's number does not
-    decide the split: both numbers are in one split.
+    decide the split: both numbers are in the same one.
     """
 
     name = "agreement"

@@ -1,8 +1,8 @@
-"""Two-digit arithmetic: a sum or a difference, the answer of two digits as well.
+"""Two-digit arithmetic: sums and differences, whose results have two digits as well.
 
 "Question: How much is 25 plus 41? Answer:" -> " 66". The corrupted prompt has two other numbers, and the
 wrong candidate is their result, as in MIB's arithmetic (Mueller et al. 2025, arXiv:2504.13151; wording and
-numbers are ours). A tokenizer that splits numbers into digits is asked for the tens.
+numbers are ours). With a tokenizer that splits numbers into digits, the answer is the tens digit.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from jaxtyping import Bool, Int
 from tasks.base import Examples, Slot, Split, Task, TaskError, Tokenizer, answer_tokens, draw, generator
 
 NUMBERS: Final = np.arange(10, 100)
-"""Operands, and results that are allowed."""
+"""Operands and allowed results."""
 ASKED: Final = "Question: How much is {a} {operator} {b}? Answer:"
 
 
 class Arithmetic(Task):
     """Candidates are the first tokens of [the result, that of the corrupted prompt]; the first is correct.
 
-    There is one template, so nothing is said of new ones. The corrupted prompt of one example could be the
-    clean prompt of another, so it is one of the same split.
+    There is one template, so results say nothing about new ones. The corrupted prompt of one example could
+    be the clean prompt of another, so it is drawn from the same split.
     """
 
     version = 1
@@ -35,9 +35,9 @@ class Arithmetic(Task):
   note={arXiv:2504.13151}
 }"""
     operator: ClassVar[str]
-    """In words."""
+    """The operator in words."""
     sign: ClassVar[int]
-    """Of the second number."""
+    """The sign of the second number."""
 
     def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
         """See `Task.examples`. Numbers that take more or fewer tokens than most are left out."""
@@ -52,7 +52,7 @@ class Arithmetic(Task):
         results = np.full(10_000, -1, np.int64)
         results[pairs] = token_of[pairs // 100 + self.sign * (pairs % 100)]
         one, both = Slot.whole(1), [Slot(10_000, pairs)]
-        own = np.unique(draw(one, both, split, len(pairs), 0)[1])  # all of the split
+        own = np.unique(draw(one, both, split, len(pairs), 0)[1])  # all pairs of the split
         if len(np.unique(results[own])) < 2:
             raise TaskError(
                 f"task {self.name} needs numbers of two digits, or their digits, as tokens: "
@@ -76,7 +76,7 @@ class Arithmetic(Task):
 
 
 class Addition(Arithmetic):
-    """Two numbers of two digits whose sum has two."""
+    """Two-digit numbers whose sum has two digits."""
 
     name = "addition"
     description = "two-digit addition"
@@ -85,7 +85,7 @@ class Addition(Arithmetic):
 
 
 class Subtraction(Arithmetic):
-    """Two numbers of two digits whose difference has two."""
+    """Two-digit numbers whose difference has two digits."""
 
     name = "subtraction"
     description = "two-digit subtraction"
@@ -94,7 +94,7 @@ class Subtraction(Arithmetic):
 
 
 def _of_one_length(tokenizer: Tokenizer) -> Bool[np.ndarray, " number"]:
-    """Which numbers take as many tokens in a sentence as most do, and none that is unknown."""
+    """Which numbers take the most common number of tokens in a sentence, none of them unknown."""
     ids = tokenizer([f"is {number}" for number in NUMBERS], add_special_tokens=False)["input_ids"]
     lengths = np.array([-1 if tokenizer.unk_token_id in row[1:] else len(row) for row in ids])
     most = int(np.bincount(np.maximum(lengths, 0)).argmax())
@@ -107,13 +107,13 @@ def _another(
     taken: Int[np.ndarray, " example"],
     rng: np.random.Generator,
 ) -> Int[np.ndarray, " example"]:
-    """Other pairs, whose results begin with other tokens; drawn until they do.
+    """Other pairs, redrawn until their results begin with different tokens.
 
     Args:
-        pairs: of the split.
-        results: the token of each pair's result.
+        pairs: the pairs of the split.
+        results: the first token of each pair's result.
         taken: the pairs of the clean prompts.
-        rng: draws.
+        rng: the random generator.
     """
     others = np.empty_like(taken)
     todo = np.arange(len(taken))

@@ -1,7 +1,7 @@
-"""Boolean expressions of four values, asked for by an instruction or after three examples.
+"""Boolean expressions of four values, after an instruction or after three examples.
 
-"((not True) and False) or (True and True) is" -> " True". In the corrupted prompt the values are others, for
-which the same expression is the opposite (the task of Suzgun et al. 2022, arXiv:2210.09261, with the two
+"((not True) and False) or (True and True) is" -> " True". The corrupted prompt has other values, for which
+the same expression is the opposite (the task of Suzgun et al. 2022, arXiv:2210.09261, with the two
 kinds of prompt of Bhaskar et al. 2024, arXiv:2406.16778; the expressions are ours).
 """
 
@@ -31,8 +31,8 @@ class BooleanExpressions(Task):
     """Candidates are [" True", " False"].
 
     The corrupted prompt of one example could be the clean prompt of another, so the values do not decide the
-    split: all prompts of one expression are in one split. There is one template, so nothing is said of new
-    ones.
+    split: all prompts of one expression are in one split. There is one template, so results say nothing
+    about new ones.
     """
 
     version = 1
@@ -75,7 +75,7 @@ class BooleanExpressions(Task):
 
 
 class Instructed(BooleanExpressions):
-    """After an instruction."""
+    """Expressions after an instruction."""
 
     name = "boolean_instruction"
     description = "boolean expressions after an instruction: True or False"
@@ -83,7 +83,7 @@ class Instructed(BooleanExpressions):
 
 
 class FewShot(BooleanExpressions):
-    """After three examples, of shapes that are never asked for."""
+    """Expressions after three examples, whose shapes never occur in the questions."""
 
     name = "boolean_few_shot"
     description = "boolean expressions after three examples: True or False"
@@ -93,19 +93,19 @@ class FewShot(BooleanExpressions):
 
 
 def _expression(bracket: int, operator: int, sign: int) -> str:
-    """An expression with a gap for each value."""
+    """An expression with a placeholder for each value."""
     return BRACKETS[bracket].format(*SIGNS[sign], *OPERATORS[operator])
 
 
 @cache
 def _truths(expression: str) -> np.ndarray:
-    """What it is for each of `VALUES`."""
+    """The expression's truth for each of `VALUES`."""
     spaced = expression.replace("(", "( ").replace(")", " )")
     return np.array([_read(spaced.format(*values).split())[0] for values in VALUES])
 
 
 def _read(words: list[str]) -> tuple[bool, list[str]]:
-    """The value of what stands up to a closing bracket, and the rest; brackets leave no precedence."""
+    """The value up to a closing bracket, and the words left; operators apply from left to right."""
     value, words = _operand(words)
     while words and words[0] in ("and", "or"):
         operator, (other, words) = words[0], _operand(words[1:])

@@ -1,7 +1,7 @@
-"""What a task hands out: aligned pairs of a clean and a corrupted prompt, and the answers.
+"""What a task returns: aligned pairs of a clean and a corrupted prompt, and the answers.
 
-Checked when made: a pair that is not aligned, not a pair, or has no answer is an error, because
-every number computed from it would be wrong without notice.
+Checked on construction: a pair that is misaligned, identical or has no answer is an error, because
+every number computed from it would be silently wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 AT_ONCE = 2**14
-"""Texts of a call: what a tokenizer tells beside their ids takes more memory than these do."""
+"""Texts per tokenizer call: what it returns besides the ids takes more memory than they do."""
 
 
 class TaskError(ValueError):
@@ -23,7 +23,7 @@ class TaskError(ValueError):
 
 
 class ExamplesError(TaskError):
-    """Examples cannot be used: one line that says which and why; whoever asked for them names the task."""
+    """Examples cannot be used: one line that says which and why; the caller names the task."""
 
 
 @runtime_checkable
@@ -36,10 +36,10 @@ class Tokenizer(Protocol):
     def bos_token_id(self) -> int | None: ...
     @property
     def model_max_length(self) -> int:
-        """Tokens of the longest prompt that its model reads; it may not know, and say more."""
+        """Tokens of the longest prompt that its model reads; an overestimate if it does not know."""
 
     def __len__(self) -> int:
-        """Tokens of the vocabulary."""
+        """Size of the vocabulary."""
 
     def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> Mapping[str, Any]:
         """``{"input_ids": one list of token ids per text}``."""
@@ -47,27 +47,27 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """Prompt pairs as arrays that cannot be written, padded on the right.
+    """Prompt pairs as read-only arrays, padded on the right.
 
-    Not batched and not on a device: that is the bench's.
+    Batching them and moving them to a device is up to the bench.
 
     Raises:
         TaskError: the arrays contradict each other, an answer position lies outside its prompt, a pair is
-            identical, padding differs within a pair (lengths that differ), or the answers are none of the
-            candidates, or all of them in one example and not in another; the message names the first bad one.
+            identical, padding differs within a pair (lengths that differ), no candidate is correct, or all
+            are in one example but not in another; the message names the first bad example.
     """
 
     clean: Int[np.ndarray, "example pos"]
     corrupted: Int[np.ndarray, "example pos"]
     lengths: Int[np.ndarray, " example"]
-    """Tokens of the prompt; clean and corrupted have the same number."""
+    """Tokens per prompt, the same for clean and corrupted."""
     positions: Int[np.ndarray, " example"]
     """Index of the token whose logits predict the answer."""
     candidates: Int[np.ndarray, "example candidate"]
-    """Token ids among which the task chooses; right ones alone where it names no wrong ones."""
+    """Token ids to choose among; only correct ones where the task names no wrong ones."""
     correct: Bool[np.ndarray, "example candidate"]
     template: Int[np.ndarray, " example"]
-    """Which wording the example has: bootstrap intervals resample templates first."""
+    """The wording of each example: bootstrap intervals are stratified by it."""
 
     def __post_init__(self) -> None:
         n, width = self.clean.shape
@@ -88,7 +88,7 @@ class Examples:
         longer = np.any(differs & ~inside, axis=1)
         _refuse(longer, "clean and corrupted differ in length (their padding differs)")
         _refuse(~np.any(differs & inside, axis=1), "clean and corrupted are the same")
-        _refuse(np.any(self.candidates < 0, axis=1), "a candidate is no token id")
+        _refuse(np.any(self.candidates < 0, axis=1), "a candidate is not a token id")
         _refuse(~np.any(self.correct, axis=1), "no candidate is correct: the answer set is empty")
         if not self.correct.all():
             _refuse(np.all(self.correct, axis=1), "every candidate is correct: nothing to choose")
@@ -107,22 +107,22 @@ class Examples:
         correct: Bool[np.ndarray, "example candidate"],
         template: Int[np.ndarray, " example"],
     ) -> Examples:
-        """Tokenises whole prompts, all in one call; the answer follows each prompt's last token.
+        """Tokenises whole prompts; the answer follows each prompt's last token.
 
         Whole prompts, because a tokenizer may merge across any seam between pieces. Special tokens
         are added as the tokenizer does by default: a model used to a beginning-of-text token gets it.
 
         Args:
-            tokenizer: the model's.
+            tokenizer: the model's tokenizer.
             clean: one prompt per example.
-            corrupted: each as many tokens long as its clean one.
+            corrupted: as many prompts, each with as many tokens as its clean one.
             candidates: token ids, not texts.
             correct: which of them answer the clean prompt.
-            template: which wording each example has.
+            template: the wording of each example.
 
         Raises:
-            TaskError: a pair differs in length (the message quotes it), the tokenizer ends its texts with a
-                special token or does not know a word, or as `Examples`.
+            TaskError: a pair differs in length (the message quotes it), the tokenizer appends a special token
+                or does not know a word, or as `Examples`.
         """
         if not len(clean):
             raise ExamplesError("no examples")
@@ -152,22 +152,22 @@ class Examples:
         correct: Bool[np.ndarray, "example candidate"],
         template: Int[np.ndarray, " example"],
     ) -> Examples:
-        """The same of prompts that are token ids already.
+        """The same for prompts that are token ids already.
 
         Args:
             clean: one prompt per example.
-            corrupted: each as long as its clean one.
+            corrupted: as many prompts, each as long as its clean one.
             candidates: token ids.
             correct: which of them answer the clean prompt.
-            template: which wording each example has.
+            template: the wording of each example.
 
         Raises:
             TaskError: as `Examples`.
         """
         n, ids = len(clean), [*clean, *corrupted]
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        # A causal model never looks at what follows the answer position, so any id of its vocabulary pads;
-        # the tokenizer's own may lie beyond that, when a token was added and the embedding left as it was.
+        # A causal model never sees what follows the answer position, so any id of its vocabulary can pad; the
+        # tokenizer's own may lie outside it, if a token was added without resizing the embedding.
         padded = np.zeros((2 * n, int(lengths.max())), np.int64)
         inside = np.arange(padded.shape[1]) < lengths[:, None]
         padded[inside] = np.fromiter(chain.from_iterable(ids), np.int64)
@@ -187,24 +187,24 @@ class Examples:
         return len(self.clean)
 
     def shared(self, *others: Examples) -> int:
-        """How many of the clean prompts other sets of the same tokenizer hold as well."""
+        """How many of the clean prompts also occur in other sets made with the same tokenizer."""
         theirs = {prompt for other in others for prompt in other._prompts()}
         return sum(prompt in theirs for prompt in self._prompts())
 
     def _prompts(self) -> Iterator[bytes]:
-        """The clean ones, whatever they are padded with."""
+        """The clean prompts as bytes, without padding."""
         return (row[:n].tobytes() for row, n in zip(self.clean, self.lengths, strict=True))
 
     def take(self, index: slice | Int[np.ndarray, " chosen"]) -> Examples:
-        """Some of the examples, by slice or by indices; the padding keeps its width."""
+        """Some of the examples, by slice or by indices; the padded width stays the same."""
         return Examples(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
 def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """The token ids of texts, with the special tokens that the tokenizer puts before them.
+    """The token ids of texts, with the special tokens that the tokenizer prepends.
 
     Raises:
-        TaskError: it puts some behind them.
+        TaskError: it appends some.
     """
     parts = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
     ids: list[list[int]] = [each for part in parts for each in tokenizer([*part])["input_ids"]]
@@ -214,16 +214,16 @@ def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
 
 
 def unknown_of(tokenizer: Tokenizer) -> int | None:
-    """The token of unknown words; None where it is BOS as well, as GPT-2's, which no word ever becomes."""
+    """The id of the unknown token; None where it is also BOS, as in GPT-2, where no word maps to it."""
     unknown = tokenizer.unk_token_id
     return None if unknown == tokenizer.bos_token_id else unknown
 
 
 def word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Int[np.ndarray, " word"]:
-    """The token id of each word in the middle of a sentence, or -1 where it is not one token of its own.
+    """The token id of each word in the middle of a sentence, or -1 where it is not a single token.
 
     "In the middle": after another word and a space, which GPT-2's tokenizer keeps in the token.
-    The unknown token, and an id that several words share, are no word's own.
+    The unknown token and ids that several words share count as -1 too.
     """
     ids = tokenizer(["and", *(f"and {word}" for word in words)], add_special_tokens=False)["input_ids"]
     tokens = np.array([i[-1] if i and i[:-1] == ids[0] else -1 for i in ids[1:]], np.int64)
@@ -234,16 +234,16 @@ def word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Int[np.ndarray, "
 def answer_tokens(
     tokenizer: Tokenizer, before: str, answers: Sequence[str]
 ) -> tuple[Int[np.ndarray, " answer"], str]:
-    """The first token of each answer after a prompt's last word and a space, and how that prompt has to end.
+    """The first token of each answer after a prompt's last word and a space, and how the prompt must end.
 
-    A tokenizer keeps the space in the answer's token (the prompt then ends without it), or has one for the
-    space alone (it ends with it). -1 stands for an answer whose token is unknown. Answers of several tokens
-    may share their first one: whether it tells them apart is the task's to say.
+    A tokenizer either keeps the space in the answer's token (the prompt then ends without it) or has a token
+    for the space alone (the prompt ends with it). -1 stands for an answer whose token is unknown or merged
+    with the prompt's. Answers may share their first token: the task decides whether that is allowed.
 
     Args:
-        tokenizer: the model's.
+        tokenizer: the model's tokenizer.
         before: the prompt's last word.
-        answers: without a space.
+        answers: without the leading space.
     """
     texts = [before, f"{before} ", *(f"{before} {answer}" for answer in answers)]
     bare, spaced, *whole = tokenizer(texts, add_special_tokens=False)["input_ids"]

@@ -1,9 +1,9 @@
 """Greater than: a span of years cannot end before it begins.
 
 "The truce went on from the year 1732 to the year 17" -> any of "33" to "99". The corrupted prompt
-begins in a year 01, which nearly every two digits exceed (Hanna et al. 2023, arXiv:2305.00586).
-Wordings are our own. A tokenizer that splits years into digits (Llama's, SmolLM2's) is asked for the
-tens alone: "17" -> any of "4" to "9", against "0" to "2"; a "3" could be right or wrong.
+begins in a year that ends in 01, below nearly every other ending (Hanna et al. 2023, arXiv:2305.00586).
+Wordings are our own. With a tokenizer that splits years into digits (Llama's, SmolLM2's) the answer is the
+tens digit alone: "17" -> any of "4" to "9", against "0" to "2"; a "3" could be right or wrong.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ WORDINGS: Final = (
 CENTURIES: Final = range(11, 18)
 """First two digits of the years."""
 START_YEARS: Final = range(2, 99)
-"""Last two digits of the first year: at least one year is above, and 01 is for the corrupted prompt."""
+"""Last two digits of the first year: at least one year is above; 01 is for the corrupted prompt."""
 
 
 class GreaterThan(Task):
-    """Candidates are the hundred two-digit tokens, correct are those above the first year.
+    """Candidates are the hundred two-digit tokens; those above the first year are correct.
 
-    Where years are single digits, candidates are the nine other digits than the first year's tens.
+    Where years are split into digits, they are the nine digits other than the first year's tens.
     """
 
     name = "gt"
@@ -109,7 +109,7 @@ class GreaterThan(Task):
 
 
 def _digit_tokens(tokenizer: Tokenizer) -> Int[np.ndarray, " 10"]:
-    """The token of each digit right after a century; -1 where the year is not century, tens, ones."""
+    """The token of each digit right after a century; -1 where years do not split into century, tens, ones."""
     texts = ["in 17", *(f"in 17{tens}{ones}" for tens in range(10) for ones in range(10))]
     century, *years = tokenizer(texts, add_special_tokens=False)["input_ids"]
     tokens = np.full(10, -1, np.int64)
@@ -120,10 +120,10 @@ def _digit_tokens(tokenizer: Tokenizer) -> Int[np.ndarray, " 10"]:
 
 
 def _year_tokens(tokenizer: Tokenizer) -> tuple[Int[np.ndarray, " 100"], Bool[np.ndarray, "100 100"]]:
-    """The token of each two digits right after a century (-1: none or several), and which years are so made.
+    """The token of each two digits right after a century (-1: none or several), and which years split so.
 
-    All years from 1000 to 9999 are looked at: GPT-2 has one token for 1700, but none for 4700, and
-    the second shows what "00" is after a century.
+    All years from 1000 to 9999 are tried: GPT-2 has one token for 1700, but not for 4700, which
+    shows what "00" is after a century.
     """
     centuries, texts = range(10, 100), [f"in {year}" for year in range(1000, 10_000)]
     ids = tokenizer([*(f"in {c}" for c in centuries), *texts], add_special_tokens=False)["input_ids"]

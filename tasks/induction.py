@@ -1,7 +1,7 @@
-"""Induction: of random words that come a second time, the one that followed the first time.
+"""Induction: random words are repeated; the answer is the word that followed the first time.
 
 "The river Mary lamp siege ... river Mary" -> " lamp". In the corrupted prompt the answer and a word that is
-not said again change places, so that the same words are there and the other one follows (Olsson et al. 2022,
+not repeated are swapped: the words are the same, but the other one follows (Olsson et al. 2022,
 "In-context Learning and Induction Heads"; the swap is ours).
 """
 
@@ -23,22 +23,22 @@ WORDS: Final = tuple(
     )
 )  # fmt: skip
 LENGTH: Final = 12
-"""Words before they come again."""
+"""Words before the repetition."""
 AGAIN: Final = 6
-"""Of these, the words that do."""
+"""How many of them are repeated."""
 SEQUENCES: Final = 1 << 20
-"""How many there are to draw from; the number of one seeds the drawing of its words."""
+"""How many sequences there are to draw from; a sequence's number seeds the draw of its words."""
 
 
 class Induction(Task):
-    """Candidates are [the word that followed, one that is not said again]; the first is correct.
+    """Candidates are [the word that followed, one that is not repeated]; the first is correct.
 
-    There is one template, so nothing is said of new ones.
+    There is one template, so results say nothing about new ones.
     """
 
     name = "induction"
     version = 1
-    description = "induction: of random words said twice, which one follows"
+    description = "induction: which word follows when random words are repeated"
     citation = """@article{olsson2022context,
   title={In-context Learning and Induction Heads},
   author={Olsson, Catherine and Elhage, Nelson and Nanda, Neel and others},
@@ -80,11 +80,11 @@ class Induction(Task):
 
 
 def _parts(number: Int[np.ndarray, " example"]) -> list[Int[np.ndarray, " part"]]:
-    """Of so many sequences that what draws them stays small."""
+    """Parts with few enough sequences to keep the memory for drawing them small."""
     return np.array_split(number, len(number) // 4096 + 1)
 
 
 def _drawn(number: Int[np.ndarray, " part"], n_words: int) -> Int[np.ndarray, "part word"]:
-    """The words of each sequence: those of which a hash of sequence and word is least, in its order."""
+    """The words of each sequence: those with the smallest hashes of sequence and word, in that order."""
     keys = mixed((number[:, None] * n_words + np.arange(n_words)).astype(np.uint64))
     return np.argsort(keys, axis=1)[:, :LENGTH]

@@ -2,7 +2,7 @@
 
 "After Mary and Peter had walked to the park, Peter handed the ball to" -> " Mary". The corrupted
 prompt has three other names, all different, so that it says nothing about the answer
-(Wang et al. 2022, arXiv:2211.00593); or Mary instead of the second Peter, so that Peter is the answer
+(Wang et al. 2022, arXiv:2211.00593), or Mary instead of the second Peter, so that Peter is the answer
 (Mueller et al. 2025, arXiv:2504.13151). Wordings are our own.
 """
 
@@ -66,7 +66,7 @@ MIN_NAMES: Final = 5  # two in the clean prompt, three others in the corrupted o
 
 @dataclass(frozen=True)
 class IOI(Task):
-    """A template is a wording, with the indirect object first (ABBA) or second (BABA), as often."""
+    """A template is a wording, with the indirect object first (ABBA) or second (BABA), equally often."""
 
     name = "ioi"
     version = 2
@@ -81,13 +81,13 @@ class IOI(Task):
     held_out = HELD_OUT
 
     corruption: Literal["names", "flip"] = "names"
-    """What the corrupted prompt has: three other names, and so no answer; or, flipped, the indirect object in
-    the place of the second subject, which makes the subject the answer (MIB's s2_io_flip)."""
+    """The corrupted prompt has three other names and so no answer (names), or the indirect object in place of
+    the second subject, which makes the subject the answer (flip; MIB's s2_io_flip)."""
 
     def frames(self, split: Split) -> list[int]:
-        """The wordings of a split in the order of their turns: 2w is ABBA, 2w + 1 is BABA.
+        """The wordings of a split in the order in which they take turns: 2w is ABBA, 2w + 1 is BABA.
 
-        Each comes in one order, half of them in either, before any comes in the other.
+        Each comes in one order, half of them in each, before any comes in the other.
         """
         return [2 * w + (w + second) % 2 for second in range(2) for w in WORDINGS_OF[split]]
 
@@ -107,14 +107,14 @@ class IOI(Task):
         pairs = (first * len(NAMES) + second)[first != second]
         flip = self.corruption == "flip"
         frame, pair, place, thing = draw(
-            # flipped, a prompt is one of the wording's other order, and must not be in another split
+            # a flipped prompt is one of the wording's other order, so both must be in the same split
             Slot(2 * len(WORDINGS), np.array(self.frames(split)), alike=2 if flip else 1),
             [Slot(len(NAMES) ** 2, pairs), Slot(len(PLACES), places), Slot(len(OBJECTS), objects)],
             split, n, seed,
         )  # fmt: skip
         template, swapped = frame // 2, frame % 2 == 1
         io, subject = np.divmod(pair, len(NAMES))
-        if flip:  # the pair is then in the order of the prompt, which both orders share
+        if flip:  # here the pair is in prompt order, which is the same for both orders
             io, subject = np.where(swapped, subject, io), np.where(swapped, io, subject)
         clean = np.stack([np.where(swapped, subject, io), np.where(swapped, io, subject), subject], axis=1)
 
@@ -139,7 +139,7 @@ class IOI(Task):
 
 
 class IOIOneTemplate(IOI):
-    """The first wording of `IOI` alone, in one order. A prompt is in the same split in both tasks."""
+    """The first wording of `IOI` alone, in ABBA order. A prompt is in the same split in both tasks."""
 
     name = "ioi_t1"
     description = "indirect object identification with a single ABBA template"
@@ -153,7 +153,7 @@ class IOIOneTemplate(IOI):
 def _three_others(
     names: Int[np.ndarray, "example 2"], usable: Int[np.ndarray, " choice"], rng: np.random.Generator
 ) -> Int[np.ndarray, "example 3"]:
-    """Three names per example, different from each other and from the two given; drawn until they are."""
+    """Three names per example, different from each other and from the two given; redrawn until they are."""
     others = np.empty((len(names), 3), np.int64)
     todo = np.arange(len(names))
     while len(todo):

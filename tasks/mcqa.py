@@ -1,9 +1,9 @@
-"""Multiple choice: a colour is told, and the letter that stands before it is asked for.
+"""Multiple choice: a colour is stated, and the answer is the letter before it.
 
-"Question: A lamp is red. What color is a lamp? / A. blue / B. red / ... / Answer:" -> " B". In the corrupted
-prompt other letters stand before the choices, as in MIB's copied colours (Wiegreffe et al. 2024,
+"Question: A lamp is red. What color is a lamp? / A. blue / B. red / ... / Answer:" -> " B". The corrupted
+prompt has other letters before the choices, as in MIB's copied colours (Wiegreffe et al. 2024,
 arXiv:2407.15018; Mueller et al. 2025, arXiv:2504.13151; wording and words are ours). The wrong candidates are
-the three other letters of the prompt; MIB's is the letter that is right in the corrupted prompt, which the
+the three other letters of the prompt; MIB's is the letter that is correct in the corrupted prompt, which the
 clean one does not have.
 """
 
@@ -22,15 +22,15 @@ COLORS: Final = ("red", "blue", "green", "yellow", "white", "black", "brown", "g
 CHOICES: Final = 4
 LETTERS: Final = tuple(ascii_uppercase)
 OTHERS: Final = math.perm(len(COLORS) - 1, CHOICES - 1)
-"""Orders in which colours that are wrong can be chosen."""
+"""Ordered choices of the wrong colours."""
 
 
 class MultipleChoice(Task):
-    """Candidates are the clean prompt's letters. There is one template, so nothing is said of new ones."""
+    """Candidates are the clean prompt's letters. There is one template: nothing is said about new ones."""
 
     name = "mcqa"
     version = 1
-    description = "multiple choice of four: the letter before the color that was told"
+    description = "multiple choice of four: the letter before the color that was stated"
     citation = """@article{wiegreffe2024answer,
   title={Answer, Assemble, Ace: Understanding How {LMs} Answer Multiple Choice Questions},
   author={Wiegreffe, Sarah and Tafjord, Oyvind and Belinkov, Yonatan and Hajishirzi, Hannaneh
@@ -40,7 +40,7 @@ class MultipleChoice(Task):
 }"""
 
     def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
-        """See `Task.examples`. The clean prompt's letters are A to D, the others are drawn from the rest."""
+        """See `Task.examples`. The clean prompt's letters are A to D, the corrupted one's are others."""
         tokens, end = answer_tokens(tokenizer, "Answer:", LETTERS)
         if (tokens < 0).any():
             raise TaskError(
@@ -71,12 +71,12 @@ class MultipleChoice(Task):
 
 
 def _choices(color: int, place: int, order: int) -> list[str]:
-    """The colour in its place, among wrong ones.
+    """The choices: the right colour in its place, among wrong ones.
 
     Args:
         color: the right one.
-        place: where it stands.
-        order: number of the wrong ones' order.
+        place: its index.
+        order: the number of the wrong ones' order.
     """
     left = [name for i, name in enumerate(COLORS) if i != color]
     chosen = []

@@ -1,4 +1,4 @@
-"""Several tasks as one: what a circuit of two behaviours is, beside circuits of either."""
+"""Several tasks as one: to compare a circuit for two behaviours with circuits for each."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tasks.files.lines import Line, Text
 from tasks.files.task import FileTask
 
 APART = 1_000_000
-"""Templates of one task have numbers below it, those of files too; those of the next follow from it."""
+"""Offset between the template numbers of consecutive tasks; a task's own, of a file too, are below it."""
 
 
 class Mixed(Task):
-    """As many prompts of each task, in turns: a control for the claim that a circuit is of its task.
+    """Equally many prompts of each task, in turns: tests the claim that a circuit is specific to its task.
 
-    It has no name by which it is found: it is typed as ``ioi+gp``. Tasks of one measure and with as many
-    candidates go together, since what is measured on them is one number.
+    It has no registered name: it is typed as ``ioi+gp``. Tasks must have the same measure and the same
+    number of candidates, since one number is measured on all of them.
 
     Args:
-        tasks: two or more, of one measure.
+        tasks: two or more, with the same measure.
 
     Raises:
-        TaskError: two have one name, their measures differ, or files of them have one prompt in two splits.
+        TaskError: two have one name, their measures differ, or their files have one prompt in two splits.
     """
 
     version = 1
@@ -48,7 +48,7 @@ class Mixed(Task):
         self.held_out = frozenset(held_out)
 
     def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
-        """See `Task.examples`; the first tasks have one more where `n` cannot be shared out evenly."""
+        """See `Task.examples`; the first tasks have one more where `n` does not divide evenly."""
         counts = [len(range(i, n, len(self.tasks))) for i in range(len(self.tasks))]
         parts = [
             task.examples(tokenizer, split, count, seed)
@@ -58,7 +58,7 @@ class Mixed(Task):
         if len({part.chooses for part in parts}) > 1:
             named = ", ".join(t.name for t, p in zip(self.tasks, parts, strict=False) if not p.chooses)
             raise TaskError(
-                f"of the tasks of '{self.name}' some name wrong answers, and some do not ({named})"
+                f"in '{self.name}' tasks without wrong answers ({named}) cannot join tasks that have them"
             )
         if len({part.candidates.shape[1] for part in parts}) > 1:
             offered = ", ".join(
@@ -80,10 +80,10 @@ class Mixed(Task):
 
 
 def _refuse_leaks(tasks: Sequence[FileTask]) -> None:
-    """Refuses a prompt that a method would see of one file and be scored on of another.
+    """Refuses a prompt that is in different splits of two files, such as discovery and evaluation.
 
     Raises:
-        TaskError: the first of them, with its line in both.
+        TaskError: there is one; names the first, with its line in both files.
     """
     first: dict[Text, tuple[FileTask, Line]] = {}
     for task in tasks:

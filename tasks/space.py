@@ -1,4 +1,4 @@
-"""Splits and drawing: every example is one point of a product of lists, every point has one split.
+"""Splits and drawing: every example is a point in a product of lists, and every point has one split.
 
 A task names its slots (template, names, place, ...) as `Slot`s. A point's key is the mixed-radix
 number of its indices into the *full* lists, and a hash of the key says which split the point is
@@ -18,7 +18,7 @@ from jaxtyping import Int, UInt64
 
 Split = Literal["training", "discovery", "validation", "evaluation", "untrained"]
 """`training` and `untrained` are for models trained on the tasks themselves (the embedded one), never for
-methods: what they are trained on, and what the wordings are that they never saw."""
+methods: the prompts they are trained on, and those in wordings they never saw."""
 
 SHARES: Final[dict[Split, float]] = {
     "training": 0.45, "discovery": 0.3, "validation": 0.05, "evaluation": 0.15, "untrained": 0.05,
@@ -28,12 +28,12 @@ WORDINGS_OF: Final[dict[Split, range]] = {
     "training": range(24), "discovery": range(12), "validation": range(12), "evaluation": range(24),
     "untrained": range(24, 28),
 }  # fmt: skip
-"""Which of a task's 28 wordings the examples of a split have."""
+"""Which of a task's 28 wordings each split uses."""
 HELD_OUT: Final = frozenset(WORDINGS_OF["evaluation"]) - frozenset(WORDINGS_OF["discovery"])
 """The wordings that no method has seen."""
 
-_FEW: Final = 1 << 16  # templates of up to so many points are enumerated, of larger ones a part is drawn
-_PART: Final = 1 << 18  # points of all templates together in such parts
+_FEW: Final = 1 << 16  # templates with up to this many points are enumerated, larger ones sampled
+_PART: Final = 1 << 18  # points in the samples of all templates together
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Slot:
     allowed: Int[np.ndarray, " choice"]
     """Indices into the full list that this tokenizer (or this task) can use."""
     alike: int = 1
-    """Entries that follow each other, so many at a time, share their split; all do where it is `size`."""
+    """This many consecutive entries at a time share their split; all do if it equals `size`."""
 
     @classmethod
     def whole(cls, size: int) -> Slot:
@@ -55,7 +55,7 @@ class Slot:
     def joined(
         self, key: Int[np.ndarray, " point"], entry: Int[np.ndarray, " point"]
     ) -> Int[np.ndarray, " point"]:
-        """The keys of points, taken on to this slot."""
+        """The keys of points, extended by this slot."""
         joined: Int[np.ndarray, " point"] = key * -(-self.size // self.alike) + entry // self.alike
         return joined
 
@@ -73,26 +73,25 @@ def generator(split: Split, seed: int) -> np.random.Generator:
 def draw(
     template: Slot, others: Sequence[Slot], split: Split, n: int, seed: int
 ) -> tuple[Int[np.ndarray, " example"], ...]:
-    """Points of one split: for each slot, the template first, the indices into its full list.
+    """Draws points of one split: for each slot, the template first, the indices into its full list.
 
-    The points of a template have one order, shuffled once and for all (another one where far more are asked
-    for than there were). Templates take turns, which
-    makes one endless sequence of points, and a seed takes its `n` of it: seed 0 the first, seed 1
-    the next. So every template comes equally often, give or take one; no point comes twice while
-    its template has as many as asked for; and no two seeds share one before the points run out,
-    after which they come again in the same order. Of large spaces a part is used, enough for
-    hundreds of seeds at common sizes: time grows neither with the space nor, beyond that part,
-    with the seed.
+    The points of a template have one fixed, shuffled order (a different one if `n` is large for the
+    size of the space). Templates take turns, which makes one endless sequence of points, and each
+    seed takes the next `n` of it, starting with seed 0. So every template occurs equally often, give
+    or take one; no point occurs twice while its template has enough of them; and no two seeds share
+    one before the points run out, after which they come again in the same order. Large spaces are
+    sampled, enough for hundreds of seeds at common sizes: time grows neither with the space nor,
+    beyond that sample, with the seed.
 
     Args:
-        template: its entries take turns, in the order in which they are allowed.
+        template: its allowed entries take turns, in their order.
         others: the other factors of the space.
-        split: of which the points are.
-        n: how many.
-        seed: which of the sequence.
+        split: the split to draw from.
+        n: the number of points.
+        seed: which part of the sequence.
 
     Returns:
-        An array per slot, empty when the split has no point at all.
+        An array per slot, empty if the split has no points at all.
     """
     turns = max(len(template.allowed), 1)
     most = -(-n // turns)
@@ -110,15 +109,15 @@ def draw(
 def _order(
     template: Slot, entry: int, others: Sequence[Slot], split: Split, most: int, reach: int
 ) -> Int[np.ndarray, " member"]:
-    """The points of a template in their order; of a large space the first only.
+    """The points of a template in their order; for a large space only the first ones.
 
     Args:
-        template: its slot.
-        entry: of that slot.
+        template: the template's slot.
+        entry: its entry in that slot.
         others: the other slots.
-        split: of which the points are.
+        split: the split of the points.
         most: how many one seed takes.
-        reach: how many it and the seeds before it take, as far as they may.
+        reach: how many it and the seeds before it take, up to a bound.
     """
     rng = np.random.default_rng([get_args(Split).index(split), entry, 1])
     told = entry // template.alike
@@ -135,7 +134,7 @@ def _order(
 
 
 def split_of(key: Int[np.ndarray, " example"]) -> Int[np.ndarray, " example"]:
-    """The split of each key, as an index into `Split`: a fixed hash, cut at the cumulated `SHARES`."""
+    """The split of each key, as an index into `Split`: a fixed hash, cut at the cumulative `SHARES`."""
     uniform = (mixed(key.astype(np.uint64)) >> np.uint64(11)) * 2.0**-53
     cuts = np.cumsum(list(SHARES.values()))[:-1]
     return np.searchsorted(cuts, uniform, side="right")
@@ -144,7 +143,7 @@ def split_of(key: Int[np.ndarray, " example"]) -> Int[np.ndarray, " example"]:
 def _members(
     points: Int[np.ndarray, " point"], template: int, others: Sequence[Slot], split: Split
 ) -> Int[np.ndarray, " member"]:
-    """Those of a template's points that belong to the split."""
+    """The points of a template that belong to the split."""
     key = np.full(len(points), template, np.int64)
     for slot, column in zip(others, _columns(points, others), strict=True):
         key = slot.joined(key, column)
@@ -154,7 +153,7 @@ def _members(
 def _columns(
     points: Int[np.ndarray, " example"], slots: Sequence[Slot]
 ) -> tuple[Int[np.ndarray, " example"], ...]:
-    """Points (numbers among the allowed entries) taken apart into indices into the full lists."""
+    """Points (numbers among the allowed entries) as indices into the full lists."""
     columns = []
     for slot in reversed(slots):
         points, digit = np.divmod(points, max(len(slot.allowed), 1))

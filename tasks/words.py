@@ -1,4 +1,4 @@
-"""The words that fill the tasks' slots. Everyday words, chosen for this benchmark.
+"""The words that fill the tasks' slots: everyday words, chosen for this benchmark.
 
 An example is identified by indices into these lists, and its split follows from them. So adding,
 removing or reordering a word changes which prompts are in which split: bump the `version` of the

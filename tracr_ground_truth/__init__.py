@@ -1,4 +1,4 @@
-"""Programs compiled by Tracr, whose true circuit is known and proved by intervention."""
+"""Programs compiled by Tracr, whose true circuits are known and proved by intervention."""
 
 from tracr_ground_truth.program import Program, ProgramError, find_programs, program
 

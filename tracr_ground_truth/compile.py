@@ -1,6 +1,6 @@
-"""A program -> the weights of a transformer that computes it, its inputs and what it should say.
+"""A program -> the weights of a transformer that computes it, its inputs and its expected outputs.
 
-Tracr compiles, TransformerLens's utility reads the weights out. Needs the extra ``tracr`` (Tracr, JAX).
+Tracr compiles, TransformerLens's utility extracts the weights. Needs the extra ``tracr`` (Tracr, JAX).
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from tracr_ground_truth.program import Program, ProgramError, Value, not_install
 
 BOS, PAD = "compiler_bos", "compiler_pad"
 TOLERANCE = 0.25
-"""Of the smallest gap between two outputs of a program, how much one may change."""
+"""How much an output may change, as a share of the smallest gap between two outputs of a program."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled program: arrays alone, no JAX."""
+    """A compiled program: arrays only, no JAX."""
 
     shape: Mapping[str, int]
     """``n_layers``, ``n_heads``, ``d_model``, ``d_head``, ``n_ctx``, ``d_vocab``."""
     weights: Mapping[str, Tensor]
-    """Named and laid out as `bench.engine.masked_model.MaskedModel` wants them."""
+    """Named and laid out as `bench.engine.masked_model.MaskedModel` expects."""
     tokens: tuple[Value, ...]
-    """Every token in order of its id, BOS and padding too."""
+    """All tokens in order of their ids, including BOS and padding."""
     categorical: bool
     """Whether each output column stands for a value; otherwise the only column is the output, a number."""
     inputs: Int[Tensor, "inputs pos"]
     """The data set as token ids, BOS first, padded on the right."""
     lengths: Int[Tensor, " inputs"]
-    """Tokens of each input, BOS too."""
+    """Tokens of each input, including BOS."""
     targets: Float[Tensor, "inputs pos output"]
-    """What the RASP program says: one-hot or a number; NaN at BOS, at padding and where it says None."""
+    """The RASP program's outputs: one-hot or a number; NaN at BOS, at padding and where it returns None."""
 
     def encode(self, sequence: Sequence[Value]) -> list[int]:
         """Token ids of one input, BOS first.
@@ -60,13 +60,13 @@ class Compiled:
 
     @property
     def data_hash(self) -> str:
-        """A hash of the data set: a truth belongs to its data."""
+        """A hash of the data set: a true circuit holds for its data only."""
         digest = hashlib.sha256(self.inputs.numpy().tobytes() + self.lengths.numpy().tobytes())
         return digest.hexdigest()[:16]
 
     @property
     def tolerance(self) -> float:
-        """The largest change of an output that does not count."""
+        """The largest change of an output that is tolerated."""
         return TOLERANCE * self.gap
 
     @property
@@ -74,12 +74,12 @@ class Compiled:
         """The smallest gap between two outputs of the program on its data set.
 
         Raises:
-            ProgramError: there is but one output.
+            ProgramError: there is only one output.
         """
         said = self.targets[~self.targets.isnan().any(-1)]
         values = said.unique(dim=0).double()
         if len(values) < 2:
-            raise ProgramError("the program says the same everywhere: there is no circuit to find")
+            raise ProgramError("the program has the same output everywhere: there is no circuit to find")
         gaps = (values[:, None] - values).abs().amax(-1)
         return float(gaps[gaps > 0].min())
 
@@ -107,7 +107,7 @@ def compile_program(program: Program) -> Compiled:
             mlp_exactness=exactness(program.length),
         )  # fmt: skip
         return _read_out(program, expression, model)
-    except Exception as error:  # Tracr raises whatever its parts do
+    except Exception as error:  # Tracr lets any exception through
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ProgramError(
             f"Tracr cannot compile '{program.name}': {reason} (rewrite it within what Tracr supports: "
@@ -116,10 +116,10 @@ def compile_program(program: Program) -> Compiled:
 
 
 def exactness(length: int) -> int:
-    """How steep the steps are with which a compiled MLP tells numbers apart; Tracr's default is 100.
+    """How steep the steps are by which a compiled MLP distinguishes numbers; Tracr's default is 100.
 
-    A step from 0 to 1 takes 1 / exactness, and begins midway between two of a number's values. The nearest
-    are those by which a count of so many tokens and one fewer are told: 1 / (length + 1) and 1 / length.
+    A step from 0 to 1 takes 1 / exactness, and begins midway between two of a number's values. The closest
+    two distinguish a count of `length` tokens from one fewer: 1 / (length + 1) and 1 / length.
     """
     return max(100, 2 * length * (length + 1))
 
@@ -140,7 +140,7 @@ def _read_out(program: Program, expression: Any, model: Any) -> Compiled:
 
     categorical = rasp.is_categorical(expression)
     source, label = model, expression.label
-    if not categorical:  # the utility knows categorical outputs only: make the number one of a single value
+    if not categorical:  # the utility supports only categorical outputs: give the number a single value
         source = SimpleNamespace(
             params=model.params,
             model_config=model.model_config,
@@ -180,7 +180,7 @@ def _read_out(program: Program, expression: Any, model: Any) -> Compiled:
 
 
 def _weights(state: Mapping[str, Tensor], shape: Mapping[str, int]) -> dict[str, Tensor]:
-    """TransformerLens's native state -> `MaskedModel`'s weights."""
+    """TransformerLens's native state dict -> `MaskedModel`'s weights."""
     heads, d_head, d_model = shape["n_heads"], shape["d_head"], shape["d_model"]
     weights = {
         "embed.W_E": state["tok_embed.weight"],

@@ -1,4 +1,4 @@
-"""What a program runs on: all its inputs where they are few, otherwise a seeded sample; and pairs of them."""
+"""A program's data set: all its inputs if they are few, otherwise a seeded sample; and pairs of them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from jaxtyping import Int
 from tracr_ground_truth.program import Program, ProgramError, Value
 
 MAX_INPUTS = 512
-"""Up to so many inputs all are taken."""
+"""Up to this many inputs, all are used."""
 MAX_PAIRS = 1024
-"""Up to so many pairs of inputs all are taken."""
+"""Up to this many pairs of inputs, all are used."""
 
 
 def inputs(program: Program) -> list[tuple[Value, ...]]:
-    """The data set: every sequence over the vocabulary of the program's lengths, or a sample of them.
+    """The data set: every sequence over the vocabulary in the program's lengths, or a sample of them.
 
-    A sample takes as many of each length, as far as there are so many.
+    A sample takes equally many of each length, or all where there are fewer.
     """
     sizes = {n: len(program.vocabulary) ** n for n in program.lengths}
     if sum(sizes.values()) <= MAX_INPUTS:
@@ -37,16 +37,16 @@ def inputs(program: Program) -> list[tuple[Value, ...]]:
 def pairs(
     lengths: Int[np.ndarray, " inputs"], limit: int, seed: int = 0
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
-    """Indices of (clean, corrupted) inputs of one length, never an input with itself.
+    """Indices of (clean, corrupted) inputs of equal length, never an input with itself.
 
     Args:
-        lengths: of each input.
-        limit: all ordered pairs when they are at most so many; otherwise so many drawn, every input clean as
-            often as any other (to within one).
-        seed: draws them.
+        lengths: the length of each input.
+        limit: all ordered pairs if there are at most this many; otherwise this many, drawn so that every
+            input that has a partner is clean equally often (to within one).
+        seed: of the draw.
 
     Raises:
-        ProgramError: no two inputs have one length.
+        ProgramError: no two inputs have the same length.
     """
     rng = np.random.default_rng(seed)
     partners = [

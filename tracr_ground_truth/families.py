@@ -1,7 +1,7 @@
-"""Programs that are variants of each other: what is chosen on one of them knows the others.
+"""Programs that are variants of each other, so that settings chosen on one are not new to the others.
 
 The same computation on other lengths, another vocabulary or another mask, or the same parts put to another
-use. Two halves of the programs are independent only where variants are in one.
+use. Two halves of the programs are independent only if all variants of a program are in the same half.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ FAMILIES = (
     ("share_followed_by_a", "induction"),
     ("same_as_first", "ends_agree"),
 )
-"""Of the shipped programs; any other is a family of its own."""
+"""Families of the shipped programs; any other program is a family of its own."""
 _FAMILY = {name: members[0] for members in FAMILIES for name in members}
 
 
 def fold_of(program: str) -> int:
-    """In which of two folds a program is, 0 or 1: by a hash of its family's name, whatever else is run."""
+    """The fold of a program, 0 or 1: a hash of its family's name decides, whatever else is run."""
     return hashlib.sha256(_FAMILY.get(program, program).encode()).digest()[0] & 1

@@ -1,8 +1,8 @@
-"""All minimal sufficient sets of edges: those that suffice, and of which no proper subset does.
+"""All minimal sufficient sets of edges: sets that suffice and have no proper subset that does.
 
-Not to be had by taking edges away one by one: an edge without which its path says something wrong is idle
-when the path is gone, so a set may fail of which a subset suffices. So every set is tried, but for those that
-hold a set found before, and those with an edge that cannot matter there (`candidates`).
+Removing edges one at a time does not find them all: a set may fail although a subset suffices, since an edge
+that keeps a path from saying something wrong is idle once the path is gone. So every set is tried, except
+those that contain a set already found and those with an edge that cannot matter there (`candidates`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch import Tensor
 from tracr_ground_truth.truth import Bound, Graph
 
 EDGES, MOST = 16, 2**14
-"""All sets of so many structural edges are tried; of more edges, if there are at most so many sets."""
+"""Up to `EDGES` structural edges, all sets are tried; beyond that, if there are at most `MOST` sets."""
 AT_ONCE = 1024
-"""Sets that are masks at one time, which take memory."""
+"""How many sets are masks at a time, to limit memory."""
 
 Sets = Mapping[float, tuple[Bool[Tensor, "receivers senders"], ...]]
 """Minimal sufficient sets by tolerance, the smallest first."""
@@ -34,15 +34,15 @@ def minimal_sets(
     sources: Bool[Tensor, " senders"],
     tolerances: Sequence[float],
 ) -> Sets | None:
-    """All minimal sufficient sets at each tolerance; None where there are too many sets to try.
+    """All minimal sufficient sets at each tolerance; None if there are too many sets to try.
 
     Args:
         error: the largest change of an output when the edges outside a set are ablated together.
-        bound: the same of several sets, on a part of the data.
-        graph: the compiled model's.
+        bound: the same for several sets, on a part of the data.
+        graph: the compiled model's graph.
         structural: the edges that can carry anything.
         sources: as in `candidates`.
-        tolerances: largest changes that do not count; what suffices at one suffices at a larger one.
+        tolerances: largest tolerated changes; what suffices at one suffices at a larger one.
     """
     edges = [(row, column) for row, column in structural.nonzero().tolist()]
     sets = candidates(graph, edges, sources)
@@ -65,18 +65,18 @@ def minimal_sets(
 def candidates(
     graph: Graph, edges: Sequence[tuple[int, int]], sources: Bool[Tensor, " senders"]
 ) -> list[int] | None:
-    """The sets in which every edge can matter: it is on a way to the logits, from something that differs.
+    """The sets in which every edge can matter: it is on a path to the logits, from something that differs.
 
-    Any other set says what it says without the edges that cannot, so it is not minimal.
+    Any other set has the same outputs without the edges that cannot matter, so it is not minimal.
 
     Args:
-        graph: the compiled model's.
-        edges: (row, column) of the edges to choose from, the i-th of which is the bit 2**i of a set.
-        sources: senders that write something else than a removed edge carries though nothing feeds them:
+        graph: the compiled model's graph.
+        edges: (row, column) of the edges to choose from; the i-th is the bit 2**i of a set.
+        sources: senders that write something else than a removed edge carries even if nothing feeds them:
             under zero ablation all of them (biases), under resample the tokens' embedding.
 
     Returns:
-        None where there are too many.
+        The sets as bits; None if there are too many.
     """
     owners = graph.owners.bool()
     senders = range(len(graph.senders))
@@ -102,7 +102,7 @@ def candidates(
 
 
 def _fed(kept: int, sources: Tensor, incoming: Sequence[int], outgoing: Sequence[int]) -> int:
-    """The edges whose sender writes something of its own, or is fed by such an edge that is kept."""
+    """The edges whose sender is a source, or is fed by a kept edge of this kind."""
     fed = 0
     for source, entering, leaving in zip(sources.tolist(), incoming, outgoing, strict=True):
         if source or kept & fed & entering:
@@ -111,7 +111,7 @@ def _fed(kept: int, sources: Tensor, incoming: Sequence[int], outgoing: Sequence
 
 
 def _subsets(bits: Sequence[int]) -> list[int]:
-    """All sums of some of the bits."""
+    """The sums of all subsets of the bits."""
     sums = [0]
     for bit in bits:
         sums += [each | bit for each in sums]

@@ -17,7 +17,7 @@ Value = str | int | bool
 
 
 class ProgramError(ValueError):
-    """A program or an input that cannot be used: one line that says what is wrong and how to mend it."""
+    """A program or an input that cannot be used: one line that says what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,19 @@ class Program:
 
     name: str
     build: Callable[[], Any]
-    """Returns the RASP expression (an ``rasp.SOp``) anew."""
+    """Builds a new copy of the RASP expression (an ``rasp.SOp``)."""
     description: str
     """One line: what it computes."""
     vocabulary: tuple[Value, ...]
     length: int
-    """Tokens of the longest input, BOS apart."""
+    """Tokens of the longest input, without BOS."""
     lengths: tuple[int, ...]
-    """Tokens of the inputs of the data set, BOS apart."""
+    """Tokens of the inputs in the data set, without BOS."""
     causal: bool = False
     redundant: bool = False
-    """True where two paths do the same on purpose, so that no single set of edges is the true one."""
+    """Whether two paths do the same on purpose, so that no single set of edges is the true one."""
     published: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Edges that others hold to be the circuit, by where they say so."""
+    """Edges that others take for the circuit, by source."""
 
 
 def program(
@@ -50,21 +50,21 @@ def program(
     redundant: bool = False,
     published: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[[], Any]], Program]:
-    """Makes a program of a function that takes nothing and returns a RASP expression.
+    """Makes a program of a function that takes no argument and returns a RASP expression.
 
     Its name is the function's, its description the first line of the docstring.
 
     Args:
         vocabulary: a string of one-letter tokens or a sequence of values.
-        length: tokens of the longest input that the model takes, BOS apart.
-        lengths: of the data set's inputs; the full `length` alone by default.
-        causal: whether attention is.
+        length: tokens of the longest input that the model takes, without BOS.
+        lengths: those of the data set's inputs; `length` alone by default.
+        causal: whether attention is causal.
         redundant: whether two paths do the same on purpose, so that no single set of edges is the true one.
-        published: edges that others hold to be the circuit, by where they say so; told, never taken for true.
+        published: edges that others take for the circuit, by source; reported, never taken as the truth.
 
     Raises:
-        ProgramError: no vocabulary, a token twice or of another kind, a length outside 1..length, or
-            no docstring.
+        ProgramError: there is no vocabulary, a token occurs twice or has a wrong type, a length is outside
+            1..length, or there is no docstring.
     """
 
     def decorate(build: Callable[[], Any]) -> Program:
@@ -73,9 +73,9 @@ def program(
         if not description:
             raise ProgramError(f"the program '{name}' has no docstring: say in one line what it computes")
         if not vocabulary or min(len(set(vocabulary)), len(set(map(str, vocabulary)))) < len(vocabulary):
-            raise ProgramError(f"the program '{name}' needs a vocabulary in which no token comes twice")
+            raise ProgramError(f"the program '{name}' needs a vocabulary without repeated tokens")
         if not all(isinstance(value, str | int) for value in vocabulary):
-            raise ProgramError(f"the program '{name}' has a token that is no text, number or truth value")
+            raise ProgramError(f"the program '{name}' has a token that is not a string, number or bool")
         if not chosen or not all(1 <= each <= length for each in chosen):
             raise ProgramError(f"the program '{name}' has lengths {chosen}, which are not all in 1..{length}")
         return Program(
@@ -86,7 +86,7 @@ def program(
 
 
 def find_programs() -> tuple[dict[str, Program], dict[str, str]]:
-    """All programs of this folder by name, and the modules that could not be imported with the reason."""
+    """All programs of this folder by name, and the modules that could not be imported, with the reason."""
     import tracr_ground_truth
 
     found: dict[str, Program] = {}
@@ -102,5 +102,5 @@ def find_programs() -> tuple[dict[str, Program], dict[str, str]]:
 
 
 def not_installed(error: ImportError) -> str:
-    """What to do about a missing Tracr."""
+    """How to install a missing Tracr."""
     return f"not installed: {error.name or error}; install it with: pip install 'circuitmark[tracr]'"

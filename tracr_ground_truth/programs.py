@@ -1,4 +1,4 @@
-"""The programs of Tracr's library and of the RASP paper, and the two that others give circuits for."""
+"""The programs of Tracr's library and of the RASP paper; two of them have published circuits."""
 
 from tracr.compiler import lib
 from tracr.rasp import rasp

@@ -1,11 +1,11 @@
 """The true circuit of a compiled program: read off its weights, narrowed and proved by intervention.
 
 Nothing here comes from a list made by hand or from a discovery method. *Structural* edges are those
-whose sender can write what their receiver reads. Under an ablation an edge is *necessary* when its
-single removal changes some output by more than the tolerance. The proof removes everything outside
-the necessary edges together; where that changes an output, paths are redundant, and every minimal
-sufficient set found is a true circuit. Necessary is meant in the full model and is not yet minimal: an edge
-may be idle once the rest has gone. So the minimal sufficient sets are searched for beside it (`minimal.py`).
+whose sender can write what their receiver reads. Under an ablation an edge is *necessary* if removing it
+alone changes some output by more than the tolerance. The proof removes everything outside the
+necessary edges together; where that changes an output, paths are redundant, and every minimal
+sufficient set found is a true circuit. Necessary, in the full model, does not imply minimal: an edge may
+become idle once others are removed. So all minimal sufficient sets are searched for as well (`minimal.py`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Run = Callable[[Tensor], Tensor]
 set, the other edges ablated."""
 
 Bound = Callable[[Bool[Tensor, "some receivers senders"]], Float[Tensor, " some"]]
-"""Several such masks -> of each the largest change of an output on a part of the data: no more than on all
-of it, and soon told."""
+"""Several such masks -> for each the largest change of an output on a part of the data: a quick lower bound
+of that on all of it."""
 
 STRICT = 0.05
-"""A smaller `TOLERANCE`, which tells whether the minimal sufficient sets hang on it."""
+"""A smaller `TOLERANCE`, to see whether the minimal sufficient sets depend on it."""
 ORDERS = 24
-"""Random orders of removal in which minimal sufficient sets are sought, where paths are redundant."""
+"""Random orders of removal for finding minimal sufficient sets where paths are redundant."""
 
 
 @runtime_checkable
@@ -74,16 +74,16 @@ class Truth:
     error: float
     """Largest change of an output when all edges outside a circuit are ablated (the worst circuit's)."""
     tolerance: float
-    """Largest change that does not count."""
+    """Largest tolerated change."""
     minimal: Mapping[float, tuple[Bool[Tensor, "receivers senders"], ...]] = field(default_factory=dict)
     """Every minimal sufficient set, at `TOLERANCE` and `STRICT` of the smallest gap between two outputs;
-    empty where they were not searched for, or are too many to search for."""
+    empty if they were not searched for, or there are too many sets to try."""
 
     @property
     def right(self) -> tuple[Bool[Tensor, "receivers senders"], ...]:
-        """The circuits that a method may find: those above and every minimal sufficient set.
+        """The circuits that count as right: those above and every minimal sufficient set.
 
-        Where paths are redundant the minimal ones alone, if all are known.
+        Where paths are redundant, only the minimal ones, if all are known.
         """
         known = self.minimal.get(TOLERANCE, ())
         first = [c for c in self.circuits if not (known and self.redundant) or _among(c, known)]
@@ -91,9 +91,9 @@ class Truth:
 
     @property
     def is_minimal(self) -> bool | None:
-        """Whether no proper subset of the necessary edges suffices; None where that is not known.
+        """Whether no proper subset of the necessary edges suffices; None if that is not known.
 
-        Nor is it asked where paths are redundant, for then the necessary edges do not suffice.
+        Also None where paths are redundant, since the necessary edges do not suffice then.
         """
         if self.redundant or not self.minimal:
             return None
@@ -116,11 +116,11 @@ def structural(
     """Edges whose sender's write directions meet their receiver's read matrix.
 
     What a head computes but cannot pass on (a query that meets a zero key, a hidden unit that writes
-    nothing) is read by nobody.
+    nothing) counts as unread.
 
     Args:
         weights: named as `Compiled.weights`.
-        graph: the compiled model's.
+        graph: the compiled model's graph.
         used: the tokens that occur in inputs.
     """
     writes = [_writes(weights, node, used) for node in graph.senders]
@@ -137,19 +137,19 @@ def prove(
     fresh: Run | None = None,
     bound: Bound | None = None,
 ) -> Truth:
-    """The true circuit under the ablation and on the data set that `run` stands for, proved there.
+    """The true circuit under the ablation and on the data set that `run` uses, proved there.
 
     Structural edges are removed one at a time (from the structural ones: the others carry nothing, or
-    the proof fails); then everything outside the necessary ones together. That the proof fails is no
+    the proof fails); then everything outside the necessary ones together. A failed proof is not an
     error here: see `Truth.proved`.
 
     Args:
-        run: computes the outputs where some edges are kept.
-        graph: the compiled model's.
+        run: computes the outputs with only some edges kept.
+        graph: the compiled model's graph.
         structural: as `structural` finds them.
-        tolerance: largest change of an output that does not count.
-        fresh: the same on other data, on which the proof is made as well.
-        bound: tells soon of most edges that they are necessary.
+        tolerance: largest tolerated change of an output.
+        fresh: the same on other data, on which circuits are proved as well.
+        bound: quickly finds that most edges are necessary.
     """
     error = largest_change([run], graph)
     necessary = structural.clone()
@@ -168,7 +168,7 @@ def prove(
 
 
 def largest_change(runs: Sequence[Run], graph: Graph) -> Callable[[Bool[Tensor, "receivers senders"]], float]:
-    """The largest change of an output, on any of some data sets, when all edges but some are ablated."""
+    """A function of the kept edges: the largest change of an output on any data set, the others ablated."""
     full = [run(graph.exists) for run in runs]
 
     def change(kept: Bool[Tensor, "receivers senders"]) -> float:
@@ -180,10 +180,10 @@ def largest_change(runs: Sequence[Run], graph: Graph) -> Callable[[Bool[Tensor, 
 def _minimal(
     sufficient: Callable[[Tensor], bool], structural: Tensor
 ) -> list[Bool[Tensor, "receivers senders"]]:
-    """Minimal sufficient sets: edges go one by one, in several orders, while what is left suffices.
+    """Minimal sufficient sets: edges are removed one by one, in several orders, while the rest suffices.
 
-    Necessary ones too: an edge without which its path says something wrong is idle when the path is
-    gone. A test on the redundant programs holds the sets to those of an exhaustive search.
+    Necessary ones too: an edge that keeps a path from saying something wrong is idle once the path is
+    gone. On the redundant programs a test compares the sets with those of an exhaustive search.
     """
     optional = structural.nonzero().tolist()
     generator = torch.Generator().manual_seed(0)
@@ -200,7 +200,7 @@ def _minimal(
 
     for order in orders:
         kept, before = structural, None
-        while before is None or not torch.equal(kept, before):  # an edge may become idle when others are gone
+        while before is None or not torch.equal(kept, before):  # removals may make an edge idle
             before = kept
             for row, column in (optional[i] for i in order):
                 if kept[row, column] and suffices(smaller := _without(kept, row, column)):
@@ -236,7 +236,7 @@ def _writes(
 
 
 def _reads(weights: Mapping[str, Tensor], node: Node) -> Float[Tensor, "d_model use"]:
-    """Columns against which a receiver measures what it reads."""
+    """Columns whose products with the residual stream are all that a receiver reads."""
     if node.kind == "logits":
         return weights["logits.W_U"]
     if node.kind == "mlp":

@@ -1,4 +1,4 @@
-"""Programs of our own, which between them wire heads, MLPs and embeddings in every way."""
+"""Our own programs, which together wire heads, MLPs and embeddings in every way."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from tracr_ground_truth.program import program
 
 
 def _count(keys: rasp.SOp, holds: Callable[[Any], bool]) -> rasp.SOp:
-    """At how many places the value of `keys` is one for which `holds`."""
+    """The number of places where `holds` is true of the value of `keys`."""
     return rasp.SelectorWidth(rasp.Select(keys, rasp.tokens, lambda key, query: holds(key)))
 
 
@@ -27,7 +27,7 @@ def _place(index: int) -> rasp.Select:
 
 
 def _follow(pointers: rasp.SOp, values: rasp.SOp) -> rasp.SOp:
-    """The value at the place whose index the pointer is."""
+    """The value at the place that the pointer names."""
     return rasp.Aggregate(rasp.Select(rasp.indices, pointers, rasp.Comparison.EQ), values)
 
 
@@ -45,7 +45,7 @@ def follow_pointer() -> rasp.SOp:
 
 @program((0, 1, 2, 3), 4)
 def eight_jumps() -> rasp.SOp:
-    """Where eight jumps lead, twice the jumps at a time, if each token is the index to jump to."""
+    """Where eight jumps lead, doubled step by step, if each token is the index to jump to."""
     place = _follow(rasp.tokens, rasp.tokens)
     for _ in range(2):
         place = _follow(place, place)
@@ -63,7 +63,7 @@ def eleven_jumps() -> rasp.SOp:
 
 @program((0, 1, 2, 3), 4)
 def relative_jump() -> rasp.SOp:
-    """The token as many places ahead as this token says, going round at the end."""
+    """The token as many places ahead as this token says, wrapping around at the end."""
     target = rasp.SequenceMap(lambda token, index: (token + index) % 4, rasp.tokens, rasp.indices)
     return _follow(target, rasp.tokens)
 
@@ -89,7 +89,7 @@ def token_at_count() -> rasp.SOp:
 
 @program("xab", 5)
 def rotate_by_count() -> rasp.SOp:
-    """The tokens moved on, round the end, by as many places as there are x."""
+    """The tokens moved ahead by as many places as there are x, wrapping around at the end."""
     steps = _count(rasp.tokens, lambda token: token == "x")
     target = rasp.SequenceMap(lambda step, index: (step + index) % 5, steps, rasp.indices)
     return rasp.Aggregate(rasp.Select(target, rasp.indices, rasp.Comparison.EQ), rasp.tokens)
@@ -104,7 +104,7 @@ def ends_agree() -> rasp.SOp:
 
 @program("abcd", 4, causal=True)
 def same_as_first() -> rasp.SOp:
-    """Whether this token is the first one again."""
+    """Whether this token equals the first one."""
     return rasp.SequenceMap(lambda a, b: a == b, rasp.Aggregate(_place(0), rasp.tokens), rasp.tokens)
 
 
@@ -118,7 +118,7 @@ def palindrome() -> rasp.SOp:
 
 @program((0, 1, 2), 5)
 def position_cipher() -> rasp.SOp:
-    """The token plus its index, then times the token plus one, then plus the index, in small moduli."""
+    """The token plus its index, then times the token plus one, then plus the index, each modulo 3 or 4."""
     value = rasp.SequenceMap(lambda token, index: (token + index) % 3, rasp.tokens, rasp.indices)
     value = rasp.SequenceMap(lambda x, token: x * (token + 1) % 4, value, rasp.tokens)
     return rasp.SequenceMap(lambda x, index: (x + index) % 4, value, rasp.indices)
@@ -194,7 +194,7 @@ def majority() -> rasp.SOp:
 
 @program("abc", 5)
 def heavier_half() -> rasp.SOp:
-    """Whether more a are at the first three places than at the last two."""
+    """Whether there are more a at the first three places than at the last two."""
     side = rasp.SequenceMap(
         lambda token, index: (token == "a") * (1 + (index > 2)), rasp.tokens, rasp.indices
     )
@@ -205,7 +205,7 @@ def heavier_half() -> rasp.SOp:
 
 @program("abc", 5)
 def share_at_like_places() -> rasp.SOp:
-    """The share of a among the places whose indices are even or odd as this one's is."""
+    """The share of a among the places whose indices have the parity of this one's."""
     odd = rasp.Map(lambda index: index % 2, rasp.indices)
     is_a = rasp.numerical(rasp.tokens == "a")
     return rasp.numerical(rasp.Aggregate(rasp.Select(odd, odd, rasp.Comparison.EQ), is_a, default=0))
@@ -237,7 +237,7 @@ def greatest() -> rasp.SOp:
 
 @program("abc", 5)
 def share_followed_by_a() -> rasp.SOp:
-    """Of this token's occurrences, the share followed by a, the first token following the last."""
+    """Of this token's occurrences, the share followed by a; the first token follows the last."""
     followed = rasp.numerical(_read(lambda here: (here + 1) % 5, rasp.tokens) == "a")
     same = rasp.Select(rasp.tokens, rasp.tokens, rasp.Comparison.EQ)
     return rasp.numerical(rasp.Aggregate(same, followed, default=0))
@@ -245,7 +245,7 @@ def share_followed_by_a() -> rasp.SOp:
 
 @program("abc", 5, causal=True)
 def induction() -> rasp.SOp:
-    """Of the tokens up to here that come after one like this, the share that are a."""
+    """Of the tokens up to here that follow an occurrence of this token, the share that are a."""
     before = lib.shift_by(1, rasp.tokens)
     after_same = rasp.Select(before, rasp.tokens, lambda key, query: key == query)
     return rasp.numerical(rasp.Aggregate(after_same, rasp.numerical(rasp.tokens == "a"), default=0))
@@ -322,7 +322,7 @@ def x_majority_twice() -> rasp.SOp:
 
 @program("xab", 5, redundant=True)
 def x_first_by_vote() -> rasp.SOp:
-    """Whether the first token is x, as at least two of three heads that each look for it say."""
+    """Whether the first token is x, by the vote of at least two of three heads that each look for it."""
     is_x = rasp.numerical(rasp.tokens == "x")
     one, two, three = (rasp.numerical(rasp.Aggregate(_place(0), is_x, default=0)) for _ in range(3))
     votes = rasp.numerical(rasp.LinearSequenceMap(one, two, 1, 1))

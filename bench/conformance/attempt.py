@@ -32,40 +32,40 @@ SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], None]]] = {
     "torch's grad mode": (torch.is_grad_enabled, _set_grad),
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
 }
-"""What is global and no method's to change: how it is read and set."""
+"""Global settings that methods must not change: how each is read and set."""
 
 
 @dataclass
 class Attempt:
-    """What became of a run."""
+    """The outcome of a run."""
 
     skipped: object = None
-    """What `skip` gave."""
+    """What `skip` returned."""
     returned: object = None
-    """What `discover` gave, as it is."""
+    """What `discover` returned, unchecked."""
     error: str = ""
-    """That ended it, and where."""
+    """The error that ended it, and where."""
     seconds: float = 0.0
     told: int = 0
     """Calls of `Problem.progress`."""
     changed: list[str] = field(default_factory=list)
-    """What was another thing afterwards."""
+    """What the run changed."""
     alive: list[str] = field(default_factory=list)
-    """What outlived the run though nobody but the method knew it."""
+    """What outlived the run, although only the method could still hold it."""
     graph: EdgeGraph | None = None
     shapes: Mapping[str, torch.Size] = field(default_factory=dict)
-    """Of the weights that may be masked."""
+    """Shapes of the weights that may be masked."""
     n_edges: Mapping[float, int] = field(default_factory=dict)
-    """Asked for, by size."""
+    """Requested edges, by size."""
 
 
 def attempt(method: str, problem: TinyProblem, *, seed: int, device: str) -> Attempt:
-    """Runs a method on a problem that nobody else has, on one thread.
+    """Runs a method on its own copy of a problem, on one thread.
 
     Args:
         method: as typed.
-        problem: what it is tried on.
-        seed: of whatever the method draws.
+        problem: the problem to try it on.
+        seed: the seed of whatever the method draws.
         device: where the model runs.
 
     Raises:
@@ -75,7 +75,7 @@ def attempt(method: str, problem: TinyProblem, *, seed: int, device: str) -> Att
     before = {name: read() for name, (read, _) in SETTINGS.items()}
     torch.set_num_threads(1)
     try:
-        adapter = get_method(method)  # lives on while we look at what it keeps
+        adapter = get_method(method)  # stays alive while we check what it holds
         study = problem.study(device)
         seen, known = _run(adapter, study, seed)
         del study
@@ -88,7 +88,7 @@ def attempt(method: str, problem: TinyProblem, *, seed: int, device: str) -> Att
 
 
 def _run(adapter: Method, study: Study, seed: int) -> tuple[Attempt, dict[str, Ref]]:
-    """Beside it, what should be gone when the study is."""
+    """The attempt, and what should be freed once the study is."""
     seen = Attempt(graph=study.graph, shapes=study.model.maskable)
 
     def progress(done: int, total: int, note: str) -> None:
@@ -118,7 +118,7 @@ def _run(adapter: Method, study: Study, seed: int) -> tuple[Attempt, dict[str, R
 
 
 def _tensors(study: Study) -> dict[str, Tensor]:
-    """The model's weights and the prompts, by what a user calls them."""
+    """The model's weights and the prompts, by names that a user knows."""
     named = {f"the weight {name}": weight for name, weight in study.model.weights.items()}
     for i, batch in enumerate(study.data.discovery):
         named |= {f"`{f.name}` of batch {i}": getattr(batch, f.name) for f in fields(batch)}

@@ -19,9 +19,9 @@ from bench.engine.device import check_device
 from bench.names import get_method, unknown
 
 ALL = "all"
-"""Stands for a problem where a check is of the adapter itself, or of all problems together."""
+"""The problem of checks of the adapter itself, or of all problems together."""
 BESIDE_RANDOM, PLANTED = "beside_random", "planted"
-"""An advice, and the problem that it is given on."""
+"""The check that only gives advice, and its problem."""
 NAMES = (*OWN, *CHECKS, BESIDE_RANDOM)
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -34,12 +34,12 @@ class Checked:
     problem: str
     outcome: Outcome
     reason: str = ""
-    """Why it failed or was skipped; of one that passed, an advice."""
+    """Why it failed or was skipped; if it passed, advice."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A check on a problem, not made yet."""
+    """A check on a problem, not yet run."""
 
     adapter: str
     name: str
@@ -48,20 +48,20 @@ class Part:
     device: str = "cpu"
 
     def make(self) -> Checked:
-        """Makes it; what the adapter prints goes to stderr."""
+        """Runs it; what the adapter prints goes to stderr."""
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 amiss = self.amiss()
         except (Skipped, Unavailable) as reason:
             return Checked(self.name, self.problem, "skipped", str(reason))
-        except Exception as error:  # what an adapter returns may be anything
+        except Exception as error:  # an adapter may return anything
             amiss = f"what it returned cannot be read: {type(error).__name__}: {error}"
         outcome: Outcome = "failed" if amiss and self.name != BESIDE_RANDOM else "passed"
         return Checked(self.name, self.problem, outcome, amiss)
 
     @property
     def command(self) -> str:
-        """What makes it once more."""
+        """The command that runs it again."""
         chosen = f" --problem {self.problem}" if self.problem in PROBLEMS else ""
         where = "" if self.device == "cpu" else f" --device {self.device}"
         return f"circuitmark check {shlex.quote(self.adapter)}{chosen} --check {self.name}{where}"
@@ -81,12 +81,12 @@ class Verdict:
         return all(checked.outcome != "failed" for checked in self.checks)
 
     def to_json(self) -> str:
-        """As it is promised to other programs."""
+        """The JSON that docs/check-a-method.md describes."""
         rows = [asdict(checked) for checked in self.checks]
         return json.dumps({"adapter": self.adapter, "passed": self.passed, "checks": rows}, indent=2)
 
     def __str__(self) -> str:
-        """What failed, was skipped or is advised, a line each; then the counts."""
+        """A line for each failure, skip and advice; then the counts."""
         lines = [
             f"{'advice' if each.outcome == 'passed' else each.outcome}: {each.name} on {each.problem}: "
             f"{each.reason}"
@@ -101,12 +101,12 @@ class Verdict:
 def parts(
     adapter: str, problems: Sequence[str] = (), checks: Sequence[str] = (), device: str = "cpu"
 ) -> list[Part]:
-    """The checks of an adapter, in the order in which they are made. A run serves several of them.
+    """The checks of an adapter, in the order in which they run. Several share one run of the adapter.
 
     Args:
         adapter: as typed: a name or a file, with options.
-        problems: on which; all if left out.
-        checks: which; all if left out.
+        problems: the problems to use; all if left out.
+        checks: the checks to run; all if left out.
         device: where models run.
 
     Raises:
@@ -133,12 +133,12 @@ def parts(
 def check(
     adapter: str, problems: Sequence[str] = (), checks: Sequence[str] = (), device: str = "cpu"
 ) -> Verdict:
-    """Holds an adapter to the contract of methods.
+    """Checks an adapter against the contract of methods.
 
     Args:
         adapter: as typed: a name or a file, with options.
-        problems: on which; all if left out.
-        checks: which; all if left out.
+        problems: the problems to use; all if left out.
+        checks: the checks to run; all if left out.
         device: where models run.
 
     Raises:
@@ -148,7 +148,7 @@ def check(
 
 
 def _nothing_ran(trials: Sequence[Trial]) -> str:
-    """A check that has skipped every problem has found out nothing."""
+    """An adapter that ran on no problem has not been checked."""
     reasons = []
     for trial in trials:
         try:
@@ -163,6 +163,6 @@ def _nothing_ran(trials: Sequence[Trial]) -> str:
 def _advice(adapter: str, device: str) -> str:
     try:
         amiss = beside_random(adapter, device)
-    except Exception as error:  # other checks tell of it
+    except Exception as error:  # other checks report it
         raise Skipped(str(error)) from error
     return f"no better than chance on a planted circuit: {amiss}" if amiss else ""

@@ -18,9 +18,9 @@ from bench.names import choose_method
 from methods.base import Discovery
 
 SEEDS = (1, 2)
-"""Of a run and its repetition, and of another."""
+"""The seeds of a run and its repetition, and of another run."""
 LONG = 2.0
-"""Seconds after which a user wants to be told how far a method is."""
+"""Seconds after which a user wants to see a method's progress."""
 
 
 class Skipped(Exception):
@@ -29,7 +29,7 @@ class Skipped(Exception):
 
 @dataclass
 class Trial:
-    """An adapter on a problem, run as often as the checks take."""
+    """An adapter on a problem, run as often as the checks need."""
 
     method: str
     """As typed."""
@@ -43,12 +43,12 @@ class Trial:
 
     @cached_property
     def again(self) -> Attempt:
-        """The same once more."""
+        """The same run again."""
         return self._attempt(SEEDS[0])
 
     @cached_property
     def other(self) -> Attempt:
-        """By another seed."""
+        """A run with another seed."""
         return self._attempt(SEEDS[1])
 
     def _attempt(self, seed: int) -> Attempt:
@@ -59,7 +59,7 @@ class Trial:
         """The first run.
 
         Raises:
-            Skipped: it did not come to its end.
+            Skipped: it did not finish, or declined.
         """
         if self.first.error:
             raise Skipped("it did not finish")
@@ -81,7 +81,7 @@ class Trial:
 
 
 def declines(trial: Trial) -> str:
-    """`skip` gives None or a reason."""
+    """`skip` returns None or a reason."""
     reason = trial.first.skipped
     if reason is None or (isinstance(reason, str) and reason.strip()):
         return ""
@@ -89,7 +89,7 @@ def declines(trial: Trial) -> str:
 
 
 def runs(trial: Trial) -> str:
-    """It runs to its end."""
+    """It runs to completion."""
     if trial.first.skipped:
         raise Skipped(f"declined: {trial.first.skipped}")
     return trial.first.error
@@ -124,7 +124,7 @@ def discovery(trial: Trial) -> str:
 
 
 def finite(trial: Trial) -> str:
-    """Scores of edges are numbers."""
+    """Scores of edges are finite."""
     ran = trial.ran
     if discovery(trial):
         raise Skipped("it returned no discovery")
@@ -137,9 +137,9 @@ def finite(trial: Trial) -> str:
 
 
 def sizes(trial: Trial) -> str:
-    """Circuits have as many edges as are asked for.
+    """Circuits have as many edges as requested.
 
-    A method that searches thresholds, and says in ``trace["threshold"]`` which it tried, may stay below: its
+    A method that searches thresholds, and lists those it tried in ``trace["threshold"]``, may have fewer: its
     circuits jump from threshold to threshold.
     """
     found, jumps = trial.found, "threshold" in trial.found.trace
@@ -170,7 +170,7 @@ def seed(trial: Trial) -> str:
 
 
 def untouched(trial: Trial) -> str:
-    """The model, the prompts and torch's settings are what they were."""
+    """The model, the prompts and torch's settings are unchanged."""
     if changed := trial.ran.changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         return f"it changed {changed[0]}{more}: work on a clone"
@@ -178,14 +178,14 @@ def untouched(trial: Trial) -> str:
 
 
 def progress(trial: Trial) -> str:
-    """A discovery of some seconds tells how far it is."""
+    """A discovery that takes seconds reports its progress."""
     if trial.ran.told or trial.ran.seconds < LONG:
         return ""
     return f"no progress reported in {trial.ran.seconds:.1f} s: call problem.progress(done, total)"
 
 
 def memory(trial: Trial) -> str:
-    """Nothing of a problem is kept when its discovery is over."""
+    """Nothing of a problem is kept once its discovery is over."""
     if alive := trial.ran.alive:
         return f"the method or its module still holds {', '.join(alive)} after discovery: release it"
     return ""
@@ -213,7 +213,7 @@ def _n_edges(seen: Attempt) -> int:
 
 
 def _masks(seen: Attempt, found: Discovery) -> dict[str, Tensor]:
-    """All that a discovery decides, by what it is."""
+    """All masks that a discovery decides, by name."""
     circuits = _circuits(seen, found)
     masks = {f"{size:g}": circuit.kept for size, circuit in circuits.items()}
     masks |= {f"{size:g} {n}": m for size, circuit in circuits.items() for n, m in circuit.weights.items()}
@@ -221,9 +221,9 @@ def _masks(seen: Attempt, found: Discovery) -> dict[str, Tensor]:
 
 
 def _alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor], trained: bool) -> bool:
-    """Whether two runs found the same; of a training, but for one entry in a hundred, or for two.
+    """Whether two runs found the same; after training, 1 % of the entries, or two, may differ.
 
-    Sums are rounded as places in memory have it, and training amplifies what is rounded.
+    How sums are rounded depends on memory layout, and training amplifies rounding.
     """
     if one.keys() != other.keys():
         return False

@@ -1,4 +1,4 @@
-"""The checks of a method that are made before it runs."""
+"""The checks of a method that are made without running it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from methods.base import Method
 
 
 def options(adapter: str, method: Method) -> str:
-    """Options are plain values, and say the same again when they are typed."""
+    """Options are plain values, and keep their values when they are typed."""
     settings = settings_of(method)
     try:
         json.dumps(settings)
@@ -22,13 +22,13 @@ def options(adapter: str, method: Method) -> str:
     try:
         same = settings_of(get_method(f"{adapter.partition(':')[0]}:{typed}"))
     except UsageError as error:
-        return f"typed with their values, the options cannot be read: {error}"
+        return f"its own values, typed as options, cannot be read: {error}"
     differ = [name for name, value in settings.items() if same[name] != value]
     return f"when typed, {differ[0]} becomes {same[differ[0]]!r}" if differ else ""
 
 
 def citation(adapter: str, method: Method) -> str:
-    """The citation is an entry of BibTeX."""
+    """The citation is a BibTeX entry."""
     entries = method.citation.strip()
     if re.match(r"@\w+\s*\{\s*[^\s,{}]+\s*[,}]", entries) and entries.count("{") == entries.count("}"):
         return ""

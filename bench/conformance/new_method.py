@@ -19,7 +19,7 @@ def new_method(name: str, folder: Path) -> list[Path]:
     """Writes an adapter and its test.
 
     Raises:
-        UsageError: the name cannot be a module's, or is taken; a file exists already.
+        UsageError: the name is not valid for a module, or is taken; a file already exists.
     """
     files = {folder / path.format(name=name): template for path, template in TEMPLATES.items()}
     for file in files:
@@ -37,10 +37,10 @@ def new_method(name: str, folder: Path) -> list[Path]:
 
 
 def _refuse(name: str) -> None:
-    """Holds a name to being fit for a method and for its file.
+    """Refuses a name that does not fit a method or its file.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it does not fit.
     """
     if not (name.isidentifier() and name.isascii() and name.islower()) or keyword.iskeyword(name):
         raise UsageError(

@@ -19,7 +19,7 @@ from bench.models.tiny import decoder
 from methods.base import Problem
 
 HEADS = {"a0.W_O": 0, "a1.W_O": 1}
-"""The one head of each layer that writes anything; no MLP does."""
+"""The only head of each layer that writes anything; no MLP does."""
 DRAWS = 10
 
 
@@ -40,7 +40,7 @@ PLANTED = TinyProblem("a GPT-2 in which 12 edges matter, removed edges resampled
 
 
 def beside_random(adapter: str, device: str) -> str:
-    """Where an adapter's circuits are no nearer to the planted model than random ones of their size.
+    """Says of the first circuit, if any, that it is no nearer to the planted model than random ones.
 
     Args:
         adapter: as typed.
@@ -66,7 +66,7 @@ def beside_random(adapter: str, device: str) -> str:
 
 @torch.no_grad()
 def _kl(problem: Problem, circuits: Sequence[Tensor]) -> float:
-    """The mean over circuits and examples."""
+    """The mean KL over circuits and examples."""
     total = 0.0
     for kept in circuits:
         for batch in problem.batches:

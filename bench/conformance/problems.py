@@ -1,4 +1,4 @@
-"""The problems that a method is checked on: small, of several kinds, each made again for every run."""
+"""The problems that a method is checked on: small, of several kinds, copied for every run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from methods.base import Batch
 from tracr_ground_truth import find_programs
 
 SIZES = (0.1, 0.4)
-"""Of the circuits asked for."""
+"""The requested sizes, as shares of edges."""
 PROGRAM = "x_proportion"
 
 
@@ -32,17 +32,17 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class TinyProblem:
-    """A kind of model under an ablation; beside each other, they differ in whatever a method may overlook."""
+    """A kind of model under an ablation; together they differ in whatever a method may overlook."""
 
     description: str
     ablation: AblationName
     make: Callable[[], Data]
 
     def study(self, device: str) -> Study:
-        """With a model and prompts of its own, that a careless method may spoil.
+        """A study on copies of the model and the prompts, which a careless method may damage.
 
         Raises:
-            Unavailable: something that it takes is not installed.
+            Unavailable: something that it needs is not installed.
         """
         data = self.make()
         weights = {name: weight.clone() for name, weight in data.model.weights.items()}

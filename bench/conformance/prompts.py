@@ -14,10 +14,10 @@ def ragged_examples(n: int, vocab: int, candidates: int = 2, seed: int = 0) -> E
     """Random prompts of 3 to 7 tokens, padded on the right with tokens that differ from prompt to prompt.
 
     Args:
-        n: how many.
-        vocab: tokens are drawn from so many.
-        candidates: of each prompt; some of them are correct.
-        seed: of what is drawn.
+        n: the number of prompts.
+        vocab: the number of tokens to draw from.
+        candidates: how many each prompt has; some of them are correct.
+        seed: the seed of the draw.
     """
     rng = np.random.default_rng(seed)
     lengths = 3 + np.arange(n) * 3 % 5
@@ -36,12 +36,12 @@ def ragged_examples(n: int, vocab: int, candidates: int = 2, seed: int = 0) -> E
 
 
 def batches_of(model: MaskedModel, examples: Examples, size: int) -> list[Batch]:
-    """Batches of so many examples; the last one of what is left.
+    """Batches of `size` examples; the last one has the rest.
 
     Args:
-        model: that will run them.
-        examples: in order.
-        size: of a batch.
+        model: the model that will run them.
+        examples: taken in order.
+        size: examples per batch.
     """
     cuts = range(0, len(examples), size)
     return [b for start in cuts for b in make_batches(model, examples.take(slice(start, start + size)))]

@@ -1,7 +1,7 @@
-"""The recoveries that are expected: kept in a file, made from stored ones by a command, missed when lost.
+"""The expected recoveries: kept in a file, made from stored ones by a command, reported when lost.
 
-Of a method that draws nothing the very result is expected, where it outlasted shaken weights and other CPU
-kernels. Of a stochastic one a count is: training amplifies rounding, and one run on one machine says little.
+A deterministic method is expected to be exact where it was so on perturbed weights and other CPU kernels too.
+For a stochastic one a count is expected: training amplifies rounding, and one run on one machine says little.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from bench.schema import read
 
 Row = dict[str, Any]
 HELD = ("unaided_exact", "exact_at_true_size")
-"""Columns of a recovery about which something is expected."""
+"""Columns of a recovery that have expectations."""
 LARGEST = 2**22
-"""Bytes that a file of expectations may have."""
+"""Most bytes of a file of expectations."""
 FALSE_ALARM = 0.001
-"""Probability that a run in which nothing has changed is told to have lost anything."""
+"""Probability that a run reports a loss although nothing has changed."""
 
 Programs = Mapping[str, Mapping[str, Sequence[str]]]
 Counts = Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]]
@@ -38,12 +38,12 @@ class Expectations:
     """What is expected of methods, by method and ablation (``acdc zero``) and by column of `HELD`."""
 
     always: Programs = field(default_factory=dict)
-    """Programs on which a method that draws nothing is exact."""
+    """Programs on which a deterministic method is exact."""
     counts: Counts = field(default_factory=dict)
-    """Of a stochastic method on each program: how many runs were exact, of how many."""
+    """For a stochastic method on each program: how many runs were exact, of how many."""
 
     def lost(self, rows: Sequence[Row]) -> list[str]:
-        """A line for each recovery that does not hold any more, or holds too seldom to be chance."""
+        """A line for each recovery that no longer holds, or holds too rarely for chance to explain."""
         own = [row for row in rows if not row["params"] and row["status"] == "ok"]
         gone = [
             f"{name_of(row)}: {name} used to hold"
@@ -60,7 +60,7 @@ class Expectations:
         ]
 
     def _groups(self, who: str, rows: Sequence[Row]) -> list[tuple[str, int, int, float, float]]:
-        """What is judged of a stochastic method: all programs together, and each that was run repeatedly."""
+        """What is tested for a stochastic method: all programs together, and each that was run repeatedly."""
         found = []
         for name, counts in self.counts.get(who, {}).items():
             runs: dict[str, list[bool]] = {}
@@ -82,10 +82,10 @@ class Expectations:
 
 @cache
 def _chances(runs: int, exact: int, measured: int) -> np.ndarray:
-    """How likely 0, 1, ... of so many new runs are exact, when so many of those measured were.
+    """The probabilities that 0, 1, ... of the new runs are exact, given how many of the measured ones were.
 
-    The predictive distribution under Jeffreys' prior of the rate: a rate measured in a few runs is not
-    taken for known.
+    The predictive distribution under Jeffreys' prior on the rate: a rate measured in a few runs is not
+    treated as known.
     """
     from scipy.stats import betabinom
 
@@ -95,14 +95,14 @@ def _chances(runs: int, exact: int, measured: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Stored:
-    """The file: counts are written ``7/8``."""
+    """The content of the file: counts are written ``7/8``."""
 
     always: Programs
     counts: Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
 def read_expectations() -> Expectations:
-    """What is expected; nothing where there is no file.
+    """What is expected; nothing if there is no file.
 
     Raises:
         DamagedFile: the file is not valid.
@@ -130,8 +130,8 @@ def read_expectations() -> Expectations:
 def write_expectations(rows: Iterable[Row], shipped: Iterable[str]) -> None:
     """Makes what was found the expectation, for the methods, ablations and shipped programs in `rows`.
 
-    A row says whether its method is `stochastic`; of one that is not, the rows are the same recovery on
-    shaken weights and other kernels, all of which must be exact.
+    A row says whether its method is `stochastic`; for one that is not, the rows repeat the recovery on
+    perturbed weights and other kernels, and all of them must be exact.
     """
     try:
         before = read_expectations()
@@ -139,7 +139,7 @@ def write_expectations(rows: Iterable[Row], shipped: Iterable[str]) -> None:
         before = Expectations()
     known, groups = set(shipped), dict[tuple[str, str], list[Row]]()
     for row in rows:
-        says_all = "stochastic" in row  # one of an older version does not
+        says_all = "stochastic" in row  # rows of an older version do not
         if says_all and row["program"] in known and not row["params"] and row["status"] == "ok":
             groups.setdefault((_who(row), row["program"]), []).append(row)
     always = {who: {n: list(kinds[n]) for n in HELD} for who, kinds in before.always.items()}
@@ -182,6 +182,6 @@ def _who(row: Row) -> str:
 
 
 def name_of(row: Row) -> str:
-    """How a recovery is called in a message."""
+    """The name of a recovery in messages."""
     params = f":{row['params']}" if row["params"] else ""
     return f"{row['method']}{params} on {row['program']} under {row['ablation']}"

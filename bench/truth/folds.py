@@ -1,9 +1,9 @@
-"""Recoveries judged with settings that were chosen elsewhere: on the other of two folds of programs.
+"""Recoveries judged with held-out settings: chosen on the other of two folds of programs.
 
 The circuit that a method settles on depends on a threshold, and whoever chose its default had seen programs.
-So on each fold a method has the setting that is exact on most programs of the other one: its own circuit, or
-the edges whose score is above a threshold, itself or as a share of the largest score. A program counts where
-every run of the method is exact on it.
+So on each fold a method gets the setting that is exact on most programs of the other one: its own circuit, or
+the edges that score above a threshold, absolute or relative to the largest score. A program counts if every
+run of the method is exact on it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from tracr_ground_truth.families import fold_of
 
 Row = dict[str, Any]
 Range = tuple[float, float]
-"""Thresholds: from the first up to below the second."""
+"""Thresholds: at least the first and below the second."""
 OWN, SHARE, SCORE = "own", "share", "score"
-"""Kinds of settings; of those that are exact equally often the first is chosen."""
+"""Kinds of settings; of those that are exact equally often, the first is chosen."""
 LEAST_SHARE = 1e-9
-"""Of the largest score, below which a threshold is 0; shares are compared by their logarithms."""
+"""Smallest threshold as a share of the largest score: shares are compared by their logarithms."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a circuit is cut: the method's own, or what scores above a threshold of some kind."""
+    """How a circuit is cut: the method's own, or the edges that score above a threshold of some kind."""
 
     kind: str
     threshold: float = math.nan
@@ -44,15 +44,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Case:
-    """A method on a program: with which settings every run is exact."""
+    """A method on a program, and the settings with which every run is exact."""
 
     own: bool | None
-    """Whether its own circuit is; None where it has none."""
+    """Whether its own circuit is exact; None if it has none."""
     ranges: Mapping[str, Range]
-    """Of thresholds, by their kind; a kind is left out where none is exact."""
+    """Exact thresholds by kind; a kind is left out if none is exact."""
 
     def is_exact(self, setting: Setting) -> bool:
-        """Whether it is with this setting."""
+        """Whether every run is exact with this setting."""
         if setting.kind == OWN:
             return self.own is True
         low, high = self.ranges.get(setting.kind, (math.inf, math.inf))
@@ -60,15 +60,15 @@ class Case:
 
 
 def judge(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Of each method and ablation how many programs it recovers, and of each two methods who more.
+    """How many programs each method recovers under each ablation, and which of two methods recovers more.
 
     Args:
-        rows: recoveries; those that did not end well are left out, and so is a program without any other.
+        rows: recoveries; those with a status other than ok are left out, and so are programs without others.
 
     Returns:
         `folds`, with exact programs by its own circuit and by the setting of the other fold, each with the
         Wilson interval of its share; and `compared`, by McNemar's exact test on the latter, with Holm's
-        adjustment for all pairs under an ablation. Random circuits are compared with nobody.
+        adjustment for all pairs under an ablation. Random circuits are not compared.
     """
     runs: dict[tuple[str, str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -112,18 +112,18 @@ def _case(runs: Sequence[Row]) -> Case:
 
 
 def _range(run: Row, kind: str) -> Range:
-    """The thresholds at which what scores above them is a true circuit."""
+    """The thresholds for which the edges that score above them are a true circuit."""
     low = -math.inf if (cut := run.get("cut_low")) is None else cut
     high = math.inf if (cut := run.get("cut_high")) is None else cut
     if kind == SCORE:
         return low, high
-    if (top := run["top_score"]) <= 0:  # nothing is above a share of it
+    if (top := run["top_score"]) <= 0:  # no score is above a share of it
         return (LEAST_SHARE, 1.0) if high == math.inf else (1.0, LEAST_SHARE)
     return max(low / top, LEAST_SHARE), min(high / top, 1.0)
 
 
 def _chosen(cases: Sequence[Case]) -> Setting | None:
-    """The setting that is exact on most; None where there is none to choose from."""
+    """The setting that is exact on most programs; None if there is none to choose from."""
     own = [Setting(OWN)] if any(case.own is not None for case in cases) else []
     cut = [
         _best_threshold(kind, [c.ranges[kind] for c in cases if kind in c.ranges]) for kind in (SHARE, SCORE)
@@ -136,7 +136,7 @@ def _chosen(cases: Sequence[Case]) -> Setting | None:
 
 
 def _best_threshold(kind: str, ranges: Sequence[Range]) -> Setting | None:
-    """In the middle of the widest stretch that lies in most of the ranges."""
+    """The middle of the interval that lies in the most ranges, of the widest if there are several."""
 
     def scale(x: float) -> float:
         return math.log(x) if kind == SHARE else x

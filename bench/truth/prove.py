@@ -1,4 +1,4 @@
-"""True circuits computed and proved in a process of its own, so that several programs take several cores."""
+"""Computes and proves true circuits in a separate process, so that several programs use several cores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def prove_apart(
 
     Args:
         model: the compiled program.
-        spec: the same as `get_program` reads it.
+        spec: the program as `get_program` reads it.
         ablations: what removed edges carry.
         limits: tell when to stop.
 

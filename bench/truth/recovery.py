@@ -1,4 +1,4 @@
-"""One method on one compiled program: what it finds beside the true circuit, stored and read again."""
+"""One method on one compiled program: what it finds, compared with the true circuit, stored and reused."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from tracr_ground_truth.compile import TOLERANCE
 from tracr_ground_truth.truth import Truth
 
 DISCOVERY_PAIRS = 256
-"""Clean and corrupted inputs that a method is handed, at most."""
+"""Most pairs of clean and corrupted inputs that a method is given."""
 PAIRS_SEED = 1
-"""Of the pairs drawn; the truth draws its own with another."""
+"""Seed of these pairs; the truth draws its own with another seed."""
 FIRST_SEED = 1
-"""Of a method's randomness, where it runs once; several runs have this and those after it."""
+"""Seed of a method's first run; further runs have the seeds after it."""
 SHAKE = 1e-5
-"""By which share weights are shaken, for a result that should not depend on rounding (some 1e-7)."""
+"""Relative perturbation of weights, for results that should not depend on rounding (some 1e-7)."""
 
 
 def recover(
@@ -56,28 +56,28 @@ def recover(
     limits: Limits | None = None,
     told: Callable[[str], None] = print,
 ) -> Row:
-    """Runs a method on a program, or takes what it found before with the same code; scores and stores it.
+    """Runs a method on a program, or reuses what it found earlier with the same code; scores and stores it.
 
-    The method runs in a process of its own. It sees neither the truth nor its size: no sizes are asked for,
-    so it returns its unaided circuit and its ranking. One that fails or declines leaves a row that says so.
+    The method runs in a separate process. It sees neither the truth nor its size: no sizes are requested,
+    so it returns its unaided circuit and its ranking. If it fails or declines, the row says so.
 
     Args:
         model: the compiled program.
         truth: its true circuit under `ablation`.
         ablation: what removed edges carry.
-        method: with its options.
+        method: the method with its options.
         out: the results folder.
         spec: the program as `get_program` reads it; its name if left out.
-        seed: the method's, not the pairs'.
-        shaken: runs it on weights that are moved a little, by that seed, and stores what it finds apart.
-        limits: that the method must keep.
-        told: what happened that a user should know.
+        seed: the seed of the method, not of the pairs.
+        shaken: runs it on weights perturbed by that seed, and stores what it finds separately.
+        limits: the limits that the method must keep.
+        told: is called with what a user should know.
 
     Returns:
-        A row, of which recovery.csv has what fits into a cell; what is unscored is None.
+        A row; recovery.csv has those of its values that fit into a cell; what is unscored is None.
 
     Raises:
-        UnwritableFolder: `out` takes no file.
+        UnwritableFolder: no file can be written to `out`.
         Stopped: the user stopped the run.
     """
     kernels = cpu_kernels()
@@ -122,13 +122,13 @@ def recover(
 
 
 def program_study(spec: str, ablation: AblationName, shaken: int | None, smaller: int) -> Study:
-    """What a method is run on; its batches are small as they are.
+    """The study that a method runs on; its batches are already small.
 
     Args:
         spec: the program, as `get_program` reads it.
         ablation: what removed edges carry.
-        shaken: the seed by which weights are moved; None leaves them.
-        smaller: as `discovering.MakesStudy`; there is nothing to make smaller.
+        shaken: the seed that perturbs the weights; None leaves them unchanged.
+        smaller: as in `discovering.MakesStudy`; unused, since batches need not be smaller.
     """
     model = load_program(get_program(spec))
     if shaken is not None:
@@ -137,7 +137,7 @@ def program_study(spec: str, ablation: AblationName, shaken: int | None, smaller
 
 
 def _shaken(model: ProgramModel, seed: int) -> ProgramModel:
-    """The same program with every weight moved by about `SHAKE` of itself."""
+    """The same program with every weight perturbed by about `SHAKE` of its size."""
     generator = torch.Generator().manual_seed(seed)
     weights = {
         name: weight * (1 + SHAKE * torch.randn(weight.shape, generator=generator))
@@ -154,7 +154,7 @@ def _discover(
     out: Path,
     stem: str,
 ) -> tuple[Row, dict[str, Tensor]]:
-    """What is told of a discovery, and its tensors."""
+    """The columns that describe a discovery, and its tensors."""
     about: Row = {"status": "ok", "status_reason": "", "objective": "", "seconds": None}
     unfound = discover_apart([errand], limits, told=told)
     forget_traceback(out, stem)
@@ -174,7 +174,7 @@ def _discover(
 
 
 def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> Row:
-    """Recovery of what was found; None where there is nothing to score."""
+    """Recovery scores of what was found; None where there is nothing to score."""
     graph = model.masked.graph
     names = ("unaided_exact", "tpr", "fpr", "f1", "auroc", "average_precision", "exact_at_true_size",
              "margin", "cut_low", "cut_high", "top_score")  # fmt: skip
@@ -198,7 +198,7 @@ def _scores(model: ProgramModel, truth: Truth, found: Mapping[str, Tensor]) -> R
 
 
 def _key(model: ProgramModel, ablation: AblationName, method: MethodSpec, *more: Any) -> str:
-    """A hash of all that determines what the method finds."""
+    """A hash of everything that determines what the method finds."""
     program = [program_code(model.program), model.compiled.data_hash]
     how = [method.name, method.settings, code_of(*method.files)]
     return key_of([engine(), program, ablation, PAIRS_SEED, DISCOVERY_PAIRS, how, *more])

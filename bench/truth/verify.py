@@ -1,4 +1,4 @@
-"""The command `verify-tracr`: proves every program's truth, and holds methods to it and to expectations."""
+"""The command `verify-tracr`: proves true circuits, and checks methods against them and expectations."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ QUICK = (
     "distinct_so_far", "proportion_of_repeated", "square_less_index", "after_less_before", "detect_aba",
     "collatz", "eleven_jumps",
 )  # fmt: skip
-"""Programs of a quick run: the two of the Edge Pruning paper, and every fifth of all in order of their edges.
-What methods do on them had no part in the choice."""
+"""Programs of a quick run: the two of the Edge Pruning paper, and every fifth of all by number of edges.
+What methods do on them played no part in the choice."""
 SHAKES = 3
-"""Runs on shaken weights that a result must outlast to become an expectation."""
+"""Runs on perturbed weights that a result must survive to become an expectation."""
 LOST = 3
-"""Exit code of a run in which all was proved and nothing failed, but a recovery is lost."""
+"""Exit code if everything is proved and nothing failed, but a recovery is lost."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found out."""
+    """The outcome of `verify`."""
 
     programs: Sequence[Row]
-    """A program each: edges, truth per ablation, the proof's error."""
+    """A row per program: edges, truth per ablation, the proof's error."""
     recovery: Sequence[Row]
-    """A method on a program under an ablation each (`recovery.recover`)."""
+    """A row per method, program and ablation (`recovery.recover`)."""
     unproved: Sequence[str]
     lost: Sequence[str]
     failed: Sequence[str]
-    """One line each; the command fails when there is one."""
+    """One line each; the command fails if there are any."""
 
     @property
     def troubles(self) -> list[str]:
-        """All of these, each with what it is."""
+        """All of these lines, each with its kind."""
         named = {"not proved": self.unproved, "lost": self.lost, "failed": self.failed}
         return [f"{what}: {line}" for what, lines in named.items() for line in lines]
 
     @property
     def exit_code(self) -> int:
-        """1 where a proof or a method failed, `LOST` where nothing did but a recovery is lost."""
+        """1 if a proof or a method failed, else `LOST` if a recovery is lost, else 0."""
         return 1 if self.unproved or self.failed else LOST if self.lost else 0
 
     def to_json(self) -> str:
-        """As design and README promise it to other programs; unscored is null."""
+        """The JSON that docs/programs.md describes; what is unscored is null."""
         from bench.truth.folds import judge
 
         names = ("method", "params", "program", "ablation", "method_seed", "kernels", "status", "auroc",
@@ -82,19 +82,19 @@ def verify(
 ) -> Verification:
     """Proves the truth of programs and runs methods on them.
 
-    Truth is computed and proved anew each time; what a method found before with the same code is
-    taken from `out`.
+    The truth is computed and proved every time; what a method found earlier with the same code is
+    reused from `out`.
 
     Args:
         methods: each with its options.
-        programs: as `get_program` reads them, of different names.
+        programs: as `get_program` reads them, with different names.
         ablations: `zero`, `resample` or both.
         out: the results folder.
         n: programs at a time.
         method_seeds: runs of a stochastic method on a program, with as many seeds.
-        shakes: further runs of any other method, on shaken weights.
+        shakes: further runs of any other method, on perturbed weights.
         expected: recoveries that must not be lost; those of the shipped file if left out.
-        limits: that every method must keep on every program.
+        limits: the limits that every method must keep on every program.
 
     Raises:
         UserError: a program cannot be compiled, a file or folder cannot be used, or the user stops it.
@@ -151,12 +151,12 @@ def verify_program(
         ablations: what removed edges carry.
         out: the results folder.
         method_seeds: seeds of a stochastic method.
-        shakes: further runs of any other, on shaken weights.
-        limits: that methods must keep.
-        told: what happened that a user should know.
+        shakes: further runs of any other, on perturbed weights.
+        limits: the limits that methods must keep.
+        told: is called with what a user should know.
 
     Returns:
-        What is told of the program, and a row per recovery; those on shaken weights are stored alone.
+        A row about the program, and a row per recovery; those on perturbed weights are only stored.
 
     Raises:
         UserError: as `verify`.
@@ -208,7 +208,7 @@ def verify_program(
 
 
 def _line(entry: Row) -> str:
-    """How a program's proof went."""
+    """The outcome of a program's proof."""
     parts = [f"{len(entry['structural'])} structural edges"]
     for ablation, error in entry["proof_error"].items():
         if error is not None:
@@ -241,7 +241,7 @@ def verify_named(
         n: programs at a time.
         method_seeds: runs of a stochastic method on a program.
         quick: takes the programs of `QUICK`.
-        expect: makes all that is stored in `out`, found on whatever machine, the expectation, unless a proof
+        expect: makes everything stored in `out`, from whatever machine, the expectation, unless a proof
             fails; nothing counts as lost.
 
     Raises:
@@ -266,8 +266,8 @@ def verify_named(
         twin = names.setdefault(get_program(spec).name, spec)
         if twin != spec:
             raise UsageError(f"'{twin}' and '{spec}' are programs of the same name: rename one")
-    rows(out)  # what stands there already must be readable, before hours are spent
-    Store(out).shown()  # and so must runs, for the report is of both
+    rows(out)  # stored recoveries must be readable, before hours are spent
+    Store(out).shown()  # and so must runs, since the report shows both
     shakes, expected = (SHAKES, Expectations()) if expect else (0, None)
     outcome = verify(
         chosen, wanted, (ablation,) if ablation else ABLATIONS, out,

@@ -1,4 +1,4 @@
-"""Lines of a file -> token ids, where a tokenizer can carry them; of the others the reason why not."""
+"""Lines of a file -> token ids, if they fit the tokenizer; otherwise the reason why not."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Fitted:
     corrupted: Sequence[int]
     """As long as the clean one."""
     answers: tuple[int, ...]
-    """The first token of each."""
+    """The first token of each answer."""
     wrong: tuple[int, ...]
     several: bool
-    """Whether one of these stands for an answer of several tokens."""
+    """Whether any of these is the first of several tokens of an answer."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class _Refused(Exception):
 def fit(tokenizer: Tokenizer, lines: Sequence[Line]) -> tuple[list[Fitted], list[Unfit]]:
     """The lines that can be used, and those that cannot, each in order.
 
-    An answer is what follows the prompt when both are tokenised as one text. The first of several
-    tokens stands for it, unless another answer of the line begins with the same.
+    An answer is what follows the prompt when both are tokenised as one text. Its first token
+    represents it, unless another answer of the line begins with the same.
 
     Raises:
-        TaskError: the tokenizer puts special tokens behind texts.
+        TaskError: the tokenizer appends special tokens to texts.
     """
     fitted: list[Fitted] = []
     unfit: list[Unfit] = []
@@ -66,7 +66,7 @@ def fit(tokenizer: Tokenizer, lines: Sequence[Line]) -> tuple[list[Fitted], list
 
 
 class _Ids:
-    """Token ids of all texts of some lines, which are tokenised together."""
+    """Token ids of all texts of some lines, tokenised together."""
 
     def __init__(self, tokenizer: Tokenizer, lines: Sequence[Line]) -> None:
         whole = list(dict.fromkeys(text for line in lines for text in _texts(line)))
@@ -79,11 +79,11 @@ class _Ids:
         self._bare = dict(zip(bare, alone, strict=True))
 
     def prompt(self, text: Text) -> Sequence[int]:
-        """Of a prompt."""
+        """Token ids of a prompt."""
         return self._whole[text] if isinstance(text, str) else text
 
     def answer(self, prompt: Text, answer: Answer) -> Sequence[int]:
-        """Of an answer after a prompt; empty where the tokenizer does not keep the two apart."""
+        """Token ids of an answer after a prompt; empty where the tokenizer merges the two."""
         if isinstance(answer, int):
             return [answer]
         if not isinstance(prompt, str):
@@ -106,19 +106,19 @@ def _fitted(tokenizer: Tokenizer, ids: _Ids, line: Line) -> Fitted:
     clean, corrupted = ids.prompt(line.clean), ids.prompt(line.corrupted)
     quoted = f"{shortened(line.clean)} / {shortened(line.corrupted)}"
     if not (len(clean) and len(corrupted)):
-        raise _Refused("unknown word", f"one of its prompts has no token: {quoted}")
+        raise _Refused("unknown word", f"one of its prompts has no tokens: {quoted}")
     size, largest = len(tokenizer), max([*clean, *corrupted])
     if largest >= size:
-        raise _Refused("unknown word", f"it has the token {largest}, and the tokenizer {size}")
+        raise _Refused("unknown word", f"its token {largest} is outside the tokenizer's vocabulary of {size}")
     if unknown_of(tokenizer) in {*clean, *corrupted}:
         raise _Refused("unknown word", f"it has a word that the tokenizer does not know: {quoted}")
     if len(clean) != len(corrupted):
         reason = f"clean has {len(clean)} tokens, corrupted {len(corrupted)}: {quoted}"
         raise _Refused("unequal lengths", reason)
     if [*clean] == [*corrupted]:
-        raise _Refused("same tokens", f"clean and corrupted are the same tokens: {quoted}")
+        raise _Refused("same tokens", f"clean and corrupted have the same tokens: {quoted}")
     if len(clean) > (most := tokenizer.model_max_length):
-        raise _Refused("too long", f"it has {len(clean):,} tokens, and the model reads {most:,}: {quoted}")
+        raise _Refused("too long", f"it has {len(clean):,} tokens, but the model reads {most:,}: {quoted}")
     firsts: dict[int, Answer] = {}
     several = False
     for answer in _all(line):
@@ -126,15 +126,15 @@ def _fitted(tokenizer: Tokenizer, ids: _Ids, line: Line) -> Fitted:
         if not tokens:
             raise _Refused(
                 "merged answer",
-                f"the tokenizer joins the answer {told} to the end of the prompt: a space between them goes "
-                "with the answer",
+                f"the tokenizer merges the answer {told} with the prompt's end: the space between them "
+                "belongs to the answer",
             )
         if tokens[0] >= size or tokens[0] == unknown_of(tokenizer):
             raise _Refused("unknown answer", f"the answer {told} is not in the tokenizer's vocabulary")
         other = firsts.setdefault(tokens[0], answer)
         if other != answer:
             both = f"the answers {shortened(other)} and {told}"
-            raise _Refused("answers alike", f"{both} begin with one token, which does not tell them apart")
+            raise _Refused("answers alike", f"{both} begin with the same token, which cannot tell them apart")
         several = several or len(tokens) > 1
     right = len(line.answers)
     return Fitted(line, clean, corrupted, tuple(firsts)[:right], tuple(firsts)[right:], several)

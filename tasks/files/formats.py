@@ -1,9 +1,9 @@
-"""The formats of files of prompts -> entries: plain data by name, each with its place in the file.
+"""Files of prompts in several formats -> entries: plain data by name, each with its place in the file.
 
-Read are a JSON object a line (`clean`, `corrupted`, `answers`, and if need be `wrong`, `template`, `group`,
+Reads one JSON object per line (`clean`, `corrupted`, `answers`, optionally `wrong`, `template`, `group`,
 `split`), AutoCircuit's JSON (``{"prompts": [{"clean", "corrupt", "answers", "wrong_answers"}]}``), the CSV of
 EAP-IG and MIB (`clean`, `corrupted`, `correct_idx`, `incorrect_idx`), and Edge Pruning's texts, whose answer
-stands between ``<predict>`` and ``</predict>``.
+is between ``<predict>`` and ``</predict>``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ ANSWER_COLUMNS: Final = (
     ("capital_idx", "corrupted_capital_idx"), ("clean_answer_idx", "corrupted_answer_idx"),
     ("answers_idx", "corrupted_answers_idx"), ("label", ""),
 )  # fmt: skip
-"""Right and wrong ones in a CSV; the first pair counts whose right one is there."""
+"""Columns of right and wrong answers in a CSV: the first pair whose right one exists is used."""
 PREDICTED: Final = re.compile(r"(.*?)(\s*)<predict>(.*?)</predict>", re.DOTALL)
-"""Edge Pruning's prompt and answer; the space between them goes with the answer, as tokenizers have it."""
+"""Edge Pruning's prompt and answer; the space between them belongs to the answer, as in tokenizers."""
 
 Entry = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ def entries_of(file: Path) -> list[tuple[str, Entry]]:
     """The entries of a file, each with its place: ``line 7``, or ``prompt 7`` of one JSON object.
 
     Raises:
-        TaskError: the file is not there or no text, or it is not of its format: where, and why.
+        TaskError: the file is missing, is not text, or violates its format; says where and why.
     """
     text = _text_of(file)
     entries = list(_rows(file, text) if file.suffix.lower() == ".csv" else _objects(file, text))
@@ -54,7 +54,7 @@ def is_token(value: Any) -> bool:
 
 
 def shortened(value: object) -> str:
-    """As a message quotes it, the middle left out where it is long."""
+    """A value as messages quote it: a long one without its middle."""
     quoted = reprlib.Repr()
     quoted.maxstring = quoted.maxother = 80
     return quoted.repr(value)
@@ -64,8 +64,8 @@ def refusal(file: Path, place: str, reason: str) -> TaskError:
     """The error for a line; it is returned, not raised.
 
     Args:
-        file: that holds it.
-        place: of the line.
+        file: the file that holds it.
+        place: the line's place in it.
         reason: what is wrong with it.
     """
     return TaskError(f"{file} {place}: {reason}")
@@ -74,7 +74,7 @@ def refusal(file: Path, place: str, reason: str) -> TaskError:
 def _text_of(file: Path) -> str:
     try:
         if not file.is_file():
-            kind = "a folder" if file.is_dir() else "no file" if not file.exists() else "no regular file"
+            kind = "a folder" if file.is_dir() else "missing" if not file.exists() else "not a regular file"
             raise TaskError(f"{file} is {kind}: name a file of prompts")
         if file.stat().st_size > MOST_BYTES:
             raise TaskError(f"{file} is too large: such a file has at most {MOST_BYTES:,} bytes")
@@ -85,11 +85,11 @@ def _text_of(file: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise refusal(file, f"line {line}", "its bytes are no UTF-8: save the file as that") from error
+        raise refusal(file, f"line {line}", "it is not UTF-8 text: save the file as UTF-8") from error
 
 
 def _objects(file: Path, text: str) -> Iterator[tuple[str, Entry]]:
-    """JSON values, each on a line or over several; where one is AutoCircuit's, its prompts."""
+    """JSON values, each on one line or more; for AutoCircuit's object, its prompts."""
     decoder, visible, end, line = json.JSONDecoder(), re.compile(r"\S"), 0, 1
     while found := visible.search(text, end):
         line += text.count("\n", end, found.start())
@@ -98,7 +98,7 @@ def _objects(file: Path, text: str) -> Iterator[tuple[str, Entry]]:
             value, end = decoder.raw_decode(text, found.start())
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", "") or str(error)
-            raise refusal(file, place, f"it is no JSON ({reason})") from error
+            raise refusal(file, place, f"it is not valid JSON ({reason})") from error
         line += text.count("\n", found.start(), end)
         if isinstance(value, dict) and isinstance(prompts := value.get("prompts"), list):
             for number, prompt in enumerate(prompts, start=1):
@@ -109,13 +109,13 @@ def _objects(file: Path, text: str) -> Iterator[tuple[str, Entry]]:
 
 def _object(file: Path, place: str, value: Any) -> Entry:
     if not isinstance(value, dict):
-        raise refusal(file, place, f"it is no object, but {shortened(value)}")
+        raise refusal(file, place, f"it is not a JSON object, but {shortened(value)}")
     ours = {"corrupt": "corrupted", "wrong_answers": "wrong"}
     return {str(ours.get(name, name)): each for name, each in value.items()}
 
 
 def _rows(file: Path, text: str) -> Iterator[tuple[str, Entry]]:
-    """Rows of a CSV, whose cells become what JSON would have in their place."""
+    """Rows of a CSV, whose cells become what JSON would hold instead."""
     reader, before = csv.DictReader(io.StringIO(text, newline=""), strict=True), 0
     try:
         columns = list(reader.fieldnames or ())
@@ -128,7 +128,7 @@ def _rows(file: Path, text: str) -> Iterator[tuple[str, Entry]]:
         for row in reader:
             place, before = f"line {before + 1}", reader.line_num
             if None in row or None in row.values():
-                raise refusal(file, place, f"it has not as many fields as line 1, which has {len(columns)}")
+                raise refusal(file, place, f"it must have as many fields as line 1, which has {len(columns)}")
             entry = {
                 name: row.get(name) or None for name in ("clean", "corrupted", "template", "group", "split")
             }
@@ -136,11 +136,11 @@ def _rows(file: Path, text: str) -> Iterator[tuple[str, Entry]]:
             answers = None if wrong in columns else _years(right, row)
             yield place, entry | dict(zip(("answers", "wrong"), answers or sides, strict=True))
     except csv.Error as error:
-        raise refusal(file, f"line {before + 1}", f"it is no CSV ({error})") from error
+        raise refusal(file, f"line {before + 1}", f"it is not valid CSV ({error})") from error
 
 
 def _cell(file: Path, place: str, column: str, row: Mapping[str, str]) -> list[Any]:
-    """Answers, one or a list as JSON has it: texts in `answers` and `wrong`, tokens in other columns."""
+    """Answers, one or a JSON list: texts in `answers` and `wrong`, tokens in other columns."""
     cell = row.get(column, "")
     texts = column in ANSWER_COLUMNS[0]
     if not cell or (texts and not cell.startswith("[")):
@@ -152,12 +152,12 @@ def _cell(file: Path, place: str, column: str, row: Mapping[str, str]) -> list[A
     listed = value if isinstance(value, list) else [value]
     if not texts and (column == "label" or not all(map(is_token, listed))):
         kind = "year of its prompt" if column == "label" else "token id"
-        raise refusal(file, place, f"'{column}' holds what is no {kind}: {shortened(cell)}")
+        raise refusal(file, place, f"'{column}' has a value that is not a {kind}: {shortened(cell)}")
     return listed
 
 
 def _years(column: str, row: Mapping[str, str]) -> tuple[list[str], list[str]] | None:
-    """EAP-IG's greater-than: the cell has the last two digits of the year that the prompt names."""
+    """EAP-IG's greater-than: the cell has the last two digits of the prompt's year."""
     cell = row[column].zfill(2)
     named = re.search(rf"\d\d{re.escape(cell)}\b.*\d\d$", row["clean"])
     if column not in ("label", "correct_idx") or not named:
@@ -167,12 +167,12 @@ def _years(column: str, row: Mapping[str, str]) -> tuple[list[str], list[str]] |
 
 
 def _predicted(file: Path, entries: Sequence[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
-    """Edge Pruning's lines; the corrupted prompt's answer is a wrong one, if in every line it is another."""
+    """Edge Pruning's lines; the corrupted prompt's answer is wrong if it differs in every line."""
     found: list[tuple[str, dict[str, Any]]] = []
     for place, entry in entries:
         sides = [PREDICTED.match(str(entry.get(side))) for side in ("clean", "corrupted")]
         if not (clean := sides[0]):
-            raise refusal(file, place, "it has no <predict>...</predict> in 'clean', and others have")
+            raise refusal(file, place, "'clean' has no <predict>...</predict>, but other lines have")
         right, wrong = (side and side[2] + side[3] for side in sides)
         found.append((place, {**entry, "clean": clean[1], "answers": [right], "wrong": [wrong]}))
         if sides[1]:
@@ -184,5 +184,5 @@ def _predicted(file: Path, entries: Sequence[tuple[str, Entry]]) -> list[tuple[s
     for _, entry in found:
         entry["wrong"] = entry["wrong"] if told else []
         if entry.get("split") == "validation" and not evaluated:
-            entry["split"] = "evaluation"  # there it is what circuits are scored on
+            entry["split"] = "evaluation"  # Edge Pruning scores circuits on it
     return [*found]

@@ -1,8 +1,8 @@
-"""A task of a user's own prompts: a file's lines, aligned by the model's tokenizer and split in two.
+"""A task of a user's own prompts: a file's lines, fitted to the model's tokenizer and split in two.
 
-Lines have the split that the file names. Where it names none, half of them are for discovery and half for
-evaluation: lines of one `group` stay together, without groups those of one `template`, without these those of
-one clean prompt.
+Lines have the split that the file names. If it names none, half of them are for discovery and half for
+evaluation: lines of one `group` stay together; without groups, lines of one `template`; without templates,
+lines of one clean prompt.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from tasks.files.lines import FileSplit, Line, read_lines
 class FileTask(Task):
     """The lines of a file; candidates are a line's answers, then its wrong ones.
 
-    Where lines name no wrong answers nothing is chosen: what is measured is KL alone.
+    If lines name no wrong answers, there is nothing to choose, and only KL is measured.
 
     Raises:
-        TaskError: the file cannot be read, a line is not what it should be, or lines cannot be split.
+        TaskError: the file cannot be read, a line is malformed, or lines cannot be split.
     """
 
     file: Path
     unfit: Literal["refuse", "drop"] = "refuse"
-    """What becomes of lines that the model's tokenizer cannot carry, as `circuitmark task check` counts them:
-    the first of them is an error, or they are left out."""
+    """What to do with lines that do not fit the model's tokenizer, as `circuitmark task check` counts them:
+    refuse with an error that names the first, or drop them."""
     measure: Measure = "logit_diff"
     """The difference metric: correct minus wrong answers, in mean logit or in total probability."""
     name: str = field(init=False)
-    """The file's, without its ending."""
+    """The file's name without its suffix."""
     description: str = field(init=False)
     lines: tuple[Line, ...] = field(init=False, repr=False)
     content: str = field(init=False)
@@ -69,30 +69,30 @@ class FileTask(Task):
         return [line for line in self.lines if self.split(line) == split]
 
     def split(self, line: Line) -> FileSplit:
-        """In which a line is."""
+        """The split of a line."""
         return self._splits[line.place]
 
     def template(self, line: Line) -> int:
-        """The number of a line's template among all of the file."""
+        """The number of a line's template among all templates of the file."""
         return self._templates[line.place]
 
     def examples(self, tokenizer: Tokenizer, split: Split, n: int, seed: int) -> Examples:
         """See `Task.examples`. At most as many as the split has; a seed takes a part of them.
 
-        Seeds share no line while there are enough; then they begin anew, and overlap.
+        Seeds share no lines while there are enough; then they start over and overlap.
         """
         lines = self.of(split)
         if not lines:
             named = " and ".join(sorted(set(self._splits.values())))
             raise TaskError(
-                f"the task {self.name} has no lines for {split}: {self.file} has some for {named}"
+                f"the task {self.name} has no lines for {split}: {self.file} has lines for {named} only"
             )
         fitted, unfit = fit(tokenizer, lines)
         if unfit and (self.unfit == "refuse" or not fitted):
             raise self._refused(unfit, len(lines))
         if seed and n >= len(fitted):
             raise TaskError(
-                f"the task {self.name} has {len(fitted)} lines for {split}, all of which seed 0 has: ask for "
+                f"the task {self.name} has {len(fitted)} lines for {split}, all of which seed 0 has: request "
                 "fewer, so that another seed has others"
             )
         order = _in_turns(np.array([self.template(each.line) for each in fitted]))
@@ -100,7 +100,7 @@ class FileTask(Task):
         return self.made([fitted[i] for i in taken])
 
     def made(self, fitted: Sequence[Fitted]) -> Examples:
-        """Examples of lines, in their order."""
+        """Examples made of lines, in their order."""
         return Examples.from_tokens(
             [each.clean for each in fitted],
             [each.corrupted for each in fitted],
@@ -109,14 +109,14 @@ class FileTask(Task):
         )
 
     def _refused(self, unfit: Sequence[Unfit], n: int) -> TaskError:
-        mend = f"mend it, or leave such lines out with -t {self.file}:unfit=drop"
+        mend = f"fix it, or leave such lines out with -t {self.file}:unfit=drop"
         if len(unfit) == n:
             mend = f"none of the {n} lines of its split can be used"
         return refusal(self.file, unfit[0].line.place, f"{unfit[0].reason}; {mend}")
 
 
 def _state(file: Path) -> Hashable:
-    """What tells a file from the one that was there before."""
+    """What distinguishes a file from an earlier one of the same name."""
     try:
         told = file.stat()
     except OSError:
@@ -126,12 +126,12 @@ def _state(file: Path) -> Hashable:
 
 @lru_cache(maxsize=4)
 def _read(file: Path, state: Hashable) -> tuple[Line, ...]:
-    """Read once, and again when it has changed."""
+    """Reads a file once, and again only if it has changed."""
     return read_lines(file)
 
 
 def _splits(file: Path, lines: Sequence[Line]) -> list[FileSplit]:
-    """Of each line.
+    """The split of each line.
 
     Raises:
         TaskError: a split is empty, or one prompt is in two of them.
@@ -155,7 +155,7 @@ def _splits(file: Path, lines: Sequence[Line]) -> list[FileSplit]:
 
 
 def _halves(lines: Sequence[Line]) -> list[FileSplit]:
-    """Groups in an order that their hashes give, each to whichever half has fewer lines so far."""
+    """Assigns groups, ordered by their hashes, each to the half with fewer lines so far."""
     keys = [line.group or line.template or repr(line.clean) for line in lines]
     if len(set(keys)) < 2:
         keys = [repr(line.clean) for line in lines]
@@ -168,7 +168,7 @@ def _halves(lines: Sequence[Line]) -> list[FileSplit]:
 
 
 def _in_turns(template: Int[np.ndarray, " line"]) -> Int[np.ndarray, " line"]:
-    """One order of the lines, shuffled once and for all, in which templates take turns."""
+    """One fixed, shuffled order of the lines, in which templates take turns."""
     shuffled = np.random.default_rng(0).permutation(len(template))
     turn, taken = np.empty(len(template), np.int64), Counter[int]()
     for i, number in enumerate(template[shuffled].tolist()):
@@ -180,7 +180,7 @@ def _in_turns(template: Int[np.ndarray, " line"]) -> Int[np.ndarray, " line"]:
 def _candidates(
     chosen: Sequence[Fitted],
 ) -> tuple[Int[np.ndarray, "line candidate"], Bool[np.ndarray, "line candidate"]]:
-    """Token ids, and which are right. Without wrong ones lines may have fewer: their first fills them up."""
+    """Token ids, and which are right. Lines with fewer answers (none wrong) are padded with their first."""
     width = max(len(each.answers) + len(each.wrong) for each in chosen)
     candidates, correct = np.empty((len(chosen), width), np.int64), np.ones((len(chosen), width), bool)
     for i, each in enumerate(chosen):

@@ -177,17 +177,17 @@ def test_options_of_a_task_are_listed(command: CommandLine) -> None:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "no JSON": ('{"clean": "Mary', "mine.jsonl line 31: it is no JSON"),
+    "no JSON": ('{"clean": "Mary', "mine.jsonl line 31: it is not valid JSON"),
     "missing": ({"clean": "Mary", "corrupted": "Anna"}, "mine.jsonl line 31: 'answers' is miss"),
-    "type": (LINES[0] | {"clean": 7}, "mine.jsonl line 31: 'clean' is no text"),
-    "long": ("x" * 1_000_000, "mine.jsonl line 31: it is no JSON"),
+    "type": (LINES[0] | {"clean": 7}, "mine.jsonl line 31: 'clean' is neither text"),
+    "long": ("x" * 1_000_000, "mine.jsonl line 31: it is not valid JSON"),
     "long prompt": (LINES[0] | {"clean": "x" * 10**6}, "line 31: 'clean' has a length of 1,000,000"),
     "alike": (LINES[0] | {"corrupted": LINES[0]["clean"]}, "mine.jsonl line 31: clean and corrupted are"),
     "word": (line("Mary", "Susan", answers=[" Xerxes"]), "mine.jsonl line 31: the answer ' Xerxes' is"),
     "token": (line("Mary", "Susan", answers=[999]), "mine.jsonl line 31: the answer 999 is not in"),
     "lengths": (line("Mary", "Susan", "Helen and Anna"), "line 31: clean has 15 tokens, corrupted 17: "),
-    "split": (LINES[0] | {"split": "tests"}, "mine.jsonl line 31: the split 'tests' is none of "),
-    "several": (line("Mary", "Susan", answers=[" Mary Anna"], wrong=[" Mary Laura"]), "begin with one token"),
+    "split": (LINES[0] | {"split": "tests"}, "mine.jsonl line 31: the split 'tests' is not one of "),
+    "several": (line("Mary", "Susan", answers=[" Mary Anna"], wrong=[" Mary Laura"]), "begin with the same"),
 }  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def test_a_bad_file_is_one_line(command: CommandLine) -> None:
     for name in ("mine.jsonl", "other/mine.jsonl"):
         write(command.folder / name)
     for words, told in {
-        "bytes.jsonl": "bytes.jsonl line 1: its bytes are no UTF-8",
+        "bytes.jsonl": "bytes.jsonl line 1: it is not UTF-8 text",
         "empty.jsonl": "empty.jsonl holds no prompts",
         "folder.jsonl": "folder.jsonl is a folder",
         "mime.jsonl": "there is no file mime.jsonl; did you mean 'mine.jsonl'?: name a file of prompts",
@@ -247,14 +247,14 @@ def test_a_prompt_longer_than_the_context_is_named(command: CommandLine) -> None
     long = {side: name + " and" * 99 for side, name in (("clean", "After Mary"), ("corrupted", "After Anna"))}
     write(command.folder / "mine.jsonl", *LINES, LINES[0] | long)
     told = command.complaint("run", "-t", "mine.jsonl", "-m", "eap_ig", *RUN)
-    assert "mine.jsonl line 31: it has 101 tokens, and the model reads 64: 'After Mary and" in told
+    assert "mine.jsonl line 31: it has 101 tokens, but the model reads 64: 'After Mary and" in told
     assert "mine.jsonl:unfit=drop; choose another with -t or --model" in told
 
 
 def test_data_seeds_take_other_lines_or_are_refused(command: CommandLine) -> None:
     write(command.folder / "mine.jsonl")
     told = command.complaint("run", "-t", "mine.jsonl", "-m", "eap_ig", "--data-seeds", "2", *RUN)
-    assert "has 15 lines for discovery, all of which seed 0 has: ask for fewer" in told
+    assert "has 15 lines for discovery, all of which seed 0 has: request fewer" in told
     experiment = Experiment(tasks=("mine.jsonl",), data_seeds=2, **FEW)
     (command.folder / "c.yaml").write_text(
         "tasks: [mine.jsonl]\nmethods: [eap_ig]\nn_discovery: 6\ndata_seeds: 2\nrandom_draws: 1\n"

@@ -106,7 +106,7 @@ def test_several_right_answers_count_as_many_as_each_line_has(task: Make, plain:
         ({"corrupted": "After Peter had walked"}, "clean has 15 tokens, corrupted 4: 'After Mary and"),
         ({"clean": "After Xerxes"}, "it has a word that the tokenizer does not know: 'After Xerxes'"),
         ({"answers": [" Xerxes"]}, "the answer ' Xerxes' is not in the tokenizer's vocabulary"),
-        ({"answers": ["Mary"]}, "the tokenizer joins the answer 'Mary' to the end of the prompt"),
+        ({"answers": ["Mary"]}, "the tokenizer merges the answer 'Mary' with the prompt's end"),
         ({"answers": [10**6]}, "the answer 1000000 is not in the tokenizer's vocabulary"),
         (
             {"answers": [" Mary Anna"], "wrong": [" Mary Laura"]},
@@ -114,9 +114,9 @@ def test_several_right_answers_count_as_many_as_each_line_has(task: Make, plain:
         ),
         (
             {"clean": "After Mary" + " and" * 99, "corrupted": "After Anna" + " and" * 99},
-            "it has 101 tokens, and the model reads 64: 'After Mary and",
+            "it has 101 tokens, but the model reads 64: 'After Mary and",
         ),
-        ({"clean": [1, 10**6], "corrupted": [1, 2]}, "it has the token 1000000, and the tokenizer "),
+        ({"clean": [1, 10**6], "corrupted": [1, 2]}, "its token 1000000 is outside the tokenizer's "),
     ],
 )
 def test_lines_that_a_tokenizer_cannot_carry(
@@ -194,7 +194,7 @@ def test_a_prompt_without_a_token_is_refused() -> None:
     tokenizer = word_level(vocabulary())
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     _, (unfit,) = fit(tokenizer, [Line("line 1", "  ", "   ", (" and",), (), "", "", None)])
-    assert unfit.reason == "one of its prompts has no token: '  ' / '   '"
+    assert unfit.reason == "one of its prompts has no tokens: '  ' / '   '"
 
 
 def test_lines_of_one_prompt_are_in_one_split(task: Make) -> None:
@@ -216,7 +216,7 @@ def test_splits_of_the_file_are_kept(task: Make, plain: Any) -> None:
     mine = task(*(each | {"split": word} for each, word in zip(LINES, words, strict=True)))
     for split in ("discovery", "validation", "evaluation"):
         assert len(mine.examples(plain, split, 100, 0)) == 10
-    named = "has no lines for training: .* has some for discovery and evaluation and validation"
+    named = "has no lines for training: .* has lines for discovery and evaluation and validation only"
     with pytest.raises(TaskError, match=named):
         mine.examples(plain, "training", 10, 0)
     with pytest.raises(TaskError, match="all 30 lines are for discovery, and none is left for evaluation"):

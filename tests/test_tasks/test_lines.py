@@ -57,7 +57,7 @@ def test_an_object_a_line(tmp_path: Path) -> None:
     }
     file = written(tmp_path, ids, "", ids | {"group": "a", "split": "train"}, name="ids.jsonl")
     with pytest.raises(
-        TaskError, match=r"ids.jsonl line 1: it names no split, and line 3 does: all do or none"
+        TaskError, match=r"ids.jsonl line 1: it names no split, but line 3 does: all must, or none"
     ):
         read_lines(file)
     file = written(tmp_path, ids | {"split": "test"}, "", ids | {"group": "a", "split": "train"})
@@ -143,52 +143,52 @@ def test_edge_prunings_validation_is_what_is_scored_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
-        ('{"clean": "Mary', "line 2: it is no JSON ("),
-        ("[1]", "line 2: it is no object, but [1]"),
-        ("[" * 100_000, "line 2: it is no JSON ("),
-        ("1" * 5_000, "line 2: it is no JSON ("),
+        ('{"clean": "Mary', "line 2: it is not valid JSON ("),
+        ("[1]", "line 2: it is not a JSON object, but [1]"),
+        ("[" * 100_000, "line 2: it is not valid JSON ("),
+        ("1" * 5_000, "line 2: it is not valid JSON ("),
         (GOOD | {"clean": None}, "line 2: 'clean' is missing: it has 'clean, corrupted, answers, wrong'"),
         ({"corrupted": "a", "answers": ["b"]}, "line 2: 'clean' is missing: it has 'corrupted, answers'"),
         ({"clean": "a", "corrupted": "b"}, "line 2: 'answers' is missing: it has 'clean, corrupted'"),
-        (GOOD | {"clean": 3}, "line 2: 'clean' is no text and no list of token ids: 3"),
-        (GOOD | {"clean": ""}, "line 2: 'clean' is no text and no list of token ids: ''"),
+        (GOOD | {"clean": 3}, "line 2: 'clean' is neither text nor a list of token ids: 3"),
+        (GOOD | {"clean": ""}, "line 2: 'clean' is neither text nor a list of token ids: ''"),
         (
             GOOD | {"corrupted": [1, True]},
-            "line 2: 'corrupted' is no text and no list of token ids: [1, True]",
+            "line 2: 'corrupted' is neither text nor a list of token ids: [1, True]",
         ),
-        (GOOD | {"corrupted": [1, -2]}, "line 2: 'corrupted' is no text and no list of token ids: [1, -2]"),
+        (GOOD | {"corrupted": [1, -2]}, "line 2: 'corrupted' is neither text nor a list of token ids: [1, "),
         (
             GOOD | {"corrupted": [1, 2]},
-            "line 2: one of clean and corrupted is a text and the other token ids",
+            "line 2: one of clean and corrupted is text, the other token ids",
         ),
-        (GOOD | {"answers": " she"}, "line 2: 'answers' is no list: ' she'"),
+        (GOOD | {"answers": " she"}, "line 2: 'answers' is not a list: ' she'"),
         (GOOD | {"answers": []}, "line 2: 'answers' is empty"),
-        (GOOD | {"answers": 0}, "line 2: 'answers' is no list: 0"),
-        (GOOD | {"wrong": 0}, "line 2: 'wrong' is no list: 0"),
-        (GOOD | {"wrong": ""}, "line 2: 'wrong' is no list: ''"),
-        (GOOD | {"answers": [" she", 2.5]}, "line 2: 'answers' holds what is no text and no token id: 2.5"),
-        (GOOD | {"wrong": [None]}, "line 2: 'wrong' holds what is no text and no token id: None"),
-        (GOOD | {"wrong": [" she"]}, "line 2: ' she' is among its answers and among its wrong ones"),
-        (GOOD | {"wrong": []}, "line 2: it names no wrong, and line 1 does: all do or none"),
-        (GOOD | {"wrong": [" he", " it"]}, "line 2: it has 3 answers, wrong ones included, and line 1 2"),
-        (GOOD | {"template": ["a"]}, "line 2: 'template' is no text: ['a']"),
+        (GOOD | {"answers": 0}, "line 2: 'answers' is not a list: 0"),
+        (GOOD | {"wrong": 0}, "line 2: 'wrong' is not a list: 0"),
+        (GOOD | {"wrong": ""}, "line 2: 'wrong' is not a list: ''"),
+        (GOOD | {"answers": [" she", 2.5]}, "line 2: 'answers' takes texts and token ids, not 2.5"),
+        (GOOD | {"wrong": [None]}, "line 2: 'wrong' takes texts and token ids, not None"),
+        (GOOD | {"wrong": [" she"]}, "line 2: ' she' is both a right and a wrong answer"),
+        (GOOD | {"wrong": []}, "line 2: it names no wrong, but line 1 does: all must, or none"),
+        (GOOD | {"wrong": [" he", " it"]}, "line 2: it has 3 answers, wrong ones included, but line 1 2"),
+        (GOOD | {"template": ["a"]}, "line 2: 'template' is not text: ['a']"),
         (GOOD | {"corrupted": "Mary is"}, "line 2: clean and corrupted are the same: 'Mary is'"),
         (
             GOOD | {"split": "trian"},
-            "line 2: the split 'trian' is none of discovery, validation, evaluation, ",
+            "line 2: the split 'trian' is not one of discovery, validation, evaluation, ",
         ),
         (GOOD | {"split": "tests"}, "did you mean 'test'?"),
         (
             GOOD | {"clean": "a" * (LONGEST + 1)},
-            "line 2: 'clean' has a length of 100,001: at most 100,000 is read",
+            "line 2: 'clean' has a length of 100,001: the limit is 100,000",
         ),
         (
             '{"clean": "\\ud800", "corrupted": "b", "answers": ["c"]}',
-            "line 2: 'clean' holds half a surrogate pair",
+            "line 2: 'clean' has a lone surrogate",
         ),
         (
             '{"clean": "1 = <predict>1</predict>", "corrupted": "2"}',
-            "line 1: it has no <predict>...</predict>",
+            "line 1: 'clean' has no <predict>...</predict>",
         ),
     ],
     ids=lambda value: str(value)[:40],
@@ -208,9 +208,9 @@ def test_what_is_wrong_with_a_line_is_said(bad: Any, told: str, tmp_path: Path) 
     [
         (b"", "mine.jsonl holds no prompts: give it lines such as"),
         (b"\n \n", "mine.jsonl holds no prompts"),
-        (b'{"a": 1}\n{"b": "\xff"}', "mine.jsonl line 2: its bytes are no UTF-8"),
-        (b"x" * 1_000_000, "mine.jsonl line 1: it is no JSON"),
-        (b'{"prompts": [3]}', "mine.jsonl prompt 1: it is no object, but 3"),
+        (b'{"a": 1}\n{"b": "\xff"}', "mine.jsonl line 2: it is not UTF-8 text"),
+        (b"x" * 1_000_000, "mine.jsonl line 1: it is not valid JSON"),
+        (b'{"prompts": [3]}', "mine.jsonl prompt 1: it is not a JSON object, but 3"),
         (b'{"prompts": []}', "mine.jsonl holds no prompts"),
     ],
 )
@@ -228,24 +228,24 @@ def test_what_is_wrong_with_a_file_is_said(content: bytes, told: str, tmp_path: 
         ("clean,corrupt,answers\n", "line 1: it has no column 'corrupted' among 'clean, corrupt, answers'"),
         ("clean,corrupted\n", "line 1: it has no column 'answers' among 'clean, corrupted'"),
         ("", "line 1: it has no column 'clean' among ''"),
-        ("clean,corrupted,correct_idx\na,b\n", "line 2: it has not as many fields as line 1, which has 3"),
+        ("clean,corrupted,correct_idx\na,b\n", "line 2: it must have as many fields as line 1, which has 3"),
         (
             "clean,corrupted,correct_idx\na,b,1,2\n",
-            "line 2: it has not as many fields as line 1, which has 3",
+            "line 2: it must have as many fields as line 1, which has 3",
         ),
         (
             "clean,corrupted,correct_idx\na,b,x\n",
-            "line 2: 'correct_idx' holds what is no token id: 'x'",
+            "line 2: 'correct_idx' has a value that is not a token id: 'x'",
         ),
         ("clean,corrupted,correct_idx\na,b,\n", "line 2: 'answers' is empty"),
-        ('clean,corrupted,correct_idx\na,b,1\n"a,b,1\n', "line 3: it is no CSV (unexpected end of data)"),
+        ('clean,corrupted,correct_idx\na,b,1\n"a,b,1\n', "line 3: it is not valid CSV (unexpected end of"),
         (
             f"clean,corrupted,correct_idx\n{'a' * 10**6},b,1\n",
-            "line 2: it is no CSV (field larger than field",
+            "line 2: it is not valid CSV (field larger than field",
         ),
         (
             "clean,corrupted,label\na 1732 to 17,b,33\n",
-            "line 2: 'label' holds what is no year of ",
+            "line 2: 'label' has a value that is not a year of ",
         ),
     ],
 )
@@ -258,6 +258,6 @@ def test_what_is_wrong_with_a_csv_is_said(content: str, told: str, tmp_path: Pat
 
 
 def test_what_is_no_file_is_said(tmp_path: Path) -> None:
-    for name, told in (("none.jsonl", "is no file: "), (".", "is a folder: ")):
+    for name, told in (("none.jsonl", "is missing: "), (".", "is a folder: ")):
         with pytest.raises(TaskError, match=told):
             read_lines(tmp_path / name)

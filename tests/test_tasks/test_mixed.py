@@ -140,7 +140,7 @@ def test_files_that_do_not_go_together(folder: Path, tokenizer: Any) -> None:
     with pytest.raises(UsageError, match=re.escape(told)):
         get_task("one.jsonl+two.jsonl")
     for text, complaint in {
-        "bare.jsonl+gp": "of the tasks of 'bare+gp' some name wrong answers, and some do not (bare)",
+        "bare.jsonl+gp": "in 'bare+gp' tasks without wrong answers (bare) cannot join tasks that have them",
         "gp+three.jsonl": "the tasks of 'gp+three' have different numbers of candidates (gp: 2, three: 3)",
     }.items():
         with pytest.raises(TaskError, match=re.escape(complaint)):

@@ -187,7 +187,7 @@ BAD = {
         lambda: rasp.Select(rasp.tokens, rasp.tokens, rasp.Comparison.EQ),
         "'selector' returns a Sel",
     ),
-    "constant": (lambda: rasp.Map(lambda token: 1, rasp.tokens), "says the same everywhere"),
+    "constant": (lambda: rasp.Map(lambda token: 1, rasp.tokens), "has the same output everywhere"),
 }
 
 
@@ -243,8 +243,8 @@ def test_mistakes_in_the_decorator() -> None:
         """A test."""
 
     for vocabulary, lengths, message in [
-        ("aba", None, "no token comes twice"),
-        ((1, True), None, "no token comes twice"),
+        ("aba", None, "without repeated tokens"),
+        ((1, True), None, "without repeated tokens"),
         ("", None, "needs a vocabulary"),
         ("ab", (2, 4), r"\(2, 4\), which are not all in 1..3"),
         ("ab", (0,), r"not all in 1..3"),
