@@ -1,4 +1,4 @@
-"""The command `circuitmark`. A thin layer: it reads what was typed and calls the rooms.
+"""The command `circuitmark`. A thin layer: it parses the command line and calls the rooms.
 
 Torch and the rooms are imported inside the commands, so that `--help` answers at once.
 """
@@ -31,7 +31,7 @@ QUICK = ("random_edges", "eap", "eap_ig")
 
 
 def run_app() -> None:
-    """Runs the command; what goes wrong becomes one line and an exit code, never a traceback."""
+    """Runs the command; an error becomes one line and an exit code, never a traceback."""
     with ended_in_a_line():
         app(prog_name="circuitmark")
 
@@ -54,7 +54,7 @@ def main(
 
 
 class Progress(StrEnum):
-    """Whom progress is reported to."""
+    """The form in which progress is reported."""
 
     text = "text"
     json = "json"
@@ -136,7 +136,7 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed jobs again.")] = False,
     even_if_unable: Annotated[
         bool,
-        typer.Option("--even-if-unable", help="Also run tasks that the model does no better than chance."),
+        typer.Option("--even-if-unable", help="Also run tasks on which the model is no better than chance."),
     ] = False,
     out: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
     quick: Annotated[
@@ -153,7 +153,7 @@ def run(
 ) -> None:
     """Runs methods on tasks, scores every circuit, and writes the leaderboard.
 
-    When all is finished, the same command runs nothing; after an interruption it resumes.
+    The same command resumes after an interruption, and runs nothing if all jobs are finished.
     """
     from bench.progress import errors_as_events
     from bench.runs.experiment import Experiment
@@ -199,7 +199,7 @@ def run(
         ended_well = run_experiment(
             experiment, out, how, report=lambda results: write_report(results, results)
         )
-    if not Store(out).is_empty():  # else all jobs are with other processes, and none has ended
+    if not Store(out).is_empty():  # else other processes run all jobs, and none has ended
         show_leaderboard(out)
     sys.exit(not ended_well)
 
@@ -249,7 +249,7 @@ def verify_tracr(
         bool, typer.Option("--expect", help="Make the recoveries stored in --out the expected ones.")
     ] = False,
 ) -> None:
-    """Proves the true circuits of compiled programs, and holds methods to them.
+    """Proves the true circuits of compiled programs, and checks methods against them.
 
     Exit code 1 if a proof or a method fails; 3 if none fails but an expected recovery is lost.
     """
@@ -321,7 +321,7 @@ def task_check(
     bos: Annotated[str, typer.Option(help="As for run.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
-    """Reports which lines of a task a model can use, why not the others, and whether it can do the task.
+    """Reports which lines of a task a model can use, why it cannot use others, and how well it does the task.
 
     Exit code 2 if it can use none.
     """

@@ -1,6 +1,6 @@
-"""What may go wrong without being our fault: each becomes one line and an exit code, no traceback.
+"""Errors that are not our fault: each ends a command with one line and an exit code, no traceback.
 
-A message names the thing, the cause and the remedy.
+A message names the thing, the cause and the fix.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class UserError(Exception):
 
 
 class UsageError(UserError):
-    """What was typed, or a file that it names, is wrong."""
+    """The command line, or a file that it names, is wrong."""
 
     exit_code = 2
 
@@ -23,39 +23,39 @@ class ModelError(UsageError):
 
 
 class ProgramFailed(UsageError):
-    """A Tracr program that cannot be compiled, or is not computed by what was compiled."""
+    """A Tracr program that cannot be compiled, or whose compiled model does not compute it."""
 
 
 class MixedSettings(UsageError):
-    """A results folder holds runs that must not stand beside those wanted."""
+    """A results folder holds runs that cannot be mixed with the requested ones."""
 
 
 class OlderResults(UsageError):
-    """A results folder of a version whose results this one does not read."""
+    """A results folder of an older version, whose results this one does not read."""
 
 
 class NewerResults(UsageError):
-    """A results folder of a version that is newer than this one."""
+    """A results folder of a newer version."""
 
 
 class DamagedFile(UserError):
-    """A file that cannot be read as what it should be."""
+    """A file that does not hold what it should."""
 
 
 class UnwritableFolder(UserError):
-    """A folder that takes no file: read-only, full, not a folder."""
+    """A folder that cannot be written: read-only, full, or not a folder."""
 
 
 class BusyFolder(UserError):
-    """Another run is at work in the same results folder."""
+    """Another process keeps a results folder locked."""
 
 
 class LostScheduler(UserError):
-    """A scheduler that answered no longer does."""
+    """A scheduler that stopped answering."""
 
 
 class IncompleteResults(UserError):
-    """Jobs are missing that were run."""
+    """Jobs that were run are missing from the results folder."""
 
 
 class Interrupted(UserError):

@@ -1,6 +1,6 @@
-"""Files that are whole or not there: atomic writes, and safetensors with a JSON header.
+"""Files that are complete or absent: atomic writes, and safetensors with a JSON header.
 
-Only regular files are opened: a pipe would be waited for, and a device has no end. Nothing here, or anywhere
+Only regular files are opened: a pipe may block, and a device has no end. Nothing here, or anywhere
 in circuitmark, unpickles a file.
 """
 
@@ -22,17 +22,17 @@ from torch import Tensor
 from bench.errors import DamagedFile, UnwritableFolder
 
 HEADER = "circuitmark"
-"""All that the metadata of our safetensors files hold: a header as JSON."""
+"""The only key in the metadata of our safetensors files: a header as JSON."""
 HASHES = "sha256"
-"""Its field for the hashes of header and tensors, which files of older versions have not."""
+"""Its field for the hashes of header and tensors, which files of older versions lack."""
 
 
 def regular(path: Path) -> Path:
-    """The path itself, where it leads to a regular file.
+    """The path itself, if it is a regular file.
 
     Raises:
-        DamagedFile: it leads to a folder, a pipe, a device.
-        OSError: it leads nowhere.
+        DamagedFile: it is a folder, a pipe or a device.
+        OSError: it does not exist.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise DamagedFile(f"{path} is not a regular file: move it away or name another")
@@ -57,7 +57,7 @@ def read_text(path: Path, most: int) -> str:
 
 
 def content_hash(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """A hash of named tensors, in whatever order, and of a text."""
+    """A hash of named tensors, in any order, and of a text."""
     whole = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         whole.update(f"\0{name} {tensor.dtype} {list(tensor.shape)}\0".encode())
@@ -92,7 +92,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _temporary(path: Path, attempts: int = 100) -> tuple[int, str]:
-    """A new file beside `path`, in a folder that another process may tidy away as soon as it is made."""
+    """A new file beside `path`, in a folder that another process may remove as soon as it is made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return tempfile.mkstemp(".part", f".{path.name}.", path.parent)
@@ -103,21 +103,21 @@ def _temporary(path: Path, attempts: int = 100) -> tuple[int, str]:
 
 
 def clear_temporaries(folder: Path) -> None:
-    """Removes what killed writes have left, wherever in a folder; nobody may be writing there."""
+    """Removes what killed writes have left anywhere in a folder; no other process may be writing there."""
     for path in folder.rglob(".*.part"):
         if re.fullmatch(r"\..+\.[a-z0-9_]{8}\.part", path.name):
             path.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Writes tensors and a JSON header as one safetensors file, with a hash of either.
+    """Writes tensors and a JSON header as one safetensors file, with a hash of each.
 
-    What no text can hold, half a surrogate pair, becomes a question mark.
+    Half a surrogate pair, which no text file can hold, becomes a question mark.
 
     Args:
-        path: of the file; its folder is made.
+        path: the file to write; its folder is created.
         tensors: by name.
-        header: what JSON can hold.
+        header: data that JSON can hold.
 
     Raises:
         UnwritableFolder: as `write_atomically`.
@@ -127,7 +127,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     text = _text(header)
     hashes = {"header": content_hash({}, text), "tensors": content_hash(plain)}
-    # one entry alone: of several the order, and with it the file's bytes, would be another each time
+    # only one entry: the order of several, and so the file's bytes, would vary
     metadata = {HEADER: _text({**json.loads(text), HASHES: hashes})}
     write_atomically(path, save(plain, metadata=metadata))
 
@@ -161,7 +161,7 @@ def _load(path: Path, whole: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(regular(path), framework="pt") as file:
             header, hashes = _header(path, file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()} if whole else {}  # noqa: SIM118
-    except (SafetensorError, OSError, AttributeError) as error:  # the last: a type that torch has not
+    except (SafetensorError, OSError, AttributeError) as error:  # the last: a type that torch lacks
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _damaged(path, reason) from error
     if whole and hashes and hashes.get("tensors") != content_hash(tensors):
@@ -181,7 +181,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], Ma
     if not isinstance(header, dict):
         raise foreign
     hashes = header.pop(HASHES, None)
-    if hashes is None:  # as in files of before, or under a name that was changed
+    if hashes is None:  # an older file, or the key of the hashes was changed
         whole = not any(
             isinstance(each, dict) and {"header", "tensors"} & set(each) for each in header.values()
         )

@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def listed(kind: str, name: str | None = None) -> list[Row]:
-    """All of a kind, or the one of a name; options of a method or a task then say what they do.
+    """All of a kind, or the one with this name; options of a method or a task are then described.
 
     Args:
         kind: methods, tasks, models, metrics or programs.
@@ -39,7 +39,7 @@ def listed(kind: str, name: str | None = None) -> list[Row]:
 
 
 def options(chosen: type[Method | Task]) -> list[Row]:
-    """Options of a method or a task: name, type and default as they are typed, and what each does."""
+    """Options of a method or a task: name, type, default and description of each."""
     hints, texts = get_type_hints(chosen), dict[str, str]()
     for cls in reversed(chosen.__mro__):
         if cls not in (Method, Task) and issubclass(cls, Method | Task):

@@ -1,4 +1,4 @@
-"""From what users type to methods and tasks: ``eap``, ``eap_ig:steps=10,points=inputs``, ``mine.jsonl``."""
+"""Makes methods and tasks of what users type: ``eap``, ``eap_ig:steps=10,points=inputs``, ``mine.jsonl``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tasks.mixed import Mixed
 from tracr_ground_truth.program import Program, find_programs
 
 MANY = 24
-"""More names than that are counted, not listed."""
-TAKEN = "a name that circuitmark or an installed package has taken"
+"""Longer lists of names are counted, not shown."""
+TAKEN = "a name that circuitmark or an installed package already uses"
 
 Chosen = TypeVar("Chosen", Method, Task)
 
@@ -41,7 +41,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for an unknown name, with the nearest known one; it is returned, not raised.
 
     Args:
-        kind: what the name is of, in the singular.
+        kind: what is named, in the singular: method, task.
         name: as typed.
         known: the names that exist.
     """
@@ -54,7 +54,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method as somebody chose it, in plain data, so that it travels; `get_method(text)` makes it."""
+    """A method as the user chose it, in plain data, to be sent anywhere; `get_method(text)` makes it."""
 
     text: str
     """As typed: a name or a file, with options."""
@@ -64,12 +64,12 @@ class MethodSpec:
     settings: Mapping[str, Any]
     """All options."""
     files: tuple[Path, ...]
-    """That define it, and the methods that it runs."""
+    """The files that define it and the methods that it runs."""
     stochastic: bool
 
 
 def choose_method(text: str) -> MethodSpec:
-    """What a text stands for.
+    """The method that a text names, as plain data.
 
     Raises:
         UsageError: as `get_method`.
@@ -82,15 +82,15 @@ def choose_method(text: str) -> MethodSpec:
 
 
 def _used(method: Method) -> list[Method]:
-    """The methods that a method runs, and theirs."""
+    """The methods that a method runs, directly or indirectly."""
     return [each for used in method.uses() for each in (used, *_used(used))]
 
 
 def by_nodes(text: str) -> str:
-    """A method that cuts its circuits by nodes, as it is typed.
+    """The text of a method with circuits cut by nodes.
 
     Raises:
-        UsageError: it does not; or as `get_method`.
+        UsageError: the method cannot do so; or as `get_method`.
     """
     method = get_method(text)
     if "nodes" not in get_args(get_type_hints(type(method)).get("selection")):
@@ -104,17 +104,17 @@ def by_nodes(text: str) -> str:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task as somebody chose it; `get_task(text)` makes it, in whatever folder that is."""
+    """A task as the user chose it; `get_task(text)` makes it, in any working directory."""
 
     text: str
-    """As typed, a file by its whole path."""
+    """As typed, with files as absolute paths."""
     label: str
-    """As tables name it, with the options that differ from their defaults."""
+    """Its name in tables, with the options that differ from their defaults."""
     version: int
 
 
 def choose_task(text: str) -> TaskSpec:
-    """What a text stands for.
+    """The task that a text names, as plain data.
 
     Raises:
         UsageError: as `get_task`.
@@ -130,10 +130,10 @@ def choose_task(text: str) -> TaskSpec:
 
 
 def as_method(method: str | Method | type[Method]) -> Method:
-    """A method given as text (see `get_method`), as a class, which gets its defaults, or as an instance.
+    """A method given as text (see `get_method`), as a class (with default options) or as an instance.
 
     Raises:
-        UsageError: as `get_method`; or a class cannot be made without arguments.
+        UsageError: as `get_method`; or a class that needs arguments.
     """
     if isinstance(method, str):
         return get_method(method)
@@ -146,9 +146,9 @@ def as_method(method: str | Method | type[Method]) -> Method:
 
 
 def get_task(spec: str) -> Task:
-    """The task that a text stands for: NAME, a file of prompts, or FILE.py:NAME, then ``:option=value,...``.
+    """The task that a text names: NAME, a file of prompts, or FILE.py:NAME, then ``:option=value,...``.
 
-    FILE.py alone will do where it has but one. Several of these with a + between them are one task.
+    FILE.py alone will do if it has only one. Several of these joined by + are one task.
 
     Raises:
         UsageError: no such task, file, option or value; a malformed line; tasks that cannot be combined.
@@ -183,7 +183,7 @@ def get_task(spec: str) -> Task:
 
 
 def get_method(spec: str) -> Method:
-    """The method that a text stands for: NAME or FILE.py, then ``:option=value,...``.
+    """The method that a text names: NAME or FILE.py, then ``:option=value,...``.
 
     Raises:
         UsageError: no such method, file, option or value.
@@ -194,10 +194,10 @@ def get_method(spec: str) -> Method:
 
 
 def get_program(spec: str) -> Program:
-    """The Tracr program that a text stands for: NAME, FILE.py:FUNCTION, or FILE.py where it has but one.
+    """The Tracr program that a text names: NAME, FILE.py:FUNCTION, or FILE.py if it has only one.
 
     Raises:
-        UsageError: there is none, Tracr is not installed, or it bears the name of one of ours.
+        UsageError: no such program, Tracr is not installed, or the name is taken.
     """
     file, _, function = spec.partition(":")
     if not file.endswith(".py"):
@@ -223,9 +223,9 @@ def get_program(spec: str) -> Program:
 
 
 def params_of(thing: Method | Task) -> str:
-    """The options that differ from their defaults, as they are typed: ``kind=uniform``.
+    """The options that differ from their defaults, as typed: ``kind=uniform``.
 
-    Those of a preset are told by its name, where that is shorter: ``preset=paper,examples=8``.
+    A preset's options are given by its name if that is shorter: ``preset=paper,examples=8``.
     """
     own, texts = {name: getattr(thing, name) for name in options_of(type(thing))}, list[str]()
     for preset, values in {"": {}, **getattr(thing, "presets", {})}.items():
@@ -248,7 +248,7 @@ def options_of(cls: type[Method] | type[Task]) -> dict[str, Any]:
 
 
 def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
-    """Circuit sizes as shares: ``5%`` or ``0.05``; sorted, without repetition.
+    """Circuit sizes as shares: ``5%`` or ``0.05``; sorted, without duplicates.
 
     Raises:
         UsageError: a size is not a number, or not above 0 and at most 1.
@@ -256,7 +256,7 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
     sizes = set()
     for text in (str(text).strip() for text in texts):
         try:
-            # 1.4 / 100 is not 0.014, by which the circuit is looked up
+            # 1.4 / 100 != 0.014, the key by which the circuit is looked up
             share = float(f"{text[:-1].strip()}e-2" if text.endswith("%") else text)
         except ValueError:
             raise UsageError(f"'{text}' is not a size: write a share as 5% or 0.05") from None
@@ -267,7 +267,7 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
                 f"the size '{text}' is not above 0 and at most 1{hint} (write a share as 5% or 0.05)"
             )
         sizes.add(share)
-    written = [f"{size:g}" for size in sizes]  # so tables and files tell them apart
+    written = [f"{size:g}" for size in sizes]  # as in tables and file names
     if twin := next((text for text in written if written.count(text) > 1), None):
         raise UsageError(f"two sizes are both {twin} to six digits: give one of them")
     if not sizes:
@@ -276,7 +276,7 @@ def parse_sizes(texts: Iterable[str | float]) -> tuple[float, ...]:
 
 
 def _made(cls: type[Chosen], name: str, options: str, *about: Any) -> Chosen:
-    """A method or a task with options, as they are typed.
+    """A method or a task with the options as typed.
 
     Raises:
         UsageError: no such option or value.
@@ -298,14 +298,14 @@ def _made(cls: type[Chosen], name: str, options: str, *about: Any) -> Chosen:
         values[option] = _parse(name, option, text, hints[option])
     try:
         return cls(*about, **values)
-    except TaskError as error:  # it names the file
+    except TaskError as error:  # its message names the file
         raise UsageError(str(error)) from error
     except (TypeError, ValueError) as error:
         raise UsageError(f"{name}: {error}") from error
 
 
 def _parts(spec: str) -> list[str]:
-    """The tasks that a text puts together; what is a file with a + in its path is one."""
+    """The tasks that a text joins by +; an existing file with a + in its path is one task."""
     pieces, parts = spec.split("+"), list[str]()
     while pieces:
         starts = ["+".join(pieces[:n]) for n in range(1, len(pieces) + 1)]
@@ -317,11 +317,11 @@ def _parts(spec: str) -> list[str]:
 
 def _is_there(spec: str) -> bool:
     file, _ = _file_and_rest(spec)
-    return file is not None and os.path.isfile(file)  # which a name too long for a file is not
+    return file is not None and os.path.isfile(file)  # False for a name that is too long
 
 
 def _file_and_rest(spec: str) -> tuple[Path | None, str]:
-    """The file that a text begins with, and what follows; None where it begins with a name."""
+    """The file that a text begins with, and what follows; None if it begins with a name."""
     name, colon, rest = spec.partition(":")
     is_file = "." in name or os.sep in name
     return (Path(os.path.expanduser(name)), colon + rest) if is_file else (None, "")
@@ -395,5 +395,5 @@ def _parse(owner: str, option: str, text: str, hint: Any) -> Any:
 
 
 def option_text(value: Any) -> str:
-    """A value as it is typed."""
+    """A value as typed."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,6 +1,6 @@
-"""What other packages offer through entry points (``circuitmark.tasks`` and the like), and users' files.
+"""Methods, tasks and programs from entry points (``circuitmark.tasks`` and the like) and users' files.
 
-An entry point has the name of what it leads to. A package is imported when that is used or listed.
+An entry point has the name of what it loads. A package is imported when that is used or listed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.errors import UsageError
 Thing = TypeVar("Thing")
 OURS = "circuitmark"
 DIVIDED = ("bench", "methods", "reports")
-"""Packages whose modules moved into rooms of theirs."""
+"""Packages whose modules have moved into subpackages."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Shelf(Generic[Thing]):
     word: str
     """What one is called: method, task, program."""
     ours: Callable[[], tuple[Mapping[str, Thing], Mapping[str, str]]]
-    """Those of our folders, and what of these cannot be imported with the reason."""
+    """Ours, and those of ours that cannot be imported, with the reason."""
     is_one: Callable[[Any], bool]
 
     def get(self, name: str) -> Thing | None:
-        """What a name stands for; None where it stands for nothing.
+        """The thing of this name; None if there is none.
 
         Raises:
             UsageError: two packages offer it, or it cannot be imported.
@@ -55,7 +55,7 @@ class Shelf(Generic[Thing]):
         return ours.get(name)
 
     def all(self) -> tuple[dict[str, Thing], dict[str, str]]:
-        """All that can be used, and what cannot with the reason; ours first."""
+        """All that can be used, ours first, and those that cannot, with the reason."""
         ours, missing = self.ours()
         found, unusable = dict(ours), dict(missing)
         for name, entries in self._offered().items():
@@ -71,7 +71,7 @@ class Shelf(Generic[Thing]):
         return found, unusable
 
     def names(self) -> set[str]:
-        """Every name that stands for something, usable or not; nothing is imported for it but ours."""
+        """Every known name, usable or not; only our own modules are imported for it."""
         ours, missing = self.ours()
         return {*ours, *missing, *self._offered()}
 
@@ -79,10 +79,10 @@ class Shelf(Generic[Thing]):
         return _entry_points(f"{OURS}.{self.word}s", tuple(sys.path))
 
     def _loaded(self, entry: metadata.EntryPoint) -> tuple[Thing | None, str]:
-        """What an entry point leads to, or why it leads to nothing."""
+        """What an entry point loads, or why it cannot be used."""
         try:
             thing: Any = entry.load()
-        except (Exception, SystemExit) as error:  # whatever a package does on import, the others work
+        except (Exception, SystemExit) as error:  # whatever one package does on import, the others must work
             said = " ".join(str(error).split())
             return None, f"{_owner(entry)} cannot be imported: {type(error).__name__}: {said}"
         if not self.is_one(thing):
@@ -90,14 +90,15 @@ class Shelf(Generic[Thing]):
         if thing.name != entry.name:
             return (
                 None,
-                f"{_owner(entry)} offers the {self.word} '{thing.name}' under this name: give it its own",
+                f"{_owner(entry)} offers the {self.word} '{thing.name}' under this name: "
+                "rename the entry point",
             )
         return thing, ""
 
 
 @cache
 def _entry_points(group: str, path: tuple[str, ...]) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
-    """By name, in the order of the packages' names; what is installed may change with the search path."""
+    """By name, ordered by package; `path` decides what is installed, and is here for the cache alone."""
     found: dict[str, tuple[metadata.EntryPoint, ...]] = {}
     for entry in sorted(metadata.entry_points(group=group), key=lambda e: (e.name, _owner(e))):
         found[entry.name] = (*found.get(entry.name, ()), entry)
@@ -105,7 +106,7 @@ def _entry_points(group: str, path: tuple[str, ...]) -> Mapping[str, tuple[metad
 
 
 def _disputed(ours: bool, entries: tuple[metadata.EntryPoint, ...]) -> str:
-    """That a name is offered twice; nothing where it is not."""
+    """The reason if a name is offered twice; otherwise empty."""
     owners = [OURS] * ours + [_owner(entry) for entry in entries]
     if len(owners) < 2:
         return ""
@@ -129,7 +130,7 @@ def imported(path: Path, what: str) -> ModuleType:
 
 @cache
 def _executed(path: Path, modified: int, named: Path) -> ModuleType:
-    """A user's file is executed once, and again when it has been `modified`."""
+    """Executes a user's file once, and again after it has been `modified`."""
     place = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]  # another folder's file may have the same name
     spec = importlib.util.spec_from_file_location(f"circuitmark_plugin_{path.stem}_{place}", path)
     assert spec is not None
@@ -147,12 +148,12 @@ def _executed(path: Path, modified: int, named: Path) -> ModuleType:
         raise UsageError(f"{named} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
-        os.chdir(folder)  # where results go is no plugin's to say
+        os.chdir(folder)  # a plugin must not change where results go
     return module
 
 
 def _moved(name: str) -> str | None:
-    """Where a module of ours is now that once stood at the top of its room."""
+    """The new name of a module of ours that once was at the top of its room."""
     room, _, last = name.partition(".")
     if room not in DIVIDED or not last:
         return None
@@ -162,7 +163,7 @@ def _moved(name: str) -> str | None:
 
 
 def nearest(file: Path) -> str:
-    """Of a file that is not there: which beside it is meant, if one seems to be."""
+    """A hint for a missing file: the most similar name beside it, if there is one."""
     others = [other.name for other in file.parent.glob("*")] if file.parent.is_dir() else []
     near = difflib.get_close_matches(file.name, others, n=1)
     return f"; did you mean '{file.parent / near[0]}'?" if near else ""

@@ -1,4 +1,4 @@
-"""Reports how far a run is: bars with the time left in a terminal, and a line per finished job everywhere.
+"""Reports a run's progress: bars with the time left in a terminal, and a line per finished job everywhere.
 
 For machines, the same as JSON, one object per line.
 """
@@ -20,15 +20,15 @@ from bench.errors import Interrupted, UserError
 from bench.terminal import outcome
 
 Progressed = Callable[[int, int, str], None]
-"""Told what is done, of how much, and what it is."""
+"""Called with the amount done, the total, and a note on what is being done."""
 STEP = 1.0
-"""Seconds between two lines of JSON that tell a job's step."""
+"""Minimum seconds between two lines of JSON on the steps of one job."""
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @contextmanager
 def watched(progress: Progressed | None) -> Iterator[Progressed | None]:
-    """What to tell progress to: the one given, otherwise a bar where somebody watches, otherwise nobody."""
+    """What to report progress to: the callback given, else a bar in a terminal or notebook, else None."""
     console = Console(stderr=True)
     if progress or not (console.is_terminal or console.is_jupyter):
         yield progress
@@ -43,7 +43,7 @@ def watched(progress: Progressed | None) -> Iterator[Progressed | None]:
 
 
 class ProgressDisplay:
-    """A bar over jobs and one within the job at hand; on stderr, since stdout is for results."""
+    """A bar over jobs and one within the current job; on stderr, since stdout is for results."""
 
     def __init__(self, total: int, finished: int, unit: str = "jobs") -> None:
         console = Console(stderr=True)
@@ -55,7 +55,7 @@ class ProgressDisplay:
 
     def __enter__(self) -> ProgressDisplay:
         if self._done:
-            self.say(f"{self._done} of {self._total} {self._unit} are finished already")
+            self.say(f"{self._done} of {self._total} {self._unit} are already finished")
         self._progress.start()
         return self
 
@@ -68,26 +68,26 @@ class ProgressDisplay:
         """A method's own progress.
 
         Args:
-            job: its name; where several run at a time, the last that told something is shown.
-            done: in whatever unit the method counts.
-            total: of the same.
-            note: what it is at.
+            job: its name; of several that run at a time, the last to report is shown.
+            done: in the method's own unit.
+            total: in the same unit.
+            note: what it is doing.
         """
         self._progress.update(
             self._step, completed=done, total=total, visible=True, description=note or "discovering"
         )
 
     def say(self, text: str) -> None:
-        """Tells something beside the bars."""
+        """Prints a line above the bars."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def ended(self, job: str, text: str, status: str = "ok") -> None:
-        """One job more is finished; jobs may run side by side, so the time told is the run's.
+        """Counts a finished job; jobs may run in parallel, so the time shown is the run's.
 
         Args:
             job: its name.
-            text: what is said of it.
-            status: what became of it.
+            text: what to print about it.
+            status: its outcome.
         """
         minutes, seconds = divmod(round(time.perf_counter() - self._began), 60)
         self._done += 1
@@ -99,7 +99,7 @@ class ProgressDisplay:
 
 
 class ProgressLines:
-    """The same for machines: each line of stderr is a JSON object, whose `event` says of what kind."""
+    """The same for machines: each line on stderr is a JSON object, whose `event` names its kind."""
 
     def __init__(self, total: int, finished: int) -> None:
         self._total, self._done, self._failed = total, finished, 0
@@ -116,7 +116,7 @@ class ProgressLines:
         pass
 
     def within(self, job: str, done: int, total: int, note: str) -> None:
-        """See `ProgressDisplay.within`; once a second at most."""
+        """See `ProgressDisplay.within`; at most once a second."""
         now = time.perf_counter()
         if now - self._told.get(job, self._began) >= STEP:
             self._told[job] = now
@@ -146,7 +146,7 @@ def event(kind: str, /, **more: Any) -> None:
 
 
 def say(text: str, as_json: bool) -> None:
-    """Tells a line outside of any display."""
+    """Prints a line outside any display."""
     if as_json:
         event("message", text=text)
     else:
@@ -155,10 +155,10 @@ def say(text: str, as_json: bool) -> None:
 
 @contextmanager
 def errors_as_events(as_json: bool) -> Iterator[None]:
-    """A mistake that a user can mend, or an interrupt, becomes a line for machines as well, where these read.
+    """Reports an error that the user can fix, or an interrupt, as a line for machines if they are reading.
 
     Raises:
-        SystemExit: it was one.
+        SystemExit: it was reported so.
     """
     try:
         yield

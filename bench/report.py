@@ -1,4 +1,4 @@
-"""From a results folder to what people read: tables, plots, drawings, the page, the terminal output."""
+"""Turns a results folder into what people read: tables, plots, drawings, the page, the terminal output."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def read_leaderboard(results: Path | str) -> pd.DataFrame:
 
 
 def existing(results: Path) -> Store:
-    """A results folder that holds runs.
+    """The runs of a results folder.
 
     Raises:
-        UsageError: it does not.
+        UsageError: it holds none.
     """
     if (store := of_folder(results).store) is None:
         raise UsageError(
@@ -84,20 +84,20 @@ def of_folder(results: Path) -> Sources:
 def write_report(
     results: Path | Sources, out: Path, drawn: Sequence[str] = (), fresh: Path | None = None
 ) -> None:
-    """Writes all that there is of results folders: leaderboard, plots, recoveries, drawings, the page.
+    """Writes the whole report of results folders: leaderboard, plots, recoveries, drawings, the page.
 
-    All is rendered before the first file is replaced.
+    Everything is rendered before the first file is replaced.
 
     Args:
-        results: the folder that is read, or all that are reported as one.
-        out: the folder that is written; it may be the same.
+        results: the folder to read, or several to report as one.
+        out: the folder to write; it may be the same.
         drawn: compiled programs whose circuits are drawn besides `DRAWN`.
         fresh: another folder of the same runs, scored on fresh prompts.
 
     Raises:
-        UsageError: a folder holds neither runs nor recoveries, or `fresh` does not compare.
-        MixedSettings: what several hold does not compare.
-        UnwritableFolder: `out` takes no file.
+        UsageError: a folder holds neither runs nor recoveries, or `fresh` cannot be compared.
+        MixedSettings: several folders cannot be compared.
+        UnwritableFolder: `out` cannot be written.
         DamagedFile: a file cannot be read.
     """
     import reports
@@ -153,7 +153,7 @@ def table_of(store: Store, folders: Iterable[str]) -> pd.DataFrame:
     """The leaderboard of results folders.
 
     Args:
-        store: of these.
+        store: their runs.
         folders: their names.
 
     Raises:
@@ -163,12 +163,12 @@ def table_of(store: Store, folders: Iterable[str]) -> pd.DataFrame:
 
     table = leaderboard(store)
     if table.empty:
-        raise UsageError(f"{', '.join(folders)} holds none of the runs asked for: run the same command again")
+        raise UsageError(f"{', '.join(folders)} holds none of the requested runs: run the same command again")
     return table
 
 
 def _citations(methods: Any, table: pd.DataFrame | None) -> str:
-    """BibTeX of the methods in a table, of those that are known here."""
+    """BibTeX of the methods in a table that are known here."""
     from methods.base import find_methods
 
     ran = set() if table is None else set(table["method"])
@@ -179,7 +179,7 @@ def _citations(methods: Any, table: pd.DataFrame | None) -> str:
 
 
 def _ahead(cells: Mapping[Place, Mapping[str, Cell]]) -> dict[str, list[dict[str, Any]]]:
-    """Who is ahead of whom: what a report shows of what `compared` tells."""
+    """Which methods are ahead: the part of `compared` that a report shows."""
     from bench.scoring.comparison.compare import compare
     from bench.scoring.comparison.standing import standings
     from bench.scoring.comparison.turnover import turnovers
@@ -202,7 +202,7 @@ def recovery_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _methods(tables: Iterable[pd.DataFrame]) -> Any:
-    """All methods: ours first, so that they keep their colours beside whatever else the tables hold."""
+    """All methods: ours first, so that they keep their colours whatever else the tables hold."""
     import reports
     from bench.scoring.cells import BASELINE
     from bench.scoring.evaluate import REFERENCES
@@ -215,7 +215,7 @@ def _methods(tables: Iterable[pd.DataFrame]) -> Any:
 
 
 def _drawings(recovery: pd.DataFrame, programs: set[str]) -> list[Any]:
-    """One circuit a method: of several runs that of the lowest seed, on the first kernels by name."""
+    """One circuit per method: of several runs, the one with the lowest seed and the first kernels by name."""
     import reports
     from reports.parts.methods import label_of
 
@@ -237,7 +237,7 @@ def _drawings(recovery: pd.DataFrame, programs: set[str]) -> list[Any]:
 
 
 def _trainings(store: Store) -> list[Any]:
-    """The traces that go over steps, in order of method and task: those of a place differ in seeds alone."""
+    """Traces over training steps, in order of method and place; those of one place differ in seeds alone."""
     import reports
     from bench.scoring.cells import sized
     from reports.parts.models import model_names
@@ -285,12 +285,12 @@ def compared(
     """How the methods of a results folder compare, as `compare --json` prints it.
 
     Args:
-        results: the folder; several models may stand in it.
+        results: the folder, which may hold several models.
         fresh: another one of the same runs, scored on fresh prompts.
         variance: whether to report what scores vary with.
 
     Raises:
-        UsageError: there is nothing to compare, or `fresh` does not compare.
+        UsageError: there is nothing to compare, or `fresh` cannot be compared.
         DamagedFile: a file cannot be read.
     """
     from bench.scoring.cells import cells_of, scored

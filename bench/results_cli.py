@@ -33,7 +33,7 @@ def compare(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
-    """Reports who is ahead of whom, and by how much, with paired tests on templates that no method saw."""
+    """Reports which methods are ahead, and by how much, by paired tests on templates that no method saw."""
     from bench.report import compared, show_comparison
 
     with results_alone(as_json) as tell:
@@ -107,7 +107,7 @@ def pack(
     from bench.report import of_folder
     from bench.store.pack import is_pack, pack
 
-    of_folder(results)  # refuses one that holds nothing
+    of_folder(results)  # refuses an empty folder
     named = results if results.name not in ("", "..") else results.resolve()
     file = out or named.with_name(f"{named.name}.zip")
     if os.path.exists(file) and not is_pack(file):

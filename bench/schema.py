@@ -1,6 +1,6 @@
-"""What a file may contain: plain data become a dataclass with strict types and bounds, or are refused.
+"""Reads plain data from files: it becomes a dataclass with strict types and bounds, or is refused.
 
-Whatever a dataclass does not name is ignored, so that files of versions with more fields stay readable.
+Fields that the dataclass lacks are ignored, so that files of versions with more fields stay readable.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ Natural = Annotated[int, Interval(ge=0, lt=2**63)]
 Count = Annotated[int, Interval(ge=1, lt=2**63)]
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 Share = Annotated[float, Interval(ge=0, le=1 + 1e-9)]
-"""From 0 to 1; a sum of shares may be beyond by rounding."""
+"""From 0 to 1; rounding may carry a sum of shares beyond."""
 Amount = Annotated[float, Interval(ge=0, lt=float("inf"))]
-"""Neither infinite nor NaN."""
+"""Neither negative, infinite nor NaN."""
 
 
 def null_for_nan(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: what cannot be said is null."""
+    """Replaces NaN, which JSON does not have, by null."""
     return {name: None if value != value else value for name, value in values.items()}
 
 
 def read(kind: type[T], stored: Any) -> T:
-    """Plain data, as JSON or YAML hold them, as the dataclass that they should be.
+    """Converts plain data, as read from JSON or YAML, to a dataclass.
 
-    They go by JSON: half a surrogate pair, which no file of text takes, is refused.
+    It is passed through JSON: half a surrogate pair, which no text file can hold, is refused.
 
     Raises:
-        ValueError: they are no such thing; one line names the field and the cause.
+        ValueError: the data does not fit; one line names the field and the cause.
     """
     from pydantic import ValidationError
 
@@ -50,13 +50,13 @@ def read(kind: type[T], stored: Any) -> T:
         found: T = _adapter(cast(Any, kind)).validate_json(json.dumps(stored), strict=True)
     except ValidationError as error:
         raise ValueError(_line(error)) from None
-    except (TypeError, RecursionError) as error:  # a date of YAML; data within data without end
+    except (TypeError, RecursionError) as error:  # a YAML date; endless nesting
         raise ValueError(str(error)) from None
     return found
 
 
 def meanings(cls: type) -> dict[str, str]:
-    """The texts below a class's annotated fields, which Python itself forgets."""
+    """The texts below a class's annotated fields, which Python itself discards."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
     return {
@@ -69,13 +69,13 @@ def meanings(cls: type) -> dict[str, str]:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter  # takes a while, and not every command reads a file
+    from pydantic import TypeAdapter  # slow to import, and not every command reads a file
 
     return TypeAdapter(kind)
 
 
 def _line(error: Any) -> str:
-    """The first of the faults that pydantic found."""
+    """The first error that pydantic found, in one line."""
     first = error.errors(include_url=False)[0]
     told = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     told = told.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")

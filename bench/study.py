@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RANDOM, REWIRED = "random", "rewired"
-"""Rows of nulls: random connected circuits, and circuits a fifth of whose edges lead elsewhere."""
+"""Rows of null circuits: random connected ones, and ones with a fifth of their edges rewired."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +83,8 @@ class Study:
         discovery_ablation: what they carry in the method's problem; the same if left out.
         n_discovery: number of prompt pairs that a method sees.
         n_evaluation: number of prompt pairs on which circuits are scored.
-        evaluation_seed: draws these pairs, whatever the other seeds: 0 those that everybody is scored on,
-            another number fresh ones.
+        evaluation_seed: draws these pairs, independent of the other seeds: 0 those that everybody is scored
+            on, another number fresh ones.
         split: the split that they come from: evaluation, or validation for choosing a method's options.
         data_seed: draws the discovery prompts.
         wordings: the wordings of the discovery prompts: all that methods may see, or one half of them.
@@ -143,7 +143,7 @@ class Study:
     def on(
         cls, data: Data, ablation: AblationName = "resample", discovery_ablation: AblationName | None = None
     ) -> Study:
-        """A study of data that are loaded already.
+        """A study of data that is already loaded.
 
         Args:
             data: a model and its prompts, as `load_data` returns them.
@@ -183,8 +183,8 @@ class Study:
         """What a method is given: never the evaluation prompts.
 
         Args:
-            sizes: sizes of the circuits wanted, as shares of edges: 0.05 or "5%".
-            unaided: whether the circuit that a method settles on is wanted, even if the method needs a
+            sizes: sizes of the circuits requested, as shares of edges: 0.05 or "5%".
+            unaided: whether the circuit that a method settles on is wanted, even if the method needs
                 further training for it.
             method_seed: seed of whatever the method draws.
             progress: called with how far the method is.
@@ -211,8 +211,8 @@ class Study:
         Args:
             method: as typed (``eap_ig:steps=10``, ``my_method.py``), or a class or an instance of `Method`,
                 which may be defined in a notebook's cell.
-            sizes: sizes of the circuits wanted, as shares of edges: 0.05 or "5%".
-            unaided: whether the circuit that the method settles on is wanted, even if the method needs a
+            sizes: sizes of the circuits requested, as shares of edges: 0.05 or "5%".
+            unaided: whether the circuit that the method settles on is wanted, even if the method needs
                 further training for it.
             method_seed: seed of whatever the method draws.
             progress: called with how far the method is; if left out, a bar is shown in a terminal or a
@@ -325,7 +325,7 @@ class Study:
     def _tests(
         self, raw: RawOutputs, circuits: Sequence[Circuit], reference: Reference
     ) -> list[dict[str, float | str]]:
-        """Of circuits that are numbered in the outputs, in their order."""
+        """Test columns of circuits, which the outputs know by number, in order."""
         measure = self.data.measure
         named = {f"{i}": circuit for i, circuit in enumerate(circuits)}
         knocked = knock_out(self.model, self.data.evaluation.batches, raw, named, reference, measure)
@@ -335,7 +335,7 @@ class Study:
         ]
 
     def _random(self, n_edges: int, draws: int) -> list[Circuit]:
-        """Random connected circuits of so many edges; none where there is but one circuit of that size."""
+        """Random connected circuits with this many edges; none if only one circuit has that size."""
         share = n_edges / self.graph.n_edges
         seeds = range(draws) if 0 < share < 1 else ()
         silent = lambda *_: None  # noqa: E731  # a bar for each would flicker
@@ -346,10 +346,10 @@ class Study:
 
 
 def _task_of(model: str, task: str | None) -> str:
-    """The task meant.
+    """The task to use.
 
     Raises:
-        UsageError: a program is given one, or another model none.
+        UsageError: a program was given a task, or another model none.
     """
     if program_of(model) is None:
         if task is None:
@@ -361,7 +361,7 @@ def _task_of(model: str, task: str | None) -> str:
 
 
 def _over_draws(scored: pd.DataFrame) -> dict[str, float]:
-    """Means over random circuits; where a score has an interval, Student's over them takes its place."""
+    """Means over random circuits; a score's interval becomes Student's over the draws."""
     from scipy.stats import t
 
     row = {str(name): float(mean) for name, mean in scored.mean().items()}

@@ -1,4 +1,4 @@
-"""Where a command meets its terminal: one line for whatever ends it, and stdout for results alone."""
+"""A command's streams and signals: whatever ends it becomes one line, and stdout is for results alone."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from typing import Any, NoReturn, TextIO
 from bench.errors import Interrupted, UserError
 
 UNFORESEEN = 70
-"""Exit code of what is our fault."""
+"""Exit code of errors that are our fault."""
 STOPPED = "stopped; what was finished is kept"
 
 _signal = 0
-"""That has stopped this process."""
+"""The signal that has stopped this process."""
 _lost: dict[int, OSError] = {}
-"""Streams that took no more, with the reason."""
+"""Streams that can no longer be written, with the reason."""
 
 
 class _Ended(SystemExit):
-    """All has been said."""
+    """Everything has been printed; only the exit code is left."""
 
 
 class _Output(io.FileIO):
-    """A stream's descriptor; when it takes no more the command goes on, and says so at its end."""
+    """A stream's descriptor; once it cannot be written, the command goes on and says so at its end."""
 
     def write(self, data: Any) -> int:
-        """Writes as much as can be, or drops all."""
+        """Writes the data; after an error, this and all later data is dropped."""
         try:
             return super().write(data)
         except OSError as error:
@@ -44,11 +44,11 @@ class _Output(io.FileIO):
 
 
 def begin() -> None:
-    """Prepares streams and signals of a process that is a command's alone."""
+    """Sets up streams and signals of a process that runs a command and nothing else."""
     for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
-        except OSError:  # it is closed, and the next file to be opened would be taken for it
+        except OSError:  # closed: the next file opened would take its number
             os.set_inheritable(os.open(os.devnull, mode), True)
     sys.stdout, sys.stderr = _stream(sys.stdout, 1), _stream(sys.stderr, 2)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,7 +58,7 @@ def begin() -> None:
 
 
 def _stream(stream: Any, number: int) -> TextIO:
-    """In the place of a stream of Python's, one that replaces what its terminal cannot show."""
+    """A replacement for one of Python's streams that replaces characters its terminal cannot show."""
     output = io.BufferedWriter(_Output(number, "w", closefd=False))
     encoding = stream.encoding if stream else "utf-8"
     at_once = stream is None or stream.line_buffering or stream.write_through
@@ -67,14 +67,14 @@ def _stream(stream: Any, number: int) -> TextIO:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     global _signal
-    if _signal:  # whoever asks twice does not wait for anything to be put in order
+    if _signal:  # a second signal: exit without cleaning up
         _leave(number)
     _signal = number
     raise KeyboardInterrupt
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """A signal may come where Python lets no exception pass, as in the midst of an import."""
+    """Exits on a signal that arrives where Python lets no exception pass, as in the middle of an import."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt) and _signal:
         _leave(_signal)
     sys.__unraisablehook__(unraisable)
@@ -103,13 +103,11 @@ def ended_in_a_line() -> Iterator[None]:
     sys.stdout.flush()
     if broken := _lost.get(1):
         code = code or 1
-        if broken.errno != errno.EPIPE:  # who reads no further need not be told
+        if broken.errno != errno.EPIPE:  # a reader that stopped early need not be told
             line = line or f"cannot write to stdout ({broken.strerror})"
     if line:
         print(f"circuitmark: {line}", file=sys.stderr)
-    if (
-        _signal and code
-    ):  # Python's own end may take long, and may forget the code for having been interrupted
+    if _signal and code:  # Python's own shutdown may take long, and may replace the code
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -117,9 +115,9 @@ def ended_in_a_line() -> Iterator[None]:
 
 
 def outcome(error: BaseException) -> tuple[int, str]:
-    """With which exit code an error ends the command, and the line to be said.
+    """The exit code with which an error ends the command, and the line to print.
 
-    The line is empty where all has been said, or nothing need be.
+    The line is empty if everything has been printed, or nothing need be.
     """
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return 0, ""
@@ -132,14 +130,14 @@ def outcome(error: BaseException) -> tuple[int, str]:
     if isinstance(error, UserError):
         return error.exit_code, str(error)
     if isinstance(error, SystemExit):
-        if error.code == Interrupted.exit_code:  # of typer, which turns an interrupt into it
+        if error.code == Interrupted.exit_code:  # typer turns an interrupt into this
             return error.code, STOPPED
         return (error.code, "") if isinstance(error.code, int) else (1, str(error.code))
     return UNFORESEEN, _unforeseen(error)
 
 
 def _unforeseen(error: BaseException) -> str:
-    """What is said of an error of ours, whose traceback goes into a file."""
+    """The line for an unexpected error; its traceback goes into a file."""
     import tempfile
     import traceback
 
@@ -149,19 +147,19 @@ def _unforeseen(error: BaseException) -> str:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
             traceback.print_exception(error, file=file)
     except OSError as failure:
-        return f"{told}; this error was not foreseen, and its traceback cannot be kept ({failure.strerror})"
-    return f"{told}; this error was not foreseen: please report it with {path}, which holds the traceback"
+        return f"{told}; this error is unexpected, and its traceback cannot be kept ({failure.strerror})"
+    return f"{told}; this error is unexpected: please report it with {path}, which holds the traceback"
 
 
 @contextmanager
 def results_alone(wanted: bool) -> Iterator[Callable[[str], None]]:
-    """Keeps stdout for what is told; everything else that is printed meanwhile, by whomever, goes to stderr.
+    """Reserves stdout for results; whatever else is printed meanwhile, by any code, goes to stderr.
 
     Args:
         wanted: False changes nothing.
 
     Yields:
-        A function that tells a text: at once, or when all is done.
+        A function that prints a text to stdout, at the end if `wanted`, otherwise at once.
     """
     if not wanted:
         yield print
@@ -171,10 +169,10 @@ def results_alone(wanted: bool) -> Iterator[Callable[[str], None]]:
     own = os.dup(1)
     os.dup2(2, 1)
     try:
-        with redirect_stdout(sys.stderr):  # sys.stdout need not be on the descriptor
+        with redirect_stdout(sys.stderr):  # sys.stdout may write elsewhere than to descriptor 1
             yield told.append
     finally:
-        for stream in (sys.stdout, sys.__stdout__):  # which a plugin may have kept
+        for stream in (sys.stdout, sys.__stdout__):  # a plugin may have kept either
             if stream is not None:
                 stream.flush()
         os.dup2(own, 1)

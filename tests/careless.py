@@ -251,7 +251,7 @@ WRONG = {
     ),
     "an objective with a lone surrogate": (
         f"return Discovery(scores={SCORES}, objective='kl' + chr(0xD800))",
-        r"objective is 'kl\\ud800': it has a lone surrogate, which no file can hold",
+        r"objective is 'kl\\ud800': it has a lone surrogate, which cannot be stored",
     ),
     "an objective without end": (
         f"return Discovery(scores={SCORES}, objective='kl ' * 10**6)",

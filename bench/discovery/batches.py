@@ -16,12 +16,12 @@ def make_batches(model: MaskedModel, examples: Examples, smaller: int = 1) -> li
     """Examples as batches of tensors, in order.
 
     Args:
-        model: that will read them.
+        model: the model that will read them.
         examples: at least one.
-        smaller: each batch holds so many times fewer examples than `device.batch_bytes` allows.
+        smaller: each batch holds this many times fewer examples than `device.batch_bytes` allows.
 
     Raises:
-        ModelError: the card has too little memory for a single one.
+        ModelError: the GPU has too little memory for a single example.
     """
     refuse_too_little(model.architecture, examples.clean.shape[1], model.dtype.itemsize, model.device)
     graph, width = model.graph, model.architecture.d_model
@@ -37,7 +37,7 @@ def _batch(model: MaskedModel, examples: Examples) -> Batch:
     longest = int(examples.lengths.max())
 
     def tensor(array: object) -> Tensor:
-        return torch.tensor(array, device=model.device)  # a copy: the examples' own cannot be written
+        return torch.tensor(array, device=model.device)  # a copy: the examples' arrays are read-only
 
     return Batch(
         clean=tensor(examples.clean[:, :longest]),

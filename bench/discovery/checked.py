@@ -1,4 +1,4 @@
-"""Checks a whole discovery before it is used; the result consists of plain tensors, numbers and texts.
+"""Checks a whole discovery before it is used; the result holds only plain tensors, numbers and strings.
 
 The errors are for the method's author: one line that says what was returned and what was expected.
 """
@@ -17,31 +17,31 @@ from bench.engine.graph import EdgeGraph
 from methods.base import Discovery
 
 LONGEST = 200
-"""Characters of an objective or of a name in a trace."""
+"""Most characters of an objective or of a name in a trace."""
 LONGEST_REASON = 1000
 MOST_SERIES, MOST_NUMBERS = 100, 1_000_000
-"""In a trace; all its series together. They stand in the header of a file, which is read whole."""
+"""Most series of a trace, and most numbers in all of them: a file's header has them and is read whole."""
 STEP = "step"
-"""The series against which a report draws the others."""
+"""The series against which a report plots the others."""
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def as_discovery(
     found: object, graph: EdgeGraph, shapes: Mapping[str, torch.Size], sizes: Collection[float]
 ) -> Discovery:
-    """A discovery of the same content in tensors of its own: on the host, free of gradients.
+    """The same discovery in tensors of its own: on the CPU, without gradients.
 
-    Whether scores are finite `refuse_infinite` says, and whether every size is served, `cut`.
+    `refuse_infinite` checks that scores are finite, and `cut` that every size has a circuit.
 
     Args:
         found: what a method returned.
         graph: of the model.
         shapes: of the weights that may be masked, by name.
-        sizes: that were asked for; edges or weights of any other one are refused, since a size that is
-            misspelled would otherwise be cut from the scores, if there are any.
+        sizes: those requested; edges or weights of any other size are refused, since a mistyped size would
+            otherwise silently be cut from the scores, if there are any.
 
     Raises:
-        TypeError, ValueError: it is not a discovery.
+        TypeError, ValueError: it is not a valid discovery.
     """
     if not isinstance(found, Discovery):
         raise TypeError(f"discover returned {type(found).__name__}, not a Discovery")
@@ -61,13 +61,13 @@ def as_discovery(
 
 
 def refuse_infinite(found: Discovery, graph: EdgeGraph) -> None:
-    """Holds the scores of edges to being numbers.
+    """Refuses edge scores that are not finite.
 
-    -inf is none either: with edges that no size may keep, a circuit would be smaller than asked for, and
-    nobody would see why.
+    Not even -inf is allowed: with edges that no size may keep, a circuit would silently be smaller than
+    requested.
 
     Raises:
-        ValueError: one is infinite or NaN.
+        ValueError: a score is infinite or NaN, or there are signed scores without scores.
     """
     for what, scores in (("the method's scores", found.scores), ("the signed scores", found.signed)):
         strange = 0 if scores is None else int((~scores[graph.exists].isfinite()).sum())
@@ -81,7 +81,7 @@ def refuse_infinite(found: Discovery, graph: EdgeGraph) -> None:
 
 
 def notes_of(found: Discovery, graph: EdgeGraph) -> str:
-    """What a reader of a result should know of a discovery that is sound, if there is anything.
+    """What a reader of a result should know about a valid discovery; empty if there is nothing.
 
     Args:
         found: as `as_discovery` returns it.
@@ -92,24 +92,24 @@ def notes_of(found: Discovery, graph: EdgeGraph) -> str:
         values = found.scores[graph.exists]
         if (values == values[0]).all():
             notes.append(
-                f"all scores are {float(values[0]):g}: they rank no edge, ties go to the edge computed first"
+                f"all scores are {float(values[0]):g}: all edges tie, and ties go to the edge computed first"
             )
     if STEP in found.trace:
         lost = sum(not math.isfinite(value) for series in found.trace.values() for value in series)
         if lost:
-            notes.append(f"{lost:,} of the trace's values are NaN or infinite: no figure shows them")
+            notes.append(f"{lost:,} of the trace's values are NaN or infinite: figures leave them out")
     return "; ".join(notes)
 
 
 def cleaned(text: str, most: int = LONGEST_REASON) -> str:
-    """A text on one line, of characters that can be printed and stored, cut where it is too long."""
+    """A text as one line of printable characters, cut off if it is too long."""
     printable = "".join(c if c.isprintable() else " " for c in text[: 4 * most])
     line = " ".join(printable.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def told(value: object) -> str:
-    """A value as an error names it."""
+    """A value as error messages show it."""
     return cleaned(repr(value), 60)
 
 
@@ -124,7 +124,7 @@ def _by_size(what: str, given: object, sizes: Collection[float]) -> dict[float, 
 
 
 def _scores(what: str, given: object, graph: EdgeGraph) -> Tensor:
-    """As floats in which equal and unequal scores stay so."""
+    """As floats, in which equal scores stay equal and unequal ones unequal."""
     scores = _own(what, given, graph.exists.shape)
     if scores.dtype in (torch.float32, torch.float64):
         return scores
@@ -157,7 +157,7 @@ def _weights(what: str, given: object, shapes: Mapping[str, torch.Size]) -> dict
 
 
 def _own(what: str, given: object, shape: torch.Size) -> Tensor:
-    """A copy, so that nobody changes it later, be it the model whose memory it may share."""
+    """A copy, so that nothing changes it later, not even the model whose memory it may share."""
     if not isinstance(given, Tensor):
         kind = type(given).__name__
         raise TypeError(f"{what} {kind}; scores, edges, weights and unaided must be torch tensors")
@@ -180,7 +180,7 @@ def _text(what: str, given: object) -> str:
     if not isinstance(given, str):
         raise TypeError(f"{what} is {type(given).__name__}, not a string")
     if any("\ud800" <= c <= "\udfff" for c in given):
-        raise ValueError(f"{what} is {told(given)}: it has a lone surrogate, which no file can hold")
+        raise ValueError(f"{what} is {told(given)}: it has a lone surrogate, which cannot be stored")
     text = cleaned(given)
     if len(text) > LONGEST:
         raise ValueError(f"{what} has {len(given):,} characters, expected at most {LONGEST}")
@@ -188,7 +188,7 @@ def _text(what: str, given: object) -> str:
 
 
 def _trace(given: object) -> dict[str, list[float]]:
-    """Lists of numbers by name. Infinite ones and NaN may be among them: no figure shows them."""
+    """Lists of numbers by name. They may include infinities and NaN, which figures leave out."""
     if not isinstance(given, Mapping):
         raise TypeError(f"trace is {type(given).__name__}, expected a mapping from names to numbers")
     if len(given) > MOST_SERIES:
@@ -198,7 +198,7 @@ def _trace(given: object) -> dict[str, list[float]]:
     for given_name, series in given.items():
         name = _text("a name in trace", given_name)
         if name in trace:
-            raise ValueError(f"trace has the name {told(name)} twice, once both are put on one line")
+            raise ValueError(f"trace has the name {told(name)} twice, after both are put on one line")
         trace[name] = _numbers(f"trace[{told(name)}]", series, left)
         left -= len(trace[name])
     lengths = {name: len(series) for name, series in trace.items()}
@@ -218,7 +218,7 @@ def _numbers(what: str, given: object, most: int) -> list[float]:
         ):
             raise TypeError
         n = len(given)
-    except TypeError as error:  # a tensor of no dimension has no length
+    except TypeError as error:  # a tensor without dimensions has no length
         raise TypeError(f"{what} is {told(given)}, expected a sequence of numbers") from error
     if n > most:
         raise ValueError(f"{what} has {n:,} values, expected at most {MOST_NUMBERS:,} in the whole trace")

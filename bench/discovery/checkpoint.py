@@ -1,4 +1,4 @@
-"""What an unfinished discovery leaves behind, so that a killed run goes on from there."""
+"""The saved state of an unfinished discovery, from which a killed run resumes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bench.files import load_tensors, save_tensors
 from bench.schema import Amount, read
 
 SECONDS_BETWEEN = 20.0
-"""Between two writes, at least; about as much work is lost at most."""
+"""Least time between two writes; a killed run loses about as much work."""
 SHARE_OF_TIME = 0.05
-"""That writing may take: the gates of a large model's weights are gigabytes."""
+"""Largest share of the time for writing: the gates of a large model's weights take gigabytes."""
 
 Spent = Mapping[str, float | int]
 
@@ -29,9 +29,9 @@ class _Header:
 
 
 class Checkpoint:
-    """Named tensors of a method in one file, and what they cost; without a path nothing is kept.
+    """Named tensors of a method in one file, and what they cost; without a path nothing is saved.
 
-    The file's name carries the job's key, so that other methods, options or engines never meet it.
+    The file's name contains the job's key, so that other methods, options or engines never read it.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Checkpoint:
         self._spent, self._charge = spent, charge
         self._due = time.monotonic() + SECONDS_BETWEEN
         self.was_read = False
-        """Whether something was there to go on from."""
+        """Whether there was something to resume from."""
         self._asked = False
         self._parting = False
 
     def load(self) -> Mapping[str, Tensor]:
-        """What was saved last, its cost charged; empty at the start, or where the file is none of ours."""
+        """What was saved last, charging its cost; empty at the start, or if the file is not a checkpoint."""
         if self._path is None or not self._path.exists():
             return {}
         try:
@@ -62,9 +62,9 @@ class Checkpoint:
         return tensors
 
     def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Keeps what `tensors` returns, unless it did so a short while ago.
+        """Saves what `tensors` returns, unless the last save was a short while ago.
 
-        Where nothing can be written the run goes on without: a checkpoint is a convenience.
+        If nothing can be written, the run continues without: a checkpoint is a convenience.
         """
         self._asked = True
         if self._path is not None and (began := time.monotonic()) >= self._due:
@@ -76,7 +76,7 @@ class Checkpoint:
             _end()
 
     def part(self, *_: object) -> None:
-        """Answers SIGTERM: the next `save` writes and ends the process; where there is none, it ends now."""
+        """Handles SIGTERM: the next `save` writes and ends the process; one that never saved ends now."""
         if self._path is None or not self._asked:
             _end()
         self._due, self._parting = 0.0, True
@@ -88,7 +88,7 @@ def _end() -> None:
 
 
 def forget(path: Path) -> None:
-    """Removes a checkpoint, when its job has ended, and its folder with the last one."""
-    with contextlib.suppress(OSError):  # there is none, or others are at work there
+    """Removes a checkpoint after its job has ended, and its folder with the last one."""
+    with contextlib.suppress(OSError):  # there is none, or the folder holds others
         path.unlink(missing_ok=True)
         path.parent.rmdir()

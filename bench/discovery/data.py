@@ -1,4 +1,4 @@
-"""What a study is made of: a model, its two sets of prompt pairs, and what is measured on them.
+"""The data of a study: a model, its two sets of prompt pairs, and what is measured on them.
 
 The prompts come from a task, or from a compiled program, which brings its own.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bench.models.tracr import ProgramModel
 
 PROGRAM_TASK = "tracr"
-"""The task that a compiled program brings along: to say at every position what the program says."""
+"""The task that a compiled program brings along: to output at every position what the program outputs."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,23 @@ class Asked:
 
     batches: Sequence[Batch]
     template: Int[Tensor, " answer"]
-    """Of each answer: its wording; of a compiled program, its input."""
+    """Each answer's wording; for a compiled program, its input."""
     held_out: Bool[Tensor, " answer"]
-    """Of each answer: whether methods saw no prompt of its wording."""
+    """For each answer, whether methods saw no prompt of its wording."""
     positions: str = "last token of the prompt"
-    """Where answers stand, in words."""
+    """Where answers are, in words."""
     start: str = BEGINS[False]
     """What prompts begin with, in words."""
 
     @property
     def repeated_prompts(self) -> int:
-        """How many prompts repeat an earlier one: clean and corrupted, and all that is asked of them."""
+        """How many prompts repeat an earlier one in their clean and corrupted tokens and all answers."""
         prompts = [prompt for batch in self.batches for prompt in _prompts(batch)]
         return len(prompts) - len(set(prompts))
 
 
 NOTHING = Asked((), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
-"""No prompt to score on."""
+"""No evaluation prompts."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class Data:
     discovery: Sequence[Batch]
     evaluation: Asked
     one_length: bool
-    """Whether all prompts, of both sets, are as long."""
+    """Whether all prompts of both sets have the same length."""
     seconds: float | None = None
-    """That drawing and batching the discovery prompts took; None where nobody looked at the clock."""
+    """Time to draw and batch the discovery prompts; None if it was not measured."""
 
     def blind(self) -> Data:
-        """Without the evaluation prompts: what the process of a method holds."""
+        """The same without evaluation prompts: what a method's process holds."""
         return replace(self, evaluation=NOTHING)
 
 
@@ -89,17 +89,17 @@ def check_for_program(
     bos: Bos = "auto",
     device: str = "cpu",
 ) -> None:
-    """Refuses what a compiled program has not: it brings its own inputs, and runs on the CPU.
+    """Refuses options that a compiled program does not have: it brings its own inputs and runs on the CPU.
 
     Args:
         model: as typed; a program.
-        split: to be evaluated on.
+        split: to evaluate on.
         wordings: of the discovery set.
         bos: how prompts begin.
-        device: where it is to run.
+        device: where it would run.
 
     Raises:
-        UsageError: one of these is not as it is left out.
+        UsageError: one of these is not its default.
     """
     if split != "evaluation":
         raise UsageError(f"the model '{model}' has no {split} split: leave 'split' out")
@@ -129,28 +129,28 @@ def load_data(
     revision: str = "",
     bos: Bos = "auto",
 ) -> Data:
-    """The data of a model's name and a task's; `data_seed` draws the discovery set.
+    """Loads a model and the prompts of a task for it.
 
     Args:
         model: as typed, see `models.load.find_model`.
         task: as typed, see `names.get_task`; `PROGRAM_TASK` where the model is a program.
         n_discovery: prompt pairs that methods see.
-        n_evaluation: prompt pairs on which circuits are scored, the same whatever `data_seed` is.
-        evaluation_seed: draws them.
-        split: of which these are.
+        n_evaluation: prompt pairs on which circuits are scored, the same for every `data_seed`.
+        evaluation_seed: draws the evaluation prompts.
+        split: from which they are drawn.
         data_seed: draws the discovery set.
         wordings: of the discovery set.
         dtype: of the model's weights and activations.
         split_embed: whether token and position embedding are two senders; of programs they always are.
         kv: whether keys and values are counted per group of heads or per query head.
         device: where the model runs.
-        smaller: batches hold so many times fewer prompts than memory should allow.
+        smaller: batches hold this many times fewer prompts than memory should allow.
         revision: of a hub's model.
         bos: how prompts begin.
 
     Raises:
-        UsageError: a revision of a model that is not a hub's; a dtype, kv, split, wordings, bos or device
-            that is not there, or that a program has not; a BOS of a tokenizer that has none.
+        UsageError: a revision of a model that is not from the hub; a dtype, kv, split, wordings, bos or
+            device that does not exist, or not for a program; a BOS for a tokenizer that has none.
         TaskError: the model's tokenizer does not support the task, or the task has one wording.
         ModelError, ProgramFailed: the model is not available.
     """
@@ -186,19 +186,19 @@ def load_data(
 def examples_of(
     kind: Task, tokenizer: Tokenizer, split: Split, n: int, seed: int, bos: Bos = "auto"
 ) -> Examples:
-    """A task's examples, which begin as wanted.
+    """A task's examples, with or without BOS as requested.
 
     Args:
         kind: the task.
         tokenizer: the model's.
-        split: of which they are.
+        split: from which they are drawn.
         n: how many.
-        seed: which of the split's.
+        seed: draws them.
         bos: how they begin.
 
     Raises:
         TaskError: the tokenizer does not support the task.
-        UsageError: it has no BOS.
+        UsageError: the tokenizer has no BOS.
     """
     try:
         return started(kind.examples(tokenizer, split, n, seed), tokenizer, bos)
@@ -209,15 +209,15 @@ def examples_of(
 def drawn(
     kind: Task, tokenizer: Tokenizer, n: int, seed: int, wordings: Wordings, bos: Bos = "auto"
 ) -> Examples:
-    """A discovery set. Halves of the wordings are taken from three times as many prompts: of three wordings
-    the smaller half is one.
+    """A discovery set. For half of the wordings three times as many prompts are drawn, since the smaller half
+    of three wordings is one.
 
     Args:
         kind: the task.
         tokenizer: the model's.
-        n: prompts.
-        seed: of the set.
-        wordings: that it has.
+        n: how many prompts.
+        seed: draws them.
+        wordings: all of the task's, or one half of them.
         bos: how prompts begin.
 
     Raises:
@@ -245,18 +245,18 @@ def shared_prompts(
     device: str = "cpu",
     revision: str = "",
 ) -> int:
-    """How many prompts of a discovery set the sets of earlier data seeds hold as well.
+    """How many prompts of a discovery set also occur in the sets of earlier data seeds.
 
-    A task hands out others to each seed while it has enough of them; a program has few inputs, and its pairs
-    of them are counted.
+    A task gives every seed different prompts while it has enough of them; a program has few inputs, so its
+    pairs are compared.
 
     Args:
         model: as typed.
         task: as for `load_data`.
         n_discovery: prompt pairs of each set.
-        data_seed: of the set; those below it are the earlier ones.
-        wordings: of all of them.
-        dtype: of the model, which is at hand already.
+        data_seed: of the set; lower seeds are the earlier ones.
+        wordings: of all sets.
+        dtype: of the model, which is already loaded.
         device: where it is.
         revision: of a hub's model.
 
@@ -285,15 +285,15 @@ def measure_of(model: ProgramModel) -> Measure:
 
 
 def program_data(model: ProgramModel, n: int, data_seed: int) -> Data:
-    """A program's data for a method alone: pairs of all of its inputs, and nothing to evaluate.
+    """A program's data for methods only: pairs of all its inputs, and no evaluation prompts.
 
     Args:
         model: the compiled program.
         n: pairs, at most.
-        data_seed: draws them, where there are more.
+        data_seed: draws them if there are more.
 
     Raises:
-        ProgramError: no two inputs have one length.
+        ProgramError: no two inputs have the same length.
     """
     return Data(model.masked, measure_of(model), model.batches(n, data_seed), NOTHING, model.one_length)
 
@@ -311,8 +311,8 @@ def _of_program(
     except ProgramError as error:
         raise ProgramFailed(
             f"the program '{loaded.program.name}' has too few inputs ({len(loaded.compiled.inputs)}) to "
-            "discover on one half and evaluate on the other: give it more tokens or lengths, or hold methods "
-            f"to it with circuitmark verify-tracr -p {program}"
+            "discover on one half and evaluate on the other: give it more tokens or lengths, or check "
+            f"methods on it with circuitmark verify-tracr -p {program}"
         ) from error
     starts = torch.tensor([0, *(len(batch) for batch in evaluation)]).cumsum(0)
     template = torch.cat([start + b.examples for start, b in zip(starts, evaluation, strict=False)])
@@ -336,7 +336,7 @@ def _discovered(program: ProgramModel, n: int, data_seed: int) -> list[Batch]:
 
 
 def _prompts(batch: Batch) -> Iterator[tuple[object, ...]]:
-    """All that there is of each prompt, whatever it is padded with."""
+    """Each prompt's tokens and answers, without padding."""
     asked = (batch.positions, batch.candidates, batch.correct)
     for example, length in enumerate(batch.lengths.tolist()):
         tokens = (str(side[example, :length].tolist()) for side in (batch.clean, batch.corrupted))

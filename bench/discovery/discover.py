@@ -1,4 +1,4 @@
-"""Runs, times and checks one method on one problem, and cuts what it found into circuits of sizes."""
+"""Runs, times and checks one method on one problem, and cuts what it found into circuits by size."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Declined(Exception):
 def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
     """What a method finds, and the seconds it took.
 
-    `skip`, the caches that it fills, and what a killed run spent are among them.
+    The seconds include `skip`, filling caches, and what a killed run spent.
 
     Raises:
         Declined: the method declines the problem.
-        TypeError, ValueError: what it returned is not a discovery, or not a reason.
+        TypeError, ValueError: what it returned is not a valid discovery, or not a reason.
     """
     seed_generators(problem.seed)
     problem.begin()
@@ -38,11 +38,11 @@ def discover(method: Method, problem: BenchProblem) -> tuple[Discovery, float]:
         raise Declined(_reason(reason))
     found = method.discover(problem)
     seconds = problem.spent()["seconds"]
-    graph = problem.model.graph  # the problem's own is the method's to spoil
+    graph = problem.model.graph  # the method may have overwritten the problem's own
     checked = as_discovery(found, graph, problem.weights, problem.sizes)
     refuse_infinite(checked, graph)
     if checked.objective in ("difference", "answer") and not problem.has_difference:
-        checked = replace(checked, objective="kl")  # which is what it was, where no answer is named as wrong
+        checked = replace(checked, objective="kl")  # which it was, as there are no wrong answers
     return checked, seconds
 
 
@@ -53,25 +53,25 @@ def _reason(given: object) -> str:
 
 
 def seed_generators(seed: int) -> None:
-    """Seeds the global generators, as a method may expect."""
+    """Seeds the global random generators, which a method may use."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def cut(graph: EdgeGraph, found: Discovery, sizes: Sequence[float]) -> dict[float, Circuit]:
-    """A circuit per size: the edges that the method named, otherwise the best by its scores.
+    """A circuit per size: the edges that the method returned for it, otherwise the best by its scores.
 
-    Where it named fewer edges than asked for, the best of the others by its scores fill it up, so that
-    circuits of a size can be compared.
+    If it returned fewer edges than requested, the best of the others by its scores fill the circuit up, so
+    that circuits of one size are comparable.
 
     Args:
         graph: the model's.
         found: what a method returned, checked by `discover`.
-        sizes: shares of edges; those asked for, or, where there are scores, any.
+        sizes: shares of edges; those requested or, if there are scores, any.
 
     Raises:
-        ValueError: there are neither edges nor scores for a size, or the edges are no circuit.
+        ValueError: a size has neither edges nor scores nor weights, or its edges are not a circuit.
     """
     circuits = {}
     for size in sizes:

@@ -1,6 +1,6 @@
-"""Problem as the bench makes it: a model, discovery data and an ablation, cached and counted.
+"""The bench's Problem: a model, discovery data and an ablation, with caching and counting.
 
-It fulfils `methods.base.Problem` and knows neither the evaluation data nor a true circuit.
+It implements `methods.base.Problem` and knows neither the evaluation data nor a true circuit.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Counter:
 
 
 class BenchProblem:
-    """What a method is handed; see `methods.base.Problem` for every member's meaning."""
+    """What a method receives; see `methods.base.Problem` for the meaning of every member."""
 
     def __init__(
         self,
@@ -54,17 +54,17 @@ class BenchProblem:
         checkpoint: Path | None = None,
     ) -> None:
         self.model = model
-        self.graph: EdgeGraph = replace(model.graph)  # tensors of its own: a method may spoil them
+        self.graph: EdgeGraph = replace(model.graph)  # with tensors of its own, which a method may overwrite
         self.batches = batches
         self.n_examples = sum(map(len, batches))
         self.sizes = tuple(sizes)
         self.wants_unaided = unaided or not sizes
-        self._sized = 0.0  # CPU seconds when it was asked about; 0 where it was not
+        self._sized = 0.0  # CPU seconds when `unaided` was first read; 0 if never
         self.seed = seed
         self.memory_budget = memory_budget
         self.counter = Counter()
         self.charged = {"seconds": 0.0, "cpu_seconds": 0.0}
-        """What a killed run took, on which this one goes on."""
+        """What a killed run took that this one resumes."""
         self.begin()
         self.checkpoint = Checkpoint(checkpoint, self.spent, self._charge)
         self._measure = measure
@@ -89,7 +89,7 @@ class BenchProblem:
 
     @property
     def sized_share(self) -> float:
-        """Of the CPU time so far, the share before the unaided circuit was asked about; 1 if nobody did."""
+        """The share of the CPU time so far that passed before `unaided` was first read; 1 if it never was."""
         return self._sized / self.spent()["cpu_seconds"] if self._sized else 1.0
 
     @property
@@ -184,15 +184,15 @@ class BenchProblem:
         runs = self._incremental_runs
         runs[batch] = runs.pop(batch)
         while runs and self._cached_bytes + sum(r.nbytes for r in runs.values()) > self.memory_budget:
-            del runs[next(iter(runs))]  # of the batch that was not asked about for longest
+            del runs[next(iter(runs))]  # of the least recently used batch
         return torch.cat(losses)
 
     def _incremental(self, batch: Batch, edges: Tensor) -> IncrementalRun:
-        """A run that stands at these edges: the one at hand, moved on, where that is less work."""
+        """A run at these edges: the existing one, shrunk to them, if that is less work."""
         run = self._incremental_runs.get(batch)
         if run is None or not run.shrink(edges):
             run = None
-            self._incremental_runs.pop(batch, None)  # its memory goes before more is taken
+            self._incremental_runs.pop(batch, None)  # free its memory before taking more
             self._count(batch)
             reference, answers = self._ablated(batch), (batch.examples, batch.positions)
             run = IncrementalRun(self.model, batch.clean, edges, reference, answers, batch.lengths)
@@ -230,7 +230,7 @@ class BenchProblem:
             before = _clocks()
             self._progress(done, total, note)
             after = _clocks()
-            for name in after:  # what telling takes is not the method's, now or after a kill
+            for name in after:  # reporting is not charged to the method, now or when resumed
                 self._began[name] += after[name] - before[name]
 
     @torch.no_grad()
@@ -242,7 +242,7 @@ class BenchProblem:
         return self._keep(self._emptied, batch, self.run(batch, none))
 
     def _ablated(self, batch: Batch) -> Tensor | None:
-        """The reference activations, kept while they fit into the memory budget."""
+        """The reference activations, cached while they fit in the memory budget."""
         if batch in self._references:
             return self._references[batch]
         if self._reference is None:
@@ -258,24 +258,24 @@ class BenchProblem:
         return self._keep(self._references, batch, activations)
 
     def _keep(self, cache: dict[Batch, Tensor], batch: Batch, tensor: Tensor) -> Tensor:
-        """Caches what was computed for a batch, while all that is cached fits into the budget."""
+        """Caches what was computed for a batch, if all caches still fit in the memory budget."""
         if self._cached_bytes + tensor.nbytes <= self.memory_budget:
             self._cached_bytes += tensor.nbytes
             cache[batch] = tensor
         return tensor
 
     def begin(self) -> None:
-        """Discovery begins: its time is taken from now on."""
+        """Starts the clocks of discovery."""
         self._began = _clocks()
 
     def spent(self) -> dict[str, float | int]:
-        """What discovery has taken so far, a killed run's part included."""
+        """What discovery has taken so far, including a killed run that this one resumes."""
         now = _clocks()
         clocks = {name: now[name] - self._began[name] + self.charged[name] for name in now}
         return {**clocks, "sized": self._sized, **asdict(self.counter)}
 
     def _charge(self, spent: Mapping[str, float | int]) -> None:
-        """Takes on the work of a killed run."""
+        """Charges the work of a killed run."""
         self.charged = {name: float(spent[name]) for name in self.charged}
         self._sized = float(spent["sized"])
         for name in asdict(self.counter):

@@ -1,4 +1,4 @@
-"""From a score per edge to circuits of a wanted size."""
+"""From a score per edge to circuits of a requested size."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def filled(
     scores: Float[Tensor, "receivers senders"],
     n: int,
 ) -> Bool[Tensor, "receivers senders"]:
-    """A circuit of fewer than n edges with the others of highest score, so that it has n.
+    """A circuit of fewer than n edges, filled up to n with the others of highest score.
 
     Args:
         graph: the model's.
@@ -85,10 +85,10 @@ def greedy(
 def nodes(
     graph: EdgeGraph, scores: Float[Tensor, "receivers senders"], n: int
 ) -> Bool[Tensor, "receivers senders"]:
-    """All edges among the best heads and MLPs: as many of them as have at most n edges together.
+    """All edges among the best heads and MLPs: as many nodes as fit in n edges.
 
-    A head or MLP is as good as the best edge that leaves it. In general a circuit has fewer edges than asked
-    for: the next node would bring too many.
+    A head or MLP is as good as its best outgoing edge. In general a circuit has fewer edges than requested,
+    because the next node would add too many.
 
     Args:
         graph: the model's.
@@ -109,4 +109,4 @@ def nodes(
 
 
 SELECTIONS = {"top": top, "greedy": greedy, "nodes": nodes}
-"""By the name that a discovery gives."""
+"""By the name in `Discovery.selection`."""

@@ -1,4 +1,4 @@
-"""How prompts begin: with the tokenizer's BOS or without, and never with two."""
+"""How prompts begin: with or without the tokenizer's BOS, and never with two."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from bench.store.record import Bos
 from tasks.base import Examples, Tokenizer
 
 BEGINS: Final = {True: "BOS", False: "no BOS"}
-"""What a record says of its prompts."""
+"""How records describe the start of prompts."""
 
 
 def started(examples: Examples, tokenizer: Tokenizer, bos: Bos) -> Examples:
-    """Examples that begin as wanted, clean and corrupted alike.
+    """Examples that begin with or without BOS as requested, clean and corrupted alike.
 
-    Left as the tokenizer has them they keep one BOS of several, as when a text spells out what the tokenizer
-    puts before it anyway.
+    Under auto they begin as the tokenizer has them, but several BOS become one, as when a text spells out
+    the BOS that the tokenizer adds anyway.
 
     Args:
         examples: as a task made them.
@@ -25,8 +25,8 @@ def started(examples: Examples, tokenizer: Tokenizer, bos: Bos) -> Examples:
         bos: auto, yes or no.
 
     Raises:
-        UsageError: one is to be added or removed, and the tokenizer has none.
-        TaskError: nothing is left of a prompt, or a pair is no longer as long.
+        UsageError: a BOS is to be added or removed, but the tokenizer has none.
+        TaskError: nothing is left of a prompt, or a pair no longer has one length.
     """
     token = tokenizer.bos_token_id
     if token is None:
@@ -45,7 +45,7 @@ def started(examples: Examples, tokenizer: Tokenizer, bos: Bos) -> Examples:
 
 
 def begins_with_bos(examples: Examples, tokenizer: Tokenizer) -> bool:
-    """Whether all prompts do."""
+    """Whether all clean prompts do."""
     return tokenizer.bos_token_id is not None and bool((examples.clean[:, 0] == tokenizer.bos_token_id).all())
 
 

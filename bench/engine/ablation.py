@@ -1,11 +1,11 @@
 """What a removed edge carries instead of its sender's output.
 
 - ``resample``: the sender's output in the full model on the corrupted prompt;
-- ``zero``: nothing; the bias of attention's output, which belongs to no edge, stays;
-- ``zero_with_bias``: nothing, and of a head's edge its share of that bias goes as well: every head is taken
-  to write b_O / n_heads, as DiscoGP's code has it;
-- ``mean``: the sender's mean output over the discovery set's clean prompts, padding left out; per
-  position where all prompts have one length, otherwise over positions.
+- ``zero``: zero; the attention output bias b_O, which belongs to no edge, stays;
+- ``zero_with_bias``: zero, and an edge from a head also removes the head's share of b_O: every head is
+  taken to write b_O / n_heads, as in DiscoGP's code;
+- ``mean``: the sender's mean output over the clean discovery prompts, padding excluded; per position if
+  all prompts have the same length, otherwise over all positions.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from bench.engine.masked_model import MaskedModel
 
 AblationName = Literal["resample", "zero", "zero_with_bias", "mean"]
 Constant = Float[Tensor, "senders 1 #pos d_model"] | None
-"""What removed edges carry whatever the prompt; None stands for zero."""
+"""What removed edges carry on every prompt; None means zero."""
 
 
 @runtime_checkable
 class Prompts(Protocol):
-    """A batch, as far as a reference reads it."""
+    """The part of a batch that a reference reads."""
 
     @property
     def clean(self) -> Int[Tensor, "batch pos"]: ...
@@ -41,16 +41,16 @@ class Ablation:
 
     name: AblationName
     constant: Callable[[MaskedModel, Sequence[Prompts], bool], Constant]
-    """Of a model, the discovery batches and whether all prompts, evaluated ones too, are as long."""
+    """Takes the model, the discovery batches, and whether all prompts of both sets have the same length."""
     from_corrupted: bool = False
-    """Removed edges carry the full model's activations on the corrupted prompt, and no constant."""
+    """Removed edges carry the full model's activations on the corrupted prompt, not a constant."""
     from_discovery: bool = False
-    """The constant takes a forward pass of every discovery batch."""
+    """Computing the constant takes a forward pass on every discovery batch."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Hands out what removed edges carry, batch by batch."""
+    """Provides what removed edges carry, batch by batch."""
 
     ablation: Ablation
     constant: Constant = None
@@ -61,18 +61,18 @@ class Reference:
         corrupted: Int[Tensor, "batch pos"],
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " senders #batch #pos d_model"] | None:
-        """The reference activations of a batch; None stands for zero.
+        """The reference activations of a batch; None means zero.
 
         Args:
             model: run on the corrupted prompts under resample, otherwise unused.
             corrupted: the batch's corrupted prompts.
-            lengths: tokens of each prompt, padding left out; matters to bidirectional models alone.
+            lengths: of each prompt in tokens, without padding; only bidirectional models need them.
         """
         return model.senders(corrupted, lengths) if self.ablation.from_corrupted else self.constant
 
     @property
     def policy(self) -> str:
-        """What a record says: the ablation, and for a mean over what it was taken."""
+        """The ablation as recorded; for a mean, also what it was averaged over."""
         if not self.ablation.from_discovery:
             return self.ablation.name
         assert self.constant is not None
@@ -81,9 +81,9 @@ class Reference:
 
 
 def without_bias(model: MaskedModel) -> Float[Tensor, "senders 1 1 d_model"]:
-    """What takes a removed head's share of the output bias away: minus b_O / n_heads.
+    """The constants that take away removed heads' shares of the output bias: -b_O / n_heads for a head.
 
-    All of b_O flows to everyone, so a receiver that reads this instead of a head reads that much less.
+    Every receiver reads all of b_O, so one that reads this instead of a head reads that much less.
     """
     graph, width = model.graph, model.architecture.d_model
     constant = torch.zeros(len(graph.senders), 1, 1, width, dtype=model.dtype, device=model.device)
@@ -97,15 +97,15 @@ def mean_activations(
     batches: Iterable[tuple[Int[Tensor, "batch pos"], Int[Tensor, " batch"]]],
     per_position: bool,
 ) -> Float[Tensor, "senders 1 #pos d_model"]:
-    """Mean sender outputs over batches, padding left out.
+    """Mean sender outputs over batches, padding excluded.
 
     Args:
-        model: run in full, on every batch.
+        model: run unmasked on every batch.
         batches: pairs of tokens and lengths.
         per_position: one mean per position, for prompts of one length; otherwise one over all positions.
 
     Raises:
-        ValueError: there is no batch.
+        ValueError: there are no batches.
     """
     wide = torch.promote_types(model.dtype, torch.float32)  # half precision has too few bits for sums
     total: Tensor | None = None
@@ -138,16 +138,16 @@ ABLATIONS: dict[AblationName, Ablation] = {ablation.name: ablation for ablation 
 def make_reference(
     model: MaskedModel, ablation: AblationName, discovery: Sequence[Prompts], one_length: bool
 ) -> Reference:
-    """What an ablation puts in the place of removed edges' senders.
+    """The reference of an ablation, which provides what removed edges carry.
 
     Args:
-        model: whose edges are removed.
+        model: the model whose edges are removed.
         ablation: a key of `ABLATIONS`.
-        discovery: prompts over which means are taken; read by the mean ablation alone.
-        one_length: whether all prompts, evaluated ones too, are as long, so that means can be per position.
+        discovery: prompts to average over; only mean ablation reads them.
+        one_length: whether all prompts of both sets have the same length, so that means can be per position.
 
     Raises:
-        ValueError: a mean is to be taken over no prompt.
+        ValueError: mean ablation without discovery prompts.
     """
     kind = ABLATIONS[ablation]
     return Reference(kind, kind.constant(model, discovery, one_length))

@@ -15,16 +15,16 @@ from methods.rules.gradient_rules import GradientRules
 
 
 def scaled(x: Tensor, factor: float) -> Tensor:
-    """x; its gradient is multiplied."""
+    """x, with its gradient multiplied by factor."""
     return x if factor == 1 else _Scaled.apply(x, factor)  # type: ignore[no-untyped-call]
 
 
 def elementwise(rules: GradientRules, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """function(x), which passes function(x) / x where the rules say so.
+    """function(x); under the secant rule its backward multiplies by function(x) / x.
 
     Args:
         rules: those of the backward pass.
-        function: of each number by itself, 0 at 0.
+        function: elementwise, 0 at 0.
         x: of any shape.
     """
     if not rules.secant:
@@ -35,7 +35,7 @@ def elementwise(rules: GradientRules, function: Callable[[Tensor], Tensor], x: T
 def pattern(
     rules: GradientRules, scores: Float[Tensor, "*any queries pos"]
 ) -> Float[Tensor, "*any queries pos"]:
-    """The softmax of attention scores; what is masked is minus infinity."""
+    """The softmax of attention scores; masked scores are minus infinity."""
     if rules.softmax == "gradient":
         return scores.softmax(-1)
     if rules.softmax == "frozen":

@@ -1,6 +1,6 @@
 """The formulas of one block: what a head, an MLP and a norm compute from what they read.
 
-Nothing here knows of masks or of the residual stream. Node by node it is what Hugging Face computes.
+Nothing here knows about masks or the residual stream. Each node computes what it does in Hugging Face.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def norm(
     Args:
         arch: says which norm it is.
         weights: as `MaskedModel` names them.
-        name: of the norm, such as ``a3.norm``; weights are read for a LayerNorm alone.
+        name: of the norm, such as ``a3.norm``; its weights are read only for a LayerNorm.
         x: the receivers' inputs.
     """
     if arch.norm == "none":
@@ -89,7 +89,7 @@ def attention(
         weights: as `MaskedModel` names them.
         name: of the layer's attention, such as ``a3``.
         x: those receivers' inputs in order (q, k, v), or one row for all of them.
-        heads: numbers within the layer, ascending; None for all, which a post-norm wants, for the heads
+        heads: numbers within the layer, ascending; None for all, as a post-norm requires, since the heads
             share its scale.
         bias: as `MaskedModel.attention_bias`.
     """
@@ -119,7 +119,7 @@ def project(
         name: of the layer's attention, such as ``a3``.
         x: the receivers' inputs, or one row for all of them.
         rows: which receivers, counted within the layer, ascending; None for all.
-        at: where `x` holds but one position of each example, which one that is.
+        at: if `x` holds only one position of each example, that position.
     """
     W_QKV, b_QKV = weights[f"{name}.W_QKV"], weights[f"{name}.b_QKV"]
     counts = [arch.n_heads, arch.n_kv_heads, arch.n_kv_heads]
@@ -174,7 +174,7 @@ def attend(
         v: likewise.
         heads: numbers within the layer, ascending; None for all.
         bias: as `MaskedModel.attention_bias`.
-        at: where each example has but one query, its position.
+        at: if each example has only one query, its position.
     """
     W_O = weights[f"{name}.W_O"]
     kv_of_head = torch.arange(arch.n_heads) // (arch.n_heads // arch.n_kv_heads)
@@ -245,8 +245,8 @@ def rotation(
 
     Args:
         arch: has the scale of both.
-        weights: has the frequencies, and the dtype wanted.
-        pos: how many positions, from the first.
+        weights: has the frequencies; the result has the dtype of ``embed.W_E``.
+        pos: number of positions.
     """
     frequencies = weights["rotary.inv_freq"].float()
     angles = torch.arange(pos, device=frequencies.device).float()[:, None] * frequencies
@@ -273,7 +273,7 @@ def _softmax_attention(
     arch: Architecture, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool
 ) -> Tensor:
     rules = arch.rules
-    # each a factor of the pattern, which with the values is one of the output
+    # q and k are factors of the pattern; the pattern and v are factors of the output
     q, k = (backward.scaled(x, rules.attended**2) for x in (q, k))
     v = backward.scaled(v, rules.attended)
     if arch.score_cap is None and rules.softmax == "gradient":

@@ -60,7 +60,7 @@ class Circuit:
 
     @classmethod
     def of(cls, graph: EdgeGraph, edges: Iterable[str]) -> Circuit:
-        """The circuit of some edges given as text, ``a0.h3->m1``."""
+        """The circuit of some edges given as text, such as ``a0.h3->m1``."""
         kept = torch.zeros_like(graph.exists)
         for edge in edges:
             kept[graph.parse_edge(edge)] = True
@@ -104,7 +104,7 @@ class Circuit:
     def complement(self) -> Circuit:
         """What is left when everything that was kept is removed.
 
-        Where only weights are pruned, the complement keeps every edge; weights that are not named stay whole.
+        If only weights are pruned, the complement keeps every edge; weights that are not named stay whole.
         """
         prunes_weights = not all(mask.all() for mask in self.weights.values())
         prunes_edges = len(self) < self.graph.n_edges or not prunes_weights
@@ -114,14 +114,14 @@ class Circuit:
     def effective(self, ablation: AblationName) -> Circuit:
         """The edges that can matter: those on a path to the logits and, under resample, from the input.
 
-        Where a reference is a constant, a sender that nothing feeds still has an output of its own (that of
-        its biases, the same for every input), so only the path to the logits counts. The same holds where
-        weights are masked, because an unfed sender then differs from its reference. The logits equal those of
-        the whole circuit; a test checks this.
+        If references are constants, a sender that nothing feeds still has an output of its own (from its
+        biases, the same for every input), so only the path to the logits counts. The same holds if weights
+        are masked, because an unfed sender then differs from its reference. The logits equal those of the
+        whole circuit; a test checks this.
         """
         owners = self.graph.owners.bool()
         reaches = torch.zeros(len(self.graph.senders), dtype=torch.bool)
-        useful = owners.sum(1) == 0  # receivers that lead to the logits; at first the logits alone
+        useful = owners.sum(1) == 0  # receivers that lead to the logits; at first only the logits
         for column in reversed(range(len(reaches))):
             reaches[column] = (self.kept[:, column] & useful).any()
             if reaches[column]:
@@ -172,12 +172,12 @@ class Circuit:
         return {n: float(self.weights[n].double().mean()) if n in self.weights else 1.0 for n in matrices}
 
     def weight_density(self, matrices: Mapping[str, torch.Size]) -> float:
-        """Share of the weights of all `matrices` together that is kept."""
+        """Share of all weights of `matrices` together that is kept."""
         kept = [share * matrices[name].numel() for name, share in self.densities(matrices).items()]
         return sum(kept) / sum(shape.numel() for shape in matrices.values())
 
     def effective_weight_density(self, ablation: AblationName, matrices: Mapping[str, torch.Size]) -> float:
-        """The same, counting only weights of heads and MLPs that an effective edge leaves."""
+        """The same, counting as kept only weights of heads and MLPs with an effective edge out."""
         live = self.effective(ablation).kept.any(0)
         kept = 0
         for name, shape in matrices.items():
@@ -187,14 +187,14 @@ class Circuit:
         return kept / sum(shape.numel() for shape in matrices.values())
 
     def _computing(self, matrix: str, live: Tensor) -> Tensor:
-        """For each head's or receiver's part of a matrix whether a live sender computes with it."""
+        """For each head's or receiver's part of a matrix, whether a live sender uses it."""
         node, part = matrix.split(".")
         heads, rows = (at(int(node[1:])) for at in (self.graph.head_columns, self.graph.attention_rows))
         if node.startswith("m"):
             return live[heads.stop : heads.stop + 1]
         if part == "W_O" and not self.graph.coupled_heads:
             return live[heads]
-        if part == "W_O":  # they share the scale of what they write
+        if part == "W_O":  # coupled heads share the scale of their outputs
             return live[heads].any().expand(self.graph.n_heads)
         return (self.graph.owners[rows].bool() & live).any(1)
 
@@ -237,14 +237,14 @@ class Circuit:
             circuit = cls(header.graph, tensors["edges"], weights)
             if len(circuit) != header.edges_kept:
                 raise ValueError(f"it has {len(circuit)} edges, not {header.edges_kept}")
-        except (ValueError, RuntimeError) as error:  # the latter: a shape beyond what torch counts
+        except (ValueError, RuntimeError) as error:  # RuntimeError: a shape too large for torch
             raise DamagedFile(f"{path} is not a complete circuit ({error}): move it away") from error
         return circuit
 
 
 @dataclass(frozen=True)
 class _Header:
-    """Of a circuit's file."""
+    """The header of a circuit's file."""
 
     format: str
     graph: EdgeGraph

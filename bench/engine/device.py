@@ -13,18 +13,18 @@ HOST_BATCH = 2**28
 
 
 def check_device(name: str) -> None:
-    """Refuses a device that is not there, or does not compute.
+    """Refuses a device that does not exist or cannot compute.
 
     Raises:
-        UsageError: torch does not know the name, no such device is at hand, or it holds no numbers.
+        UsageError: torch does not know the name, no such device is available, or it holds no values.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # of names that torch is about to forget
+        with warnings.catch_warnings(action="ignore"):  # about deprecated names
             device = torch.device(name)
             if device.type == "cpu" and device.index:
-                raise RuntimeError("there is only one cpu")  # torch takes any number for it
+                raise RuntimeError("there is only one cpu")  # torch accepts any index
             torch.ones(2, device=device).sum().item()
-    except (RuntimeError, AssertionError, ImportError, AttributeError) as error:  # as backends have it
+    except (RuntimeError, AssertionError, ImportError, AttributeError) as error:  # depends on the backend
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"the device '{name}' cannot be used ({reason}): leave --device out to use the CPU"
@@ -32,7 +32,7 @@ def check_device(name: str) -> None:
 
 
 def batch_bytes(device: torch.device) -> int:
-    """What one batch may take: on a GPU a quarter of what is free, otherwise `HOST_BATCH`."""
+    """Bytes that one batch may take: on a GPU a quarter of the free memory, otherwise `HOST_BATCH`."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free) // 4

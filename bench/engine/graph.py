@@ -2,8 +2,8 @@
 
 A *sender* writes into the residual stream: the embedding, each attention head, each MLP.
 A *receiver* reads it: the query, key and value inputs of each head, each MLP, the logits.
-An *edge* ``sender -> receiver`` exists when the sender comes before the receiver. This module
-is the only place that spells node names and parses them.
+An *edge* ``sender -> receiver`` exists when the sender comes before the receiver. Only this module
+spells and parses our node names.
 
 It is not a graph of tensors or of token positions: an edge stands for one sender's contribution
 to one receiver at every position (Conmy et al. 2023, arXiv:2304.14997, section 3).
@@ -26,11 +26,11 @@ from bench.schema import Count
 Kind = Literal["embed", "head", "mlp", "logits"]
 Port = Literal["q", "k", "v"]
 KV = Literal["per_group", "per_head"]
-"""How keys and values of grouped-query attention are counted: as the model computes them, one a group, or one
-a query head, as MIB does."""
+"""How keys and values of grouped-query attention are counted: one per group, as the model computes them, or
+one per query head, as in MIB."""
 
 EMBEDDINGS = ("embed", "tok", "pos")
-"""Names of embedding senders: token and position together, or apart."""
+"""Names of embedding senders: token and position together, or each separately."""
 _SPELLINGS = {
     "sender": re.compile(rf"(?P<embed>{'|'.join(EMBEDDINGS)})|a(?P<layer>\d+)\.h(?P<head>\d+)|m(?P<mlp>\d+)"),
     "receiver": re.compile(
@@ -53,7 +53,7 @@ class Node:
 
     @property
     def block(self) -> str:
-        """The name of what it is part of: of the head, for its q, k and v receivers; otherwise its own."""
+        """The name of what it is part of: the head's for q, k and v receivers, otherwise its own."""
         return _head_name(self.layer, self.head) if self.kind == "head" else self.name
 
 
@@ -66,7 +66,7 @@ class EdgeGraph:
     simply ends before the heads of its own layer.
 
     Raises:
-        ValueError: the heads cannot be shared out evenly among the KV heads.
+        ValueError: the heads cannot be divided evenly among the KV heads.
     """
 
     n_layers: Count
@@ -77,7 +77,7 @@ class EdgeGraph:
     split_embed: bool = False
     """True when token and position embedding are two senders, ``tok`` and ``pos``."""
     coupled_heads: bool = False
-    """True where the heads of a layer share a norm of what they write (Gemma-2's post-norm), so that each
+    """True when the heads of a layer share a norm of their outputs (Gemma-2's post-norm), so that each
     computes from the inputs of all."""
 
     def __post_init__(self) -> None:
@@ -86,12 +86,12 @@ class EdgeGraph:
 
     @property
     def n_embed(self) -> int:
-        """How many embedding senders there are: 1, or 2 when token and position are apart."""
+        """Number of embedding senders: 1, or 2 when token and position are separate."""
         return 2 if self.split_embed else 1
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many receivers and senders there are; nothing is made for it."""
+        """Numbers of receivers and senders, without building them."""
         row = self.n_layers * (self.n_heads + 2 * self.n_kv_heads + 1)
         return row + 1, self.n_embed + self.n_layers * (self.n_heads + 1)
 
@@ -107,7 +107,7 @@ class EdgeGraph:
 
     @cached_property
     def receivers(self) -> tuple[Node, ...]:
-        """Rows of every edge matrix, in order of computation; q, k and v block by block."""
+        """Rows of every edge matrix, in order of computation; in a layer all q, then all k, then all v."""
         nodes: list[Node] = []
         for layer in range(self.n_layers):
             for port in get_args(Port):
@@ -163,8 +163,8 @@ class EdgeGraph:
     def owners(self) -> Int[Tensor, "receivers senders"]:
         """1 where the column's sender computes from the row's receiver (a head from its q, k, v).
 
-        Under grouped-query attention several heads compute from one k or v receiver, and where heads are
-        coupled all of a layer do. The row of ``logits`` is all zero: nothing computes from it.
+        Under grouped-query attention several heads compute from one k or v receiver; coupled heads compute
+        from every q, k and v of their layer. The row of ``logits`` is all zero: nothing computes from it.
         """
         owners = torch.zeros(len(self.receivers), len(self.senders), dtype=torch.long)
         column = {(n.kind, n.layer, n.head): i for i, n in enumerate(self.senders)}
@@ -185,12 +185,12 @@ class EdgeGraph:
 
     @cached_property
     def readers(self) -> Int[Tensor, "receivers senders"]:
-        """`owners` as if heads were not coupled: 1 where the column's own node has the row's receiver."""
+        """`owners` as if heads were not coupled: 1 where the row's receiver belongs to the column's node."""
         return replace(self, coupled_heads=False).owners
 
     @property
     def shortest_path(self) -> int:
-        """Edges of the shortest path from an embedding to the logits: no circuit with fewer does anything."""
+        """Edges on the shortest path from an embedding to the logits: a smaller circuit does nothing."""
         distance = torch.full((len(self.senders),), torch.inf)
         distance[: self.n_embed] = 0
         for exists, owned in zip(self.exists, self.owners.bool(), strict=True):
@@ -200,7 +200,7 @@ class EdgeGraph:
 
     @cached_property
     def per_head(self) -> EdgeGraph:
-        """The same with a key and a value input per query head; itself where no heads share one."""
+        """The same with a key and a value input per query head; an equal graph if no heads share one."""
         return replace(self, n_kv_heads=self.n_heads)
 
     @cached_property
@@ -215,7 +215,7 @@ class EdgeGraph:
 
     @property
     def description(self) -> str:
-        """What a record says of the graph it counted."""
+        """How records describe the graph."""
         embed = "split" if self.split_embed else "joint"
         kv = "per_head" if self.n_kv_heads == self.n_heads else f"per_group_{self.n_kv_heads}"
         coupled = " heads=coupled" if self.coupled_heads else ""
@@ -237,7 +237,7 @@ class EdgeGraph:
         """The (row, column) of an edge given as text.
 
         Raises:
-            ValueError: the text is not an edge, names a node that is not there, or joins two nodes
+            ValueError: the text is not an edge, names a node that does not exist, or joins two nodes
                 in the wrong order.
         """
         sender, receiver = _ends(text)
@@ -249,15 +249,15 @@ class EdgeGraph:
 
 
 def edges_of_share(n_edges: int, share: float) -> int:
-    """How many of so many edges a share from 0 to 1 stands for: int(share x edges), as MIB counts.
+    """The number of edges in a share, from 0 to 1, of `n_edges`: int(share x edges), as MIB counts.
 
-    Rounded at the ninth decimal first, so that 0.29 of 100 edges is 29, whatever floats say.
+    Rounded to nine decimals first, so that 0.29 of 100 edges is 29 despite floating point.
     """
     return int(round(share * n_edges, 9))
 
 
 def node_of(name: str, role: Literal["sender", "receiver"]) -> Node:
-    """The node that a name spells, without a graph to look it up in.
+    """The node that a name spells, without looking it up in a graph.
 
     Raises:
         ValueError: no model has a node of that name in that role.
@@ -277,7 +277,7 @@ def node_of(name: str, role: Literal["sender", "receiver"]) -> Node:
 
 
 def ends_of(edge: str) -> tuple[Node, Node]:
-    """Sender and receiver of an edge given as text, without a graph: whether it exists is not asked.
+    """Sender and receiver of an edge given as text, without a graph: whether it exists is not checked.
 
     Raises:
         ValueError: the text is not an edge.

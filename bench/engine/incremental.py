@@ -1,9 +1,9 @@
-"""The masked forward, run again only past a touched receiver: what ACDC lives on.
+"""The masked forward, recomputed only downstream of a touched receiver: what makes ACDC fast.
 
-A run stands at a set of kept edges and remembers every sender's output. Asked for the logits without a few
-more edges of one receiver, it computes again only what those reach by kept edges, and only at the answers'
-positions where nothing that is kept reads elsewhere. `MaskedModel.run` under the smaller mask is the slow
-reference (`tests/test_engine/test_incremental.py`).
+A run holds a set of kept edges and remembers every sender's output. For the logits without a few more edges
+into one receiver, it recomputes only what those reach along kept edges, and only at the answers' positions
+unless a kept edge reads the others. `MaskedModel.run` under the smaller mask is the slow reference
+(`tests/test_engine/test_incremental.py`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from bench.engine.plan import EVERYWHERE, NOWHERE, Plan, Port, Read, Stage, wher
 class IncrementalRun:
     """One batch of prompts under a shrinking set of edges.
 
-    It is not differentiable, and takes neither weight masks nor edge masks between 0 and 1. Where an example
-    has several answers, or none, every position counts as an answer's.
+    It is not differentiable, and takes neither weight masks nor fractional edge masks. If an example has
+    several answers or none, every position counts as an answer's.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class IncrementalRun:
         single = torch.equal(answers[0], self._examples)
         self._at = answers[1] if single else None
         self._delta = model.deltas(tokens, edges, reference, lengths)
-        """What each sender writes, less its reference; right wherever it is wanted."""
+        """Each sender's output minus its reference; valid only where it is wanted."""
         self._delta_at = self._pick(self._delta)
         none = self._delta.new_zeros(len(self._delta), 1, 1, 1)
         self._reference = none if reference is None else reference
@@ -53,12 +53,12 @@ class IncrementalRun:
         self._start = 0
         self._slots: tuple[Tensor, Tensor] | None = None  # what the last chain computed
         self._projected: dict[tuple[int, bool], Tensor] = {}
-        """Queries, keys and values that do not move, by row and by whether at all positions."""
+        """Queries, keys and values that do not move, by row and whether at all positions."""
         self._memory: dict[str, Tensor] = {}
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it holds between chains."""
+        """Bytes held between chains."""
         held = [self._delta, self._delta_at, self._bases, *self._memory.values(), *self._projected.values()]
         for stage in self._plan.stages if self._plan else ():
             held += [read.constant for read in stage.reads] + [port.still for port in stage.ports]
@@ -68,14 +68,14 @@ class IncrementalRun:
     def without(
         self, row: int, columns: Sequence[int], start: int = 0
     ) -> Float[Tensor, "chain answer vocab"]:
-        """Logits without columns[: start + 1], without columns[: start + 2], ... of what a receiver reads.
+        """Logits after removing columns[: start + 1], columns[: start + 2], ... from a receiver's input.
 
-        The run stays where it is; `shrink` moves it.
+        The run's own edges stay; `shrink` removes them.
 
         Args:
-            row: the receiver's.
-            columns: senders of kept edges, in the order in which these are removed.
-            start: how many of them are gone from all variants; there is one for each of the others.
+            row: the receiver's row.
+            columns: senders of kept edges, in order of removal.
+            start: how many of them are removed in every variant; each of the others makes one variant.
         """
         plan = self._planned(row)
         x, delta = self._touched(plan), self._delta if plan.touched_everywhere else self._delta_at
@@ -90,10 +90,10 @@ class IncrementalRun:
 
     @torch.no_grad()
     def without_each(self, row: int, columns: Sequence[int]) -> Float[Tensor, "column answer vocab"]:
-        """Logits without each one of some columns of what a receiver reads, all the others kept.
+        """Logits after removing each of some columns from a receiver's input, one at a time.
 
         Args:
-            row: the receiver's.
+            row: the receiver's row.
             columns: senders of kept edges.
         """
         plan = self._planned(row)
@@ -106,16 +106,16 @@ class IncrementalRun:
 
     @torch.no_grad()
     def shrink(self, edges: Bool[Tensor, "receivers senders"]) -> bool:
-        """Moves on to fewer edges; False, and nothing done, where a run from the start is less work.
+        """Shrinks to fewer edges; False, with nothing done, if some are new or a fresh run is less work.
 
-        It costs nothing where the edges that go begin the chain that `without` was just asked for.
+        It costs nothing if the removed edges are the first of the chain that `without` just computed.
         """
         edges = edges.cpu()
         gone = self.kept & ~edges
         rows = gone.any(1).nonzero()[:, 0].tolist()
         if (edges & ~self.kept & self.graph.exists).any() or len(rows) > 1 + len(self.kept) // 8:
             return False
-        for row in reversed(rows):  # an upper node first: below it, what fed it alone no longer matters
+        for row in reversed(rows):  # later nodes first: what fed only them no longer matters
             self._remove(row, gone[row])
         return True
 
@@ -139,7 +139,7 @@ class IncrementalRun:
         self._chain = []
 
     def variants_within(self, row: int, nbytes: int) -> int:
-        """How long a chain of removals takes about so many bytes; at least 1."""
+        """How many removals at once take about `nbytes` bytes; at least 1."""
         plan, (batch, pos, d) = self._planned(row), self._delta.shape[1:]
         at = 1 if self._at is not None else pos
         reads = [read for stage in plan.stages for read in stage.reads]
@@ -270,7 +270,7 @@ class IncrementalRun:
         self._add(plan, Stage(f"a{layer}", names, everywhere, reads, heads=heads, ports=ports))
 
     def _port(self, layer: int, rows: Tensor, moving: Tensor, everywhere: bool) -> Port:
-        """A port of some heads; what does not move of it is projected once and remembered."""
+        """A port of some heads; rows that do not move are projected once and remembered."""
         start, still = self.graph.attention_rows(layer).start, rows[~moving].tolist()
         new = [row for row in still if (start + row, everywhere) not in self._projected]
         if new:
@@ -294,13 +294,13 @@ class IncrementalRun:
         if plan.row in rows:
             plan.touched_everywhere = everywhere
             distinct = rows
-        else:  # rows that read the same share one input
+        else:  # rows with the same edges share one input
             distinct = rows[:1] if bool((self.kept[rows] == self.kept[rows[:1]]).all()) else rows
         mixing = self.kept[distinct][:, moved].to(self._delta)
         return Read(rows, everywhere, self._constant(distinct, everywhere, plan.moved), mixing)
 
     def _constant(self, rows: list[int], everywhere: bool, moved: list[int]) -> Tensor:
-        """Inputs of rows of one block, as far as they do not move; those not yet pruned share one sum."""
+        """The part of the inputs of one block's rows that does not move; rows of equal masks share a sum."""
         if not rows:
             return self._delta[:0]
         masks = self.kept[rows]
@@ -311,12 +311,12 @@ class IncrementalRun:
     def _sum(
         self, masks: Bool[Tensor, "some senders"], row: int, everywhere: bool
     ) -> Float[Tensor, "some batch pos d_model"]:
-        """A receiver's input under some masks of its edges, all from remembered outputs."""
+        """A receiver's input under some masks of its edges, from remembered outputs."""
         base, delta = self._bases[self._level(row)], self._delta
         if not everywhere:
             base, delta = self._pick(base.expand(delta.shape[1:])), self._delta_at
         columns = masks.any(0).nonzero()[:, 0]
-        if len(columns) == int(columns[-1:].sum()) + 1:  # all of the first ones: nothing to gather
+        if len(columns) == int(columns[-1:].sum()) + 1:  # a prefix: nothing to gather
             picked = delta[: len(columns)]
         else:
             picked = delta[columns.to(delta.device)]
@@ -326,7 +326,7 @@ class IncrementalRun:
     # ---- references
 
     def _sum_references(self) -> Float[Tensor, " levels #batch #pos d_model"]:
-        """The references and biases that receivers read: before each attention, each MLP, the logits."""
+        """Sums of the references and biases that receivers read: at each attention, each MLP, the logits."""
         reference, graph = self._reference, self.graph
         total = reference[: graph.n_embed].sum(0)
         levels = []
@@ -352,13 +352,13 @@ class IncrementalRun:
         return stage.reference
 
     def _pick(self, x: Float[Tensor, "*any batch pos d_model"]) -> Float[Tensor, "*any batch there d_model"]:
-        """The answers' positions."""
+        """x at the answers' positions."""
         if self._at is None:
             return x
         return x[..., self._examples, self._at, :][..., None, :]
 
     def _borrow(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """Memory used again from chain to chain, since fresh pages are slow."""
+        """Memory reused from chain to chain, since fresh pages are slow."""
         size = torch.Size(shape).numel()
         if name not in self._memory or self._memory[name].numel() < size:
             self._memory[name] = self._delta.new_empty(size)

@@ -1,10 +1,10 @@
-"""MaskedModel: a decoder whose every edge, and every weight, can be masked.
+"""MaskedModel: a decoder in which every edge and every weight can be masked.
 
 It is our own forward pass over weights that TransformerLens loaded (`models/bridge.py`), because hooks take
 1.5 times the time and up to three times the memory of a direct computation. It neither trains nor generates:
-weights are frozen, and gradients flow to masks and to edges.
+weights are frozen, and gradients flow only to masks and edges.
 
-Node by node it computes what Hugging Face computes; `tests/test_engine/test_masked_model.py` compares it with
+Each node computes what it computes in Hugging Face; `tests/test_engine/test_masked_model.py` compares it with
 TransformerBridge hooks, which are the reference.
 """
 
@@ -28,7 +28,7 @@ KEEP_BYTES = 2**31
 
 
 class MaskedModel:
-    """A frozen decoder with an edge- and weight-masked forward.
+    """A frozen decoder whose forward takes edge and weight masks.
 
     `weights` maps names to tensors: ``embed.W_E``, ``embed.W_pos``, then per layer ``a0.W_QKV`` ``[q heads +
     k heads + v heads, d_model, d_head]``, ``a0.b_QKV``, ``a0.W_O`` ``[heads, d_head, d_model]``, ``a0.b_O``,
@@ -41,12 +41,12 @@ class MaskedModel:
     def __init__(self, architecture: Architecture, weights: Mapping[str, Tensor]) -> None:
         self.architecture = architecture
         self.graph = architecture.graph()
-        self._exists = self.graph.exists  # made here, not inside somebody's inference mode
+        self._exists = self.graph.exists  # computed here, not later in a caller's inference mode
         self.weights = {name: tensor.detach() for name, tensor in weights.items()}
         self._pool = BufferPool()
         self.keep_bytes = KEEP_BYTES
-        """What receivers read in a run with gradients is kept up to this many bytes; beyond that, the
-        backward pass recomputes it block by block. Where weight masks need gradients it is always kept."""
+        """In a run with gradients, receivers' inputs are kept up to this many bytes; beyond that, the
+        backward pass recomputes them block by block. If weight masks need gradients, they are always kept."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -58,12 +58,12 @@ class MaskedModel:
 
     @property
     def matrices(self) -> dict[str, torch.Size]:
-        """Shapes of every attention and MLP matrix by name; embeddings and biases are not among them."""
+        """Shapes of every attention and MLP matrix by name, without embeddings and biases."""
         return {name: shape for name, shape in self.maskable.items() if ".W_" in name}
 
     @property
     def maskable(self) -> dict[str, torch.Size]:
-        """Shapes of attention and MLP matrices and biases by name; not of b_O, which belongs to no edge."""
+        """Shapes of attention and MLP matrices and biases by name, except b_O, which belongs to no edge."""
         return {
             name: weight.shape
             for name, weight in self.weights.items()
@@ -73,23 +73,23 @@ class MaskedModel:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> MaskedModel:
         """The same model on another device or in another precision."""
-        fixed = {"rotary.inv_freq": torch.float32}  # angles of late positions want all of it, and no more
+        fixed = {"rotary.inv_freq": torch.float32}  # the angles of late positions need float32, not more
         moved = {n: w.to(device, fixed.get(n, dtype)) for n, w in self.weights.items()}
         return MaskedModel(self.architecture, moved)
 
     def with_split_embed(self) -> MaskedModel:
-        """The same model counted with token and position embedding as two senders.
+        """The same model with token and position embedding as two senders.
 
         Raises:
             ValueError: it has no position embedding.
         """
         if self.architecture.rotary:
-            raise ValueError("this model rotates queries and keys and has no position embedding to split off")
+            raise ValueError("this model uses rotary embeddings and has no position embedding to split off")
         return MaskedModel(replace(self.architecture, split_embed=True), self.weights)
 
     def with_kv_per_head(self) -> MaskedModel:
-        """The same model with a key and a value input per query head, and copies of their weights, which take
-        memory; a mask of weights, whose densities count the copies, may keep one of them and not another."""
+        """The same model with a key and a value input per query head. Copies of their weights take memory;
+        weight masks and densities treat each copy as a weight of its own."""
         rows = self.graph.rows_per_head[: 3 * self.graph.n_heads].to(self.device)  # of any layer
         weights = {n: w[rows] if n.endswith("_QKV") else w for n, w in self.weights.items()}
         return MaskedModel(replace(self.architecture, n_kv_heads=self.graph.n_heads), weights)
@@ -107,10 +107,10 @@ class MaskedModel:
 
         Args:
             tokens: prompts, padded on the right.
-            edges: what is kept of each edge, from 0 to 1, on whatever device; None keeps all of every one.
+            edges: how much of each edge is kept, from 0 to 1, on any device; None keeps every edge whole.
             reference: what a removed edge carries instead (`ablation.py`); None means zero.
-            weights: factors of weights by name, from 0 to 1; what is not named is whole.
-            answers: examples and positions of which logits are wanted; None for all positions.
+            weights: weight masks by name, from 0 to 1; weights that are not named are whole.
+            answers: examples and positions at which to compute logits; None for all positions.
             lengths: tokens of each prompt, for bidirectional models; causal ones never read the padding.
 
         Returns:
@@ -138,13 +138,13 @@ class MaskedModel:
     ) -> Float[Tensor, "mask answer vocab"]:
         """Logits at some answers under each of several edge masks, all computed at once.
 
-        Takes the memory of as many runs; on small models it takes a tenth of the time of one after another.
+        Takes the memory of that many runs, but on small models a tenth of the time of separate ones.
 
         Args:
             tokens: prompts, padded on the right.
             edges: True where an edge is kept.
             reference: what a removed edge carries instead; None means zero.
-            answers: examples and positions of which logits are wanted.
+            answers: examples and positions at which to compute logits.
             lengths: as in `run`.
 
         Raises:
@@ -170,7 +170,7 @@ class MaskedModel:
         reference: Float[Tensor, "senders #batch #pos d_model"] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "senders batch pos d_model"]:
-        """What each sender writes under an edge mask, less its reference; 0 where nothing kept reads it.
+        """Each sender's output under an edge mask, minus its reference; 0 where no kept edge reads it.
 
         Args:
             tokens: prompts, padded on the right.
@@ -211,19 +211,19 @@ class MaskedModel:
 
         Args:
             tokens: prompts, padded on the right.
-            loss: from logits, as `run` returns them, to a scalar L.
-            direction: from the senders' outputs of this very run to what these would move along.
-            inputs: take the place of the embeddings' outputs, for a gradient elsewhere than at the prompt.
+            loss: maps logits, as `run` returns them, to a scalar L.
+            direction: maps the senders' outputs in this run to the directions in which they would move.
+            inputs: replace the embeddings' outputs, for a gradient at another point than the prompt.
             answers: as in `run`.
             lengths: as in `run`.
-            replaced: senders that are computed together, and constants that they write in this run.
+            replaced: senders that are computed together, and constants that they write instead.
 
         Raises:
             ValueError: the tokens do not fit this model.
         """
         self._check(tokens)
         if replaced is not None and replaced[0] == self.graph.groups[0]:
-            inputs, replaced = replaced[1], None  # the embeddings are what the pass begins with
+            inputs, replaced = replaced[1], None  # the pass starts from the embeddings
         with torch.enable_grad():
             recorder = self._recorder(tokens)
             taps = Taps(recorder.new_zeros(self.graph.exists.shape))
@@ -232,14 +232,14 @@ class MaskedModel:
             self._layers(embedded, stream, self.weights, lengths)
             value = loss(self._logits(stream, self.weights, answers))
         taps.direction = direction(recorder)
-        # the input asked for is the first node of the graph, so the pass runs through every tap
+        # the requested input is the first node of the graph, so the pass runs through every tap
         torch.autograd.grad(value, embedded)
         return taps.gradients
 
     def embed(
         self, tokens: Int[Tensor, "batch pos"], weights: Mapping[str, Tensor] | None = None
     ) -> Float[Tensor, "n_embed batch pos d_model"]:
-        """The embedding senders' outputs: their sum, or token and position apart."""
+        """The embedding senders' outputs: their sum, or token and position separately."""
         weights = weights or self.weights
         token = weights["embed.W_E"][tokens]
         if self.architecture.rotary:
@@ -248,7 +248,7 @@ class MaskedModel:
         parts = torch.stack([token, position])
         return parts if self.architecture.split_embed else parts.sum(0, keepdim=True)
 
-    # ---- the forward, once for every kind of stream
+    # ---- the forward pass, shared by every kind of stream
 
     def _layers(self, embedded: Tensor, stream: Stream, weights: Weights, lengths: Tensor | None) -> None:
         columns = slice(0, self.graph.n_embed)
@@ -279,7 +279,7 @@ class MaskedModel:
     def _layer_in_blocks(
         self, weights: Weights, layer: int, stream: MaskedStream, bias: Tensor | None
     ) -> None:
-        """A layer that keeps nothing for the backward pass but its senders' outputs."""
+        """A layer that keeps only its senders' outputs for the backward pass."""
         rows, heads = self.graph.attention_rows(layer), self.graph.head_columns(layer)
         mlp_row, mlp_column = rows.stop, heads.stop
         attend = partial(blocks.attention, self.architecture, weights, f"a{layer}", heads=None, bias=bias)
@@ -345,7 +345,7 @@ class MaskedModel:
     ) -> MaskedStream:
         if edges.shape != self.graph.exists.shape:
             raise ValueError(
-                f"an edge mask of this model is {tuple(self.graph.exists.shape)}, not {tuple(edges.shape)}"
+                f"this model's edge mask has shape {tuple(self.graph.exists.shape)}, not {tuple(edges.shape)}"
             )
         if reference is not None:
             self._check_reference(reference, tokens)
@@ -370,7 +370,7 @@ class MaskedModel:
             )
         for name, mask in masks.items():
             if mask.shape != (shape := self.weights[name].shape):
-                raise ValueError(f"a mask of {name} is {tuple(shape)}, not {tuple(mask.shape)}")
+                raise ValueError(f"a mask of {name} has shape {tuple(shape)}, not {tuple(mask.shape)}")
         return {
             n: w * _in_order_of(w, masks[n].to(w.device, w.dtype)) if n in masks else w
             for n, w in self.weights.items()
@@ -392,9 +392,9 @@ class MaskedModel:
         wanted = (len(self.graph.senders), batch, pos, self.architecture.d_model)
         fits = reference.dim() == 4 and reference.shape[0] == wanted[0] and reference.shape[3] == wanted[3]
         if not fits or reference.shape[1] not in (1, batch) or reference.shape[2] not in (1, pos):
-            raise ValueError(f"a reference for these tokens is {wanted}, not {tuple(reference.shape)}")
+            raise ValueError(f"a reference for these tokens has shape {wanted}, not {tuple(reference.shape)}")
 
 
 def _in_order_of(weight: Tensor, mask: Tensor) -> Tensor:
-    """A mask in the weight's memory order: to multiply across orders takes twice as long as to turn one."""
+    """A mask in the weight's memory order: multiplying across orders takes twice as long as reordering."""
     return mask if weight.is_contiguous() else mask.mT.contiguous().mT

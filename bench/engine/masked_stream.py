@@ -22,10 +22,10 @@ class MaskedStream:
     """The residual stream under an edge mask.
 
     With delta_s = z_s - ref_s, receiver r reads  base + sum_s m[r,s] delta_s,  where base is the sum
-    of all references and constants so far. Row 0 of the buffer is base, so that one product of
-    [1, m] with the buffer does it. A sender whose column of the mask is empty reaches nobody and,
-    when no gradient is wanted, is not computed at all. What an MLP reads from before its layer is mixed
-    together with what the heads read, since the product is bound by reading the buffer.
+    of all references and constants so far. Row 0 of the buffer is base, so a read is one product of
+    [1, m] with the buffer. A sender whose column of the mask is empty reaches no receiver and, without
+    gradients, is not computed at all. What an MLP reads from earlier layers is mixed together with what
+    the heads read, since the time of the product goes into reading the buffer.
 
     Raises nothing itself; `MaskedModel.run` checks shapes.
     """
@@ -42,15 +42,15 @@ class MaskedStream:
     ) -> None:
         self.differentiable = differentiable
         self.recompute = recompute and differentiable
-        """Whether the backward pass computes each block again instead of keeping what it read."""
+        """Whether the backward pass recomputes each block instead of keeping its inputs."""
         n_senders = edges.shape[1]
         self.alive = torch.ones(n_senders, dtype=torch.bool)
         if not self.differentiable:
             self.alive = (edges != 0).any(0).cpu()
-        # a receiver is read when something alive computes from it; logits always
+        # a receiver is read if a live sender computes from it; the logits always
         self.wanted = (owners[:, self.alive].sum(1) > 0) | (owners.sum(1) == 0)
         self.slots = self.alive.cumsum(0)
-        """How many live senders stand among the first c + 1 columns."""
+        """For each column c, how many of the first c + 1 senders are live."""
         self.mask = torch.cat([edges.new_ones(len(edges), 1), edges[:, self.alive]], 1)
         self.reference = reference
         size = (1 + int(self.alive.sum()), *shape)
@@ -58,12 +58,12 @@ class MaskedStream:
         self.buffer[0] = 0.0
         self.buffer_grad: Tensor | None = None
         self.inputs: Tensor | None = None
-        if self.differentiable:  # kept until the backward pass, so worth lending too
+        if self.differentiable:  # kept until the backward pass, so worth pooling too
             self.buffer_grad = pool.borrow(self, size, edges)
         if self.differentiable and not self.recompute:
             self.inputs = pool.borrow(self, (len(edges), *shape), edges)
         self._partial: Tensor | None = None  # what `begin` read for an MLP
-        self._begun = 0  # and how many live senders that were
+        self._begun = 0  # from how many live senders
         # Threads through all reads and writes, so that autograd runs their backward passes in
         # exactly the reverse order; the buffers themselves are outside autograd.
         self.token: Tensor | None = edges.new_zeros((), requires_grad=self.differentiable)
@@ -75,19 +75,19 @@ class MaskedStream:
         picked = picked[:, : 1 + self._live_before(width)]
         if self.differentiable:
             x, self.token = _Read.apply(self.token, picked, self, rows)  # type: ignore[no-untyped-call]
-            if width == len(self.alive):  # the logits' read is the last: no cycle may outlive it
+            if width == len(self.alive):  # the logits' read is the last: leave no reference cycle
                 self.token = None
             return x  # type: ignore[no-any-return]
         return self.mix(picked)
 
     def block(self, rows: slice, columns: slice, width: int, compute: Callable[[Tensor], Tensor]) -> None:
-        """Read, compute, write in one step that the backward pass does again; every sender is live.
+        """Reads, computes and writes in one step, which the backward pass repeats; every sender is live.
 
         Args:
             rows: the receivers that are read.
             columns: the senders that are written.
             width: how many of the first senders the receivers read.
-            compute: from what is read to what is written; called again in the backward pass.
+            compute: maps what is read to what is written; called again in the backward pass.
         """
         picked, slots = self.mask[rows][:, : 1 + width], slice(1 + columns.start, 1 + columns.stop)
         self.token = _Block.apply(self.token, picked, self, columns, slots, compute)  # type: ignore[no-untyped-call]
@@ -119,11 +119,11 @@ class MaskedStream:
         return self.add(partial, picked, slots)
 
     def add(self, partial: Tensor, mask: Tensor, slots: slice) -> Tensor:
-        """What was begun, completed in place: base, and the senders of some slots.
+        """Completes in place what was begun: adds base and the senders of some slots.
 
         Args:
             partial: what `begin` read, overwritten.
-            mask: of the receiver, for those senders alone.
+            mask: the receiver's, for those senders only.
             slots: their rows of the buffer.
         """
         partial = partial.data
@@ -136,22 +136,22 @@ class MaskedStream:
         return mixed.view(len(mask), *self.buffer.shape[1:]).data
 
     def unmix(self, mask: Tensor, grad: Tensor, wanted: bool) -> Tensor | None:
-        """From the gradient of what was read: adds the senders', and returns the mask's where it is wanted.
+        """The backward of `mix`: accumulates the senders' gradients and returns the mask's if wanted.
 
         Args:
-            mask: as it was mixed with, base's column first.
+            mask: as passed to `mix`, base's column first.
             grad: of what was read, ``[rows, batch * pos * d_model]``.
-            wanted: whether the mask wants a gradient.
+            wanted: whether the mask needs a gradient.
         """
         width = mask.shape[1]
         assert self.buffer_grad is not None
-        # The last read (the logits', of all senders) is the first to come back: it starts the sums.
+        # The last read (the logits', of all senders) comes first in the backward pass: it starts the sums.
         first = width == len(self.buffer)
         self.buffer_grad[:width].flatten(1).addmm_(mask.T, grad, beta=0.0 if first else 1.0)
         if not wanted:
             return None
-        # Nobody asks for the first column's, base's. This order of the product is nearly twice as fast on
-        # CPU as its transpose.
+        # The gradient of the first column, base's, is never needed. This order of the product is nearly
+        # twice as fast on CPU as its transpose.
         grad_mask = torch.zeros_like(mask)
         grad_mask[:, 1:] = (self.buffer[1:width].flatten(1) @ grad.T).T
         return grad_mask
@@ -165,12 +165,12 @@ class MaskedStream:
             self.store(out, columns, slots)
 
     def store(self, out: Tensor, columns: slice, slots: slice) -> None:
-        """Puts outputs, less their references, into the buffer, and the references of all columns into base.
+        """Stores outputs minus references in the buffer, and adds the references of all columns to base.
 
         Args:
             out: of the live senders among `columns`.
-            columns: whose references are added, live or not.
-            slots: rows of the buffer that the live ones have.
+            columns: senders whose references are added, live or not.
+            slots: the live ones' rows of the buffer.
         """
         if self.reference is None:
             self.buffer[slots] = out
@@ -270,7 +270,7 @@ class _Block(Function):
     ) -> Tensor:
         ctx.stream, ctx.slots, ctx.compute = stream, slots, compute
         ctx.save_for_backward(mask)
-        ctx.base = stream.buffer[0].clone()  # base grows on, while senders stay
+        ctx.base = stream.buffer[0].clone()  # base changes later, the senders do not
         stream.store(compute(stream.mix(mask)), columns, slots)
         return token.clone()
 

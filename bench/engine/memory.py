@@ -1,6 +1,6 @@
 """How much memory a model takes: a formula, checked against measured steps by `make bench`.
 
-The step is a method's: a masked forward under resample ablation and a backward pass to the edge mask, at
+A step is what methods do: a masked forward under resample ablation and a backward pass to the edge mask, with
 one answer per prompt. T stands for tokens (examples times positions), S for senders, R for receivers.
 """
 
@@ -14,7 +14,7 @@ from bench.errors import ModelError
 
 
 def parameters(arch: Architecture) -> dict[str, int]:
-    """Numbers per part: embeddings, attention, MLPs, unembedding. Norms and biases are too few to count."""
+    """Parameters of embeddings, attention, MLPs and unembedding. Norms and biases are too few to matter."""
     d, heads = arch.d_model, arch.n_heads + 2 * arch.n_kv_heads
     return {
         "embed": arch.d_vocab * d,
@@ -27,21 +27,21 @@ def parameters(arch: Architecture) -> dict[str, int]:
 def step_bytes(
     arch: Architecture, examples: int, pos: int, itemsize: int, keep_bytes: int = KEEP_BYTES
 ) -> dict[str, int]:
-    """Bytes of a step by what they are for.
+    """Bytes of a step by purpose.
 
     - weights: all parameters;
     - senders: the references, the buffer and its gradient, S * T * d_model each;
-    - inputs: what receivers read, R * T * d_model, kept only while below `keep_bytes`,
-      along with what a block computes from it;
-    - block: what the largest block computes and its gradients, where it is not kept;
-    - masks: edges, as a mask, with constants, and their gradients, R * S * 4 bytes each;
-    - logits: of the answers, their softmax and gradients.
+    - inputs: what receivers read, R * T * d_model, and what blocks compute from it, both kept only if the
+      former is at most `keep_bytes`; otherwise one base per block;
+    - block: the largest block's gradients and, if inputs are not kept, its recomputed activations;
+    - masks: the edges, their mask with and without base's column, and gradients, R * S * 4 bytes each;
+    - logits: the answers' logits, their softmax and gradients.
 
     Args:
         arch: the model's shape.
         examples: prompts in a batch, with one answer each.
         pos: tokens of a prompt.
-        itemsize: bytes of a number: 4 for float32, 2 for bfloat16.
+        itemsize: bytes per number: 4 for float32, 2 for bfloat16.
         keep_bytes: as `MaskedModel.keep_bytes`.
     """
     graph, tokens = arch.graph(), examples * pos
@@ -66,7 +66,7 @@ def step_bytes(
 
 
 def memory_budget(device: torch.device) -> int:
-    """Bytes that a method's caches may take: 4 GiB, or a quarter of what is free where that is less."""
+    """Bytes that a method's caches may take: 4 GiB, or a quarter of the free memory if that is less."""
     import psutil
 
     if device.type == "cuda":
@@ -75,22 +75,22 @@ def memory_budget(device: torch.device) -> int:
 
 
 def refuse_too_little(arch: Architecture, pos: int, itemsize: int, device: torch.device) -> None:
-    """Refuses a card on which not even one prompt's step fits beside the weights that it holds already.
+    """Refuses a GPU on which not even one prompt's step fits beside the weights that it already holds.
 
     Args:
         arch: the model's shape.
         pos: tokens of a prompt.
-        itemsize: bytes of a number.
-        device: where the model is; nothing but a card is refused.
+        itemsize: bytes per number.
+        device: where the model is; only GPUs are refused.
 
     Raises:
-        ModelError: it says what is needed and what is free.
+        ModelError: too little is free; the message says how much, and how much is needed.
     """
     if device.type != "cuda":
         return
     parts = step_bytes(arch, 1, pos, itemsize, keep_bytes=0)
     needed = sum(parts.values()) - parts["weights"]
-    # what torch keeps for later is free to us
+    # what torch has cached is free to us
     idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free = torch.cuda.mem_get_info(device)[0] + idle
     if needed > free:
@@ -104,16 +104,16 @@ def refuse_too_little(arch: Architecture, pos: int, itemsize: int, device: torch
 def refuse_too_large(name: str, n_parameters: int, dtype: torch.dtype, device: str) -> None:
     """Refuses a model whose weights do not fit, before they are read.
 
-    They are needed twice in main memory (as read, and as laid out for us), once on the device.
+    They are needed twice in main memory (as read, and in our layout), once on the device.
 
     Args:
         name: of the model, for the message.
-        n_parameters: numbers that it has.
-        dtype: in which they are read.
-        device: where it is to run.
+        n_parameters: its number of parameters.
+        dtype: in which they are loaded.
+        device: where it will run.
 
     Raises:
-        ModelError: it says what is needed and what is free.
+        ModelError: too little is free; the message says how much, and how much is needed.
     """
     size = n_parameters * dtype.itemsize
     places = [(torch.device("cpu"), 2 * size)]
@@ -130,18 +130,18 @@ def refuse_too_large(name: str, n_parameters: int, dtype: torch.dtype, device: s
 
 
 def refuse_copies(name: str, arch: Architecture, dtype: torch.dtype, device: torch.device) -> None:
-    """Refuses keys and values per query head where what is copied for them does not fit beside the model.
+    """Refuses keys and values per query head if the copies for them do not fit beside the model.
 
-    Queries stand in one tensor with them and are copied as well (`MaskedModel.with_kv_per_head`).
+    Queries share a tensor with them and are copied as well (`MaskedModel.with_kv_per_head`).
 
     Args:
-        name: of the model, which is loaded already, for the message.
-        arch: its shape; where each query head has a key of its own nothing is copied.
+        name: of the model, which is already loaded, for the message.
+        arch: its shape; if each query head has a key of its own, nothing is copied.
         dtype: of its weights.
         device: where it is.
 
     Raises:
-        ModelError: it says what is needed and what is free.
+        ModelError: too little is free; the message says how much, and how much is needed.
     """
     if arch.n_kv_heads == arch.n_heads:
         return
@@ -156,12 +156,12 @@ def refuse_copies(name: str, arch: Architecture, dtype: torch.dtype, device: tor
 
 
 def copied_per_head(arch: Architecture) -> int:
-    """Numbers of all queries, keys and values, one of each per query head; biases are too few to count."""
+    """Parameters of queries, keys and values, one of each per query head; biases are too few to matter."""
     return arch.n_layers * 3 * arch.n_heads * arch.d_model * arch.d_head
 
 
 def _free(device: torch.device) -> tuple[str, int]:
-    """The memory of a device, in words, and the bytes of it that are free."""
+    """The name of a device's memory, and how many bytes of it are free."""
     if device.type == "cuda":
         return "GPU memory", torch.cuda.mem_get_info(device)[0]
     import psutil

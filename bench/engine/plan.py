@@ -1,4 +1,4 @@
-"""What an incremental run computes again: which nodes, from which inputs, at which positions."""
+"""What an incremental run recomputes: which nodes, from which inputs, at which positions."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor
 from bench.engine.graph import EdgeGraph
 
 NOWHERE, ANSWERS, EVERYWHERE = 0, 1, 2
-"""Where a node's output is wanted: by nobody, at the answers' positions, at all positions."""
+"""Where a node's output is wanted: nowhere, at the answers' positions, at all positions."""
 
 
 @dataclass
 class Read:
-    """Inputs of some receivers as sums over what moves and what does not."""
+    """Inputs of some receivers, split into what moves and what does not."""
 
     rows: list[int]
     everywhere: bool
     constant: Float[Tensor, "rows batch pos d_model"]
-    """All that does not move: references, biases, and kept senders out of reach."""
+    """The sum of all that does not move: references, biases, and kept senders that are not recomputed."""
     mixing: Float[Tensor, "rows slots"]
-    """1 where the row keeps an edge from what moved so far."""
+    """1 where the row keeps an edge from a sender that moved before."""
 
 
 @dataclass
@@ -46,16 +46,16 @@ class Stage:
     columns: list[int]
     everywhere: bool
     reads: list[Read]
-    """Inputs that move: of an MLP or the logits one; of heads the queries', then the keys' and values'."""
+    """Inputs that move: one for an MLP or the logits; two for heads, of queries and of keys and values."""
     reference: Tensor | None = None
     heads: Int[Tensor, " heads"] | None = None
-    """Which of the layer's."""
+    """Numbers within the layer."""
     ports: list[Port] = field(default_factory=list)
 
 
 @dataclass
 class Plan:
-    """What is computed again when the input of one receiver changes, in order."""
+    """What is recomputed when the input of one receiver changes, in order."""
 
     row: int
     stages: list[Stage] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Plan:
     """All senders that move; each has a slot for the answers' positions."""
     touched_everywhere: bool = True
     touched: Tensor | None = None
-    """The receiver's input as it is, ``[batch, pos, d_model]``."""
+    """The receiver's current input, ``[batch, pos, d_model]``."""
 
 
 def where_wanted(
@@ -73,13 +73,13 @@ def where_wanted(
 ) -> Int[Tensor, " senders"]:
     """Where each sender's output is wanted: `NOWHERE`, at the `ANSWERS` or `EVERYWHERE`.
 
-    Keys and values are read at all positions, queries and MLPs where their node's output is wanted. The heads
-    of a layer that are wanted at all are treated alike.
+    Keys and values are read at all positions, queries and MLPs where their node's output is wanted. All
+    wanted heads of a layer are treated alike.
 
     Args:
         graph: the model's.
         kept: the edges that are kept.
-        everywhere: whether logits are read at all positions, not at the answers alone.
+        everywhere: whether logits are read at all positions, not only at the answers.
     """
     senders = kept[-1] * (EVERYWHERE if everywhere else ANSWERS)
     for layer in reversed(range(graph.n_layers)):

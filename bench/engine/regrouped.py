@@ -1,8 +1,8 @@
 """Converts circuits and scores between keys and values counted per group of heads and per query head.
 
 Under grouped-query attention several query heads compute from one key and one value. The model is the same
-whether these count once a group or once a head (`MaskedModel.with_kv_per_head`), so an edge into a group's
-key says as much as the same edge into the key of each of its heads. The other way, a group's heads must
+whether these count once per group or once per head (`MaskedModel.with_kv_per_head`), so an edge into a
+group's key equals that edge into the key of each of its heads. In the other direction, a group's heads must
 agree.
 """
 
@@ -19,18 +19,18 @@ from bench.engine.graph import EdgeGraph
 
 
 class OtherGraph(ValueError):
-    """Edges of two graphs that are not those of one model."""
+    """The two graphs do not belong to one model."""
 
 
 class DisagreeingGroup(ValueError):
-    """Heads of a group of which one has what another has not: there is no such circuit per group."""
+    """Heads of one group differ in an edge or a weight, so the circuit cannot be counted per group."""
 
 
 def regrouped(circuit: Circuit, graph: EdgeGraph) -> Circuit:
-    """A circuit, with its masks of weights, as one of another graph of the same model.
+    """A circuit, with its weight masks, on another graph of the same model.
 
     Raises:
-        DisagreeingGroup: heads of a group do not agree; the first edge or weight is named.
+        DisagreeingGroup: heads of a group disagree; the message names the first edge or weight.
         OtherGraph: the graphs differ in more than how keys and values are counted.
     """
     kept = regrouped_edges(circuit.kept, circuit.graph, graph)
@@ -44,15 +44,15 @@ def regrouped(circuit: Circuit, graph: EdgeGraph) -> Circuit:
 def regrouped_edges(
     edges: Shaped[Tensor, "receivers senders"], source: EdgeGraph, target: EdgeGraph
 ) -> Shaped[Tensor, "others senders"]:
-    """A mask or scores of one graph's edges as those of another.
+    """A mask or scores of one graph's edges, on another graph of the same model.
 
-    Where no edge is there is 0 afterwards. Which heads share a norm of what they write
-    (`EdgeGraph.coupled_heads`) is no matter of edges: files of other programs do not say it.
+    The result is 0 where no edge exists. Whether heads share a norm of their outputs
+    (`EdgeGraph.coupled_heads`) is ignored: other programs' files do not record it.
 
     Args:
-        edges: of the source.
-        source: the graph that they are of.
-        target: the graph that is wanted.
+        edges: mask or scores on the source.
+        source: the graph they belong to.
+        target: the graph to convert to.
 
     Raises:
         DisagreeingGroup, OtherGraph: as `regrouped`.
@@ -65,8 +65,8 @@ def regrouped_edges(
 
 
 def _moved(values: Tensor, source: EdgeGraph, target: EdgeGraph, weights: str = "") -> Tensor:
-    """Rows of all receivers, or of a layer's weights of that name, from graph to graph."""
-    n = 3 * source.n_heads if weights else None  # all layers have as many
+    """Converts rows, of all receivers or of a layer's weights of that name, between graphs."""
+    n = 3 * source.n_heads if weights else None  # the same in every layer
     spread, rows = values[source.rows_per_head[:n]], target.rows_per_head[:n]
     first = torch.searchsorted(rows, torch.arange(int(rows[-1]) + 1))
     folded = spread[first]
@@ -81,6 +81,6 @@ def _told(graph: EdgeGraph, one: int, other: int, column: int, weights: str) -> 
     start = graph.per_head.attention_rows(int(weights[1:].partition(".")[0])).start if weights else 0
     first, second = (graph.per_head.receivers[start + row].name for row in (one, other))
     if weights:
-        return f"the masks of {weights} differ in {first} and {second}, which are one where heads share them"
+        return f"the masks of {weights} differ in {first} and {second}, which share one if counted per group"
     edges = [f"{graph.senders[column].name}->{end}" for end in (first, second)]
-    return f"{edges[0]} and {edges[1]} differ, but are one edge where heads share keys and values"
+    return f"{edges[0]} and {edges[1]} differ, but are one edge if keys and values are counted per group"

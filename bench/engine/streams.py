@@ -1,17 +1,16 @@
 """The residual stream, in the four forms in which a model is run.
 
-A model's forward is one loop of *read*, compute, *write* (`masked_model.py`). What a read hands
-out and what becomes of a write is decided here:
+A forward pass is one loop of *read*, compute, *write* (`masked_model.py`). The stream decides what a read
+returns and what a write does:
 
-- `PlainStream`: the full model; every receiver reads the sum of all that was written.
+- `PlainStream`: the full model; every receiver reads the sum of everything written so far.
 - `TappedStream`: the same, and the backward pass contracts the gradient at every receiver's input
   with a direction per sender (what attribution methods need, in one backward pass).
 - `MaskedStream` (`masked_stream.py`): receiver r reads  sum_s m[r,s] z_s + (1 - m[r,s]) ref_s,  with
   gradients to m.
 - `StackedStream`: the same under several masks at once, without gradients; for many masks of small models.
 
-`tests/test_engine/test_masked_model.py` holds each form against TransformerBridge hooks, which are slow and
-obvious.
+`tests/test_engine/test_masked_model.py` checks each form against TransformerBridge hooks, the slow reference.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from torch.autograd.function import once_differentiable
 
 
 class BufferPool:
-    """Large buffers, lent to one run and taken back when nothing refers to that run any more.
+    """Large buffers, each lent to a run and reclaimed when nothing refers to that run any more.
 
     Fresh memory costs a page fault per 4 kB: on GPT-2 small's shape a masked forward with gradients
     took 2.2 plain forwards without reuse, 1.4 with it.
@@ -37,22 +36,22 @@ class BufferPool:
         self._idle: list[Tensor] = []
 
     def borrow(self, owner: object, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """An uninitialised tensor, the owner's until the owner is gone.
+        """An uninitialised tensor, reserved until the owner is garbage-collected.
 
         Args:
-            owner: when it is collected, the memory is free for another run.
+            owner: when it is collected, another run may use the memory.
             shape: of the tensor.
-            like: has its dtype and device.
+            like: a tensor of the same dtype and device.
         """
         size = torch.Size(shape).numel()
         for i, idle in enumerate(self._idle):
             alike = idle.dtype == like.dtype and idle.device == like.device
-            # a tensor made in inference mode may never meet autograd
+            # autograd rejects tensors made in inference mode
             if alike and idle.numel() >= size and idle.is_inference() == torch.is_inference_mode_enabled():
                 memory = self._idle.pop(i)
                 break
         else:
-            self._idle.clear()  # all too small: do not hoard them
+            self._idle.clear()  # none fits: free them all
             memory = like.new_empty(size)
         weakref.finalize(owner, self._idle.append, memory).atexit = False
         return memory[:size].view(shape)
@@ -60,28 +59,28 @@ class BufferPool:
 
 @runtime_checkable
 class Stream(Protocol):
-    """What a forward pass needs of a residual stream."""
+    """What a forward pass needs from a residual stream."""
 
     def read(self, rows: slice, width: int) -> Float[Tensor, "rows batch pos d_model"]:
         """The inputs of some receivers, each of which reads the first `width` senders.
 
-        One shared row may stand for all of them; rows of senders that are not live are left out.
+        One shared row may stand for all of them; rows that no live sender computes from are left out.
         """
 
     def begin(self, rows: slice, width: int) -> Float[Tensor, "rows batch pos d_model"]:
-        """Reads for a layer's heads; the next row, its MLP's, may be begun along with them."""
+        """Reads for a layer's heads; may also start the read of the next row, its MLP's."""
 
     def finish(self, row: slice, width: int) -> Float[Tensor, "row batch pos d_model"]:
-        """Reads for that MLP, when the heads of its layer have written."""
+        """Reads for that MLP, after the heads of its layer have written."""
 
     def write(self, columns: slice, out: Float[Tensor, "live batch pos d_model"]) -> None:
         """Takes the outputs of the live senders among `columns`."""
 
     def shift(self, constant: Float[Tensor, " d_model"]) -> None:
-        """Adds a constant that flows to everyone and belongs to no edge (an attention bias b_O)."""
+        """Adds a constant that all later receivers read and no edge carries (an attention bias b_O)."""
 
     def live(self, columns: slice) -> Bool[Tensor, " columns"] | None:
-        """Which of some senders have to be computed; None for all of them."""
+        """Which of some senders must be computed; None for all of them."""
 
 
 class PlainStream:
@@ -90,7 +89,7 @@ class PlainStream:
     def __init__(self, recorder: Float[Tensor, "senders batch pos d_model"] | None = None) -> None:
         self.total: Tensor | float = 0.0
         self.recorder = recorder
-        """Where each sender's output is kept, when it is wanted."""
+        """Where each sender's output is stored, if requested."""
 
     def read(self, rows: slice, width: int) -> Tensor:
         assert isinstance(self.total, Tensor)
@@ -115,7 +114,7 @@ class PlainStream:
 
 
 class StackedStream:
-    """The residual stream under several edge masks at once: the batch holds the prompts once for each.
+    """The residual stream under several edge masks at once: the batch repeats the prompts for each mask.
 
     As in `MaskedStream`, a receiver reads  base + sum_s m[r,s] (z_s - ref_s);  slot 0 is base.
     """
@@ -159,19 +158,19 @@ class StackedStream:
 
 
 class Taps:
-    """What a `TappedStream` measures. Apart from the stream, which holds the graph that refers to this."""
+    """What a `TappedStream` measures; separate, as the stream holds the autograd graph that refers to it."""
 
     def __init__(self, gradients: Float[Tensor, "receivers senders"]) -> None:
         self.gradients = gradients
         self.direction: Tensor | None = None
-        """``[senders, batch, pos, d_model]``; may be filled in after the forward pass."""
+        """``[senders, batch, pos, d_model]``; may be set after the forward pass."""
 
 
 class TappedStream(PlainStream):
     """The full model, measuring  direction_s . dL/dx_r  for every edge during the backward pass."""
 
     def __init__(self, recorder: Tensor, taps: Taps, replaced: tuple[slice, Tensor] | None = None) -> None:
-        """`replaced` are columns that are written together, and what is written in their place."""
+        """`replaced` is columns that are written together, and what is written instead of their outputs."""
         super().__init__(recorder)
         self.taps, self.replaced = taps, replaced
 
@@ -184,7 +183,7 @@ class TappedStream(PlainStream):
 
 
 class _Tap(Function):
-    """Copies the stream to each receiver; on the way back meets each receiver's own gradient."""
+    """Copies the stream to each receiver; the backward pass sees each receiver's own gradient."""
 
     @staticmethod
     def forward(ctx: Any, total: Tensor, taps: Taps, rows: slice, width: int) -> Tensor:

@@ -12,7 +12,7 @@ from bench.engine.graph import EdgeGraph
 from bench.engine.regrouped import regrouped, regrouped_edges
 
 MOST_PAIRS = 2**28
-"""Of a receiver and a sender; a model of 80 layers with 64 heads each has a third of them."""
+"""Most pairs of a receiver and a sender; a model of 80 layers with 64 heads each has a third as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Contents:
 
     Raises:
         ValueError: there is none of these, or scores of both; scores do not fit the graph, or are not finite
-            where an edge is; a node's is infinite; a kept edge is none.
+            where an edge exists; a node's is infinite.
     """
 
     graph: EdgeGraph
@@ -29,9 +29,9 @@ class Contents:
     scores: Float[Tensor, "receivers senders"] | None = None
     """With their sign; higher is kept sooner."""
     nodes: Float[Tensor, " senders"] | None = None
-    """Scores of what writes, in the place of edges'; NaN of a node that has none, which always stays."""
+    """Scores of senders instead of edges; NaN for a sender that has none, which always stays."""
     notes: tuple[str, ...] = ()
-    """What a user should know of how the file was read."""
+    """What a user should know about how the file was read."""
 
     def __post_init__(self) -> None:
         if self.circuit is None and self.scores is None and self.nodes is None:
@@ -63,12 +63,12 @@ class Contents:
 
         Args:
             graph: of both.
-            kept: True where an edge is; None where the file does not say.
-            scores: of the edges; None where the file has none.
-            notes: of how the file was read.
+            kept: True where an edge is kept; None if the file does not say.
+            scores: of the edges; None if the file has none.
+            notes: about how the file was read.
 
         Raises:
-            ValueError: as `Contents`.
+            ValueError: as `Contents`, or a kept edge does not exist.
         """
         return cls(graph, None if kept is None else Circuit(graph, kept), scores, notes=notes)
 
@@ -76,34 +76,34 @@ class Contents:
         """The same on another graph of the same model.
 
         Raises:
-            ValueError: it is another model's; or heads of a group disagree.
+            ValueError: the graph is another model's, or heads of a group disagree.
         """
         if graph == self.graph:
             return self
         circuit = None if self.circuit is None else regrouped(self.circuit, graph)
         scores = None if self.scores is None else regrouped_edges(self.scores, self.graph, graph)
-        if self.nodes is not None:  # which are the same, if it is of the same model
+        if self.nodes is not None:  # which stay, if the graph is the same model's
             regrouped_edges(self.graph.exists, self.graph, graph)
         return replace(self, graph=graph, circuit=circuit, scores=scores)
 
     def members(self) -> Contents:
-        """Which edges are kept alone.
+        """Only which edges are kept, without scores.
 
         Raises:
-            ValueError: it does not say.
+            ValueError: they are not known.
         """
         if self.circuit is None:
             raise ValueError("it has scores but does not say which edges are kept")
         return replace(self, scores=None, nodes=None)
 
     def without_weights(self) -> Contents:
-        """Itself, for formats that have no masks of weights.
+        """Itself, for formats that cannot hold weight masks.
 
         Raises:
-            ValueError: its circuit has some.
+            ValueError: its circuit has weight masks.
         """
         if self.circuit is not None and self.circuit.weights:
-            raise ValueError("the circuit has masks of weights, which this format cannot hold")
+            raise ValueError("the circuit has weight masks, which this format cannot hold")
         return self
 
 
@@ -118,7 +118,7 @@ def _check_nodes(nodes: Tensor, graph: EdgeGraph) -> None:
 
 
 def of_some_size(graph: EdgeGraph) -> EdgeGraph:
-    """A graph that a file describes, before anything is made as large as it.
+    """A graph that a file describes, checked before anything of its size is allocated.
 
     Raises:
         ValueError: no model has so many nodes.

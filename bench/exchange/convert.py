@@ -1,4 +1,4 @@
-"""From one file to another: `circuitmark convert`."""
+"""Converts one file to another: `circuitmark convert`."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def convert(
     kv: str | None = None,
     members: bool = False,
 ) -> str:
-    """Reads a circuit or scores and writes them, whole or not at all; says what was written.
+    """Reads a circuit or scores and writes them, whole or not at all; returns a line on what was written.
 
     Args:
         circuit: a file of any format, or ``published:NAME``.
-        out: the file; one that is there is not written over.
+        out: the file to write; an existing one is not overwritten.
         to: a format's name; that of the file's ending if left out.
-        model: whose it is; where the file says how many layers and heads there are it can be left out.
+        model: the circuit's model; not needed if the file says how many layers and heads there are.
         revision: of a hub's model.
-        kv: how keys and values are counted in what is written; as the file does if left out, and where a
-            model is named per group.
-        members: of a file that has both, the circuit and not the scores.
+        kv: how keys and values are counted in the output; if left out, per group if a model is named, else
+            as in the file.
+        members: for a file that has both, writes the circuit and not the scores.
 
     Raises:
         UsageError: a file cannot be read, or cannot be written in that format.
         ModelError: the model is not available.
-        UnwritableFolder: the folder takes no file.
+        UnwritableFolder: the folder cannot be written to.
     """
     if kv is not None:
         check_choices(kv=kv)

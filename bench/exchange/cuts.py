@@ -20,21 +20,21 @@ Level = Literal["edge", "node"]
 
 
 def level_of(contents: Contents) -> Level | None:
-    """What has scores; None where nothing has."""
+    """What has scores; None if nothing has."""
     if contents.nodes is not None:
         return "node"
     return None if contents.scores is None else "edge"
 
 
 def rankings_of(contents: Contents) -> tuple[str, ...]:
-    """By the absolute scores and, where some are negative, with their sign."""
+    """The rankings: by the absolute scores and, if some are negative, also with their sign."""
     scores = _scores(contents)
     negative = scores < 0 if contents.nodes is not None else (scores < 0) & contents.graph.exists
     return (ABSOLUTE, SIGNED) if negative.any() else (ABSOLUTE,)
 
 
 def cut_at(contents: Contents, share: float, ranking: str) -> Circuit:
-    """The circuit of a share of the edges or nodes, the best ones.
+    """The circuit of the best edges or nodes, a share of them.
 
     Args:
         contents: with scores.
@@ -51,13 +51,13 @@ def cut_at(contents: Contents, share: float, ranking: str) -> Circuit:
 def of_best_nodes(graph: EdgeGraph, scores: Float[Tensor, " senders"], share: float) -> Circuit:
     """All edges among the best nodes, and from them to the logits.
 
-    An embedding is a node like others here: where it is not among the best, nothing reads it. That is what
-    this circuit has less than `Circuit.of_nodes`.
+    Unlike in `Circuit.of_nodes`, an embedding is a node like any other: if it is not among the best, nothing
+    reads it.
 
     Args:
         graph: the model's.
         scores: higher is kept sooner; a node whose score is NaN always stays.
-        share: of the other nodes.
+        share: of the nodes with a score.
     """
     unscored = scores.isnan()
     n = edges_of_share(int((~unscored).sum()), share)

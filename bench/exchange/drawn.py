@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 300
-"""Edges in a picture up to which each is a line; beyond that, counts per head and MLP are drawn."""
+"""Most edges in a picture that are drawn one by one; beyond that, counts per head and MLP are drawn."""
 KINDS = (".svg", ".png", ".pdf", ".json")
 
 
@@ -42,24 +42,24 @@ def draw(
     kv: str = "per_group",
     members: bool = False,
 ) -> str:
-    """Draws one circuit, or two in one picture; says what was drawn.
+    """Draws one circuit, or two in one picture; returns a line that says what was drawn.
 
     Args:
         named: one file or two, of any format, or ``published:NAME``.
         out: the file to write, of one of `KINDS`; the first circuit's name, with .svg, if left out.
-        names: what the circuits are called; by their files if left out.
-        share: of the edges, at which files of scores are cut, by the absolute scores.
+        names: the circuits' names; those of their files if left out.
+        share: of the edges or nodes, at which to cut files of scores, by the absolute scores.
         title: of the picture; the circuits' names if left out.
-        model: whose they are, where a file does not say.
+        model: the circuits' model, if a file does not say.
         revision: of a hub's model.
-        kv: how keys and values are counted, where a model is named.
-        members: of files that have both, the circuit and not the scores.
+        kv: how keys and values are counted, if a model is named.
+        members: for files that have both, takes the circuit and not the scores.
 
     Raises:
-        UsageError: a file cannot be read; there is such a picture; scores and no share, or the reverse; more
+        UsageError: a file cannot be read; the picture exists; scores without a share, or the reverse; more
             than two circuits, or of different models; names that do not tell them apart; an unknown kv.
         ModelError: the model is not available.
-        UnwritableFolder: the folder takes no file.
+        UnwritableFolder: the folder cannot be written to.
     """
     check_choices(kv=kv)
     if len(named) > 2:
@@ -70,8 +70,8 @@ def draw(
     if names and len({*names}) != len(named):
         raise UsageError(f"give --name once for each circuit ({len(named)} here), with different names")
     if out.suffix not in KINDS:
-        raise UsageError(f"{out} does not end like a picture: use one of {', '.join(KINDS)}")
-    if os.path.exists(out):  # unlike the path's own, where nothing may be looked up
+        raise UsageError(f"the ending of {out} is not that of a picture: use one of {', '.join(KINDS)}")
+    if os.path.exists(out):  # unlike out.exists, no error in a forbidden folder
         raise UsageError(f"{out} already exists and is not overwritten: name another file with --out")
     graph = None if model is None else graph_of(model, revision)
     graph = graph.per_head if graph is not None and kv == "per_head" else graph
@@ -93,7 +93,7 @@ def draw(
 
 
 def _labels(named: Sequence[str]) -> list[str]:
-    """Each file's name without its ending; with its folder's, or as it was named, where two have one."""
+    """Each file's name without its ending; if two are the same, with its folder's, or as it was typed."""
     for parts in (1, 2):
         labels = [
             name if name.startswith(PREFIX) else "/".join(Path(name).with_suffix("").parts[-parts:])
@@ -105,14 +105,14 @@ def _labels(named: Sequence[str]) -> list[str]:
 
 
 def _cut(name: str, contents: Contents, share: str | None) -> Circuit:
-    """The circuit that a file holds, or that its scores make at a share."""
+    """The circuit of a file, or the one cut from its scores at a share."""
     if level_of(contents) is None:
         if share is not None:
             raise UsageError(f"{name} has no scores to cut: leave --share out")
         assert contents.circuit is not None
         return contents.circuit
     if share is None:
-        members = " (or --members, to draw the circuit beside them)" if contents.circuit is not None else ""
+        members = " (or --members, to draw its circuit instead)" if contents.circuit is not None else ""
         raise UsageError(f"{name} has scores: say at which share to cut them, e.g. --share 5%{members}")
     (size,) = parse_sizes([share])
     return cut_at(contents, size, ABSOLUTE)
@@ -128,7 +128,7 @@ def _content(circuits: Mapping[str, Circuit], scores: Mapping[str, Contents], ki
 
 
 def picture(circuits: Mapping[str, Circuit], title: str) -> Figure:
-    """One circuit or two as a figure: each edge a line where all of them are at most `MOST`."""
+    """One circuit or two as a figure: each edge a line if there are at most `MOST` in all."""
     import reports
 
     drawn = {name: [drawn_edge(edge) for edge in circuit] for name, circuit in circuits.items()}
@@ -141,7 +141,7 @@ def picture(circuits: Mapping[str, Circuit], title: str) -> Figure:
 
 
 def _told(circuits: Mapping[str, Circuit], scores: Mapping[str, Contents]) -> dict[str, Any]:
-    """What is drawn as data: of each edge who has it and its score, and where nodes and edges stand."""
+    """What is drawn, as data: the circuits and scores of each edge, and where nodes and edges are."""
     import reports
 
     kept = {of: set(circuit) for of, circuit in circuits.items()}
@@ -190,7 +190,7 @@ def drawn_edge(text: str) -> Any:
 
 
 def _place(node: Node) -> int | None:
-    """From the left among what is computed together: token before position, heads by number."""
+    """Place from the left among nodes computed together: token before position, heads by number."""
     return EMBEDDINGS.index(node.name) if node.kind == "embed" else node.head
 
 

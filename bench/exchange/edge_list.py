@@ -1,8 +1,8 @@
 """A list of edges as text, one ``sender -> receiver`` per line, in our names or in those of other programs.
 
 A tab and a number after an edge are its score; either all edges have one or none has. Empty lines and those
-that begin with ``#`` are ignored, except the one that our writer puts first, which says which graph the edges
-belong to. Without it, a list is taken to belong to the graph that is asked for.
+that begin with ``#`` are ignored, except the first line that our writer adds, which describes the graph that
+the edges belong to. Without it, a list is taken to belong to the requested graph.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ GRAPH = "# graph of circuitmark: "
 
 
 def read(path: Path, graph: EdgeGraph | None) -> Contents:
-    """Reads a list; our names and those of other programs may stand beside each other.
+    """Reads a list; our names and those of other programs may be mixed.
 
-    An edge that stands twice is one edge, and told. ACDC's edges inside of a head or an MLP are passed over.
+    A repeated edge counts once, with a note. ACDC's edges within a head or an MLP are ignored.
 
     Args:
         path: of the file.
-        graph: of which it is where it does not say; other programs' names are of the same, per query head.
+        graph: its graph, if it does not say; other programs' names belong to the same, per query head.
 
     Raises:
-        ValueError: a line is no edge of the graph, or there is none to read it by.
+        ValueError: a line is not an edge of the graph, or the graph is not known.
         DamagedFile: it is not UTF-8 text.
     """
     text = read_text(path, MOST_BYTES)
@@ -64,16 +64,16 @@ def read(path: Path, graph: EdgeGraph | None) -> Contents:
 
 
 def write(path: Path, contents: Contents, spelling: str = OWN) -> None:
-    """Writes the edges of a circuit; of scores, all edges with theirs.
+    """Writes the edges of a circuit or, if there are scores, all edges with theirs.
 
     Args:
         path: of the file.
-        contents: with scores, these are written, and not which edges are kept.
-        spelling: whose names; other programs' are per query head.
+        contents: if they have scores, these are written, and not which edges are kept.
+        spelling: whose names to use; other programs' are per query head.
 
     Raises:
-        ValueError: it has masks of weights, or a node for which the program has no name.
-        UnwritableFolder: the folder takes no file.
+        ValueError: they have weight masks, or a node for which the program has no name.
+        UnwritableFolder: the folder cannot be written to.
     """
     contents = contents.without_weights()
     whole = contents if spelling == OWN else contents.on(contents.graph.per_head)
@@ -101,7 +101,7 @@ def _graph_in(line: str) -> EdgeGraph:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str, str | None]]:
-    """Number, edge and score of each line that says something."""
+    """Number, edge and score of each line with an edge."""
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("#") or not line.strip():
             continue
@@ -113,7 +113,7 @@ def _lines(text: str) -> Iterator[tuple[int, str, str | None]]:
 
 
 def _is_our_port(edge: str) -> bool:
-    """Whether the receiver is a query, key or value by our name, whose number may be a group's."""
+    """Whether the receiver is a query, key or value in our names, where its number may be a group's."""
     try:
         return node_of(edge.partition("->")[2].strip(), "receiver").port is not None
     except ValueError:

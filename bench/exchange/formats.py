@@ -1,4 +1,4 @@
-"""Formats of circuits and scores: how a file is recognised when read, and which name writes it."""
+"""Formats of circuits and scores: how a file is recognised, and the name under which each is written."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ FORMATS = {
 
 
 def read_circuit(named: Path | str, graph: EdgeGraph | None = None, *, members: bool = False) -> Contents:
-    """Reads a circuit or scores, in whatever format: a file is known by its content, not by its name.
+    """Reads a circuit or scores in any format: a file is recognised by its content, not by its name.
 
     Args:
         named: a file, or ``published:NAME``, see `published.py`.
-        graph: of the model for which it is wanted; that of the file if left out.
-        members: whether of a file that has both the circuit is wanted, not the scores.
+        graph: of the model to which it should belong; the file's own if left out.
+        members: for a file that has both, returns the circuit and not the scores.
 
     Raises:
         UsageError: it cannot be read, is not a circuit, or belongs to another graph; the file is named.
@@ -69,7 +69,7 @@ def read_circuit(named: Path | str, graph: EdgeGraph | None = None, *, members: 
 
 
 def write_circuit(out: Path, contents: Contents, to: str | None = None) -> None:
-    """Writes a file, whole or not at all, where there is none.
+    """Writes a new file, whole or not at all.
 
     Args:
         out: the file.
@@ -77,13 +77,13 @@ def write_circuit(out: Path, contents: Contents, to: str | None = None) -> None:
         to: a name in `FORMATS`; the one of the file's ending if left out.
 
     Raises:
-        UsageError: there is a file already, no such format, or it cannot hold these contents.
-        UnwritableFolder: the folder takes no file.
+        UsageError: the file exists, there is no such format, or it cannot hold these contents.
+        UnwritableFolder: the folder cannot be written to.
     """
     if to is not None and to not in FORMATS:
         raise unknown("format", to, FORMATS)
     kind = FORMATS[to] if to is not None else _by_ending(out)
-    if os.path.exists(out):  # unlike the path's own, where nothing may be looked up
+    if os.path.exists(out):  # unlike out.exists, no error in a forbidden folder
         raise UsageError(f"{out} already exists and is not overwritten: name another file")
     if contents.nodes is not None and not kind.nodes:
         holding = " and ".join(name for name, each in FORMATS.items() if each.nodes)
@@ -118,7 +118,7 @@ def _read(path: Path, graph: EdgeGraph | None) -> Contents:
         raise ValueError("it is empty")
     if beginning.startswith(b"PK\x03\x04"):
         return mib_pt.read(path)
-    # safetensors: how long the header is, and the header
+    # safetensors: the length of the header, then the header
     if beginning[8:9] == b"{" and b"\0" in beginning[:8]:
         return ours.read(path)
     if beginning.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):

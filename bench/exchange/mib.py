@@ -1,4 +1,4 @@
-"""What MIB's two formats have in common: a configuration that says which graph it is, and its checks."""
+"""What MIB's two formats have in common: a configuration that describes the graph, and checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.schema import read
 
 SPELLING = "mib"
 D_MODEL = 1
-"""MIB's readers want a width, and use it for neurons alone, which are left out here."""
+"""MIB's readers require a width, but use it only for neurons, which are left out here."""
 NEURONS = "it is a circuit of neurons, which are not supported: use one of edges or of nodes"
 Layers = Annotated[int, Interval(ge=1, le=1000)]
 
@@ -34,7 +34,7 @@ def graph_of(stored: Any) -> EdgeGraph:
     """The graph that a file's ``cfg`` describes; keys and values are per query head.
 
     Raises:
-        ValueError: it describes none.
+        ValueError: it does not describe a graph.
     """
     if not isinstance(stored, Mapping):
         raise ValueError("its cfg, which says how many layers and heads there are, is missing")
@@ -57,16 +57,16 @@ def contents_of(
     scores: Float[Tensor, "receivers senders"] | None,
     nodes: Float[Tensor, " senders"] | None = None,
 ) -> Contents:
-    """What a file says. Its writers fill in what there is not: scores of 0, and a graph without edges.
+    """A file's contents, without what writers fill in for missing parts: scores of 0, a graph without edges.
 
-    Where MIB cuts by nodes it marks every receiver of a node, be there an edge or not, and then passes over
-    what is none; so it is here, and it is told.
+    When MIB cuts by nodes it marks every receiver of a node, whether the edge exists or not, and then ignores
+    edges that do not exist. They are ignored here too, with a note.
 
     Args:
-        graph: that its ``cfg`` describes.
-        kept: edges that are ``in_graph``; None where none says so.
-        scores: of edges; None where there are none.
-        nodes: scores of nodes, NaN of one that has none; None where there are none.
+        graph: the graph that the file's ``cfg`` describes.
+        kept: edges that are ``in_graph``; None if the file does not say.
+        scores: of edges; None if there are none.
+        nodes: scores of nodes, NaN for one that has none; None if there are none.
 
     Raises:
         ValueError: as `Contents`.
@@ -80,13 +80,13 @@ def contents_of(
         kept = None
     if kept is not None and (beyond := int((kept & ~graph.exists).sum())):
         kept = kept & graph.exists
-        notes += (f"{beyond:,} places where no edge can be are marked as kept; they are ignored",)
+        notes += (f"{beyond:,} edges that cannot exist are marked as kept; they are ignored",)
     circuit = None if kept is None else Circuit(graph, kept)
     return Contents(graph, circuit, scores, nodes, notes)
 
 
 def nodes_kept(graph: EdgeGraph, kept: Tensor) -> list[bool]:
-    """Of each sender whether it is in the circuit as MIB prunes it: read by something kept, and fed."""
+    """Whether each sender is in the circuit as MIB prunes it: with a kept edge out and, if it reads, in."""
     owners = graph.owners.bool()
     fed = owners[kept.any(1)].any(0)
     fed[: graph.n_embed] = True
@@ -95,10 +95,10 @@ def nodes_kept(graph: EdgeGraph, kept: Tensor) -> list[bool]:
 
 
 def filled(contents: Contents) -> tuple[EdgeGraph, Tensor, Tensor]:
-    """Graph, kept edges and their scores as MIB's files have them: all three, per query head.
+    """Graph, kept edges and scores as in MIB's files: always all three, per query head.
 
     Raises:
-        ValueError: the circuit has masks of weights.
+        ValueError: the circuit has weight masks.
     """
     whole = contents.without_weights().on(contents.graph.per_head)
     kept = torch.zeros_like(whole.graph.exists) if whole.circuit is None else whole.circuit.kept

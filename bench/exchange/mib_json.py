@@ -1,4 +1,4 @@
-"""MIB's circuits as JSON: a configuration, and a score, membership, or both of each edge, or of each node."""
+"""MIB's circuits as JSON: a configuration, and a score, membership, or both for each edge or each node."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MOST_BYTES = 2**30
 
 
 def read(path: Path) -> Contents:
-    """Reads a file of edges; an edge that it does not name is not in the circuit, and its score is 0.
+    """Reads a file of edges; an edge that it does not list is not in the circuit, and its score is 0.
 
-    Where no edge has a score, those of nodes are read.
+    If no edge has a score, those of nodes are read.
 
     Raises:
-        ValueError: it is not such a file, or what it says is impossible.
+        ValueError: it is not such a file, or its contents are invalid.
         DamagedFile: it is not UTF-8 text.
     """
     try:
@@ -56,11 +56,11 @@ def read(path: Path) -> Contents:
 
 
 def write(path: Path, contents: Contents) -> None:
-    """Writes it per query head, with scores of 0, and no edge in the graph, where there are none.
+    """Writes contents per query head; without scores all are 0, and without a circuit no edge is kept.
 
     Raises:
-        ValueError: the format cannot hold it.
-        UnwritableFolder: the folder takes no file.
+        ValueError: the format cannot hold them.
+        UnwritableFolder: the folder cannot be written to.
     """
     graph, kept, scores = filled(contents)
     senders, receivers = names_of(graph, SPELLING)
@@ -81,7 +81,7 @@ def write(path: Path, contents: Contents) -> None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object none of whose names stands twice."""
+    """A JSON object, refused if a name appears in it twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -97,11 +97,11 @@ def _refuse_neurons(nodes: Any) -> None:
 
 
 def _node_scores(nodes: Any, dictionary: Dictionary) -> Tensor | None:
-    """A score of each sender, NaN of one that has none; None where none has one."""
+    """A score per sender, NaN for one that has none; None if none has one."""
     found = torch.full((len(dictionary.graph.senders),), torch.nan, dtype=torch.float64)
     for name, node in nodes.items() if isinstance(nodes, dict) else ():
         value = node.get("score") if isinstance(node, dict) else None
-        if value is None or name == "logits":  # these always stay
+        if value is None or name == "logits":  # the logits always stay
             continue
         if not _is(value, (int, float)):
             raise ValueError(f"the score of '{name[:100]}' is not a number")
@@ -110,7 +110,7 @@ def _node_scores(nodes: Any, dictionary: Dictionary) -> Tensor | None:
 
 
 def _column(edges: Mapping[str, Any], field: str) -> list[Any] | None:
-    """One field of every edge; None where no edge has it."""
+    """One field of every edge; None if no edge has it."""
     kind, wanted = (bool, "true or false") if field == "in_graph" else ((int, float), "a number")
     values = []
     for name, edge in edges.items():
@@ -125,7 +125,7 @@ def _column(edges: Mapping[str, Any], field: str) -> list[Any] | None:
 
 
 def _unbounded(value: int | float) -> float:
-    """JSON's whole numbers have no end, and tensors' have."""
+    """A float; infinite for a JSON integer that is too large for one."""
     try:
         return float(value)
     except OverflowError:

@@ -1,7 +1,7 @@
-"""MIB's circuits as a torch file: tensors ``[sender, receiver]``, ours turned over.
+"""MIB's circuits as a torch file: tensors ``[sender, receiver]``, the transpose of ours.
 
-The one file of circuitmark that calls `torch.load`: with ``weights_only=True`` it reads tensors, numbers and
-texts, and refuses whatever would run code.
+The only module of circuitmark that calls `torch.load`: with ``weights_only=True`` it reads tensors, numbers
+and strings, and refuses anything that would run code.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SCORES, KEPT, NODES = "edges_scores", "edges_in_graph", "nodes_scores"
 
 
 def read(path: Path) -> Contents:
-    """Reads scores, membership, or both; scores of nodes where edges have none.
+    """Reads scores, membership, or both; scores of nodes if edges have none.
 
     Raises:
-        ValueError: it is not such a file, holds code, or does not have the shape that it says.
+        ValueError: it is not such a file, holds code, or its tensors do not fit its cfg.
     """
     stored = _loaded(regular(path))
     if not isinstance(stored, Mapping) or not {SCORES, KEPT, NODES} & stored.keys():
@@ -52,16 +52,16 @@ def read(path: Path) -> Contents:
     if scores is not None:
         if not scores.is_floating_point():
             raise ValueError(f"its {SCORES} are {scores.dtype}, not floating-point numbers")
-        scores = torch.where(graph.exists, scores, 0)  # MIB passes over what is no edge
+        scores = torch.where(graph.exists, scores, 0)  # MIB ignores what is not an edge
     return contents_of(graph, kept, scores, _node_scores(stored.get(NODES), graph))
 
 
 def write(path: Path, contents: Contents) -> None:
-    """Writes it per query head, with scores of 0, and no edge in the graph, where there are none.
+    """Writes contents per query head; without scores all are 0, and without a circuit no edge is kept.
 
     Raises:
-        ValueError: the format cannot hold it.
-        UnwritableFolder: the folder takes no file.
+        ValueError: the format cannot hold them.
+        UnwritableFolder: the folder cannot be written to.
     """
     graph, kept, scores = filled(contents)
     senders, receivers = names_of(graph, SPELLING)
@@ -91,13 +91,13 @@ def _loaded(path: Path) -> Any:
         raise ValueError(
             "it holds more than tensors, numbers and strings, so it could run code, and is not read"
         ) from error
-    except Exception as error:  # whatever a damaged file leads torch to
+    except Exception as error:  # a damaged file makes torch raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"it is not a complete torch file ({reason})") from error
 
 
 def _node_scores(stored: Any, graph: EdgeGraph) -> Tensor | None:
-    """A score of each sender, NaN of one that has none; None where none has one."""
+    """A score per sender, NaN for one that has none; None if none has one."""
     if stored is None:
         return None
     n = len(graph.senders)

@@ -26,8 +26,8 @@ def read(path: Path) -> Contents:
     """Reads a circuit or scores.
 
     Raises:
-        ValueError: the file is of ours, and neither.
-        DamagedFile: it is none of ours, or not whole.
+        ValueError: the file is one of ours, but neither of these.
+        DamagedFile: it is not one of ours, or is incomplete.
     """
     header = load_header(path)
     if header.get("format") != SCORES:
@@ -41,11 +41,11 @@ def read(path: Path) -> Contents:
 
 
 def write(path: Path, contents: Contents) -> None:
-    """Writes a circuit, or scores with the circuit where there is one.
+    """Writes a circuit, or scores with the circuit if there is one.
 
     Raises:
-        ValueError: there are scores, and a circuit with masks of weights.
-        UnwritableFolder: the folder takes no file.
+        ValueError: there are scores and a circuit with weight masks.
+        UnwritableFolder: the folder cannot be written to.
     """
     if contents.scores is None:
         assert contents.circuit is not None

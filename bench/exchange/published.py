@@ -1,10 +1,10 @@
 """Circuits of GPT-2 small that people found by hand, as edges of our graph. No score is claimed for them.
 
 ``ioi`` is the circuit of indirect object identification (Wang et al. 2023, arXiv:2211.00593),
-``greater_than`` that of years that come later (Hanna et al. 2023, arXiv:2305.00586). Both papers name heads
-and MLPs by what they do, and which class feeds which at which token; the edges between the classes are those
-of the canonical graphs of Conmy et al. 2023 (arXiv:2304.14997). Token positions are dropped, for an edge here
-stands for all positions: the circuits are larger than the papers' own.
+``greater_than`` that of later years (Hanna et al. 2023, arXiv:2305.00586). Both papers classify heads and
+MLPs by what they do, and say which class feeds which at which token; the edges between the classes are those
+of the canonical graphs of Conmy et al. 2023 (arXiv:2304.14997). Token positions are dropped, since an edge
+here stands for all positions, so the circuits are larger than the papers' own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IOI = {
     "negative name mover": ("10.7", "11.10"),
     "backup name mover": ("9.0", "9.7", "10.1", "10.2", "10.6", "10.10", "11.2", "11.9"),
 }
-"""Heads by class, as figure 2 of Wang et al. has them."""
+"""Heads by class, as in figure 2 of Wang et al."""
 _MOVERS = ("name mover", "negative name mover", "backup name mover")
 IOI_FEEDS = (
     ("embed", "previous token", "qkv"),
@@ -38,7 +38,7 @@ IOI_FEEDS = (
     *(("embed", mover, "kv") for mover in _MOVERS),
     *(("S-inhibition", mover, "q") for mover in _MOVERS),
 )
-"""Which class a class reads, and by which inputs."""
+"""Which class feeds which class, and by which inputs."""
 GREATER_THAN = {
     "year": ("0.3", "0.5"),
     "early": ("0.1",),
@@ -49,10 +49,10 @@ EARLY, LATE = (0, 1, 2, 3), (8, 9, 10, 11)
 
 
 def published(name: str) -> Circuit:
-    """A circuit by its name, with ``published:`` before it or without.
+    """A circuit by its name, with or without the prefix ``published:``.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no circuit of that name.
     """
     found = name.removeprefix(PREFIX)
     if found not in CIRCUITS:
@@ -61,7 +61,7 @@ def published(name: str) -> Circuit:
 
 
 def ioi() -> Circuit:
-    """All MLPs, which the paper lets be part of any path, and the heads of `IOI`, fed as `IOI_FEEDS` says."""
+    """All MLPs, which the paper allows on any path, and the heads of `IOI`, fed as `IOI_FEEDS` says."""
     heads = [head for group in IOI.values() for head in group]
     edges = {
         *_into_mlps(["embed", *map(_head, heads)], range(12)),
@@ -82,8 +82,7 @@ def ioi() -> Circuit:
 def greater_than() -> Circuit:
     """Heads that find the start year, those that compare with it, and MLPs before and after.
 
-    Queries of the heads that compare are left as they are in the paper: here that takes all MLPs before
-    them.
+    The paper leaves the queries of the comparing heads intact: here that takes all MLPs before them.
     """
     year, early, comparing = (GREATER_THAN[group] for group in ("year", "early", "comparing"))
     edges = {f"embed->{port}" for head in (*year, *early) for port in _ports(head)}
@@ -118,7 +117,7 @@ def _ports(head: str, ports: str = "qkv") -> list[str]:
 
 
 def _into_mlps(senders: Iterable[str], layers: Iterable[int]) -> Iterator[str]:
-    """Into the MLPs of these layers that are not before the sender; a head feeds the MLP of its own layer."""
+    """Edges into these layers' MLPs that are not before the sender; a head feeds its own layer's MLP."""
     wanted = list(layers)
     for sender in senders:
         first = 0 if sender == "embed" else int(sender[1:].partition(".")[0])

@@ -1,6 +1,6 @@
 """Circuits from files, scored beside the full model, the empty circuit and nulls of their size.
 
-How they were found is not known, nor what that cost, so they are not ranked.
+How they were found, and at what cost, is not known, so they are not ranked.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Entry:
     share: float | None = None
     """Of edges or of nodes, at which it is cut from scores."""
     level: Level | None = None
-    """Of which it is."""
+    """Which of the two."""
     ranking: str | None = None
     """By the absolute scores, or with their sign."""
 
@@ -56,16 +56,16 @@ def score_named(
     random_draws: int = 20,
     **options: Any,
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Scores circuits on every one of some models and tasks: of each what `score_circuits` tells.
+    """Scores circuits on every combination of some models and tasks, each as `score_circuits` does.
 
     Args:
         named: files, or names of published circuits.
-        models: as `Study` takes them; of one shape, or there is a model whose circuits these are not.
-        tasks: likewise; none where a model brings its own.
+        models: as `Study` takes them; all of one shape, since a circuit belongs to one.
+        tasks: likewise; none if a model brings its own.
         members: as `score_circuits`.
         sets: likewise.
         random_draws: likewise.
-        options: others of `Study`.
+        options: other options of `Study`.
 
     Raises:
         UsageError: as `score_circuits`, and as `Study`.
@@ -89,19 +89,19 @@ def score_circuits(
     random_draws: int = 20,
     progress: Progressed | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Scores circuits from files: what `circuitmark score --json` tells, and what a user should know of them.
+    """Scores circuits from files: what `circuitmark score --json` prints, and notes for the user.
 
-    A file of scores is cut at the shares of MIB's grid, by the absolute scores and, where some are negative,
-    with their sign. A file of nodes' scores is cut at those shares of the nodes. Nine circuits of such sizes
-    are taken for a submission to MIB. Of all three, the areas under the curve are told.
+    A file of scores is cut at the shares of MIB's grid, by the absolute scores and, if some are negative,
+    also with their sign. A file of node scores is cut at those shares of the nodes. Nine circuits of at most
+    such sizes are taken for a submission to MIB. For all three, the areas under the curve are reported.
 
     Args:
         study: the model, the task and the ablation.
-        named: files, in whatever format, or names of published circuits.
-        members: which edges are kept is wanted of files that have scores as well.
-        sets: the union of all circuits and their intersection are scored too.
+        named: files in any format, or names of published circuits.
+        members: for files that also have scores, scores the circuit instead.
+        sets: also scores the union and the intersection of all circuits.
         random_draws: random connected circuits per size.
-        progress: told how far it is.
+        progress: is called with the progress.
 
     Raises:
         UsageError: a file cannot be read, or is of another model.
@@ -151,7 +151,7 @@ def score_circuits(
 
 
 def _refuse_masks(study: Study, name: str, circuit: Circuit) -> None:
-    """Refuses masks of weights that the model has not.
+    """Refuses masks of weights that the model does not have.
 
     Raises:
         UsageError: there is one.
@@ -163,7 +163,7 @@ def _refuse_masks(study: Study, name: str, circuit: Circuit) -> None:
 
 
 def _cuts(name: str, contents: Contents) -> list[_Entry]:
-    """The circuits of every share of MIB's grid, of the one ranking or of both."""
+    """The circuits at every share of MIB's grid, by one ranking or by both."""
     level = level_of(contents)
     return [
         _Entry(name, cut_at(contents, share, ranking), share, level, ranking)
@@ -173,7 +173,7 @@ def _cuts(name: str, contents: Contents) -> list[_Entry]:
 
 
 def _areas(circuits: Sequence[Row], n_edges: int) -> list[Row]:
-    """MIB's two areas of every file of scores, and of nine files of circuits."""
+    """MIB's two areas for every file of scores, and for nine circuit files that fit its grid."""
     found = []
     scored = dict.fromkeys(each["name"] for each in circuits if each["share"] is not None)
     for name in scored:
@@ -194,7 +194,7 @@ def _areas(circuits: Sequence[Row], n_edges: int) -> list[Row]:
 
 
 def _under(signed: Sequence[float | None], absolute: Sequence[float | None]) -> Row:
-    """CPR is of the signed ranking, CMD of the absolute one, as MIB has it; the last point is the model."""
+    """CPR is of the signed ranking, CMD of the absolute one, as in MIB; the last point is the full model."""
     shares = CURVE_SHARES
     one, other = (
         areas(shares, [*(math.nan if y is None else y for y in points), 1.0], [math.nan] * len(shares))
@@ -204,7 +204,7 @@ def _under(signed: Sequence[float | None], absolute: Sequence[float | None]) -> 
 
 
 def _plain(row: Mapping[Any, Any]) -> Row:
-    """With None where a number is not available, and counts that a table made fractions of as counts."""
+    """With None for NaN, and with counts as integers again where the table made them floats."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, float):

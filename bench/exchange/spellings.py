@@ -18,12 +18,12 @@ from bench.engine.graph import EdgeGraph, Node
 
 OWN = "circuitmark"
 LONGEST = 200
-"""Characters of an edge; no program's have half as many."""
+"""Most characters of an edge; no program's edges have half as many."""
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """Names with places for a layer, a head and a port; ``last`` is the last layer."""
+    """Names with placeholders for a layer, a head and a port; ``last`` is the last layer."""
 
     embed: Mapping[str, str]
     head: str
@@ -36,7 +36,7 @@ class Spelling:
         """A sender's name.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the program has no such node.
         """
         if node.kind == "embed":
             if node.name not in self.embed:
@@ -69,11 +69,11 @@ SPELLINGS = {
     ),
 }  # fmt: skip
 _WITHIN = re.compile(r"blocks\.\d+\.(attn\.hook_(q|k|v|result)|hook_mlp_out)\[[^]]*\]")
-"""What ACDC has edges into inside of a head or an MLP, which are none of a graph of ours."""
+"""Receivers of ACDC's edges within a head or an MLP; our graphs have no such edges."""
 
 
 def is_within_a_node(edge: str) -> bool:
-    """Whether it is one of ACDC's edges from a head's input to its query and from there to its output."""
+    """Whether an edge is one of ACDC's within a node, such as from a head's query to its output."""
     return _WITHIN.fullmatch(edge.partition("->")[2].strip()) is not None
 
 
@@ -81,7 +81,7 @@ def names_of(graph: EdgeGraph, spelling: str) -> tuple[list[str], list[str]]:
     """Senders and receivers of a graph, in order, as a program spells them.
 
     Raises:
-        ValueError: the program has no name for one of them, or counts keys and values otherwise.
+        ValueError: the program has no name for one of them, or counts keys and values differently.
     """
     if spelling == OWN:
         return [node.name for node in graph.senders], [node.name for node in graph.receivers]
@@ -92,7 +92,7 @@ def names_of(graph: EdgeGraph, spelling: str) -> tuple[list[str], list[str]]:
 
 
 class Dictionary:
-    """Looks edges up by the names that some programs give to a graph's nodes."""
+    """Looks up edges by the names that some programs give to a graph's nodes."""
 
     def __init__(self, graph: EdgeGraph, spellings: Iterable[str]) -> None:
         self.graph = graph
@@ -105,10 +105,10 @@ class Dictionary:
         self._widths = graph.widths.tolist()
 
     def sender(self, name: str) -> int:
-        """The column of a node that writes.
+        """The column of a sender.
 
         Raises:
-            ValueError: it is none of this graph.
+            ValueError: it is not a sender of this graph.
         """
         return _found(name, self.senders, "sender")
 

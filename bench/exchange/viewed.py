@@ -1,4 +1,4 @@
-"""The circuits of a results folder for the viewer on its page."""
+"""The circuits of a results folder for the viewer on the report's page."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from reports import Edge, Viewed
 
 MOST = 1000
-"""Edges of a circuit; a larger one is left out."""
+"""Most edges of a circuit; larger ones are left out."""
 SIZES = 30
-"""Of a method: the page counts them in bits."""
+"""Most sizes of a method: the page has a bit for each."""
 
 
 def viewed(store: Store) -> list[Viewed]:
-    """Of each method on each task the circuits of one run, that of the lowest seeds; of random ones none.
+    """The circuits of each method on each task, from the run with the lowest seeds, without random ones.
 
     Raises:
-        DamagedFile: a run or a circuit cannot be read, or another is in its place.
+        DamagedFile: a run or a circuit cannot be read, or a circuit is not the one that was recorded.
     """
     places: dict[tuple[Any, ...], dict[tuple[int, int], list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in store.runs():
@@ -45,7 +45,7 @@ def viewed(store: Store) -> list[Viewed]:
 
 
 def _viewed(store: Store, runs: Sequence[Run], several: Container[str], by_graph: bool) -> Viewed | None:
-    """Of one method's runs that differ in their sizes alone."""
+    """The circuits of one method's runs that differ only in their sizes."""
     import reports
     from reports.parts.methods import label_of_typed
 

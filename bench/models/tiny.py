@@ -1,4 +1,4 @@
-"""Tiny random decoders of the supported architectures, for problems that take no time: nothing is fetched."""
+"""Tiny random decoders of the supported architectures, for fast problems without downloads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 N_TOKENS = 50
-"""In the vocabulary of each."""
+"""Vocabulary size of each."""
 
 
 def decoder(kind: str, /, **options: Any) -> PreTrainedModel:
     """A random decoder in float64: two layers, four heads, width 32, 50 tokens.
 
-    Attention is "eager", which alone knows Gemma-2's soft cap.
+    Attention is "eager", the only kind that has Gemma-2's soft cap.
 
     Args:
         kind: names the Hugging Face classes (``Llama``).
@@ -45,7 +45,7 @@ def decoder(kind: str, /, **options: Any) -> PreTrainedModel:
 
 
 def _randomised(model: PreTrainedModel) -> PreTrainedModel:
-    """Every weight drawn anew, norms' around what stands for 1, so that none of them is special."""
+    """Every weight drawn at random, norms' around what stands for 1, so that none of them is special."""
     generator = torch.Generator().manual_seed(0)
     added_to_one = type(model).__name__.startswith("Gemma")
     with torch.no_grad():

@@ -1,6 +1,6 @@
-"""A Tracr program -> its compiled model, its data and its true circuit. Compiled models are kept on disk.
+"""A Tracr program -> its compiled model, its data and its true circuit. Compiled models are cached on disk.
 
-The leaf `tracr_ground_truth` knows programs, arrays and truth; `MaskedModel` runs them; here they meet.
+`tracr_ground_truth` knows programs, arrays and truth; `MaskedModel` runs models; this module connects them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FORMAT = "circuitmark-tracr-1"
 CHUNK = 256
 """Pairs in a batch."""
 FEW, MORE = 4, 64
-"""Cases on which most sets of edges that do not suffice are told from the others, and most that are left."""
+"""Cases that rule out most insufficient sets of edges, and up to how many rule out most of the rest."""
 AT_ONCE = 256
-"""Of these cases under masks, as many as are run at once."""
+"""Cases times masks that are run at once."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,24 @@ class ProgramModel:
 
     @property
     def one_length(self) -> bool:
-        """Whether all inputs are as long."""
+        """Whether all inputs have the same length."""
         return len(self.compiled.lengths.unique()) == 1
 
     def batches(
         self, n: int, seed: int = 0, part: Literal["all", "discovery", "evaluation"] = "all"
     ) -> list[Batch]:
-        """Clean and corrupted inputs of one length.
+        """Pairs of a clean and a corrupted input of the same length.
 
-        Answers are all positions but BOS and those where the program says None; each output column is a
-        candidate, the correct one is what the program says.
+        Answers are all positions except BOS and those where the program outputs None; each output column is a
+        candidate, and the correct one is what the program outputs.
 
         Args:
             n: pairs, at most.
-            seed: draws them, where there are more.
-            part: of which inputs: all, or one of two halves that share none.
+            seed: draws them if there are more.
+            part: of which inputs: all, or one of two disjoint halves.
 
         Raises:
-            ProgramError: no two inputs have one length.
+            ProgramError: no two inputs have the same length.
         """
         lengths = self.compiled.lengths
         shuffled = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(0))
@@ -84,9 +84,9 @@ class ProgramModel:
         """Outputs at every answer with some edges kept.
 
         Args:
-            batches: inputs, of which the clean ones are run.
+            batches: inputs; the clean ones are run.
             kept: the edges kept, True or 1.
-            references: of each batch, what removed edges carry; None means zero.
+            references: what removed edges carry, per batch; None means zero.
         """
         mask = kept.to(self.masked.dtype)
         outputs = []
@@ -96,10 +96,10 @@ class ProgramModel:
         return torch.cat(outputs)
 
     def check(self) -> None:
-        """Holds the compiled model to what the program says, on the whole data set.
+        """Checks the compiled model against the program's outputs on the whole data set.
 
         Raises:
-            ProgramFailed: they differ somewhere, by more than the tolerance.
+            ProgramFailed: they differ somewhere by more than the tolerance.
         """
         every = self._batch(torch.arange(len(self.compiled.inputs)), None)
         outputs = self.masked.run(
@@ -118,8 +118,8 @@ class ProgramModel:
             )
 
     def truth(self, ablation: AblationName) -> Truth:
-        """The true circuit under an ablation: on all inputs, or under resample on all pairs of them where
-        these are few. Where pairs are drawn, the proof is made on others than found the edges, and minimal
+        """The true circuit under an ablation: on all inputs or, under resample, on all pairs of them if these
+        are few. If pairs are drawn, the proof uses other pairs than those that found the edges, and minimal
         sufficient sets suffice on both.
         """
         model, structural = self.masked, self.structural
@@ -151,13 +151,13 @@ class ProgramModel:
         return torch.arange(self.compiled.inputs.shape[1]) < self.compiled.lengths[:, None]
 
     def _on(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> Run:
-        """What the model says on some inputs, each beside a corrupted one or with removed edges at zero."""
+        """A run on some inputs, in which removed edges carry what a corrupted input gives, or zero."""
         batches = self._batches(clean, corrupted)
         references = [self._reference(batch, corrupted is not None) for batch in batches]
         return lambda kept: self.run(batches, kept, references)
 
     def _bound(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> Bound:
-        """The largest change of an output on a few of these inputs, or on more where that is tolerable."""
+        """The largest change of an output on a few of these inputs, or on more if that is tolerable."""
         says = (~self.compiled.targets[clean].isnan().any(-1)).any(1).nonzero()[:, 0]
         shuffled = says[torch.randperm(len(says), generator=torch.Generator().manual_seed(0))]
         stages = [
@@ -177,7 +177,7 @@ class ProgramModel:
         return bound
 
     def _changes(self, clean: Int[Tensor, " n"], corrupted: Int[Tensor, " n"] | None) -> Bound:
-        """The largest change of an output on some inputs, of several masks at once."""
+        """The largest change of an output on some inputs, for several masks at once."""
         batch = self._batch(clean, corrupted)
         reference = self._reference(batch, corrupted is not None)
         at = (batch.examples, batch.positions)
@@ -220,10 +220,10 @@ class ProgramModel:
 
 
 def load_program(program: Program, dtype: str = "float32") -> ProgramModel:
-    """A program's model: from the cache on disk when it was compiled before, otherwise compiled and kept.
+    """A program's model: from the cache on disk if it was compiled before, otherwise compiled and cached.
 
     Raises:
-        ProgramFailed: it cannot be compiled, or what was compiled does not compute it.
+        ProgramFailed: it cannot be compiled, or the compiled model does not compute it.
     """
     try:
         path = cache_folder() / "tracr" / f"{program.name}-{program_code(program)}.safetensors"
@@ -250,7 +250,7 @@ def _masked(program: Program, compiled: Compiled) -> MaskedModel:
 
 
 def _cached(path: Path) -> Compiled | None:
-    if not os.path.exists(path):  # which, unlike path.exists, takes a forbidden folder for an empty one
+    if not os.path.exists(path):  # unlike path.exists, False in a forbidden folder
         return None
     try:
         tensors, header = load_tensors(path)
@@ -260,7 +260,7 @@ def _cached(path: Path) -> Compiled | None:
         parts |= {name: tensors.pop(f"data.{name}") for name in ("inputs", "lengths", "targets")}
         return Compiled(weights=tensors, **parts)
     except (DamagedFile, KeyError, TypeError):
-        return None  # compiled anew
+        return None  # then it is compiled again
 
 
 def _keep(path: Path, compiled: Compiled) -> None:

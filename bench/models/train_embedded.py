@@ -1,13 +1,13 @@
-"""Train the embedded language model: a small GPT-2 that does the tasks, so that nothing must be fetched.
+"""Train the embedded language model: a small GPT-2 that does the tasks, so that nothing need be fetched.
 
     python bench/models/train_embedded.py --out bench/models/embedded
     python bench/models/train_embedded.py --out bench/models/seeds/1 --seed 1
 
-It sees the tasks' `training` split only; the other splits combine names, places and years anew, and four
-wordings of each task are in none of the sentences that it sees.
-Corrupted prompts are trained on as well, with the answers that they admit, so that a resample
+It sees only the tasks' `training` split; the other splits combine names, places and years in new ways, and
+four wordings of each task are in none of the sentences that it sees.
+It is also trained on corrupted prompts, with the answers that they admit, so that a resample
 ablation stays within what the model knows. It knows no English beyond the tasks' wordings: it is a
-subject for circuit discovery, not a language model of any other use.
+subject for circuit discovery, not a general language model.
 
 Seeded; on another machine the weights may differ in rounding.
 """
@@ -49,8 +49,8 @@ DROPOUT: Final = 0.05  # once the tasks are learned: it spreads them over heads 
 DROPOUT_FROM: Final = 1200  # step
 TRIED: Final = """## What was tried
 
-To make its circuits larger, and what became of it with seed 0: accuracy on the evaluation split, and the
-share of the empty circuit's KL that EAP-IG (`objective=kl`, 200 prompts, resample) recovers with so many
+To make its circuits larger, with results for seed 0: accuracy on the evaluation split, and the share of the
+empty circuit's KL that EAP-IG (`objective=kl`, 200 prompts, resample) recovers with the given number of
 edges.
 
 | dropout | gp, gt, ioi right | gp, 10 edges | gt, 10 | ioi, 10 | ioi, 30 |
@@ -60,16 +60,17 @@ edges.
 | 0.1 from step 1000, 1700 steps | 100 %, 100 %, 97.3 % | 0.971 | 0.840 | 0.418 | 0.823 |
 | 0.05 from step 1200, 2200 steps | 100 %, 100 %, 99.96 % | 0.997 | 0.880 | 0.807 | 0.993 |
 
-The strong late dropout makes ioi's circuits much larger, at too many wrong answers; the last row is this
-model's recipe. Varied wordings leave gp and gt small. Perhaps because a removed edge carries what its sender
-says in the *same* wording, with another name or year: where a head looks then needs no edge.
+Strong late dropout makes ioi's circuits much larger, but with too many wrong answers; the last row is this
+model's recipe. The circuits of gp and gt stay small despite varied wordings, perhaps because a removed edge
+carries its sender's output in the *same* wording, with another name or year: where a head looks then needs no
+edge.
 """
 PIECES: Final = r" ?\p{N}{1,2}| ?\p{L}+|'\p{L}+| ?[^\s\p{L}\p{N}]+|\s+"
-"""A token is a word with the space before it, as in GPT-2; digits go two by two; "isn't" is [ isn]['t]."""
+"""A token is a word with the space before it, as in GPT-2; digits come in pairs; "isn't" is [ isn]['t]."""
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer of every word that the tasks' lists and wordings hold; decodes without loss."""
+    """A word-level tokenizer of every word in the tasks' lists and wordings; it decodes without loss."""
     split = pre_tokenizers.Split(Regex(PIECES), "isolated")
     texts = [re.sub(r"\{\w+\}", "and", wording) for wording in (*ioi.WORDINGS, *gt.WORDINGS, *gp.WORDINGS)]
     lists = [value for name, value in vars(words).items() if name.isupper()]
@@ -98,7 +99,7 @@ class Sequences:
 
 
 def trained_tasks() -> dict[str, type[Task]]:
-    """The tasks that the model learns; of all others it knows no word."""
+    """The tasks that the model learns; it does not know the words of the others."""
     return {name: task for name, task in find_tasks().items() if name in TRAINED}
 
 
@@ -107,7 +108,7 @@ def training_sequences(tokenizer: PreTrainedTokenizerFast, width: int, seed: int
 
     Args:
         tokenizer: the model's.
-        width: tokens of the sequences.
+        width: length of the sequences in tokens.
         seed: draws prompts and answers.
     """
     rng = np.random.default_rng(seed)
@@ -128,12 +129,12 @@ def corrupted_answers(
     task: type[Task], pairs: Examples
 ) -> tuple[Int[np.ndarray, "example candidate"], Bool[np.ndarray, "example candidate"]]:
     """What may follow a corrupted prompt: candidates, and which of them are admitted."""
-    if issubclass(task, ioi.IOI):  # nothing is known: either of the first two of its three names
+    if issubclass(task, ioi.IOI):  # no name is repeated: either of the first two of its three
         rows = np.arange(len(pairs))[:, None]
         names = np.argsort(pairs.clean == pairs.corrupted, axis=1, kind="stable")[:, :2]
         candidates = pairs.corrupted[rows, names]
         return candidates, np.ones_like(candidates, bool)
-    if issubclass(task, gt.GreaterThan):  # the year 01: every later one
+    if issubclass(task, gt.GreaterThan):  # the year is 01: every later one
         return pairs.candidates, np.broadcast_to(np.arange(100) > 1, pairs.correct.shape)
     return pairs.candidates, ~pairs.correct  # gp: the other pronoun
 
@@ -146,14 +147,14 @@ def with_answer(
     width: int,
     rng: np.random.Generator,
 ) -> Sequences:
-    """Each prompt with one of its admitted candidates, drawn uniformly, right behind it.
+    """Each prompt followed by one of its admitted candidates, drawn uniformly.
 
     Args:
         prompts: padded on the right.
         lengths: tokens of each prompt.
         candidates: token ids.
-        admitted: which of them may follow, one at least.
-        width: tokens of the sequences returned, more than the longest prompt has.
+        admitted: which of them may follow, at least one.
+        width: length of the returned sequences in tokens, greater than that of the longest prompt.
         rng: draws the candidates.
     """
     rows = np.arange(len(prompts))
@@ -167,7 +168,7 @@ def with_answer(
 def train(model: GPT2LMHeadModel, data: Sequences) -> None:
     """Next-token loss at every position, the answer's weighted; AdamW, warm-up, then a cosine to zero.
 
-    Dropout comes late: from the start, the tasks are learned too slowly.
+    Dropout starts late: with it from the start, the tasks are learned too slowly.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -201,7 +202,7 @@ def weighted_loss(
     Args:
         logits: at each position, for the next token.
         target: the next token at each position.
-        answer: at which of these positions the answer is the target.
+        answer: the position at which the answer is the target.
     """
     position = torch.arange(target.shape[1])
     weight = (position < answer[:, None]) + ANSWER_WEIGHT * (position == answer[:, None])
@@ -223,14 +224,14 @@ def measure(model: GPT2LMHeadModel, examples: Examples) -> tuple[float, float]:
 def by_wording(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, task: type[Task]
 ) -> list[tuple[float, float] | None]:
-    """What `measure` says on new prompts of discovery's wordings, of those held out, of untrained ones.
+    """Results of `measure` on new prompts with discovery's, held-out and untrained wordings.
 
     None where the task has no such wordings.
 
     Args:
         model: trained.
         tokenizer: its own.
-        task: of which the prompts are.
+        task: the task to measure.
     """
     evaluation, untrained = (
         task().examples(tokenizer, split, EVALUATED, 0) for split in ("evaluation", "untrained")
@@ -249,9 +250,9 @@ def model_card(
     """The README of the model directory; every number in it was measured in this run.
 
     Args:
-        measured: by task, what `by_wording` says.
+        measured: the results of `by_wording` by task.
         parameters: how many the model has.
-        minutes: that training took.
+        minutes: how long training took.
         seed: of the training.
     """
     cells = {
@@ -269,7 +270,7 @@ pipeline_tag: text-generation
 
 GPT-2 architecture: {LAYERS} layers, {HEADS} heads, width {WIDTH}, context {CONTEXT},
 {parameters:,} parameters, float32; a word-level tokenizer (a word with the
-space before it is one token, digits go two by two).
+space before it is one token, digits come in pairs).
 
 It exists so that circuit discovery can be benchmarked without fetching a model. It does the tasks
 below and knows no other English. Loaded like any Hugging Face directory.

@@ -1,8 +1,8 @@
-"""Judges a model's folder before its weights are read: a model is read whole or not at all.
+"""Checks a model's folder before its weights are read: a model is loaded whole or not at all.
 
-transformers is more lenient: it leaves out tensors that a config does not ask for, makes up those that are
-missing, reads integers as if they were weights, and invents a tokenizer. Each of these gives numbers that
-are not the model's.
+transformers is more lenient: it ignores tensors that the config does not expect, makes up missing ones, reads
+integers as if they were weights, and makes up a tokenizer. Each of these gives numbers that are not the
+model's.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from bench.errors import ModelError
 from bench.models.bridge import SUPPORTED, check_supported, not_supported
 
 FILES = ("*.json", "*.safetensors", "tokenizer*", "merges.txt")
-"""Those that determine what a model computes and how it reads text."""
+"""Files that determine what a model computes and how it reads text."""
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
-"""Files that make a tokenizer: one of these groups must be there."""
+"""Files that make a tokenizer: one of these groups must be present."""
 OTHER_FORMATS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 FLOATS = ("F64", "F32", "F16", "BF16")
-"""Kinds of number that are weights as they stand, as safetensors calls them."""
+"""Number types of plain weights, as safetensors calls them."""
 BUFFERS = {
     r"(attn|attention)\.(bias|masked_bias)": "the causal mask that old versions of GPT-2 and GPT-NeoX stored",
     r"rotary_emb\.inv_freq": "the rotary frequencies, which the config determines",
 }
-"""Ends of names that a file may hold beyond the model's weights, and what they are: nothing learned."""
-OF_ONE = "get the config and the weights of one model"
+"""Endings of tensors' names that a file may hold besides the weights, and what they are: nothing learned."""
+OF_ONE = "get the config and the weights of the same model"
 LARGEST_JSON = 2**24
-"""Bytes of a config or an index; a thousand shards' index is smaller."""
+"""Most bytes of a config or an index; the index of a thousand shards is smaller."""
 BOUNDS = {
     ("n_layer", "num_hidden_layers"): 1_000,
     ("n_head", "num_attention_heads", "num_key_value_heads"): 10_000,
@@ -45,20 +45,20 @@ BOUNDS = {
     ("vocab_size",): 10_000_000,
     ("n_positions", "max_position_embeddings"): 100_000_000,
 }
-"""The largest value of a config's keys: far above any decoder, and little enough to be looked at."""
+"""The largest values of config keys: far above any decoder, yet small enough to build it without weights."""
 
 
 Stored = tuple[str, tuple[int, ...]]
-"""A tensor in a file: its kind of number, and its shape."""
+"""A tensor in a file: its number type and its shape."""
 
 
 @contextmanager
 def told_of(subject: str, mend: str) -> Iterator[None]:
-    """Whatever goes wrong inside becomes a ModelError of one line.
+    """Turns any error inside into a ModelError of one line.
 
     Args:
         subject: what the line begins with.
-        mend: what it ends with, where the error does not say it itself.
+        mend: what it ends with, unless the error is a ModelError, which says its own.
 
     Raises:
         ModelError: in place of any other error.
@@ -72,12 +72,12 @@ def told_of(subject: str, mend: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, its kind when it says nothing."""
+    """The first line of an error's message, or its type if it has no message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def quiet_transformers() -> None:
-    """No progress bar beside ours, and no report of what we refuse ourselves."""
+    """Turns off progress bars, since we show our own, and reports of what we refuse ourselves."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -88,20 +88,20 @@ def files_of(folder: Path) -> list[Path]:
     """The files of a folder that are read.
 
     Raises:
-        ModelError: one of them is not a regular file: a pipe would be waited for.
+        ModelError: one of them is not a regular file; reading a pipe would block.
     """
     files = sorted({file for pattern in FILES for file in folder.glob(pattern) if not file.is_dir()})
     for file in files:
         if not file.is_file():
-            raise ModelError(f"{file.name} is not a regular file: put the model's own in its place")
+            raise ModelError(f"{file.name} is not a regular file: replace it with the model's own")
     return files
 
 
 def judge(folder: Path) -> None:
-    """Judges a folder by its config.json and its files' names; it takes no time and reads no weight.
+    """Checks a folder by its config.json and file names, without reading weights.
 
     Raises:
-        ModelError: the cause, and what mends it; the caller names the model.
+        ModelError: the cause and the mend; the caller names the model.
     """
     files_of(folder)
     config = read_json(folder / "config.json")
@@ -114,7 +114,7 @@ def judge(folder: Path) -> None:
 
 
 def judge_config(config: Mapping[str, Any]) -> None:
-    """Judges what a config says, before anything is made of it.
+    """Checks a config before anything is built from it.
 
     Raises:
         ModelError: as `judge`.
@@ -128,7 +128,7 @@ def judge_config(config: Mapping[str, Any]) -> None:
         raise ModelError(f"{not_supported(architecture)}; choose another --model")
     for key in ("quantization_config", "compression_config"):
         if config.get(key) is not None:
-            raise ModelError(f"its weights are quantised ({key}): name the model that it was made from")
+            raise ModelError(f"its weights are quantised ({key}): use the model that it was made from")
     if config.get("transformers_weights") is not None:
         raise ModelError(f"its config names its own file of weights: rename that file to {WEIGHTS}")
     for keys, largest in BOUNDS.items():
@@ -145,12 +145,12 @@ def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file of reasonable size.
 
     Raises:
-        ModelError: the file is another thing.
+        ModelError: the file cannot be read, is too large or does not hold one.
     """
     try:
         size = file.stat().st_size
         if size > LARGEST_JSON:
-            raise ModelError(f"{file.name} has {size / 1e6:.0f} MB, which is too large: get a new copy")
+            raise ModelError(f"{file.name} is {size / 1e6:.0f} MB, which is too large: get a new copy")
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{file.name} is not valid JSON ({first_line(error)}): get a new copy") from error
@@ -162,7 +162,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def empty_model(folder: Path) -> Any:
-    """A judged folder's model without its weights, on torch's meta device, where nothing is allocated.
+    """A folder's model, checked and without weights, on torch's meta device, where nothing is allocated.
 
     Raises:
         ModelError: as `judge`, or a part of the architecture is not supported.
@@ -190,10 +190,10 @@ def empty_of(config: Any) -> Any:
 
 
 def shards(folder: Path) -> dict[str, set[str] | None]:
-    """The safetensors files of a folder, each with the tensors that the index puts there.
+    """The safetensors files of a folder, each with its tensors by the index; None if there is no index.
 
     Raises:
-        ModelError: there are none, or the index is damaged.
+        ModelError: the index is damaged.
     """
     if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
         return {WEIGHTS: None}
@@ -211,14 +211,14 @@ def shards(folder: Path) -> dict[str, set[str] | None]:
 
 
 def check_weights(stored: Mapping[str, Stored], empty: Any) -> None:
-    """Holds what a file says of its tensors to the model that they are to fill; no weight is read.
+    """Checks a file's list of tensors against the model that they should fill; no weight is read.
 
     Args:
         stored: the tensors by name.
         empty: the model, as `empty_model` makes it.
 
     Raises:
-        ModelError: the two differ in a tensor, or numbers are no plain floats.
+        ModelError: the two differ in a tensor, or a weight is not stored as plain floats.
     """
     expected = empty.state_dict(keep_vars=True)
     found: set[str] = set()
@@ -228,14 +228,14 @@ def check_weights(stored: Mapping[str, Stored], empty: Any) -> None:
         if kind not in FLOATS:
             raise ModelError(
                 f"its weight {name} is stored as {kind}, not as plain floats: "
-                "name the model that it was quantised from"
+                "use the model that it was quantised from"
             )
         weight = name if name in expected else f"{empty.base_model_prefix}.{name}"
         if weight not in expected or weight in found:
             raise ModelError(_unexpected(name))
         if shape != tuple(expected[weight].shape):
             raise ModelError(
-                f"its weight {name} has the shape {shape}, but its config asks for "
+                f"its weight {name} has the shape {shape}, but its config expects "
                 f"{tuple(expected[weight].shape)}: {OF_ONE}"
             )
         found.add(weight)
@@ -246,10 +246,10 @@ def check_weights(stored: Mapping[str, Stored], empty: Any) -> None:
 
 
 def headers(folder: Path) -> dict[str, Stored]:
-    """What a folder's safetensors files say of their tensors.
+    """The tensors that a folder's safetensors files list in their headers.
 
     Raises:
-        ModelError: a file is not there, is damaged, or holds other tensors than the index says.
+        ModelError: a file is missing, is damaged, or holds other tensors than the index says.
     """
     from safetensors import safe_open
 
@@ -277,7 +277,7 @@ def _check_file(folder: Path, name: str) -> None:
         instead = min(other, default="pytorch_model.bin or the like")
         raise ModelError(f"it has no {name}, and {instead} is not read: save the weights as safetensors")
     if not (folder / name).is_file():
-        raise ModelError(f"{name} is not a regular file: put the model's own in its place")
+        raise ModelError(f"{name} is not a regular file: replace it with the model's own")
 
 
 def _unexpected(weight: str) -> str:
@@ -289,14 +289,14 @@ def _missing(weight: str) -> str:
 
 
 def _unfit(weight: str) -> str:
-    return f"its weight {weight} does not have the shape that its config asks for: {OF_ONE}"
+    return f"its weight {weight} does not have the shape that its config expects: {OF_ONE}"
 
 
 def check_report(report: Mapping[str, Any]) -> None:
-    """Holds transformers to what it says that it did with the weights, after it has read them.
+    """Checks transformers' report of what it did with the weights.
 
     Raises:
-        ModelError: a weight was left out, made up, or does not fit.
+        ModelError: a weight was ignored, made up, or does not fit.
     """
     for key, says in (
         ("missing_keys", _missing),
@@ -313,24 +313,24 @@ def check_tokenizer_files(folder: Path) -> None:
     """Refuses a folder for which transformers would make up a tokenizer.
 
     Raises:
-        ModelError: no group of `TOKENIZERS` is there.
+        ModelError: no group of `TOKENIZERS` is complete.
     """
     if not any(all((folder / name).is_file() for name in group) for group in TOKENIZERS):
         raise ModelError("it has no tokenizer: add its tokenizer.json to the folder")
 
 
 def check_tokenizer(tokenizer: Any) -> None:
-    """Refuses a tokenizer that knows no word.
+    """Refuses a tokenizer without words.
 
     Raises:
-        ModelError: its vocabulary is of special tokens only.
+        ModelError: its vocabulary has only special tokens.
     """
     if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
         raise ModelError("its tokenizer has nothing but special tokens: get a new copy of tokenizer.json")
 
 
 def check_finite(masked: MaskedModel) -> None:
-    """Looks at every weight, then runs a few tokens, spread over the vocabulary.
+    """Checks every weight, then the logits of a few tokens spread over the vocabulary.
 
     Raises:
         ModelError: a weight or a logit is not finite.

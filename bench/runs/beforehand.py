@@ -1,6 +1,6 @@
 """Checks before any job of an experiment: whether the model can be loaded, and whether it can do the tasks.
 
-They are made in a process of their own, so that the one that waits for jobs holds no model.
+They run in a process of their own, so that the one that waits for jobs holds no model.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from bench.store.record import Bos
 from tasks.base import Examples, Split, Task, TaskError
 
 LOOKED_AT = 200
-"""Prompts on which a model must do better than chance."""
+"""Number of prompts on which a model must do better than chance."""
 ERRORS = 2.0
-"""Standard errors by which it must."""
+"""Number of standard errors by which it must."""
 
 
 def unfit_tasks(jobs: Sequence[Job], limits: Limits, *, even_if_unable: bool = False) -> Mapping[str, str]:
@@ -34,12 +34,12 @@ def unfit_tasks(jobs: Sequence[Job], limits: Limits, *, even_if_unable: bool = F
 
     Args:
         jobs: of one model.
-        limits: tell when to stop.
-        even_if_unable: whether to run a task that the model does no better than chance.
+        limits: say when to stop.
+        even_if_unable: whether to run a task on which the model is no better than chance.
 
     Raises:
-        UsageError: an experiment that could not be run at all: the model is not available, a prompt is too
-            long for it or has a token that it does not know.
+        UsageError: the experiment cannot be run at all: the model is not available, a prompt is too long for
+            it or has a token that it does not know.
         Stopped: the user stopped it.
     """
     with Child(_look, tuple(jobs), even_if_unable, limits=limits) as child:
@@ -53,7 +53,7 @@ def unfit_tasks(jobs: Sequence[Job], limits: Limits, *, even_if_unable: bool = F
 
 
 def _look(line: Line, jobs: Sequence[Job], even_if_unable: bool) -> None:
-    """In a process of its own."""
+    """Runs in the child process."""
     torch.set_num_threads(1)
     first = jobs[0]
     if program_of(first.model) is not None:
@@ -99,19 +99,20 @@ def _refuse_unsplit(model: LoadedModel) -> None:
 def readable(
     task: Task, model: LoadedModel, split: Split, count: int, seed: int = 0, bos: Bos = "auto"
 ) -> Examples:
-    """Prompts, all of which the model can read.
+    """Prompts of a task, if the model can read all of them.
 
     Args:
-        task: whose they are.
-        model: that will read them.
-        split: of which they are.
-        count: how many.
-        seed: which of the split's.
-        bos: how they begin.
+        task: makes them.
+        model: reads them.
+        split: the split to draw from.
+        count: number of prompts.
+        seed: of the draw.
+        bos: whether they begin with BOS.
 
     Raises:
         TaskError: its tokenizer does not support the task.
-        UsageError: one is too long, or has a token that the model does not know; the tokenizer has no BOS.
+        UsageError: a prompt is too long, or has a token that the model does not know; the
+            tokenizer has no BOS.
     """
     examples = examples_of(task, model.tokenizer, split, count, seed, bos)
     known = model.masked.architecture
@@ -132,7 +133,7 @@ def readable(
 
 @torch.no_grad()
 def said(model: LoadedModel, examples: Examples) -> tuple[Outputs, Answers]:
-    """What a model answers to examples, and what was asked, on the host."""
+    """A model's outputs on examples, and their answers, on the host."""
     found, batches = [], make_batches(model.masked, examples)
     for batch in batches:
         at = (batch.examples, batch.positions)
@@ -146,7 +147,7 @@ def said(model: LoadedModel, examples: Examples) -> tuple[Outputs, Answers]:
 
 
 def unable(outputs: Outputs, answers: Answers) -> str | None:
-    """That a model's answers are no better than chance, in words; None where they are better."""
+    """The reason, in words, if a model's answers are no better than chance; None if they are better."""
     right, chance = choice_accuracy(outputs, answers), answers.correct.double().mean(1)
     beyond = right - chance
     error = float(beyond.std()) / len(beyond) ** 0.5 if len(beyond) > 1 else 0.0

@@ -1,7 +1,7 @@
-"""Child processes that report to their parent in JSON: nothing of theirs is unpickled.
+"""Child processes that report to their parent in JSON: nothing that they send is unpickled.
 
-They are forked from a server that has imported everything and computed nothing, so that one costs little
-and begins clean: what code of a method does to modules, weights, clocks or its folder ends with its process.
+They are forked from a server that has imported everything and computed nothing, so that each is cheap and
+starts clean: what a method's code does to modules, weights, clocks or its folder ends with its process.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from bench.errors import UserError
 from bench.runs.spent import spend
 
 Message = dict[str, Any]
-"""What a child tells; `said` is its kind, the rest depends on it."""
+"""A message from a child; `said` is its kind, on which the rest depends."""
 SINGLE = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Set while the server starts: otherwise numpy and pyarrow start threads when they are imported."""
 TICK = 0.1
-"""Seconds between two looks at a child's memory, and at whether somebody stopped the run."""
+"""Seconds between two checks of a child's memory, and of whether the run was stopped."""
 SOON = 2.0
-"""Seconds in which a signal that ended a child is heard here as well, if it was meant for both."""
+"""Seconds within which a signal that ended a child arrives here as well, if it was sent to both."""
 GRACE = 20.0
-"""Seconds in which a discovery that is stopped may still write its checkpoint."""
+"""Seconds that a stopped discovery has to write its checkpoint."""
 _STARTING = threading.Lock()
-"""multiprocessing's list of children is no business of two threads at once."""
+"""Held to start or end a process: multiprocessing's list of children is not thread-safe."""
 
 
 class Died(Exception):
-    """A process ended before it told what was asked of it; the message says how."""
+    """A process ended before it reported a result; the message says how."""
 
 
 class OverLimit(Exception):
-    """A process took more than it may; the message says of what."""
+    """A process exceeded a limit; the message says which."""
 
 
 class OutOfMemory(OverLimit):
-    """More memory."""
+    """Memory ran out, or its limit was exceeded."""
 
 
 class Stopped(Exception):
@@ -61,18 +61,18 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a job may take."""
+    """Limits of a job."""
 
     seconds: float | None = None
-    """Of discovery, by the clock on the wall."""
+    """Wall-clock time of discovery."""
     memory: int | None = None
     """Bytes that its process may hold, libraries included."""
     stop: threading.Event = field(default_factory=threading.Event)
-    """Set when all are to end."""
+    """Set when all jobs must end."""
 
 
 class Line:
-    """A child's end of the line to its parent."""
+    """A child's end of the connection to its parent."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -80,31 +80,32 @@ class Line:
         self._told = 0.0
 
     def say(self, said: str, **more: Any) -> None:
-        """Tells the parent something, as plain data."""
-        if os.getpid() != self._pid:  # a copy that a method forked, and forgot to end
+        """Sends the parent a message of plain data."""
+        if os.getpid() != self._pid:  # a process that a method forked and never ended
             _leave()
         self._connection.send_bytes(json.dumps({"said": said, **more}).encode())
 
     def spent(self, part: str) -> None:
-        """Tells that the CPU time since the last such word, or since the process began, went to a part."""
+        """Reports that the CPU time since the last such report, or since the process began, went to a
+        part."""
         now = time.process_time()
         self.say("spent", part=part, cpu_seconds=now - self._told)
         self._told = now
 
     def say_and_wait(self, said: str, **more: Any) -> dict[str, Any]:
-        """The same; goes on when the parent has looked at its clocks, and returns what that tells."""
+        """Sends a message, waits until the parent has read its clocks, and returns the reply."""
         self.say(said, **more)
         return dict(json.loads(self._connection.recv_bytes()))
 
 
 class Child:
-    """A process that does a piece of work; it and all that it started end with the context.
+    """A process that does a piece of work; it and everything that it started end with the context.
 
     Args:
-        work: a function of a module, called with a `Line` and the words.
-        words: what can be pickled: they come from us.
-        limits: what it may take.
-        log: the file to which goes what it prints; to stderr without one.
+        work: a function of a module, called with a `Line` and `words`.
+        words: its other arguments, which are pickled: they come from us.
+        limits: of memory, and when to stop.
+        log: the file for what it prints; stderr if left out.
     """
 
     def __init__(
@@ -133,13 +134,13 @@ class Child:
         self._connection.close()
 
     def messages(self) -> Iterator[Message]:
-        """What the child tells, as it comes, to the end of its process.
+        """The child's messages as they arrive, and `nothing` at every idle tick, until its process ends.
 
         Raises:
             Stopped: the run was stopped.
-            OutOfMemory: it holds more than it may.
-            Died: it told something that is none of our words.
-            UserError: it told of one.
+            OutOfMemory: it exceeded its memory limit.
+            Died: it sent something that is not a message.
+            UserError: it reported one.
         """
         while True:
             ready = wait([self._connection, self._process.sentinel], timeout=TICK)
@@ -163,8 +164,8 @@ class Child:
                 yield {"said": "nothing"}
 
     def go_on(self, **more: Any) -> None:
-        """Lets a child go on that waits, and tells it something."""
-        with contextlib.suppress(OSError):  # it died while it waited: the next message is its last
+        """Replies to a waiting child, which then goes on."""
+        with contextlib.suppress(OSError):  # it died while waiting: the next message is its last
             self._connection.send_bytes(json.dumps(more).encode())
 
     def cpu_seconds(self) -> float:
@@ -177,7 +178,7 @@ class Child:
         return float("nan")
 
     def last_words(self) -> str:
-        """How the process ended that told nothing more.
+        """How the process ended, once it reports nothing more.
 
         Raises:
             Stopped: it was stopped together with this one.
@@ -196,7 +197,7 @@ class Child:
         return f"its process was killed by {name}{hint}"
 
     def _part(self) -> None:
-        """Lets a discovery write its checkpoint; whatever else there is ends at once."""
+        """Ends the process, with time for a discovery to write its checkpoint."""
         with _STARTING:
             self._process.terminate()
         wait([self._process.sentinel], timeout=GRACE)
@@ -223,7 +224,7 @@ class Child:
 
 
 def reason_of(error: BaseException) -> str:
-    """An error in one line, which any file takes."""
+    """An error in one line that can be written to any file."""
     try:
         said = str(error)
     except Exception:  # its own `__str__` fails
@@ -232,7 +233,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, the host's or a device's."""
+    """Whether an error says that memory ran out, on the host or on a device."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
@@ -245,10 +246,10 @@ def _begin(
     environment: dict[str, str],
     log: Path | None,
 ) -> None:
-    """What every child does."""
+    """The entry point of every child."""
     os.environ.clear()
     os.environ.update(environment)  # as it is now, not as it was when the server began
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(os, "setsid"):
         os.setsid()  # what it starts ends with it
@@ -257,7 +258,7 @@ def _begin(
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as file:
                 os.dup2(file.fileno(), 2)
-    os.dup2(2, 1)  # what a method prints is no result
+    os.dup2(2, 1)  # what a method prints is not a result
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
@@ -312,7 +313,7 @@ def _context() -> Any:
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """Hides the caller's script, which a child would run anew, and nothing of which it needs.
+    """Hides the caller's script, which a child would run again, though it needs nothing from it.
 
     So a script may call `circuitmark.run` at its top level.
     """

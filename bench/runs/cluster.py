@@ -1,7 +1,7 @@
-"""Jobs on the workers of a Dask cluster: run there, and stored here, by this process alone.
+"""Jobs on a Dask cluster: run by its workers, and stored by this process alone.
 
-A worker carries a job out in a temporary folder, as any machine would, and hands back the files that it left.
-This module needs Dask, and is imported only where somebody names a scheduler.
+A worker runs a job in a temporary folder, as any machine would, and sends back the files that it wrote. This
+module needs Dask, and is imported only if a scheduler is named.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from bench.store.logs import LOGS, append
 from bench.store.results import Run, Store, StrayOutputs
 
 ANSWERS = 5.0
-"""Seconds in which a scheduler must."""
+"""Seconds within which a scheduler must answer."""
 SILENT = logging.CRITICAL + 1
 DEATHS = 2
-"""Workers that may die of a job: one, and one more where it was tried again."""
+"""Dead workers after which a job is given up: it is retried once."""
 LOCAL = "local:"
 DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"
-"""What workers on this machine do first: Ctrl-C is the command's to answer."""
+"""Run first by workers on this machine: only the command handles Ctrl-C."""
 GPU = "GPU"
-"""What workers call the resource of which a job on a GPU takes one."""
+"""The workers' name of the resource of which a job on a GPU takes one."""
 
 
 class Cluster:
-    """The workers behind a scheduler, from the first look at them to the end of the context.
+    """The workers of a scheduler, from the first check of them to the end of the context.
 
     Args:
         scheduler: its address, or ``local:N`` for N workers on this machine, which end with the context.
-        told: what happened that a user should know, a line each.
+        told: called with messages for the user.
 
     Raises:
         UsageError: no scheduler answers there.
@@ -63,10 +63,10 @@ class Cluster:
         self._lost: defaultdict[str, list[str]] = defaultdict(list)
         self._token: Path | None = None
         self.again = 0
-        """Jobs that began again because a worker died."""
+        """Number of jobs restarted because a worker died."""
 
     def __enter__(self) -> Cluster:
-        for handler in logging.getLogger("distributed").handlers:  # what matters is said in a line of ours
+        for handler in logging.getLogger("distributed").handlers:  # we report what matters ourselves
             handler.setLevel(SILENT)
         with ExitStack() as stack:
             address = self._scheduler
@@ -95,14 +95,15 @@ class Cluster:
         self._stack.close()
 
     def slots(self, device: str) -> int:
-        """How many jobs the workers take at a time: a thread each, and a GPU each where workers name them."""
+        """How many jobs the workers take at a time: one per GPU on CUDA if workers name any, else one per
+        thread."""
         return sum(there[GPU] if self._gpu(device) else there["threads"] for there in self._offered.values())
 
     def refuse_unlike(self, jobs: Sequence[Job]) -> None:
-        """Holds the workers to what jobs are made of here: versions, code and model's files.
+        """Refuses workers whose engine, code or model files differ from those here.
 
         Raises:
-            UsageError: one of them has another, or cannot run a job.
+            UsageError: one of them differs, or cannot run a job.
         """
         alike = tuple({(job.method.text, job.dimensions.task): _anywhere(job) for job in jobs}.values())
         for worker, reason in sorted(self._client.run(unlike, alike, self._how(Limits(), 1, 1)).items()):
@@ -110,12 +111,12 @@ class Cluster:
                 raise UsageError(f"the worker {worker} {reason}")
 
     def unfit_tasks(self, jobs: Sequence[Job], limits: Limits, even_if_unable: bool) -> Mapping[str, str]:
-        """As `beforehand.unfit_tasks`, on a worker: this machine may have no such device.
+        """As `beforehand.unfit_tasks`, on a worker: this machine may lack the device.
 
         Args:
             jobs: of one model.
-            limits: tell when to stop.
-            even_if_unable: whether to run a task that the model does no better than chance.
+            limits: say when to stop.
+            even_if_unable: whether to run a task on which the model is no better than chance.
         """
         sent = tuple(map(_anywhere, jobs))
         future = self._client.submit(
@@ -128,7 +129,8 @@ class Cluster:
 
     @contextmanager
     def sharing(self, out: Path) -> Iterator[None]:
-        """Finds out which workers see the results folder: there a moved job goes on where it was."""
+        """Finds out which workers see the results folder: a job that moves there resumes from its
+        checkpoint."""
         descriptor, name = tempfile.mkstemp(".part", ".shared.", out.absolute())
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(self._topic)
@@ -160,13 +162,14 @@ class Cluster:
             bundle: as for `job.carry_out`.
             out: the results folder, here.
             threads: of torch, in each process.
-            at_a_time: how many bundles run at a time; it stands in the record.
-            limits: that discovery must keep.
-            progress: told how far it is.
-            told: what happened that a user should know.
+            at_a_time: how many bundles run at a time, for the record.
+            limits: of discovery.
+            progress: called with its progress.
+            told: called with messages for the user.
 
         Raises:
-            UserError: the worker is unlike this machine, the scheduler is lost, or `out` takes no file.
+            UserError: the worker differs from this machine, the scheduler is lost, or `out` cannot be
+                written.
             Stopped: the user stopped the run.
         """
         stem = bundle[0].stem
@@ -203,8 +206,8 @@ class Cluster:
     def _result(self, future: Future) -> Any:
         if future.status in ("cancelled", "lost"):
             raise LostScheduler(
-                f"the scheduler at {self._scheduler} is gone; what was finished is kept: the same command "
-                "resumes from there"
+                f"the scheduler at {self._scheduler} no longer answers; what was finished is kept: the same "
+                "command resumes from there"
             )
         return future.result()
 
@@ -228,7 +231,7 @@ class Cluster:
 
     def _hear_of_workers(self, event: tuple[float, Any]) -> None:
         _, message = event
-        for key in self._listening.keys() & set(message.get("processing-tasks", ())):  # a worker is gone
+        for key in self._listening.keys() & set(message.get("processing-tasks", ())):  # a worker left
             self._lost[key].append(message["worker"])
 
     def _how(self, limits: Limits, threads: int, at_a_time: int) -> How:
@@ -243,7 +246,7 @@ class Cluster:
 
 @contextmanager
 def _local(text: str) -> Iterator[LocalCluster]:
-    """Workers on this machine, which nobody elsewhere can reach; each may start processes."""
+    """Workers on this machine, unreachable from elsewhere; each may start processes."""
     number = text.removeprefix(LOCAL)
     if not number.isdecimal() or not int(number):
         raise UsageError(f"'{text}' is not a scheduler: write local:N for N workers, e.g. local:2")
@@ -258,10 +261,10 @@ def _local(text: str) -> Iterator[LocalCluster]:
 
 
 def _offered(client: Client) -> dict[str, dict[str, int]]:
-    """What each worker offers, after a look at its versions.
+    """Threads and GPUs of each worker, after a check of its versions.
 
     Raises:
-        UsageError: a worker's version of circuitmark or torch is another than here.
+        UsageError: a worker has another version of circuitmark or torch.
     """
 
     def versions() -> dict[str, str]:
@@ -270,14 +273,14 @@ def _offered(client: Client) -> dict[str, dict[str, int]]:
         found = dict.fromkeys(("circuitmark", "torch"), "none")
         for name in found:
             with suppress(metadata.PackageNotFoundError):
-                found[name] = metadata.version(name).partition("+")[0]  # what follows is the kind of GPU
+                found[name] = metadata.version(name).partition("+")[0]  # without the build, as in +cpu
         return found
 
     def there(dask_worker: Worker) -> tuple[dict[str, str], int, int]:
         resources = dask_worker.state.total_resources
         return versions(), dask_worker.state.nthreads, int(resources.get("GPU", 0))
 
-    # functions within a function travel as code: a worker without circuitmark can run them, and is named
+    # nested functions are sent as code: a worker without circuitmark can run them, and is named
     here, offered = versions(), {}
     for worker, (has, threads, gpus) in sorted(client.run(there).items()):
         for name, version in here.items():
@@ -291,7 +294,7 @@ def _offered(client: Client) -> dict[str, dict[str, int]]:
 
 
 def _anywhere(job: Job) -> Job:
-    """The same job, whose files have names that hold in any folder."""
+    """The same job, with absolute paths of its files."""
     name, colon, options = job.method.text.partition(":")
     method = job.method
     if name.endswith(".py"):
@@ -307,7 +310,7 @@ def _anywhere(job: Job) -> Job:
 
 
 def _keep(bundle: Sequence[Job], out: Path, files: Mapping[str, bytes]) -> list[Ended]:
-    """Stores what a worker left, as if it had been left here."""
+    """Stores the files that a worker sent back, as if the job had run here."""
     for job in bundle:
         forget_traceback(out, job.stem)
     with tempfile.TemporaryDirectory(prefix="circuitmark-") as name:
@@ -319,7 +322,7 @@ def _keep(bundle: Sequence[Job], out: Path, files: Mapping[str, bytes]) -> list[
             else:
                 write_atomically(out / file, content)
         runs = {(run.record.ablation, run.record.method_seed): run for run in Store(Path(name)).runs()}
-    told = [(job, job.dimensions) for job in bundle]  # in which these two alone differ
+    told = [(job, job.dimensions) for job in bundle]  # they differ in these two alone
     return [_keep_run(job, out, runs[of.ablation, of.method_seed]) for job, of in told]
 
 

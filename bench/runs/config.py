@@ -1,4 +1,5 @@
-"""A configuration file: YAML without the features that make a short text expand or a plain one ambiguous."""
+"""A configuration file: YAML without the features that let a short text expand or make a plain one
+ambiguous."""
 
 from __future__ import annotations
 
@@ -12,15 +13,15 @@ from bench.errors import DamagedFile, UsageError
 from bench.files import read_text
 
 LARGEST = 2**16
-"""Bytes that it may have."""
+"""Most bytes of such a file."""
 
 
 DEEPEST = 8
-"""Lists and mappings within each other."""
+"""Deepest nesting of lists and mappings."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses aliases, whose references to references have no end; tags; depths; and a key given twice."""
+    """Refuses aliases, which can expand without end; tags; deep nesting; and duplicate keys."""
 
     depth = 0
 
@@ -48,7 +49,7 @@ def mapping_of(path: Path) -> dict[str, Any]:
     """What a YAML file of 'key: value' lines says.
 
     Raises:
-        UsageError: the file does not exist, is not a regular one, is too large, or is not such a file.
+        UsageError: the file does not exist, is not a regular one, is too large, or does not hold such lines.
     """
     try:
         values = yaml.load(read_text(path, LARGEST), _Loader)
@@ -56,7 +57,7 @@ def mapping_of(path: Path) -> dict[str, Any]:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # the latter: a date or number that is none
+    except (yaml.YAMLError, ValueError) as error:  # the latter: an invalid date or number
         reason = " ".join(str(error).split())
         raise UsageError(f"the configuration {path} cannot be read as YAML: {reason}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):

@@ -1,8 +1,8 @@
 """Runs a method's discovery in a process of its own, timed by its parent; the result comes back in a file.
 
-Data and model are made there before any code of the method is imported, and end with it. On a device, that
-process alone holds memory: its parent never does, and scoring begins when it has ended. Several seeds of a
-method that costs next to nothing may share a process.
+Data and model are loaded there before any code of the method is imported, and end with the process. On a
+device, only that process holds memory: its parent never does, and scoring begins after it has ended. Several
+seeds of a very cheap method may share a process.
 """
 
 from __future__ import annotations
@@ -38,36 +38,36 @@ from methods.base import Discovery, Method, Selection
 from tasks.base import TaskError
 
 HALF = 2
-"""Batches are made so many times smaller where memory ran out."""
+"""The factor by which batches are made smaller after memory ran out."""
 
 
 @runtime_checkable
 class MakesStudy(Protocol):
-    """What makes the study that a method is run on; it is pickled on its way to a process."""
+    """Makes the study that a method is run on; it is pickled to be sent to a process."""
 
     def __call__(self, smaller: int) -> Study:
-        """Batches hold so many times fewer examples than memory should allow."""
+        """`smaller` is the factor by which batches are smaller than memory should allow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """What a method is asked to find, on what, and where it leaves it."""
+    """What a method is to find, on which study, and where the result goes."""
 
     study: MakesStudy
     method: str
     """As typed."""
     sizes: tuple[float, ...] = ()
     unaided: bool = True
-    """Whether the circuit that it settles on is wanted, where that takes a training of its own."""
+    """Whether the unaided circuit is wanted even if it needs further training."""
     method_seed: int = 0
     threads: int = 1
     key: str
-    """Of all that determines what is found."""
+    """A hash of all that determines what is found."""
     found: Path
-    """The file that is left."""
+    """The file for the result."""
     checkpoint: Path | None = None
     log: Path | None = None
-    """To which goes what it prints."""
+    """The file for what it prints."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +77,24 @@ class Cost:
     seconds: float
     cpu_seconds: float
     sized_cpu_seconds: float
-    """Of these, what was spent before the unaided circuit was trained for; all where none was."""
+    """The part spent before training for the unaided circuit; all if there was no such training."""
     forward_equivalents: float
-    """Forwards of the discovery prompts that take as long: by CPU seconds, on a device by the clock."""
+    """Number of forwards of the discovery prompts that take as long: CPU time, on a device wall-clock
+    time."""
     forwards: int
     backwards: int
     tokens: int
     peak_memory_mb: float
-    """That its process held, libraries and model included."""
+    """Peak memory of its process, libraries and model included."""
     smaller: int
-    """Batches were so many times smaller than memory should have allowed."""
+    """The factor by which batches were smaller than memory should have allowed."""
     data_seconds: float | None = None
-    """That drawing the discovery prompts took, which is not the method's."""
+    """Time of drawing the discovery prompts, which is not charged to the method."""
 
 
 @dataclass(frozen=True)
 class _Header:
-    """Of the file in which a discovery is left."""
+    """The header of the file that holds a discovery."""
 
     key: str
     selection: Selection
@@ -104,7 +105,7 @@ class _Header:
 
 @dataclass(frozen=True)
 class Unfound:
-    """Why there is not a discovery."""
+    """Why there is no discovery."""
 
     status: Status
     """declined, skipped or failed."""
@@ -118,15 +119,15 @@ def discover_apart(
     progress: Progressed | None = None,
     told: Callable[[str], None] = print,
 ) -> Unfound | None:
-    """Runs a method, and leaves what it found in the errands' files; None, or why one is missing.
+    """Runs a method and writes what it found to the errands' files; returns None, or why one is missing.
 
-    A file that is there already, of the same key, is left as it is.
+    An existing file with the same key is kept.
 
     Args:
-        errands: what is asked of the method: of one method on one study, that differ in the seed alone.
-        limits: that it must keep on each.
-        progress: told how far it is.
-        told: what happened that a user should know, a line each.
+        errands: of one method on one study; they differ in the seed alone.
+        limits: of each errand.
+        progress: called with its progress.
+        told: called with messages for the user.
 
     Raises:
         UserError: the model, a file or a folder cannot be used.
@@ -145,10 +146,10 @@ def discover_apart(
 
 
 def load_found(errand: Errand, graph: EdgeGraph, shapes: dict[str, torch.Size]) -> tuple[Discovery, Cost]:
-    """What a method left, checked anew where none of its code ever ran.
+    """Reads what a method found, and checks it again in a process where none of its code ever ran.
 
     Args:
-        errand: says where.
+        errand: names the file.
         graph: of the model.
         shapes: of the weights that may be masked.
 
@@ -217,7 +218,7 @@ def _attempt(
 
 
 def _discover(line: Line, errands: Sequence[Errand], smaller: int) -> None:
-    """In a process of its own."""
+    """Runs in the child process."""
     first = errands[0]
     torch.set_num_threads(first.threads)
     try:
@@ -240,7 +241,7 @@ def _discover(line: Line, errands: Sequence[Errand], smaller: int) -> None:
 def _found(
     line: Line, method: Method, study: Study, errand: Errand, yardstick: Yardstick, smaller: int
 ) -> tuple[Discovery, Cost]:
-    """What the method finds with one seed, and what that took.
+    """What the method finds with one seed, and its cost.
 
     Raises:
         Declined: the method declines the problem.
@@ -267,7 +268,7 @@ def _found(
     except Exception:
         if errand.checkpoint is None or not asked.checkpoint.was_read:
             raise
-        forget(errand.checkpoint)  # what does not fit is no place to go on from
+        forget(errand.checkpoint)  # it cannot resume from what does not fit
         asked = problem(None)
         found, _ = discover(method, asked)
     share = asked.sized_share

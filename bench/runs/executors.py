@@ -1,4 +1,4 @@
-"""Several pieces of work at a time, each seen to by a thread that waits for processes."""
+"""Runs several jobs at a time, each in a thread that waits for its processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 J = TypeVar("J")
 R = TypeVar("R")
 BEAT = 5.0
-"""Seconds after which others are told that this process is alive."""
+"""Most seconds between two signs of life to other processes."""
 
 
 def side_by_side(
@@ -20,15 +20,15 @@ def side_by_side(
     stop: threading.Event,
     beat: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[J, R]]:
-    """Works on n jobs at a time; yields each with its outcome as it ends, in no order.
+    """Runs n jobs at a time; yields each with its outcome as it ends, in no particular order.
 
-    Whatever ends this early (Ctrl-C, an error of a job, a caller that asks for no more) stops the others.
+    Whatever ends this early (Ctrl-C, a job's error, a caller that stops iterating) stops the others.
 
     Args:
-        take: the next job, or None where there is none left.
-        work: does one; it waits for processes, and computes nothing itself.
+        take: returns the next job, or None if none is left.
+        work: runs one; it waits for processes, and computes nothing itself.
         n: jobs at a time.
-        stop: set when work is to end; `work` looks at it.
+        stop: set when work must end; `work` watches it.
         beat: called every few seconds.
     """
     running: dict[Future[R], J] = {}

@@ -1,4 +1,4 @@
-"""From a grid of models, tasks, methods and seeds to jobs, each with a key: a hash of what determines it."""
+"""Expands an experiment into jobs, each with a key: a hash of all that determines its result."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from tasks.files.task import FileTask
 from tasks.mixed import Mixed
 
 DRAWS = 10
-"""Random draws, at most, that share their processes."""
+"""Most random draws that share their processes."""
 Several = MaxLen(1000)
 Draws = Annotated[int, Interval(ge=1, le=10_000)]
 Prompts = Annotated[int, Interval(ge=1, le=1_000_000)]
-"""Far more than anybody waits for: a typing error is reported before a list of its length is made."""
+"""Far more than anyone needs: a typing error is reported before a list of that length is built."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,17 @@ class Experiment:
     ones."""
     random_draws: Draws = 20
     """Number of random connected circuits of every size. Complements are compared with theirs, and with few
-    draws it is chance whether one holds an edge that matters; the tests against random circuits need 20."""
+    draws, whether one holds an important edge is chance; the tests against random circuits need 20."""
     n_discovery: Annotated[tuple[Prompts, ...], Several] = (200,)
     """Number of prompt pairs that methods see; with several numbers methods run once for each, which shows
     what more data gives and costs."""
     granularity: Literal["edge", "node"] = "edge"
     """Whether methods that rank edges cut their circuits by edges or by nodes (`selection=nodes`)."""
     wordings: Annotated[tuple[Wordings, ...], Several] = ("all",)
-    """Which of the wordings that methods may see the discovery prompts have; halves show what depends on
-    them."""
+    """Wordings of the discovery prompts: all that methods may see, or one half of them; halves show what
+    depends on the wording."""
     unaided: bool = False
-    """Whether a method that needs a further training for its unaided circuit runs it."""
+    """Whether a method that needs further training for its unaided circuit runs it."""
     circuit_tests: bool = True
     """Whether edges of circuits of at most 100 edges are knocked out, to test whether each is needed."""
     curves: bool = True
@@ -119,7 +119,7 @@ class Experiment:
                 of_texts = not default or isinstance(default[0], str)
                 values[name] = [_text(entry) if of_texts else entry for entry in entries]
             if name == "bos" and isinstance(value, bool):
-                values[name] = "yes" if value else "no"  # YAML takes the words so
+                values[name] = "yes" if value else "no"  # YAML reads the words so
         try:
             return read(cls, values)
         except ValueError as error:
@@ -201,7 +201,7 @@ class Experiment:
         ]  # fmt: skip
 
     def _cut(self, text: str) -> str:
-        """A method as it is asked for, of the granularity that is; the random circuits are of edges."""
+        """The text of a method at the experiment's granularity; random circuits are always of edges."""
         if self.granularity == "edge" or is_baseline(choose_method(text)):
             return text
         return by_nodes(text)
@@ -210,14 +210,14 @@ class Experiment:
         return ("all",) if is_baseline(method) else tuple(dict.fromkeys(self.wordings))
 
     def _ablations(self, method: MethodSpec) -> list[tuple[AblationName, AblationName]]:
-        """Those given to a method, and for each those that its circuits are scored under."""
+        """Pairs of an ablation given to a method and one that its circuits are scored under."""
         scored = tuple(dict.fromkeys(self.ablations))
         if is_baseline(method) or not self.discovery_ablations:
             return [(each, each) for each in scored]
         return [(given, each) for given in dict.fromkeys(self.discovery_ablations) for each in scored]
 
     def _runs(self, method: MethodSpec) -> int:
-        """How often it runs on a discovery set."""
+        """Number of its runs on each discovery set."""
         if is_baseline(method):
             return self.random_draws
         return self.method_seeds if method.stochastic else 1
@@ -253,7 +253,8 @@ class Job:
     model_hash: str
     task: TaskSpec
     task_code: str
-    """A hash of its code and file, as `model_hash` is of the model's files; a program's is the model's."""
+    """A hash of its code and file, as `model_hash` is of the model's files; empty for a program, which that
+    covers."""
     method: MethodSpec
     method_code: str
     sizes: tuple[float, ...]
@@ -270,7 +271,7 @@ class Job:
         return self.stem
 
     def study(self, smaller: int = 1) -> Study:
-        """What it is run on, in batches of so many times fewer prompts.
+        """The study that it runs on, in batches that are `smaller` times smaller.
 
         Raises:
             TaskError, ModelError, ProgramFailed: as `Study`.
@@ -285,7 +286,7 @@ class Job:
         )  # fmt: skip
 
     def shared_prompts(self) -> int:
-        """How many of its discovery prompts the sets of earlier data seeds hold as well."""
+        """Number of its discovery prompts that are also in the sets of earlier data seeds."""
         told = self.dimensions
         if not told.data_seed:
             return 0
@@ -295,30 +296,31 @@ class Job:
         )  # fmt: skip
 
     def remember_model(self) -> None:
-        """Tells this process where the model is, which the one that made the job has found."""
+        """Tells this process where the model is, as found by the one that made the job."""
         if self.folder:
             remember(self.model, self.revision, self.folder)
 
     @cached_property
     def discovered(self) -> Job:
-        """The one that finds its circuits: itself, or where it is scored under another ablation that one."""
+        """The job that finds its circuits: itself, or the one scored under the ablation that the method is
+        given."""
         given = self.dimensions.discovery_ablation
         return replace(self, dimensions=replace(self.dimensions, ablation=given))
 
     @cached_property
     def lineage(self) -> str:
-        """The key but for the sizes: runs of one lineage can stand in one table, whatever their sizes."""
+        """The key without sizes, unaided circuit, tests and curves: runs of one lineage can share a table."""
         return replace(self, sizes=(), unaided=False, circuit_tests=False, curves=True).key
 
     @cached_property
     def key(self) -> str:
-        """A hash of all that determines the result; hardware, time and commit do not belong to it."""
-        told = asdict(self.dimensions) | {"model": self.model_hash}  # whatever it is called
-        if told["kv"] == "per_group":  # as versions had it that knew no other: their results are not stale
+        """A hash of all that determines the result; hardware, time and commit do not count."""
+        told = asdict(self.dimensions) | {"model": self.model_hash}  # whatever its name
+        if told["kv"] == "per_group":  # the only one in older versions, whose results are not stale
             del told["kv"]
         made_of = [engine(), self.task_code, self.method_code, self.method.settings]
         wanted = [self.sizes, self.unaided, self.circuit_tests]
-        wanted += [] if self.curves else ["no curves"]  # results of versions that knew no other are not stale
+        wanted += [] if self.curves else ["no curves"]  # older versions had curves: not stale
         return key_of([made_of, told, asdict(self.evaluation), wanted, self.device])
 
     @cached_property
@@ -333,9 +335,10 @@ class Job:
 
 
 def bundles(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
-    """Jobs as they are run: methods, first those that do not train, each discovery alone in its process,
-    whatever ablations its circuits are scored under; then random draws, some of a task together, for one
-    costs less than its processes do. Short ones are last, so that no core waits long for another.
+    """Jobs grouped and ordered as they are run: first methods, deterministic ones before others, each
+    discovery alone in its process, whatever ablations its circuits are scored under; then random draws,
+    several of a task together, as one costs less than its processes do. Short ones are last, so that no core
+    waits long for another.
     """
     drawn: dict[Dimensions, list[Job]] = {}
     found: dict[Dimensions, list[Job]] = {}
@@ -350,7 +353,7 @@ def bundles(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
 
 
 def task_code(text: str) -> str:
-    """A hash of a task's code, and of the file that its prompts come from; a program's is its model's."""
+    """A hash of a task's code, and of the file that its prompts come from; empty for a program's."""
     return "" if text == PROGRAM_TASK else _code(get_task(text))
 
 
@@ -362,16 +365,16 @@ def _code(task: Task) -> str:
 
 
 def model_name(model: str) -> str:
-    """How tables name a model: a folder by its last part."""
+    """A model's name in tables: of a folder, its last part."""
     path = Path(model)
     return path.resolve().name if path.is_dir() else model
 
 
 def _text(entry: Any) -> Any:
-    """A number as it is typed, for what takes texts: a size may be written as 0.05."""
+    """A number as text, for fields that hold texts: a size may be written as 0.05."""
     return str(entry) if type(entry) in (int, float) else entry
 
 
 def is_baseline(method: MethodSpec) -> bool:
-    """Whether it is the random circuits that every other is read beside."""
+    """Whether it is the random circuits that every other method is compared with."""
     return {"method": method.name, "params": method.params} == BASELINE

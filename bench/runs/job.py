@@ -1,7 +1,7 @@
-"""A bundle of jobs from start to end: one process discovers, another one evaluates, everything is kept.
+"""Runs a bundle of jobs: one process discovers, another one evaluates, everything is stored.
 
-A bundle is one discovery, a job for each ablation that its circuits are scored under; or random draws of one
-task, which share the two processes and what the evaluation of circuits has in common.
+A bundle is one discovery, with a job for each ablation that its circuits are scored under; or random draws of
+one task, which share the two processes and the common part of the evaluation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.store.results import Run, Store, now
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a job."""
+    """The outcome of a job."""
 
     status: Status
     """``ok``, ``declined``, ``skipped`` (the tokenizer does not support the task) or ``failed``."""
@@ -54,27 +54,27 @@ def carry_out(
     told: Callable[[str], None] = print,
     unfinished: Path | None = None,
 ) -> list[Ended]:
-    """Runs a bundle of jobs and stores their outcomes, whatever these are.
+    """Runs a bundle of jobs and stores their outcomes, whatever they are.
 
-    The method runs in a process of its own, and what it found is scored in another one, where none of its
-    code was ever imported. A method that fails or declines, or whose process dies, leaves runs that say so.
+    The method runs in a process of its own, and what it found is scored in another one, which never imports
+    its code. A method that fails or declines, or whose process dies, leaves runs that say so.
 
     Args:
         bundle: one job, or several of one method on one study, of one discovery or of several.
         out: the results folder.
-        threads: of torch, in each process.
-        at_a_time: how many bundles run at a time; it stands in the record.
-        limits: that discovery must keep.
-        progress: told how far it is.
-        told: what happened that a user should know.
-        unfinished: the folder in which it leaves what it has when it is interrupted, and when it has ended;
-            one in `out` without it, which is cleared when it has.
+        threads: torch threads in each process.
+        at_a_time: how many bundles run at a time, for the record.
+        limits: of discovery.
+        progress: called with its progress.
+        told: called with messages for the user.
+        unfinished: the folder for checkpoints and discoveries, which are left there; if left out, one in
+            `out`, cleared when the bundle has ended.
 
     Returns:
-        What became of each job, in order.
+        The outcome of each job, in order.
 
     Raises:
-        UserError: the model or a file cannot be used, or `out` takes no file.
+        UserError: the model or a file cannot be used, or `out` cannot be written.
         Stopped: the user stopped the run.
     """
     limits = limits or Limits()
@@ -91,7 +91,7 @@ def carry_out(
     for each in asked:
         stem = each.job.stem
         forget_traceback(out, stem)
-        if outcome is not None and stem not in stored:  # of several ablations some may be there
+        if outcome is not None and stem not in stored:  # some of several ablations may be stored
             Store(out).save(stem, Run(replace(each.record, status=status, status_reason=reason)))
             keep_traceback(out, stem, outcome.traceback)
         if unfinished is None:
@@ -111,16 +111,16 @@ def _errand(scored: Job, threads: int, held: Path, log: Path) -> Errand:
 
 
 def give_up(job: Job, out: Path, status: Status, reason: str) -> Ended:
-    """Stores that there is nothing of a job, for a reason that none of its own processes told.
+    """Stores a job without a result, for a reason that none of its own processes reported.
 
     Args:
-        job: what is not run, or was lost.
+        job: was not run, or was lost.
         out: the results folder.
         status: skipped or failed.
         reason: in words.
 
     Raises:
-        UnwritableFolder: `out` takes no file.
+        UnwritableFolder: `out` cannot be written.
     """
     record = replace(_record(job, 1, 1), status=status, status_reason=reason)
     Store(out).save(job.stem, Run(record))
@@ -128,24 +128,24 @@ def give_up(job: Job, out: Path, status: Status, reason: str) -> Ended:
 
 
 def ended(job: Job, out: Path, status: Status, reason: str) -> Ended:
-    """What is told of a job that has been stored.
+    """The outcome of a job that has been stored.
 
     Args:
-        job: that has ended.
+        job: has ended.
         out: the results folder.
-        status: what became of it.
+        status: its outcome.
         reason: in words.
     """
     return Ended(status, reason, kept_traceback(out, job.stem), kept_log(out, job.stem))
 
 
 def forget_unfinished(out: Path, job: Job, status: Status) -> None:
-    """Clears what an interrupted job would go on from; what failed may, where it is tried again.
+    """Removes what an interrupted job would resume from; a failed job keeps its checkpoint for a retry.
 
     Args:
         out: the results folder.
-        job: that has ended.
-        status: what became of it.
+        job: has ended.
+        status: its outcome.
     """
     stem = job.discovered.stem
     if status != "failed":
@@ -166,7 +166,7 @@ def _found(folder: Path, stem: str) -> Path:
 
 
 def _record(job: Job, threads: int, at_a_time: int) -> Record:
-    """What every run says of itself, whatever became of it."""
+    """The record that every run starts from, whatever its outcome."""
     return Record(
         **asdict(job.dimensions),
         **asdict(job.evaluation),

@@ -1,4 +1,4 @@
-"""An experiment from start to end: runs what is not finished, then writes the leaderboard."""
+"""Runs an experiment: the jobs that are not finished, then the leaderboard."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class How:
     """How an experiment is run; no result depends on it."""
 
     n: int | None = None
-    """Jobs at a time: one, on a cluster as many as its workers take, where nothing is said."""
+    """Jobs at a time; None: one, or on a cluster as many as its workers take."""
     threads: int = 1
-    """Of each."""
+    """Threads of each job."""
     limits: Limits = field(default_factory=Limits)
-    """That each must keep."""
+    """Limits of each job."""
     retry_failed: bool = False
-    """Runs again what failed before."""
+    """Runs failed jobs again."""
     refuse_unfit: bool = False
     """Makes a task that the model cannot do an error; otherwise it is skipped."""
     even_if_unable: bool = False
-    """Runs a task that the model does no better than chance."""
+    """Runs tasks on which the model is no better than chance."""
     scheduler: str | None = None
-    """Of the cluster that runs the jobs; this machine does without one."""
+    """The scheduler of the cluster that runs the jobs; None: this machine runs them."""
     as_json: bool = False
-    """Tells how far it is to machines."""
+    """Reports progress to machines, as JSON."""
 
 
 def run_experiment(
@@ -52,7 +52,7 @@ def run_experiment(
 ) -> bool:
     """Runs the unfinished jobs of an experiment, then writes the report unless its files are current.
 
-    Several processes may share a results folder: each takes jobs that no other one is running.
+    Several processes may share a results folder: each takes jobs that no other is running.
 
     Args:
         experiment: what to run.
@@ -92,7 +92,7 @@ def run_experiment(
                     with cluster.sharing(out) if cluster else nullcontext():
                         _run(open_jobs, len(jobs), store, how, at_work, unfit, cluster)
                 else:
-                    say(f"all {len(jobs)} jobs are finished already", how.as_json)
+                    say(f"all {len(jobs)} jobs are already finished", how.as_json)
                 if not (elsewhere := at_work.elsewhere()):
                     _clear(jobs, store)
         if not store.is_empty() and (open_jobs or not store.is_reported()):
@@ -114,7 +114,7 @@ def _open(jobs: Sequence[Job], store: Store, how: How) -> list[Job]:
 
 @contextmanager
 def _cluster(jobs: Sequence[Job], how: How) -> Iterator[Cluster | None]:
-    """The cluster that is to run these jobs, if one is; its workers are like this machine."""
+    """The cluster that runs these jobs, if any; its workers have been checked against this machine."""
     if how.scheduler is None or not jobs:
         yield None
         return
@@ -152,12 +152,12 @@ def _run(
     with (ProgressLines if how.as_json else ProgressDisplay)(total, total - len(jobs)) as display:
 
         def take() -> tuple[Job, ...] | None:
-            """The next jobs that neither are done nor another process is at."""
+            """The next jobs that are not done and that no other process is running."""
             while waiting and (stems := at_work.take([[job.stem for job in each] for each in waiting])):
                 (bundle,) = (each for each in waiting if any(job.stem in stems for job in each))
                 waiting.remove(bundle)
                 if others := tuple(job for job in bundle if job.stem not in stems):
-                    waiting.append(others)  # whoever is at them may die
+                    waiting.append(others)  # the process that runs them may die
                 left = tuple(_open([job for job in bundle if job.stem in stems], store, how))
                 at_work.give_back({*stems} - {job.stem for job in left})
                 if left:
@@ -184,7 +184,7 @@ def _run(
 
 
 def _clear(jobs: Sequence[Job], store: Store) -> None:
-    """Removes what a process left that was killed between storing a run and clearing up after it."""
+    """Removes what is left of a process that was killed between storing a run and cleaning up."""
     if (store.folder / "unfinished").exists():
         wanted = {job.discovered.stem for job in _open(jobs, store, How(retry_failed=True))}
         for job in jobs:
@@ -193,10 +193,10 @@ def _clear(jobs: Sequence[Job], store: Store) -> None:
 
 
 def _ended_well(jobs: Sequence[Job], store: Store, elsewhere: Mapping[str, str], as_json: bool) -> bool:
-    """Whether all jobs are there and none of them failed.
+    """Whether all jobs are stored and none of them failed.
 
     Raises:
-        IncompleteResults: one is not there, and nobody is at it.
+        IncompleteResults: one is missing, and no process is running it.
     """
     statuses = {job.stem: store.status(job.stem) for job in jobs}
     lost = [stem for stem, status in statuses.items() if status is None and stem not in elsewhere]

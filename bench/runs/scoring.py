@@ -1,4 +1,4 @@
-"""Scores and stores what was found, in a process of its own in which no method ever ran."""
+"""Scores and stores what was found, in a process of its own that never ran a method."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from bench.study import Study
 from methods.base import Discovery
 
 CURVED = 10
-"""Random draws, the first ones, that have curves: these take most of the time that a draw takes."""
+"""Number of random draws, the first ones, that have curves, which take most of a draw's time."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A job, with what was asked for it of a method, and what its run says of itself from the start."""
+    """A job, the errand that was run for it, and the record that its run starts from."""
 
     job: Job
     errand: Errand
@@ -48,14 +48,14 @@ def score_apart(
     progress: Progressed | None,
     told: Callable[[str], None],
 ) -> Unfound | None:
-    """Scores and stores what was found; None, or why there is nothing.
+    """Scores and stores what was found; returns None, or why there is nothing.
 
     Args:
         asked: jobs of one method on one study, each with the errand that was run for it.
         out: the results folder, absolute.
-        limits: its memory is kept to.
-        progress: told how far it is.
-        told: what happened that a user should know.
+        limits: only that of memory applies.
+        progress: called with its progress.
+        told: called with messages for the user.
 
     Raises:
         UserError: a file cannot be read or written.
@@ -78,7 +78,7 @@ def score_apart(
                         raise OutOfMemory(message["reason"])
                     case "failed":
                         return Unfound("failed", message["reason"], message["traceback"])
-            raise Died(f"while it was scored, {child.last_words()}")
+            raise Died(f"during scoring, {child.last_words()}")
 
     try:
         try:
@@ -91,7 +91,7 @@ def score_apart(
 
 
 def _score(line: Line, asked: Sequence[Asked], out: Path, smaller: int) -> None:
-    """In a process of its own, where no method ever ran."""
+    """Runs in the child process, where no method ever ran."""
     first = asked[0]
     torch.set_num_threads(first.errand.threads)
     study = first.job.study(smaller)
@@ -138,15 +138,15 @@ class _Found:
     discovery: Discovery
     cost: Cost
     wanted: Mapping[float, Circuit]
-    """Of the sizes asked for."""
+    """The circuits of the requested sizes."""
     curves: Mapping[str, Mapping[float, Circuit]]
-    """Of the shares of a curve, by the ranking that they are cut from."""
+    """The circuits of a curve's shares, by the ranking that they are cut from."""
     nulls: Mapping[float, Circuit]
-    """Of those asked for, with some edges rewired."""
+    """The requested circuits with some edges rewired."""
 
     @classmethod
     def of(cls, asked: Asked, model: MaskedModel) -> _Found:
-        """What stands in the file that was left.
+        """Reads the file that the discovery left.
 
         Raises:
             TypeError, ValueError: it is not a discovery.
@@ -171,7 +171,7 @@ class _Found:
 
     @property
     def runs(self) -> dict[str, Circuit]:
-        """By name, complements and nulls of those asked for as well."""
+        """All circuits to run, by name, with complements and nulls of the requested ones."""
         runs = {name: circuit for name, (_, _, circuit) in self.named.items()}
         runs |= {complement_of(size): circuit.complement() for size, circuit in self.wanted.items()}
         return runs | {rewired_of(size): null for size, null in self.nulls.items()}
@@ -180,8 +180,8 @@ class _Found:
 def curve_points(graph: EdgeGraph, found: Discovery) -> dict[str, dict[float, Circuit]]:
     """The circuits of every share of a curve, cut from the absolute and from the signed scores.
 
-    Scores without a sign stand for both; without any there is no curve. Neither sizes that were asked for nor
-    edges that the method named for them change a curve.
+    Scores without a sign give only the absolute curve; without scores there is none. Neither requested sizes
+    nor edges that the method named for them change a curve.
 
     Args:
         graph: the model's.
@@ -207,7 +207,7 @@ def _keep(
     """Stores a run.
 
     Raises:
-        StrayOutputs: its full or empty outputs are not those of its setting.
+        StrayOutputs: its full or empty outputs differ from those of its setting.
     """
     model, discovery, stem = study.model, found.discovery, asked.job.stem
     record = replace(
@@ -255,7 +255,7 @@ def _keep(
 def _knocked_out(
     job: Job, found: _Found, raw: RawOutputs, study: Study, reference: Reference
 ) -> dict[str, Tensor]:
-    """What tests of the circuits asked for are made of, where they are wanted."""
+    """What the tests of the requested circuits are computed from; empty if they are not wanted."""
     if not job.circuit_tests:
         return {}
     circuits = {name: circuit for name, (curve, _, circuit) in found.named.items() if not curve}
@@ -265,7 +265,7 @@ def _knocked_out(
 
 
 def _named_edges(discovery: Discovery, size: float, circuit: Circuit) -> int:
-    """How many edges the method named for a size itself; all where it was to be cut from the scores."""
+    """How many edges the method itself named for a size; all if the circuit is cut from the scores."""
     return int(discovery.edges[size].sum()) if size in discovery.edges else len(circuit)
 
 

@@ -1,4 +1,4 @@
-"""CPU time by part of a command: what this process and those that it started took, and on what."""
+"""CPU time of a command by part: its own process and those that it started."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 ITSELF = "the command itself"
-"""What this process takes, but for what is put down to another part."""
+"""What this process takes, except what is charged to another part."""
 _spent: defaultdict[str, float] = defaultdict(float)
 _lock = threading.Lock()
 
 
 def spend(part: str, cpu_seconds: float) -> None:
-    """Puts CPU seconds down to a part."""
+    """Charges CPU seconds to a part."""
     with _lock:
         _spent[part] += cpu_seconds
 
 
 @contextmanager
 def spending(part: str) -> Iterator[None]:
-    """Puts what this process takes within the context down to a part."""
+    """Charges the CPU time of this thread within the context to a part."""
     began = time.thread_time()
     try:
         yield

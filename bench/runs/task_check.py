@@ -1,4 +1,4 @@
-"""`circuitmark task check`: which lines of a task a model can use, why not the others, can it do the task."""
+"""`circuitmark task check`: which lines of a task a model can use, why not others, and how well it does."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Lost:
     first: str
     """Where the first one is."""
     reason: str
-    """Of that one."""
+    """Why that one cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Ability:
     """How well the model does the task, on prompts of the discovery split."""
 
     metric: str
-    """choice_accuracy; accuracy where no wrong answers are named, for which there is no chance."""
+    """choice_accuracy; accuracy if no wrong answers are named, for which there is no chance level."""
     value: float
     low: float
     high: float
@@ -56,35 +56,35 @@ class Ability:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found of a task."""
+    """What the check of a task found."""
 
     task: str
     model: str
     lines: int | None
-    """Of the file; None for a task that makes its prompts."""
+    """Lines of the file; None for a task that generates its prompts."""
     usable: int
-    """Lines that are left; prompts looked at, where a task makes them."""
+    """Lines that can be used; for a task that generates its prompts, those that were checked."""
     lost: Sequence[Lost]
     duplicates: int
     """Of these, lines that repeat an earlier one."""
     several_tokens: int
-    """Lines with an answer of several tokens, for which its first stands."""
+    """Lines with an answer of several tokens, represented by its first."""
     splits: Mapping[str, int]
-    """Usable lines of each."""
+    """Usable lines of each split."""
     templates: Mapping[str, int]
-    """Templates of each."""
+    """Templates of each split."""
     held_out: int
-    """Templates that evaluation has and discovery has not."""
+    """Templates that evaluation has and discovery lacks."""
     measure: str
     ability: Ability | None
-    """None where nothing is usable."""
+    """None if nothing is usable."""
 
     def to_json(self) -> str:
         """As JSON."""
         return json.dumps(asdict(self), indent=2)
 
     def __str__(self) -> str:
-        usable = "prompts looked at" if self.lines is None else f"of {self.lines} lines can be used"
+        usable = "prompts checked" if self.lines is None else f"of {self.lines} lines can be used"
         told = [f"{self.task} on {self.model}: {self.usable} {usable}"]
         told += [
             f"  {lost.lines} cannot be used ({lost.kind}); the first is {lost.first}: {lost.reason}"
@@ -107,20 +107,20 @@ class Checked:
 
 
 def check_task(text: str, model: str, revision: str = "", bos: str = "auto") -> Checked:
-    """Looks at a task with a model's eyes.
+    """Checks which prompts of a task a model can use, and how well it does on them.
 
     Args:
         text: as typed, see `names.get_task`.
         model: as typed, see `models.load.find_model`.
         revision: of a hub's model.
-        bos: how prompts begin.
+        bos: whether prompts begin with BOS.
 
     Raises:
         UsageError: no such task or model, the tokenizer does not support the task, or has no BOS.
     """
     check_choices(bos=bos)
     if program_of(model, revision) is not None:
-        raise UsageError(f"the model '{model}' brings its own task, and does it: there is nothing to check")
+        raise UsageError(f"the model '{model}' is compiled for its own task: there is nothing to check")
     task, label = get_task(text), choose_task(text).label
     loaded = load_model(model, revision=revision)
     try:
@@ -132,7 +132,7 @@ def check_task(text: str, model: str, revision: str = "", bos: str = "auto") -> 
 
 
 def _of_lines(task: FileTask, label: str, model: LoadedModel, bos: Bos) -> Checked:
-    """A file's lines, all of them."""
+    """All lines of a file."""
     fitted, unfit = fit(model.tokenizer, task.lines)
     lost = [Lost(each.kind, 1, each.line.place, each.reason) for each in unfit]
     own = {split: [each for each in fitted if task.split(each.line) == split] for split in SPLITS}
@@ -158,7 +158,7 @@ def _of_lines(task: FileTask, label: str, model: LoadedModel, bos: Bos) -> Check
 
 
 def _of_prompts(task: Task, label: str, model: LoadedModel, bos: Bos) -> Checked:
-    """A task that makes its prompts, or one of several: some of each split that it has."""
+    """A task that generates its prompts, or a combined task: some prompts of each split that it has."""
     files = [part for part in task.tasks if isinstance(part, FileTask)] if isinstance(task, Mixed) else []
     splits = [split for split in SPLITS if all(file.of(split) for file in files)]
     made = {split: readable(task, model, split, LOOKED_AT, 0, bos) for split in splits}

@@ -1,4 +1,4 @@
-"""What runs on the workers of a cluster (`cluster.py`): a job, in a folder of its own, while it is wanted."""
+"""Runs on the workers of a cluster (`cluster.py`): a job, in a folder of its own, while it is wanted."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ from bench.store.keys import code_of, engine
 from bench.store.logs import LOGS
 
 TICK = 0.2
-"""Seconds between two looks at whether a job is still wanted."""
+"""Seconds between two checks of whether a job is still wanted."""
 STEP = 1.0
-"""Seconds between two tellings of how far a job is."""
+"""Minimum seconds between two progress reports of a job."""
 ENDING = (Status.closing, Status.closing_gracefully, Status.closed, Status.failed)
 
 
 @dataclass(frozen=True)
 class How:
-    """What a worker is told beside the job."""
+    """What a worker is told besides the job."""
 
     topic: str
-    """Under which it tells how far it is."""
+    """The Dask topic of its progress reports."""
     threads: int
     at_a_time: int
     seconds: float | None
     memory: int | None
     engine: str
-    """The driver's."""
+    """The driver's engine hash."""
     token: Path | None = None
-    """A file of the driver's results folder that says the topic: a worker that shares the folder sees it."""
+    """A file in the driver's results folder that holds the topic: a worker that shares the folder sees it."""
 
     @property
     def unfinished(self) -> Path | None:
-        """Where the driver keeps what is unfinished, if this worker sees that."""
+        """The driver's folder of unfinished jobs, if this worker sees it."""
         with suppress(OSError, UnicodeDecodeError):
             if self.token and self.token.read_text(encoding="utf-8") == self.topic:
                 return self.token.parent / "unfinished"
@@ -60,12 +60,12 @@ class How:
 
 @cache
 def _model(run: str, model: str, revision: str) -> tuple[Path | None, str]:
-    """Once a run: the files of a model are many bytes."""
+    """Once per run: hashing a model's files takes long."""
     return find_identified(model, revision)
 
 
 def unlike(jobs: Sequence[Job], how: How) -> str:
-    """Why this worker cannot run these jobs, or would not run the same; nothing where it would."""
+    """Why this worker cannot run these jobs, or would get other results; empty if neither."""
     if multiprocessing.current_process().daemon:
         return "may not start processes: start it with --no-nanny or DASK_DISTRIBUTED__WORKER__DAEMON=False"
     if how.engine != engine():
@@ -101,9 +101,9 @@ def unfit(jobs: Sequence[Job], even_if_unable: bool) -> Mapping[str, str]:
 
 
 def run_bundle(bundle: Sequence[Job], how: How) -> dict[str, bytes]:
-    """Runs a bundle of jobs in a folder of its own, and returns the files that it left there."""
+    """Runs a bundle of jobs in a folder of its own, and returns the files that it wrote there."""
     worker, key = get_worker(), thread_state.key
-    if reason := unlike(bundle, how):  # it may have joined after the others were looked at
+    if reason := unlike(bundle, how):  # it may have joined after the others were checked
         raise UsageError(f"the worker {worker.address} {reason}")
     bundle = [replace(job, folder=_model(how.topic, job.model, job.revision)[0]) for job in bundle]
     last = 0.0
@@ -133,10 +133,10 @@ def run_bundle(bundle: Sequence[Job], how: How) -> dict[str, bytes]:
 
 @contextmanager
 def _while_wanted() -> Iterator[threading.Event]:
-    """An event that is set when the task at hand is cancelled, or its worker is to end.
+    """An event that is set when the current task is cancelled, or its worker shuts down.
 
     Raises:
-        Reschedule: it ends before the task did.
+        Reschedule: the task was stopped before it ended.
     """
     worker, key = get_worker(), thread_state.key
     stop, over = threading.Event(), threading.Event()
@@ -164,14 +164,14 @@ def _while_wanted() -> Iterator[threading.Event]:
 
 
 _leaving = threading.Event()
-"""Set when this worker has been told to end."""
+"""Set when this worker has been told to shut down."""
 _at_work: set[str] = set()
 """Tasks whose processes have not ended."""
 _endings: set[asyncio.Task[None]] = set()
 
 
 def _answer_sigterm(worker: Worker) -> None:
-    """On the worker's loop: SIGTERM has jobs write their checkpoints before the scheduler moves them."""
+    """On the worker's event loop: on SIGTERM, jobs write checkpoints before the scheduler moves them."""
 
     async def leave() -> None:
         _leaving.set()
@@ -179,7 +179,7 @@ def _answer_sigterm(worker: Worker) -> None:
             await asyncio.sleep(TICK)
         await worker.close_gracefully(restart=True, reason="SIGTERM")
 
-    with suppress(ValueError, RuntimeError):  # it is a thread among others
+    with suppress(ValueError, RuntimeError):  # not the main thread
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGTERM, lambda: _endings.add(asyncio.ensure_future(leave()))
         )

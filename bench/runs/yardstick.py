@@ -1,4 +1,4 @@
-"""What a plain forward takes while a method runs: a measure of cost that a busy machine leaves alone."""
+"""Times plain forwards while a method runs: the unit of a cost that a busy machine hardly changes."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ import torch
 from bench.study import Study
 
 EVERY = 5.0
-"""Seconds of a discovery between two looks, at least."""
+"""Minimum seconds between two measurements during a discovery."""
 SHARE_OF_TIME = 0.05
-"""That looking may take: a forward of a large model's prompts takes longer than that."""
+"""Share of time that measuring may take: a forward of a large model may be long."""
 AROUND = 3
-"""Looks before it, and after one that took as long."""
+"""Measurements before a discovery, and after one that took at least `EVERY` seconds."""
 
 
 class Yardstick:
-    """Plain forwards of the discovery prompts, timed before, all along and after a discovery; their median.
+    """The median time of plain forwards of the discovery prompts, before, during and after a discovery.
 
-    A machine that is busy, or throttled, for a while slows both down, so that the ratio stays. What looking
-    takes is told, so that it is not charged to the method.
+    A busy or throttled machine slows both down, so that their ratio stays. The time that measuring takes is
+    recorded, so that it is not charged to the method.
 
     Args:
-        study: whose model and prompts are run.
+        study: its model and prompts are run.
     """
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._device = study.model.device
         self._clock = time.process_time if self._device.type == "cpu" else time.perf_counter
-        self._forward()  # a first one takes longer
+        self._forward()  # the first one takes longer
         self._times = [self._forward() for _ in range(AROUND)]
 
     def begin(self) -> None:
-        """Before a discovery; several short ones share what was seen before the first."""
+        """Starts a discovery; several short ones share the measurements before the first."""
         self.seconds = self.cpu_seconds = 0.0
-        """That looks within the discovery took."""
+        """Time of measurements within the discovery."""
         self._began = time.perf_counter()
         self._due = self._began + EVERY
 
     def look(self) -> None:
-        """Within a discovery: looks where it is time to."""
+        """Measures within a discovery, if it is due."""
         if (began := time.perf_counter()) >= self._due:
             cpu = time.process_time()
             self._times.append(self._forward())
@@ -52,13 +52,14 @@ class Yardstick:
             self._due = ended + max(EVERY, (ended - began) / SHARE_OF_TIME)
 
     def end(self) -> None:
-        """After a discovery."""
+        """Ends a discovery; measures again after a long one."""
         if time.perf_counter() - self._began >= EVERY:
             self._times += [self._forward() for _ in range(AROUND)]
 
     @property
     def plain(self) -> float:
-        """Of a plain forward of the discovery prompts: median CPU seconds, or on a device by the clock."""
+        """Median seconds of a plain forward of the discovery prompts: CPU time, on a device wall-clock
+        time."""
         return max(statistics.median(self._times), 1e-6)
 
     @torch.no_grad()

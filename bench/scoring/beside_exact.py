@@ -1,4 +1,5 @@
-"""How alike a method ranks edges to the effects that they have alone, where `exact` was run beside it."""
+"""How well a method's ranking of edges agrees with their individual effects, if `exact` ran on the same
+data."""
 
 from __future__ import annotations
 
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
 
 EXACT = "exact"
 PLACE = [n for n in names_of(Dimensions) if n not in ("method", "params", "method_seed", "ablation")]
-"""What two runs have in common that were handed the same; whatever their circuits are scored under."""
+"""What two runs on the same problem have in common, whatever their circuits are scored under."""
 
 
 def with_exact(table: pd.DataFrame, store: Store) -> pd.DataFrame:
     """Adds to every row of a run the rank correlation of its scores with those of `exact`.
 
-    Unscored where `exact` did not run on the same data, and where either has no scores. Of several runs of
-    `exact` it is the one whose options come first, which are the default ones where it had those.
+    Unscored if `exact` did not run on the same data, or if either has no scores. Of several runs of `exact`,
+    the one whose options sort first counts: the default ones, if it ran with them.
 
     Args:
         table: the leaderboard, with the stem of each row's run.
-        store: that it was made of.
+        store: that it was made from.
 
     Raises:
         DamagedFile: a run or a circuit cannot be read.
@@ -42,7 +43,7 @@ def with_exact(table: pd.DataFrame, store: Store) -> pd.DataFrame:
         if own.empty:
             continue
         for source, of_source in group.groupby("source"):
-            # its own where that ran there
+            # its own folder's if that ran there
             first = own.loc[(own["source"] != source).sort_values(kind="stable").index[0]]
             truth = _scores(store, first["stem"])
             file = store.circuit(first["stem"], first["size_requested"])
@@ -57,7 +58,7 @@ def with_exact(table: pd.DataFrame, store: Store) -> pd.DataFrame:
 
 
 def rank_correlation(a: Tensor, b: Tensor, exists: Bool[Tensor, "receivers senders"]) -> float:
-    """Spearman's, of the absolute scores of edges; NaN where either tells no two edges apart.
+    """Spearman's, of the absolute scores of edges; NaN if either scores all edges alike.
 
     Args:
         a: scores, of the shape of `exists`.

@@ -1,4 +1,4 @@
-"""Columns that read a circuit beside random connected ones of as many edges."""
+"""Columns that compare a circuit with random connected ones of as many edges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AT = ("model", "task", "ablation", "graph", "edges_kept")
-"""What a circuit has in common with the random ones beside it."""
+"""What a circuit has in common with the random ones that it is compared with."""
 
 
 def with_random(table: pd.DataFrame) -> pd.DataFrame:
@@ -42,8 +42,8 @@ def _with_margin(
 ) -> pd.DataFrame:
     """Adds how much nearer to 1 complement loss is than that of random connected circuits.
 
-    Circuits of as many edges are compared; where none was drawn the margin is unscored. Its interval is
-    Student's, over the random circuits drawn; it is the same noise for every method of a size.
+    Circuits of as many edges are compared; if none was drawn, the margin is unscored. Its interval is
+    Student's, over the random circuits drawn; every method of a size shares this noise.
     """
     from scipy.stats import t
 
@@ -60,7 +60,7 @@ def _with_margin(
 
 
 def _tested(row: pd.Series[Any], drawn: pd.DataFrame | None) -> dict[str, Tested]:
-    """One circuit's distances beside those of the random circuits of its size."""
+    """One circuit's distances compared with those of the random circuits of its size."""
     none = np.empty(0)
     return {
         name: beside_random(float(row[name]), none if drawn is None else drawn[name].to_numpy(float))
@@ -71,7 +71,7 @@ def _tested(row: pd.Series[Any], drawn: pd.DataFrame | None) -> dict[str, Tested
 def _with_tests(
     table: pd.DataFrame, rated: pd.Series[bool], tests: Sequence[Mapping[str, Tested]]
 ) -> pd.DataFrame:
-    """Adds p of each, and to `untested` why there is none."""
+    """Adds the p of each test, and to `untested` why one is missing."""
     import pandas as pd
 
     index = table.index[rated]

@@ -1,4 +1,4 @@
-"""What methods reach on templates that none of them saw, and which cells tell them apart."""
+"""Scores of methods on templates that none of them saw, and which cells tell methods apart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EDGES, WEIGHTS = "edges", "weights and edges"
 """What circuits leave out."""
 Gaps = Float[np.ndarray, "seed template"]
 BASELINE = {"method": NULL, "params": ""}
-"""The random connected circuits, a null: beside them others are read, and they compete with nobody."""
+"""The random connected circuits, a null: others are compared with them, and they do not compete."""
 
 
 @dataclass(frozen=True, order=True)
@@ -35,11 +35,11 @@ class Place:
     ablation: str
     graph: str
     pruned: str = EDGES
-    """What of the model the circuits leave out: those of fewer weights compete with each other alone."""
+    """What of the model the circuits leave out: those with pruned weights compete only with each other."""
 
 
 class Entrant(NamedTuple):
-    """What runs have in common that differ in their seeds alone."""
+    """What runs that differ only in seeds have in common."""
 
     method: str
     """With its parameters."""
@@ -48,7 +48,7 @@ class Entrant(NamedTuple):
     n_discovery: int
     wordings: Wordings = "all"
     source: str = ""
-    """As of `Run`."""
+    """As in `Run`."""
 
     @property
     def name(self) -> str:
@@ -56,10 +56,10 @@ class Entrant(NamedTuple):
         return self.method.partition(":")[0]
 
     def named(self, ablation: str, by_prompts: bool = False) -> str:
-        """The method as it is typed, with what else tells it apart: as tables and figures have it.
+        """The method as typed, with what else tells it apart, as shown in tables and figures.
 
         Args:
-            ablation: under which it is scored; the one that it was given is named where it is another.
+            ablation: under which it is scored; the one that it was given is named if it differs.
             by_prompts: whether it ran on several numbers of discovery prompts.
         """
         apart = {
@@ -80,7 +80,7 @@ class Scored:
     entrant: Entrant
     null: bool
     size: float
-    """Share of edges that was asked for."""
+    """Share of edges that was requested."""
     data_seed: int
     method_seed: int
     gaps: Float[np.ndarray, " template"]
@@ -88,27 +88,28 @@ class Scored:
     templates: tuple[int, ...]
     """Their numbers."""
     fewest: int
-    """Prompts of the template that has fewest."""
+    """Number of prompts of the smallest template."""
     stem: str
-    """Of the run, and of its circuits' folder."""
+    """The name of the run's file, and of its circuits' folder."""
     digest: str | None
-    """Of the circuit."""
+    """The circuit's hash."""
 
 
 @dataclass
 class Cell:
-    """One method in one place: log_gaps by size and data seed, one value a new template and method seed."""
+    """One method in one place: log_gaps by size and data seed, one value per method seed and unseen
+    template."""
 
     null: bool
     method: str = ""
-    """With its parameters, and with what tells it apart from others of the place, but for `found_under`."""
+    """With its parameters, and with what tells it apart from others of the place, except `found_under`."""
     kind: Hashable = None
-    """The same for the same method in another folder, which is no rival."""
+    """The same for the same method in another folder, which does not compete with it."""
     found_under: str = ""
     """The ablation that it was given."""
     gaps: dict[tuple[float, int], list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
     fewest: int = 10**9
-    """Prompts of the template that has fewest."""
+    """Number of prompts of the smallest template."""
 
     def at(self, size: float, seeds: Sequence[int]) -> Gaps:
         """Means over method seeds.
@@ -124,10 +125,10 @@ def scored(runs: Iterable[Run]) -> list[Scored]:
     """The circuits that compete, and random ones.
 
     Args:
-        runs: of one results folder; those that ended ok count, on tasks that keep templates from methods.
+        runs: of one results folder; those that ended ok count, on tasks that hold templates out.
 
     Raises:
-        DamagedFile: a run is not whole.
+        DamagedFile: a run is incomplete.
     """
     found = []
     for run in runs:
@@ -148,10 +149,10 @@ def scored(runs: Iterable[Run]) -> list[Scored]:
 
 
 def cells_of(circuits: Iterable[Scored]) -> dict[Place, dict[str, Cell]]:
-    """By place and entrant: a method's name with its parameters, and what else tells it from others there.
+    """Cells by place and by name: the method with its parameters, and what else tells it apart there.
 
     Args:
-        circuits: as `scored` gives them.
+        circuits: as `scored` returns them.
     """
     places: dict[Place, dict[Entrant, Cell]] = defaultdict(dict)
     for each in circuits:
@@ -160,7 +161,7 @@ def cells_of(circuits: Iterable[Scored]) -> dict[Place, dict[str, Cell]]:
         cell.fewest = min(cell.fewest, each.fewest)
         cell.gaps[each.size, each.data_seed].append(each.gaps)
     for place, cells in places.items():
-        if place.pruned != EDGES:  # random circuits keep all weights, and are the null of these as well
+        if place.pruned != EDGES:  # random circuits keep all weights, and are the null here as well
             whole = places.get(replace(place, pruned=EDGES), {})
             cells |= {entrant: cell for entrant, cell in whole.items() if cell.null}
     rivals = [entrant for cells in places.values() for entrant, cell in cells.items() if not cell.null]
@@ -197,10 +198,10 @@ def entrant_of(run: Run) -> Entrant:
 def unseen(run: Run) -> tuple[Place, Entrant, RawOutputs] | None:
     """A run's place, its entrant, and its outputs on templates that no method saw.
 
-    None where there are none: it did not end well, its outputs are numbers, or its task keeps no templates.
+    None if there are none: it did not end well, its outputs are numbers, or its task holds no templates out.
 
     Raises:
-        DamagedFile: the run is not whole.
+        DamagedFile: the run is incomplete.
     """
     record = run.record
     try:
@@ -220,7 +221,7 @@ def unseen(run: Run) -> tuple[Place, Entrant, RawOutputs] | None:
 
 
 def sized(run: Run) -> dict[float, str]:
-    """A run's circuits by the sizes asked for; one with more edges than that competes with nobody."""
+    """A run's circuits by requested size, without those with more edges, which do not compete."""
     return {
         kept["size_requested"]: circuit
         for circuit, kept in run.record.circuits.items()
@@ -239,12 +240,12 @@ def pruned_of(weight_density: float) -> str:
 
 
 def is_oversize(circuit: Mapping[str, Any], n_edges: int) -> bool:
-    """Whether a circuit has more edges than asked for.
+    """Whether a circuit has more edges than requested.
 
-    One that prunes weights alone has all of them, at every size; its weights say how large it is.
+    One that only prunes weights has all edges at every size; its weights say how large it is.
 
     Args:
-        circuit: as its record tells of it.
+        circuit: its entry in the record.
         n_edges: of the graph.
     """
     of_weights = circuit["edges_kept"] == n_edges and circuit["weight_density"] < 1
@@ -253,9 +254,9 @@ def is_oversize(circuit: Mapping[str, Any], n_edges: int) -> bool:
 
 
 def ranks(cells: Mapping[Any, Cell], size: float) -> bool | None:
-    """Whether methods can be told apart at a size; None where there is too little to say.
+    """Whether methods can be told apart at a size; None if there is too little data.
 
-    A method that two folders hold counts once, by the one that is further from the model.
+    A method that two folders hold counts once, by the result that is further from the model.
 
     Args:
         cells: of one place, by method.

@@ -70,7 +70,7 @@ def _schema(
 
 
 def _type(column: pd.Series[Any]) -> str:
-    """Of a column's cells in JSON."""
+    """The JSON type of a column's cells."""
     from pandas.api import types
 
     cells = column.dropna()

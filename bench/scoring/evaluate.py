@@ -1,7 +1,7 @@
 """Circuits of one model on one task's evaluation data -> raw outputs -> scores.
 
-Every circuit, whatever method made it, goes through the same two functions: `run_circuits` computes
-what the model says, `score` turns it into numbers and needs no model.
+Every circuit, whatever method made it, goes through the same two functions: `run_circuits` computes the
+model's outputs, `score` turns them into numbers and needs no model.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ from methods.base import Batch
 T = TypeVar("T", Outputs, Answers)
 FULL, EMPTY, ONES = "full", "empty", "ones"
 REFERENCES = (FULL, EMPTY, ONES)
-"""Runs beside which circuits are read: the model itself, nothing kept, and the mask that keeps every edge.
+"""Runs that circuits are compared with: the model itself, nothing kept, and the mask that keeps every edge.
 
-The last one says what the first does, but for rounding: it is the noise floor of a masked forward."""
+The last one equals the first but for rounding: it is the noise floor of a masked forward."""
 ABSOLUTE, SIGNED = "absolute", "signed"
-"""Curves: circuits cut from a method's scores by size, and with their sign; see `Discovery.signed`."""
+"""Curves: circuits cut from a method's scores by absolute value, or with their sign; see
+`Discovery.signed`."""
 OF_SEVERAL = ("_low", "_high", "faithfulness", "complement_loss")
-"""How the scores end that one prompt does not give."""
+"""Endings of the scores that one prompt cannot give."""
 
 
 OF_CHOICES = (
     "kl_candidates", "choice_accuracy", "chance", "logit_diff", "prob_diff", "complement_choice_accuracy",
     "complement_choice_probability",
 )  # fmt: skip
-"""The scores that there are only where wrong answers are named."""
+"""The scores that exist only if wrong answers are named."""
 
 
 def complement_of(size: float) -> str:
@@ -60,7 +61,7 @@ def rewired_of(size: float) -> str:
 class RawOutputs:
     """Outputs of named runs over all evaluation examples; `full` and `empty` are always there.
 
-    `ones` is not where a version that did not know it has stored them.
+    `ones` is missing if an older version stored them.
     """
 
     runs: Mapping[str, Outputs]
@@ -75,11 +76,11 @@ class RawOutputs:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> RawOutputs:
-        """What `tensors` returned; other names are passed over.
+        """Reads what `tensors` returned; other names are ignored.
 
         Raises:
             KeyError: a part is missing.
-            ValueError: a part is of another type or shape.
+            ValueError: a part has a wrong type or shape.
         """
         tensors = {**_before(tensors), **tensors}
         kl = {name: each.clamp(min=0) for name, each in tensors.items() if name.endswith(".kl")}
@@ -91,16 +92,16 @@ class RawOutputs:
 
 
 def _before(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a version did not store that had no held out templates."""
+    """What versions without held-out templates did not store."""
     return {"answers.held_out": torch.zeros_like(tensors["answers.template"], dtype=torch.bool)}
 
 
 _HINTS = {kind: get_type_hints(kind) for kind in (Outputs, Answers)}
-"""Looked up once: it takes longer than to read a run."""
+"""Looked up once: it takes longer than reading a run."""
 
 
 def _part(kind: type[T], tensors: Mapping[str, Tensor], prefix: str, shape: torch.Size) -> T:
-    """Outputs or answers from their stored parts, which are as many as the candidates' `shape` says."""
+    """Outputs or answers from their stored parts, whose lengths must fit the candidates' `shape`."""
     parts = {name: (tensors[f"{prefix}.{name}"], hint) for name, hint in _HINTS[kind].items()}
     for name, (part, hint) in parts.items():
         if not isinstance(part, hint) or not len(part) or part.shape != shape[: part.ndim]:
@@ -120,17 +121,17 @@ def run_circuits(
 ) -> RawOutputs:
     """Runs the full model, the empty circuit, the mask of ones and the given circuits; equal ones once.
 
-    Each batch's full run and reference are computed once for all circuits, and only the effective
-    part of a circuit is run.
+    Each batch's full run and reference are computed once for all circuits, and only the effective part of a
+    circuit is run.
 
     Args:
-        model: of which they are circuits.
+        model: the circuits' model.
         batches: the evaluation prompts.
         template: one per answer of all batches, in order.
         circuits: by name, other than those of `REFERENCES`.
         reference: what removed edges carry.
-        progress: told after each batch.
-        held_out: one per answer, whether methods saw none of its template; of no answer if left out.
+        progress: called after each batch.
+        held_out: one per answer, whether methods saw none of its template; False for all if left out.
     """
     named = {EMPTY: Circuit.empty(model.graph), ONES: Circuit.full(model.graph), **circuits}
     first: dict[str, str] = {}
@@ -168,9 +169,9 @@ def joined(parts: Sequence[Outputs]) -> Outputs:
 
 
 def score(raw: RawOutputs, run: str, complement: str | None, measure: Measure) -> dict[str, float]:
-    """Every metric of one run, and of its complement when there is one. What is unscored is left out.
+    """Every metric of one run, and of its complement if there is one. What is unscored is left out.
 
-    One prompt says nothing of others: of it, shares and the ends of intervals are NaN.
+    One prompt says nothing about others: shares and the ends of intervals are then NaN.
 
     Args:
         raw: outputs of all runs.
@@ -195,7 +196,7 @@ def _is_one_prompt(answers: Answers, measure: Measure) -> bool:
 def _scores(
     raw: RawOutputs, run: str, complement: str | None, measure: Measure, m: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """Where an answer is chosen among candidates."""
+    """Scores if an answer is chosen among candidates."""
     full, outputs, answers = raw.runs[FULL], raw.runs[run], raw.answers
     scores = {
         "kl": _mean(outputs.kl),
@@ -233,7 +234,7 @@ def _m(raw: RawOutputs, run: str, measure: Measure) -> Tensor:
 def _number_scores(
     raw: RawOutputs, run: str, complement: str | None, measure: Measure, m: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """Where the output is one number there is nothing to choose among, and no distribution."""
+    """Scores if the output is one number: there is nothing to choose among, and no distribution."""
     scores = {
         "squared_error": _mean(metrics.squared_error(raw.runs[FULL], raw.runs[run])),
         "faithfulness": metrics.recovered_share(m[run], m[FULL], m[EMPTY]),
@@ -247,7 +248,7 @@ def _number_scores(
 def _intervals(
     raw: RawOutputs, run: str, complement: str | None, m: Mapping[str, Tensor], scores: Mapping[str, float]
 ) -> dict[str, float]:
-    """The headline, and the ends of all intervals over these prompts; of what is unscored there are none."""
+    """The headline scores, and the ends of all intervals over these prompts; an unscored one has none."""
     template = raw.answers.template.numpy()
     own, empty = _column(raw.runs[run].kl), _column(raw.runs[EMPTY].kl)
     found = dict(of_kl(own, empty, template))
@@ -266,7 +267,7 @@ def _intervals(
 
 
 def recovered_by(raw: RawOutputs, run: str) -> float:
-    """`recovered` of a run alone, over all prompts; NaN where it was not run, or its output is a number.
+    """`recovered` of a run alone, over all prompts; NaN if it was not run, or its output is a number.
 
     Args:
         raw: outputs of all runs.
@@ -278,7 +279,8 @@ def recovered_by(raw: RawOutputs, run: str) -> float:
 
 
 def _over_new_templates(raw: RawOutputs, run: str) -> dict[str, float]:
-    """The headline on templates that no method saw, of the typical one, with Student's interval over them."""
+    """The headline scores on a typical template that no method saw, with Student's interval over
+    templates."""
     gaps, few = new_log_gaps(raw, run)
     if not len(gaps):
         return {}
@@ -295,10 +297,10 @@ def _over_new_templates(raw: RawOutputs, run: str) -> dict[str, float]:
 
 
 def new_log_gaps(raw: RawOutputs, run: str) -> tuple[Float[np.ndarray, " template"], int]:
-    """log_gap of a run on each template that no method saw, and the prompts of the one that has fewest.
+    """log_gap of a run on each template that no method saw, and the number of prompts of the smallest.
 
     Args:
-        raw: outputs of all runs; of a task that holds no template out there are none.
+        raw: outputs of all runs; if no template is held out, the result is empty.
         run: the circuit's name among them.
     """
     new = telling(raw).numpy()
@@ -312,8 +314,7 @@ def new_log_gaps(raw: RawOutputs, run: str) -> tuple[Float[np.ndarray, " templat
 def telling(raw: RawOutputs) -> Bool[Tensor, " answer"]:
     """Which answers belong to a template that no method saw and on which the empty circuit's KL is above 0.
 
-    Where it is 0, as for two inputs with the same output in a compiled program, there is no share of it that
-    a circuit could leave.
+    If it is 0, as for two inputs with the same output in a compiled program, no share of it is defined.
 
     Args:
         raw: outputs of all runs.
@@ -324,7 +325,7 @@ def telling(raw: RawOutputs) -> Bool[Tensor, " answer"]:
 
 
 def unsaid(answers: Answers) -> dict[str, str]:
-    """Why intervals over these prompts, and over new templates, are missing; empty where they are not."""
+    """Why intervals over these prompts, and over new templates, are missing; empty if they are not."""
     template, new = answers.template.numpy(), answers.template[answers.held_out].numpy()
     few = too_few_templates(len(np.unique(new)))
     return {
@@ -334,7 +335,7 @@ def unsaid(answers: Answers) -> dict[str, str]:
 
 
 def fewest(template: np.ndarray) -> int:
-    """Prompts of the template that has fewest."""
+    """Number of prompts of the smallest template."""
     return int(np.unique(template, return_counts=True)[1].min())
 
 
@@ -345,16 +346,16 @@ def _column(values: Tensor) -> Float[np.ndarray, "answer 1"]:
 def curves(
     raw: RawOutputs, absolute: Mapping[float, str], signed: Mapping[float, str], measure: Measure
 ) -> dict[str, float]:
-    """The areas under the curves of `metrics.CURVE_SHARES`: as MIB has them, and over log share.
+    """The areas under the curves of `metrics.CURVE_SHARES`: as in MIB, and over log share.
 
-    CPR and the area of examples that are right are of the signed ranking, in which what stands in the way
-    comes last; CMD is of the absolute one. MIB's evaluator gives the same numbers, save that it divides by a
-    gap of any size (`metrics.recovered_share`). Left out where a share was not run, or of one prompt.
+    CPR and the area of examples that are right are of the signed ranking, in which harmful edges come last;
+    CMD is of the absolute one. MIB's evaluator gives the same numbers, except that it divides by a gap of any
+    size (`metrics.recovered_share`). Left out if a share was not run, or for one prompt.
 
     Args:
         raw: outputs of all runs.
         absolute: names of the circuits by their share of edges, cut from the absolute scores.
-        signed: the same of the signed scores; empty where there are none, so that one ranking serves both.
+        signed: the same for the signed scores; empty if there are none, so that one ranking serves both.
         measure: the task's difference metric.
     """
     if any(share not in absolute for share in metrics.CURVE_SHARES) or _is_one_prompt(raw.answers, measure):

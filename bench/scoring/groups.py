@@ -1,4 +1,4 @@
-"""What rows of the leaderboard say together: whether a cell tells methods apart, and all data seeds."""
+"""Columns that need several rows of the leaderboard: whether a cell ranks methods, and means over seeds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bench.scoring.statistics.student import over_seeds
 CELL = ("model", "task", "ablation", "graph", "pruned", "size_requested")
 """What the rows of a cell have in common."""
 SAID = {True: "ranks", False: "all the same", None: ""}
-"""Of a cell."""
+"""Texts of the column `cell`."""
 Row = dict[str, Any]
 
 
 def gaps_of(raw: RawOutputs, run: str) -> Row:
-    """The columns by which `say_together` knows a circuit.
+    """The temporary columns that `say_together` needs of a circuit.
 
     Args:
         raw: outputs of all runs.
@@ -33,10 +33,10 @@ def gaps_of(raw: RawOutputs, run: str) -> Row:
 
 
 def say_together(rows: Iterable[Row]) -> None:
-    """Adds to each circuit's row what its cell says, and what its method does over data seeds.
+    """Adds to each circuit's row whether its cell ranks methods, and its method's mean over data seeds.
 
     Args:
-        rows: of the leaderboard, circuits' with `gaps_of`, which is taken out.
+        rows: of the leaderboard; circuits' rows have the columns of `gaps_of`, which are removed.
     """
     cells: dict[Any, dict[Any, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -57,7 +57,8 @@ def _of(row: Row, names: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _joined(group: Sequence[Row]) -> Cell:
-    """One method at one size; without log_gaps where no template was held out, or others in other seeds."""
+    """One method at one size; without log_gaps if no template was held out, or seeds differ in their number
+    of templates."""
     competes = group[0]["method"] != BASELINE["method"] and not any(row["oversize"] for row in group)
     kind = _of(group[0], [name for name in SAME if name != "source"])
     cell = Cell(not competes, kind=kind, fewest=min(row["fewest"] for row in group))
@@ -70,7 +71,7 @@ def _joined(group: Sequence[Row]) -> Cell:
 def _tells_apart(
     methods: Mapping[Any, Sequence[Row]], joined: Mapping[Any, Cell], size: float
 ) -> bool | None:
-    """By templates that no method saw; where that is not available, by these prompts."""
+    """By templates that no method saw or, if that is not possible, by these prompts."""
     rivals = {method: cell for method, cell in joined.items() if not cell.null}
     kinds: dict[Any, list[Row]] = defaultdict(list)
     for method, cell in rivals.items():
@@ -82,7 +83,7 @@ def _tells_apart(
 
 
 def _by_these_prompts(rivals: Sequence[Sequence[Row]]) -> bool | None:
-    """A method is above the floor where the interval of each of its runs is."""
+    """A method is above the floor if the interval of each of its runs is."""
     lows = np.array([np.min([row.get("log_gap_low", math.nan) for row in group]) for group in rivals])
     if (lows > ABOVE_FLOOR).sum() >= 2:
         return True

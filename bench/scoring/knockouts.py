@@ -1,9 +1,9 @@
-"""What becomes of a circuit whose edges are knocked out: the runs that its tests are made of.
+"""Runs of a circuit with edges knocked out, from which its tests are computed.
 
-Each edge alone; one edge of a random path that was added, for what an idle edge would cost; and random sets
-of its edges, from the circuit and from the model alike (Wang et al. 2023, arXiv:2211.00593, section 4.3,
-whose sets are of nodes). It takes hundreds of runs, so these are of one prompt of each template that no
-method saw; of a task that holds no template out, of all templates alike.
+Knocked out are each edge alone; one edge of a random path that was added, to see what an idle edge costs; and
+random sets of its edges, from both the circuit and the model (Wang et al. 2023, arXiv:2211.00593, section
+4.3, whose sets are of nodes). It takes hundreds of runs, so each is on one prompt per template that no method
+saw, within the bounds of `PROMPTS`; if no template is held out, on all templates alike.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from bench.scoring.metrics import Answers, Outputs, outputs_of
 from methods.base import Batch
 
 PROMPTS = (12, 50)
-"""On which edges are knocked out: at least, where there are fewer templates, and at most."""
+"""Number of prompts on which edges are knocked out: at least, even with fewer templates, and at most."""
 PATHS = 40
-"""Random ones that are added to a circuit."""
+"""Number of random paths that are added to a circuit."""
 TRIES = 5
-"""Draws of a path for each that is wanted, for some lack nothing."""
+"""Most draws per path wanted, as some paths are already in the circuit."""
 SETS = 50
 """Random sets of edges that are knocked out together."""
 FEWEST_EDGES, MOST_EDGES = 2, 100
-"""Of a circuit that is tested: of fewer there is no set to choose, more take too long."""
+"""Edges of a circuit that is tested: with fewer there is no set to choose, more take too long."""
 
 
 @dataclass(frozen=True)
 class KnockOuts:
-    """Of one circuit, by answer: what is left of the model (`Measure.apart`), and the difference metric m."""
+    """Knock-outs of one circuit, by answer: the distance to the model (`Measure.apart`), and the metric m."""
 
     answers: Int[Tensor, " answer"]
-    """Which of the evaluation's."""
+    """Indices among the answers of the evaluation."""
     removed: Float[Tensor, "edge answer"]
     """How far the circuit is from the model without each of its edges, in order of computation."""
     inflated: Float[Tensor, "draw answer"]
     """How far with a random path added."""
     deflated: Float[Tensor, "draw answer"]
-    """How far once one added edge is removed again."""
+    """How far after one added edge is removed again."""
     circuit_m: Float[Tensor, "set answer"]
     """m of the circuit without a random set of its edges."""
     model_m: Float[Tensor, "set answer"]
     """m of the model without the same set."""
 
     def tensors(self, circuit: str) -> dict[str, Tensor]:
-        """Flat, to be stored; in single precision, for there are many; none is another circuit's as well."""
+        """Flat, to be stored; in single precision, as there are many; none is shared with another circuit."""
         named = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
             f"knockouts.{circuit}.{n}": t.float() if t.is_floating_point() else t.clone()
@@ -66,7 +66,7 @@ class KnockOuts:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], circuit: str) -> KnockOuts | None:
-        """What `tensors` returned of a circuit; None where nothing was knocked out of it.
+        """Reads what `tensors` returned for a circuit; None if nothing was knocked out of it.
 
         Raises:
             KeyError: a part is missing.
@@ -94,10 +94,10 @@ def knock_out(
     """Knocks edges out of each circuit that `is_testable`.
 
     Args:
-        model: of which they are circuits.
+        model: the circuits' model.
         batches: the evaluation prompts.
-        raw: what full, empty and the circuits say at their answers.
-        circuits: by the names that they have there.
+        raw: outputs of full, empty and the circuits at their answers.
+        circuits: by their names there.
         reference: what removed edges carry.
         measure: the task's difference metric.
         seed: of paths and sets.
@@ -112,12 +112,12 @@ def knock_out(
 def first_unseen(
     batches: Sequence[Batch], answers: Answers, prompts: tuple[int, int] = PROMPTS
 ) -> tuple[list[Batch], Int[Tensor, " answer"]]:
-    """One prompt of each template that no method saw, and which of all answers theirs are.
+    """One prompt of each template that no method saw, and the indices of their answers.
 
     Args:
         batches: of all prompts.
-        answers: to all of them; where no template is held out, every one counts.
-        prompts: so many at least, where templates are fewer, and so many at most.
+        answers: to all of them; if no template is held out, every one counts.
+        prompts: how many at least, even with fewer templates, and at most.
     """
     wanted = answers.held_out if answers.held_out.any() else torch.ones_like(answers.held_out)
     starts = torch.tensor([0, *(len(batch) for batch in batches)]).cumsum(0)
@@ -148,15 +148,15 @@ def _some(batch: Batch, chosen: Bool[Tensor, " batch"]) -> Batch:
 def random_path(
     graph: EdgeGraph, kept: Bool[Tensor, "receivers senders"], rng: np.random.Generator
 ) -> Bool[Tensor, "receivers senders"] | None:
-    """Edges that a circuit lacks, of a random way from an embedding to the logits; None where it has them.
+    """The edges of a random path from an embedding to the logits that a circuit lacks; None if it lacks none.
 
-    From the logits backwards, whatever is read there is as likely to be next; an edge of the circuit is taken
-    where it lacks none.
+    It is drawn backwards from the logits: each edge that is read there is equally likely, among those that
+    the circuit lacks if there are any.
 
     Args:
         graph: the circuit's.
         kept: its edges.
-        rng: draws the way.
+        rng: draws the path.
     """
     added = torch.zeros_like(kept)
     rows = [len(graph.receivers) - 1]
@@ -171,13 +171,13 @@ def random_path(
 
 
 def _pick(options: Bool[Tensor, "row column"], rng: np.random.Generator) -> list[int]:
-    """The place of one of the True entries."""
+    """The place of a random True entry."""
     found = options.nonzero()
     return list(found[rng.integers(len(found))].tolist())
 
 
 class _Lab:
-    """Some prompts, with what the full model says to them and what removed edges carry."""
+    """Some prompts, with the full model's outputs on them and what removed edges carry."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class _Lab:
             if len(inflated) == PATHS:
                 break
             if (path := random_path(circuit.graph, circuit.kept, rng)) is None:
-                continue  # of a circuit that holds most of its graph's edges
+                continue  # the circuit holds most of its graph's edges
             larger = circuit.kept | path
             row, column = _pick(path, rng)
             inflated.append(self._apart(self._run(larger, circuit.weights)))
@@ -228,7 +228,7 @@ class _Lab:
         return torch.stack([*rows]) if rows else torch.zeros(0, len(self.answers), dtype=torch.float64)
 
     def _removed(self, circuit: Circuit) -> Float[Tensor, "edge answer"]:
-        """By incremental runs, which take no pruned weights; an edge that has no effect needs none."""
+        """By incremental runs, which do not support pruned weights; an edge without effect needs none."""
         effective = circuit.effective(self.ablation).kept
         whole = self._apart(self._run(circuit.kept, circuit.weights))
         runs = [] if circuit.weights else [
@@ -246,7 +246,7 @@ class _Lab:
         return torch.stack(rows)
 
     def _run(self, kept: Bool[Tensor, "receivers senders"], weights: Mapping[str, Tensor]) -> Outputs:
-        """What the model says with some edges kept; what was asked before is remembered."""
+        """The model's outputs with some edges kept; they are cached."""
         effective = Circuit(self.model.graph, kept, weights).effective(self.ablation).kept
         key = np.packbits(effective.numpy()).tobytes() + bytes([bool(weights)])
         if key not in self._said:

@@ -88,7 +88,7 @@ COLUMNS = (
 """Columns of leaderboard.csv that other programs may rely on, first and in this order."""
 ORDER = ("model", "task", "method", "params", "n_discovery", "wordings", "data_seed", "method_seed",
          "ablation", "discovery_ablation", "size_requested")  # fmt: skip
-"""Of the rows."""
+"""Sort order of the rows."""
 
 
 def leaderboard(store: Store) -> pd.DataFrame:
@@ -104,11 +104,11 @@ def leaderboard(store: Store) -> pd.DataFrame:
     for run in store.runs():
         setting = told_apart_by(Setting, run.record)
         try:
-            # where the ablation is a mean over discovery prompts, those of the lowest seed
+            # under mean ablation they depend on the discovery prompts: those of the lowest seed
             data = (run.record.data_seed, run.record.n_discovery, run.record.wordings)
             if run.tensors and (setting not in bounds or data < bounds[setting][0]):
                 bounds[setting] = data, _bounds(run)
-            for row in _rows(run):  # of jobs without circuits the last is shown
+            for row in _rows(run):  # of jobs without circuits, the last is shown
                 told = (*(row[name] for name in names_of(Dimensions)), run.source)
                 rows[(*told, row.get("size_requested"))] = row
         except (KeyError, ValueError) as error:
@@ -123,7 +123,7 @@ def leaderboard(store: Store) -> pd.DataFrame:
         return table
     whole = dict.fromkeys(("data_seed", "method_seed", "n_discovery", "data_seeds"), "Int64")
     # full and empty have none of these
-    # whatever order jobs ended in, rows stand in one, and sums over them are the same to the bit
+    # in a fixed order, whatever order jobs ended in, sums over rows are the same to the bit
     table = table.astype(whole).sort_values(list(ORDER), kind="stable", ignore_index=True)
     return with_exact(with_overlap(with_random(table), store), store)
 
@@ -139,7 +139,7 @@ def write_tables(folder: Path, table: pd.DataFrame) -> None:
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:
-    """A row per size; one without a size for a job that did not come to an end."""
+    """A row per size; for a job without circuits, one row without a size."""
     shared = {**run.record.row(), "stem": run.stem, "source": run.source}
     if not run.tensors:
         return [shared]
@@ -155,13 +155,13 @@ def _rows(run: Run) -> list[dict[str, Any]]:
     for name, circuit in circuits.items():
         size = circuit["size_requested"]
         if circuit["complement"] is not None and size not in run.superseded:
-            # points of the curve alone have no complement, and no row
+            # points that are only on a curve have no complement, and no row
             scores = score(raw, name, circuit["complement"], measure)
             oversize = is_oversize(circuit, run.record.n_edges)
             kind = {"pruned": pruned_of(circuit["weight_density"]), "oversize": oversize}
             said = unsaid(raw.answers)
             tests: dict[str, float | str] = {}
-            if run.record.method != BASELINE["method"]:  # a null is what others are read beside
+            if run.record.method != BASELINE["method"]:  # others are compared with the null
                 knocked = KnockOuts.from_tensors(run.tensors, name)
                 tests = columns_of(raw, name, circuit["complement"], measure, knocked, circuit["edges_kept"])
             gaps = gaps_of(raw, name)
@@ -174,7 +174,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
 def _bounds(run: Run) -> list[dict[str, Any]]:
     """The rows of the full and of the empty circuit, each the other's complement, and of the mask of ones.
 
-    Of that there is none in what a version stored that did not run it.
+    Runs of versions that did not run that mask have no row of it.
     """
     about = (
         *names_of(Setting),

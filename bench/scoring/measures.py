@@ -1,4 +1,5 @@
-"""Difference metrics: by how much what is right is preferred. A task's measure is one of these objects."""
+"""Difference metrics: how strongly correct answers are
+preferred. A task's measure is one of these objects."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ def logit_diff(
 
     Args:
         candidate_logits: of each candidate at each answer.
-        log_z: not used: it is there for `prob_diff`.
+        log_z: unused; part of the signature for `prob_diff`.
         correct: which candidates are right, at least one and not all; NaN otherwise.
     """
     right = correct.to(candidate_logits.dtype)
@@ -40,7 +41,7 @@ def prob_diff(
 
     Args:
         candidate_logits: of each candidate at each answer.
-        log_z: logsumexp of the logits over the whole vocabulary: the two need not sum to 1.
+        log_z: logsumexp of the logits over the whole vocabulary, so the two need not sum to 1.
         correct: which candidates are right.
     """
     signs = torch.where(correct, 1.0, -1.0).to(candidate_logits.dtype)
@@ -51,16 +52,16 @@ class Measure(ABC):
     """The metric m of a task, per answer of an evaluation, or summed over a batch for a method."""
 
     name: str
-    """As records have it."""
+    """Its name in records."""
     orders: bool
-    """Whether the order of all candidates matters, so that Kendall's tau tells something."""
+    """Whether the order of all candidates matters, so that Kendall's tau is meaningful."""
     of_numbers: bool = False
     """Whether an output is one number: then there is nothing to choose among, and no distribution."""
     per_position: bool = False
-    """Whether a prompt has several answers: then the template of an answer is its prompt."""
+    """Whether a prompt has several answers; the template of an answer is then its prompt."""
 
     def apart(self, run: Outputs, full: Outputs) -> Float[Tensor, " answer"]:
-        """How far a run is from the full model at every answer: KL, of numbers the squared error."""
+        """How far a run is from the full model at every answer: KL, or the squared error of numbers."""
         return squared_error(full, run) if self.of_numbers else run.kl
 
     @abstractmethod
@@ -68,10 +69,10 @@ class Measure(ABC):
         """m of a run at every answer; higher is better.
 
         Args:
-            run: what is measured.
+            run: the outputs to measure.
             full: the full model's outputs, at the same answers.
-            empty: the empty circuit's; a run's m lies mostly between those of these two.
-            answers: what was asked.
+            empty: the empty circuit's; a run's m is mostly between those of these two.
+            answers: the candidates, and which of them are right.
         """
 
     @abstractmethod
@@ -86,8 +87,8 @@ class Measure(ABC):
 
         Args:
             logits: of one run or several, over the whole vocabulary.
-            batch: what was asked.
-            full: returns the full model's logits; called only where m takes them.
+            batch: the prompts and their answers.
+            full: returns the full model's logits; called only if m needs them.
             empty: returns the empty circuit's, likewise.
         """
 
@@ -130,7 +131,7 @@ class _OutputDiff(Measure):
 
 @dataclass(frozen=True)
 class _Divergence(Measure):
-    """-KL(full || run), of answers that no wrong ones stand beside: it has no gradient at the full model."""
+    """-KL(full || run), for answers without wrong ones beside them; its gradient at the full model is 0."""
 
     name: str = "kl"
     orders: bool = False
@@ -151,7 +152,7 @@ def kl_terms(
     """Terms of KL(p || q), none of them negative.
 
     p log(p/q) + q - p sums to the same, since p and q both sum to 1, and where p and q are near it is
-    p (r + exp(-r) - 1) with r = log(p/q): of second order, so that a small KL outlasts the rounding of r.
+    p (r + exp(-r) - 1) with r = log(p/q): of second order, so that a small KL survives the rounding of r.
     """
     ratio = log_p - log_q
     far = ratio < -10  # where the exponential would overflow

@@ -18,20 +18,20 @@ from methods.training.precision import widest
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one run (full model, circuit, complement) said at every answer."""
+    """Outputs of one run (full model, circuit, complement) at every answer."""
 
     candidate_logits: Float[Tensor, "answer candidate"]
     log_z: Float[Tensor, " answer"]
     """logsumexp of the logits over the whole vocabulary."""
     argmax: Int[Tensor, " answer"]
-    """Token of the highest logit."""
+    """Token with the highest logit."""
     kl: Float[Tensor, " answer"]
     """KL(full || this run) in nats, over the whole vocabulary; 0 for the full model."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What was asked: the candidates, which of them are right, and each answer's template."""
+    """What the prompts ask: the candidates, which of them are right, and each answer's template."""
 
     candidates: Int[Tensor, "answer candidate"]
     correct: Bool[Tensor, "answer candidate"]
@@ -45,15 +45,15 @@ def outputs_of(
     full: Float[Tensor, "answer vocab"],
     candidates: Int[Tensor, "answer candidate"],
 ) -> Outputs:
-    """The raw outputs of a run beside the full model's logits, summed in float64.
+    """The raw outputs of a run, compared with the full model's logits and summed in float64.
 
-    On the CPU, where the device has none. KL is never below 0: where the two differ by rounding alone, the
-    sum may be -1e-17.
+    On the CPU if the device has no float64. KL is clamped at 0: if the two differ only by rounding, the sum
+    may be -1e-17.
 
     Args:
         logits: of the run, at every answer.
         full: the full model's at the same answers; KL is taken from them.
-        candidates: token ids, not places among the candidates.
+        candidates: token ids, not indices.
     """
     if widest(logits.device) != torch.float64:
         logits, full, candidates = logits.cpu(), full.cpu(), candidates.cpu()
@@ -82,8 +82,8 @@ def choice_accuracy(outputs: Outputs, answers: Answers) -> Float[Tensor, " answe
 def choice_probability(outputs: Outputs, answers: Answers) -> Float[Tensor, " answer"]:
     """Probability of the correct candidates among the candidates, not in the vocabulary.
 
-    From 0 to 1, higher is better, of a complement nearer the empty circuit's; NaN where a candidate's logit
-    is. Where no candidate is preferred the most likely one is an accident, and this is not.
+    From 0 to 1, higher is better, for a complement nearer the empty circuit's; NaN where a candidate's logit
+    is. If no candidate is preferred, the most likely one is an accident, and this is not.
     """
     return (outputs.candidate_logits.softmax(1) * answers.correct).sum(1)
 
@@ -97,8 +97,8 @@ def kl_candidates(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
 def kendall_tau(full: Outputs, run: Outputs) -> Float[Tensor, " answer"]:
     """Kendall's tau-b between the full model's and the run's order of the candidates.
 
-    From -1 to 1, higher is better; NaN where all candidates tie in either. All answers at once; scipy's,
-    which a test holds it to, takes a second for a thousand.
+    From -1 to 1, higher is better; NaN where all candidates tie in either. All answers at once; scipy's, with
+    which a test compares it, takes a second for a thousand.
     """
 
     def order(outputs: Outputs) -> Tensor:
@@ -131,8 +131,8 @@ def recovered_share(
         empty: of the empty circuit.
 
     Returns:
-        NaN where full and empty differ by no more than two standard errors of their paired difference, for
-        then the denominator is noise; and of a single answer, for then nobody knows whether it is.
+        NaN if full and empty differ by no more than two standard errors of their paired difference, since the
+        denominator is then noise; and for a single answer, which has no standard error.
     """
     gap = (full - empty).double()
     n = len(gap)
@@ -166,10 +166,10 @@ CURVE_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 def areas(shares: Sequence[float], faithfulness: Sequence[float], right: Sequence[float]) -> dict[str, float]:
     """Areas under faithfulness (`cpr`, higher is better) and |1 - faithfulness| (`cmd`, lower is better).
 
-    By trapezoids, linear in the share of edges as in MIB; and over log share, divided by its range, under the
-    names `cpr_log` and `cmd_log`, since half of the linear area lies above 50 %. Faithfulness of 1 everywhere
+    By the trapezoidal rule, linear in the share of edges as in MIB; and over log share, divided by its range,
+    as `cpr_log` and `cmd_log`, since half of the linear area lies above 50 %. Faithfulness of 1 everywhere
     has a `cpr` of 0.999, the range of shares. Not clipped; NaN if a point is. `acc_auc` is the mean over log
-    share of the examples that are right.
+    share of the share of examples that are right.
 
     Args:
         shares: of edges, above 0, ascending.
@@ -194,7 +194,7 @@ def circuit_recovery(
     true: Sequence[Bool[Tensor, "receivers senders"]],
     exists: Bool[Tensor, "receivers senders"],
 ) -> dict[str, float | bool]:
-    """A circuit beside the true one: `tpr`, `fpr`, `f1` over the graph's edges, and `exact`.
+    """A circuit compared with the true one: `tpr`, `fpr`, `f1` over the graph's edges, and `exact`.
 
     Shares from 0 to 1; of `fpr` lower is better, of the others higher. A share of nothing is NaN: the true
     circuit is empty under resample where all inputs of a length give one output.
@@ -225,11 +225,13 @@ def ranking_recovery(
     true: Sequence[Bool[Tensor, "receivers senders"]],
     exists: Bool[Tensor, "receivers senders"],
 ) -> dict[str, float | bool]:
-    """Scores beside the true edges: `auroc`, `average_precision`, `exact_at_true_size`, and its `margin`.
+    """Scores compared with the true edges:
+    `auroc`, `average_precision`, `exact_at_true_size`, and its `margin`.
 
     Higher is better. The first two are from 0 to 1; constant scores (a bare diagonal) have an auroc of 0.5.
-    Exact means that every true edge scores above every other one, so a tie is no hit; the margin, from -2 to
-    2, is by how much, over the largest score (below 1e-6 or so it depends on the machine's arithmetic).
+    Exact means that every true edge scores above every other one, so a tie does not count; the margin, from
+    -2 to 2, is by how much, divided by the largest score (below 1e-6 or so it depends on the machine's
+    arithmetic).
 
     Args:
         scores: higher is kept sooner; read where edges exist.
@@ -267,11 +269,11 @@ def exact_cuts(
 ) -> dict[str, float | None]:
     """Thresholds at which the edges that score above are a true circuit: `cut_low` to below `cut_high`.
 
-    There are none where these are not in order. None stands for no end; `top_score` is the largest score.
+    There are none if these are not in order. None means no bound; `top_score` is the largest score.
 
     Args:
         scores: of every edge; read where edges exist.
-        true: true circuits; the one with most room counts.
+        true: true circuits; the one with the widest range counts.
         exists: the graph's edges.
     """
     flat = scores[exists].double()
@@ -289,7 +291,7 @@ def exact_cuts(
 def jaccard(circuits: Bool[Tensor, "circuit edge"]) -> Float[Tensor, "circuit circuit"]:
     """Of each pair of circuits: edges in both over edges in either, a share from 0 to 1, never NaN.
 
-    Two circuits without any edge have 1. Neither way is better by itself.
+    Two circuits without edges have 1. Neither direction is better by itself.
     """
     held = circuits.double()
     both = held @ held.T

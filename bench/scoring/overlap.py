@@ -21,16 +21,16 @@ SAME = (
     "source",
     "size_requested",
 )
-"""What runs have in common that differ by their seed alone."""
+"""What runs that differ only in seeds have in common."""
 
 
 def with_overlap(table: pd.DataFrame, store: Store) -> pd.DataFrame:
     """Adds to every row the mean Jaccard similarity of its circuit with those of the other seeds.
 
-    Unscored where no other seed ran, where a circuit's file is gone, and where there is no circuit.
+    Unscored if no other seed ran, if a circuit's file is missing, or if there is no circuit.
 
     Raises:
-        DamagedFile: a circuit cannot be read, or another is in its place.
+        DamagedFile: a circuit cannot be read, or is not the one that its run found.
     """
     overlap = table["edges_kept"] * float("nan")
     circuits = table[table["stem"].notna()] if "stem" in table else table.iloc[:0]
@@ -49,11 +49,11 @@ def stored_circuit(file: Path, digest: object) -> Circuit:
     """A stored circuit, if it is the one that its run found.
 
     Args:
-        file: of the circuit.
-        digest: as its record knows it; no text where that is of a version that kept none.
+        file: the circuit's file.
+        digest: the hash in its record; not a text if an older version stored none.
 
     Raises:
-        DamagedFile: it cannot be read, or another is in its place.
+        DamagedFile: it cannot be read, or is another one.
     """
     circuit = Circuit.load(file)
     if isinstance(digest, str) and circuit.digest != digest:

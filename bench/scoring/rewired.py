@@ -1,4 +1,4 @@
-"""A null that is as good as a circuit in all but which edges it has: some of them lead elsewhere."""
+"""A null that is like a circuit in everything but which edges it has: some of them lead elsewhere."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from bench.engine.circuit import Circuit
 from bench.engine.graph import EdgeGraph
 
 SHARE = 0.2
-"""Of a circuit's edges, those that are rewired."""
+"""Share of a circuit's edges that are rewired."""
 
 
 def rewired(circuit: Circuit, generator: Generator, share: float = SHARE) -> Circuit:
-    """A circuit with a share of its edges, at least one, replaced by others that it has not.
+    """A circuit with a share of its edges, at least one, replaced by others that it lacks.
 
-    An edge's place is taken by one whose ends are of the same kinds and layers, so the two circuits have as
-    many edges of each sort. Edges that are alone of their sort stay (an MLP's to an MLP): fewer are rewired
-    then, none where all are. Masks of weights stay.
+    An edge is replaced by one whose ends are of the same kinds and layers, so the two circuits have as many
+    edges of each sort. An edge that is the only one of its sort stays (from one MLP to another), so fewer, or
+    none, may be rewired. Weight masks stay.
 
     Args:
-        circuit: whose null it is.
-        generator: draws which go, and which come.
+        circuit: the circuit to rewire.
+        generator: draws which edges go, and which come.
         share: of its edges.
     """
     graph, kept = circuit.graph, circuit.kept.clone()

@@ -1,6 +1,6 @@
-"""Tests of one circuit, derived from what was stored of it: the columns, and why one is missing.
+"""The columns of the tests of one circuit, computed from its stored outputs, and why one is missing.
 
-Those that need random circuits of its size are made where all rows are at hand (`beside_random.py`).
+Tests that need random circuits of its size are made where all rows are at hand (`beside_random.py`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from bench.scoring.statistics.gaps import FLOOR
 from bench.scoring.statistics.student import NONE
 
 IDLE = FLOOR
-"""Of the empty circuit's distance to the model: an edge whose removal costs less is idle."""
+"""Share of the empty circuit's distance to the model: an edge whose removal costs less is idle."""
 ROUNDING = 1e-6
-"""Of the same: what costs differ by no more are equal."""
-ONE_SIDED = "without wrong answers KL is measured, which is 0 for the model, so nothing is ahead of it"
+"""Of the same: costs that differ by no more are equal."""
+ONE_SIDED = "without wrong answers KL is measured, which is 0 for the model, so no circuit is ahead of it"
 
 
 def columns_of(
@@ -34,8 +34,8 @@ def columns_of(
         run: the circuit's name among them.
         complement: its complement's.
         measure: the task's difference metric m.
-        knocked: what its knock-outs left; None where there were none.
-        edges: that it keeps.
+        knocked: its knock-outs; None if there were none.
+        edges: number that it keeps.
     """
     unseen = _of_unseen(raw)
     said: dict[str, float | str] = {}
@@ -69,7 +69,7 @@ def _why_none(edges: int) -> str:
 
 
 def _of_unseen(raw: RawOutputs) -> RawOutputs:
-    """The answers of templates that no method saw; all where none is held out."""
+    """The answers of templates that no method saw; all if none is held out."""
     new = raw.answers.held_out
     if not new.any():
         return raw
@@ -77,7 +77,7 @@ def _of_unseen(raw: RawOutputs) -> RawOutputs:
 
 
 def _equivalence(raw: RawOutputs, run: str, measure: Measure) -> Tested:
-    """One value a template, or an input of a program; what is below 1 % of the way is a tie."""
+    """One value per template, or per input of a program; below 1 % of the full-empty difference is a tie."""
     if measure is DIVERGENCE:
         return Tested.not_to_be_had(ONE_SIDED)
     runs, answers = raw.runs, raw.answers
@@ -101,8 +101,8 @@ def _units(
 ) -> tuple[Float[np.ndarray, "unit feature"], Int[np.ndarray, " unit"]]:
     """m of each prompt, and its template.
 
-    m of a compiled program measures along what the full model says, of which its complement would know by
-    that alone: there it is all outputs of an input, among inputs of as many.
+    m of a compiled program is weighted by the full model's outputs, on which the complement's would depend
+    for that alone: there, a unit is all outputs of an input, among inputs with as many.
     """
     outputs, answers = raw.runs[run], raw.answers
     template = answers.template.numpy()
@@ -120,9 +120,10 @@ def _units(
 def _minimality(
     raw: RawOutputs, run: str, measure: Measure, knocked: KnockOuts
 ) -> tuple[Tested, Float[np.ndarray, " edge"]]:
-    """And what the removal of each edge costs, as a share of the empty circuit's distance to the model."""
+    """The test, and the cost of removing each edge as a share of the empty circuit's distance to the
+    model."""
     own, empty = (_apart(raw.runs[name], raw, measure)[knocked.answers].mean() for name in (run, EMPTY))
-    empty = empty if empty > 0 else empty.new_tensor(NONE)  # where it is the model no edge is needed
+    empty = empty if empty > 0 else empty.new_tensor(NONE)  # if it equals the model, no edge is needed
     costs = ((knocked.removed.mean(1) - own) / empty).numpy()
     added = ((knocked.deflated - knocked.inflated).mean(1) / empty).numpy()
     return minimality(costs, added, ROUNDING)[0], costs

@@ -1,7 +1,7 @@
-"""Which runs a results folder was asked for last: what its tables show, and what is still to come.
+"""The runs last requested in a results folder: what its tables show, and what is still to come.
 
-Of runs that `Dimensions` do not tell apart, those asked for last are shown. No clock decides it, and neither
-does the order in which jobs end.
+Of runs with the same `Dimensions`, those requested last are shown, independent of clocks and of the order in
+which jobs end.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MOST_BYTES = 2**26
 
 @dataclass(frozen=True)
 class Place:
-    """What a folder was asked for in one place of its tables."""
+    """The runs requested for one place in a folder's tables."""
 
     lineage: str
-    """Of the runs that stand there; they differ in their sizes alone."""
+    """Shared by the runs there, which differ in their sizes alone."""
     stems: tuple[str, ...]
     """Oldest first."""
 
@@ -42,10 +42,10 @@ def place_of(told: Dimensions) -> str:
 
 
 def read_asked(folder: Path) -> dict[str, Place]:
-    """By the name of their place; empty where nothing has been asked for.
+    """Requested runs by the name of their place; empty if nothing has been requested.
 
     Raises:
-        DamagedFile: the file is none of ours.
+        DamagedFile: the file is not one of ours.
     """
     path = folder / FILE
     if not path.exists():
@@ -59,7 +59,7 @@ def read_asked(folder: Path) -> dict[str, Place]:
 
 
 def ask(folder: Path, wanted: Iterable[tuple[Dimensions, str, str]]) -> None:
-    """Notes what is wanted now, under the folder's lock.
+    """Records what is requested now; called under the folder's lock.
 
     Args:
         folder: the results folder.

@@ -1,7 +1,7 @@
-"""Which processes are at work in a results folder, so that several, on several machines, can share one.
+"""Tracks the processes at work in a results folder, so that several, on several machines, can share one.
 
-Each keeps a small file there that says what it runs; it is touched every few seconds. Whoever takes a job
-looks at all of them, under a lock that is held no longer than that takes.
+Each keeps a small file there that lists its jobs, and touches it every few seconds. A process that takes a
+job reads all of these files, under a lock that is held only for that time.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from bench.schema import read
 from bench.store.record import Evaluation
 
 MOST_BYTES = 2**20
-"""Of such a file."""
+"""Largest size of such a file."""
 REPORT = "-report"
-"""The lock of whoever writes the tables and pages."""
+"""Suffix of the lock for writing the tables and pages."""
 PATIENCE = 600.0
 """Seconds to wait for another process to write its report."""
 SILENT = 120.0
-"""Seconds after which a process of another machine that has not touched its file is taken for dead."""
+"""Seconds without a touch of its file after which a process on another machine counts as dead."""
 
 
 @contextmanager
 def locked(folder: Path, what: str = "", patience: float = 60) -> Iterator[None]:
-    """Keeps other processes out of a results folder, which is made, for a moment.
+    """Keeps other processes out of a results folder, which is created, for a moment.
 
     Args:
         folder: the results folder.
-        what: names the lock, where it is another than the one for looking and taking.
+        what: suffix of the lock; empty for the one that guards the taking of jobs.
         patience: seconds to wait for it.
 
     Raises:
-        BusyFolder: another process has held it all the while.
-        UnwritableFolder: the folder cannot be made or written.
+        BusyFolder: another process has held the lock all that time.
+        UnwritableFolder: the folder cannot be created or written.
     """
     from filelock import FileLock, Timeout
 
@@ -68,7 +68,7 @@ def locked(folder: Path, what: str = "", patience: float = 60) -> Iterator[None]
 
 @contextmanager
 def reporting(folder: Path) -> Iterator[None]:
-    """Keeps others from writing a folder's report meanwhile; where there is no folder yet, nobody does.
+    """Keeps others from writing a folder's report meanwhile; a folder that does not exist is not locked.
 
     Raises:
         BusyFolder, UnwritableFolder: as `locked`.
@@ -79,7 +79,7 @@ def reporting(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Worker:
-    """What a process at work says of itself."""
+    """What a process at work says about itself."""
 
     host: str
     pid: int
@@ -94,13 +94,13 @@ class _Worker:
 
 
 class AtWork:
-    """This process in a results folder, beside others, from `begin` to the end of the context.
+    """This process among those at work in a results folder, from `begin` to the end of the context.
 
     Args:
         folder: the results folder.
-        evaluation: what its runs share.
-        model: its name as tables have it.
-        model_hash: what that name stands for now.
+        evaluation: shared by all runs of the folder.
+        model: its name in tables.
+        model_hash: of the files that it stands for now.
     """
 
     def __init__(self, folder: Path, evaluation: Evaluation, model: str, model_hash: str) -> None:
@@ -113,10 +113,10 @@ class AtWork:
         self._file = folder / "at_work" / f"{host}-{pid}.json"
 
     def begin(self) -> None:
-        """Joins those at work; under the lock, so that two settings never mix.
+        """Joins the processes at work; called under the lock, so that two settings never mix.
 
         Raises:
-            MixedSettings: others are making runs that would not compare with these.
+            MixedSettings: others are making runs that cannot be compared with these.
         """
         others = self._others()
         for other in others:
@@ -127,7 +127,7 @@ class AtWork:
                     "choose another folder with --out"
                 )
         if not others:
-            with suppress(BusyFolder), locked(self._folder, REPORT, 0.0):  # else somebody writes its report
+            with suppress(BusyFolder), locked(self._folder, REPORT, 0.0):  # else its report is being written
                 clear_temporaries(self._folder)
         self._say(())
 
@@ -137,14 +137,14 @@ class AtWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # it was never made; others are at work
+        with suppress(OSError):  # it was never written; others are at work
             self._file.unlink()
             self._file.parent.rmdir()
 
     def take(self, bundles: Iterable[Sequence[str]]) -> tuple[str, ...]:
-        """The jobs of the first of these bundles that nobody else is at; they are this process's from now on.
+        """Takes the free jobs of the first bundle that has any; they are this process's from now on.
 
-        Empty where others are at all.
+        Empty if other processes are running all of them.
 
         Raises:
             BusyFolder, UnwritableFolder: as `locked`.
@@ -158,7 +158,7 @@ class AtWork:
             return ()
 
     def give_back(self, stems: Collection[str]) -> None:
-        """Jobs have ended."""
+        """Releases jobs that have ended."""
         self._say(tuple(each for each in self._me.jobs if each not in stems))
 
     def beat(self) -> None:
@@ -167,7 +167,7 @@ class AtWork:
             os.utime(self._file)
 
     def elsewhere(self) -> dict[str, str]:
-        """Jobs that other processes are at, each with who."""
+        """Jobs that other processes are running, each with its process."""
         return {stem: str(other) for other in self._others() for stem in other.jobs}
 
     def _say(self, jobs: tuple[str, ...]) -> None:
@@ -175,7 +175,7 @@ class AtWork:
         write_atomically(self._file, json.dumps(asdict(self._me)).encode())
 
     def _others(self) -> list[_Worker]:
-        """Those alive; the files of the dead are removed."""
+        """Other processes that are alive; the files of dead ones are removed."""
         found = []
         for file in sorted(self._file.parent.glob("[!.]*.json")):
             if file == self._file:
@@ -183,7 +183,7 @@ class AtWork:
             try:
                 other = read(_Worker, json.loads(read_text(file, MOST_BYTES)))
                 alive = self._is_alive(other, file)
-            except (OSError, DamagedFile, ValueError, RecursionError):  # just gone, or none of ours
+            except (OSError, DamagedFile, ValueError, RecursionError):  # just removed, or not one of ours
                 continue
             if alive:
                 found.append(other)
@@ -194,16 +194,16 @@ class AtWork:
     def _is_alive(self, other: _Worker, file: Path) -> bool:
         if other.host == self._me.host:
             return other.began is not None and _birth(other.pid) == other.began
-        probe = self._folder / ".lock"  # its time and the other's are both of the file system's clock
+        probe = self._folder / ".lock"  # both times are of the file system's clock
         os.utime(probe)
         return probe.stat().st_mtime - file.stat().st_mtime < SILENT
 
 
 def _birth(pid: int) -> float | None:
-    """When a process of this machine began, None where it has ended: numbers are used again."""
+    """When a process of this machine began, None if it has ended: process ids are reused."""
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:  # dead, and nobody has asked how it ended
+        if process.status() == psutil.STATUS_ZOMBIE:  # dead, but its parent has not reaped it
             return None
         return float(process.create_time())
     except psutil.Error:

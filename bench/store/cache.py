@@ -1,4 +1,4 @@
-"""The folder in which what is costly to make or to fetch is kept between runs."""
+"""The folder that keeps what is costly to make or to fetch between runs."""
 
 from __future__ import annotations
 

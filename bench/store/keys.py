@@ -1,9 +1,9 @@
 """When a stored result is stale: the one place that says what determines a result.
 
 Code counts by its syntax trees, without comments, docstrings and layout: a method, a task or a program with
-all that it imports from the leaves or from beside it. The engine counts by the numbers that it returns
-(`golden.json`, which a test holds it to), so that to write it anew makes nothing stale and a number that
-moves makes everything stale. Data and models count by their content.
+all that it imports from the leaves or from its own folder. The engine counts by the numbers that it returns
+(`golden.json`, which a test checks), so that rewriting it makes nothing stale and a number that moves makes
+everything stale. Data and models count by their content.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 LEAVES = ("methods", "tasks", "tracr_ground_truth")
 READABLE = 150
-"""Bytes of a file's name that tell what it holds."""
+"""Bytes of a file's name that describe what it holds."""
 _PARSING = threading.Lock()
 COMPILER = ("compile.py", "data.py")
-"""What makes a program's weights and data, of `tracr_ground_truth`."""
+"""The files of `tracr_ground_truth` that make a program's weights and data."""
 
 
 def key_of(parts: Any) -> str:
@@ -37,7 +37,7 @@ def key_of(parts: Any) -> str:
 
 
 def readable(name: str) -> str:
-    """The beginning of a name that tells what a file holds: file systems take 255 bytes in all."""
+    """The beginning of a name that describes what a file holds: file systems take 255 bytes in all."""
     return name.encode()[:READABLE].decode(errors="ignore")
 
 
@@ -53,7 +53,7 @@ def engine() -> str:
 
 
 def code_of(*files: Path) -> str:
-    """A hash of files and of what they import: from our leaves and, unless ours, from beside them."""
+    """A hash of files and of what they import: from our leaves and, unless ours, from their own folders."""
     waiting, seen = [file.resolve() for file in files], dict[Path, ast.Module]()
     while waiting:
         file = waiting.pop()
@@ -66,7 +66,7 @@ def code_of(*files: Path) -> str:
 def program_code(program: Program) -> str:
     """A hash of what determines a compiled model and its data: its function, options, and what compiles it.
 
-    Of its file the other programs do not count unless it names them.
+    Other programs in its file count only if it names them.
     """
     file = Path(inspect.getfile(inspect.unwrap(program.build)))
     tree, wanted = _parsed(file), {program.build.__name__}
@@ -87,7 +87,8 @@ def _parsed(file: Path) -> ast.Module:
 
 
 def syntax(node: ast.AST) -> str:
-    """A syntax tree as text, the same on every Python: without bare texts and empty fields, by name."""
+    """A syntax tree as text, the same on every Python: without docstrings and empty fields, sorted by
+    name."""
     return " ".join(_words(node))
 
 
@@ -95,7 +96,7 @@ def _words(node: ast.AST) -> Iterator[str]:
     yield f"({type(node).__name__}"
     for name, value in sorted(ast.iter_fields(node)):
         parts = [part for part in (value if isinstance(value, list) else [value]) if not _is_idle(part, node)]
-        # a Constant of None is told by its lack of a value; `kind` is a u before a text
+        # a Constant without a value is None; `kind` is the u before a text
         if name == "kind" or all(part is None for part in parts):
             continue
         yield f"{name}="
@@ -108,14 +109,16 @@ def _words(node: ast.AST) -> Iterator[str]:
 
 
 def _is_idle(part: object, within: ast.AST) -> bool:
-    """Docstrings, of attributes as well; and the empty pieces that some Pythons put into formatted texts."""
+    """Whether it is a docstring, of an attribute too, or an empty piece that some Pythons put into
+    f-strings."""
     if isinstance(part, ast.Expr):
         return isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
     return isinstance(within, ast.JoinedStr) and isinstance(part, ast.Constant) and part.value == ""
 
 
 def _imported(file: Path, tree: ast.AST) -> list[Path]:
-    """The files that a file imports: of our leaves; if it lies elsewhere, of its own folder and package."""
+    """The files that a file imports: from our leaves and, unless it is in one, from its own folder and
+    package."""
     package = _package(file.parent)
     ours = any(file.is_relative_to(_root(leaf)) for leaf in LEAVES)
     found: list[Path] = []
@@ -143,14 +146,14 @@ def _imported(file: Path, tree: ast.AST) -> list[Path]:
 
 
 def _package(folder: Path) -> Path:
-    """The outermost package that a folder belongs to; the folder itself where it is none."""
+    """The outermost package that a folder belongs to; the folder itself if it is in none."""
     while (folder.parent / "__init__.py").is_file():
         folder = folder.parent
     return folder
 
 
 def _modules(folder: Path, parts: list[str]) -> list[Path]:
-    """The files that importing ``parts[0].parts[1]...`` from a folder runs, as far as they are there."""
+    """The files that importing ``parts[0].parts[1]...`` from a folder runs, as far as they exist."""
     places = [folder.joinpath(*parts[:i]) for i in range(len(parts) + 1)]
     files = [place / "__init__.py" for place in places[1:]] + [
         place.with_suffix(".py") for place in places[1:]
@@ -160,7 +163,7 @@ def _modules(folder: Path, parts: list[str]) -> list[Path]:
 
 @lru_cache
 def _root(leaf: str) -> Path:
-    """The folder of a room, which need not be imported for it."""
+    """The folder of a room, found without importing it."""
     spec = importlib.util.find_spec(leaf)
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -168,7 +171,7 @@ def _root(leaf: str) -> Path:
 
 
 def _label(file: Path, roots: tuple[Path, ...]) -> str:
-    """How a file is called in a hash, wherever the checkout or a user's folder lies."""
+    """A file's name in a hash, wherever the checkout or a user's folder is."""
     for leaf in LEAVES:
         if file.is_relative_to(_root(leaf)):
             return f"{leaf}/{file.relative_to(_root(leaf)).as_posix()}"

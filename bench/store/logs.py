@@ -1,4 +1,4 @@
-"""What the processes of jobs printed, a text file each; a job that printed nothing has none."""
+"""What the processes of jobs printed, one text file each; a job that printed nothing has none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def log_of(out: Path, stem: str) -> Path:
 
 
 def kept_log(out: Path, stem: str) -> Path | None:
-    """The log where the job has printed something; an empty one is removed, and its folder with the last."""
+    """The log if the job has printed anything; an empty one is removed, and its folder with the last."""
     path = log_of(out, stem)
     try:
         if path.stat().st_size:
@@ -27,7 +27,7 @@ def kept_log(out: Path, stem: str) -> Path | None:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Adds to a log, which is made."""
+    """Appends to a log, which is created if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         file.write(content)

@@ -16,19 +16,19 @@ from bench.store.record import NULL, Dimensions, Evaluation, Record, names_of, t
 from bench.store.results import Run, Shown, Store, bounds_of, drawn_once, setting_of, strays
 
 IN = "//"
-"""Between a folder and a stem: no path has it."""
+"""Separates a folder from a stem: no path contains it."""
 
 
 class Merged(Store):
-    """The runs of several folders, each read where it lies.
+    """The runs of several folders, each read in place.
 
-    Runs of a method that differ by their seeds alone are runs of one method, whichever folder holds them.
-    Where two folders hold the very same run, made on two machines say, both are shown: all runs of that
-    method bear their folder's name (`Run.source`). So do, always, those of a folder that was handed in.
+    Runs that differ only in seeds are runs of one method, whichever folder holds them. If two folders hold
+    the very same run, made on two machines say, both are shown: all runs of that method carry their folder's
+    name (`Run.source`). Those of a folder that was handed in always do.
     """
 
     def __init__(self, folders: Mapping[str, Path], handed_in: Container[str] = ()) -> None:
-        """`folders` by name; `handed_in`: names of those that somebody else made."""
+        """`folders` by name; `handed_in`: names of those that others made."""
         super().__init__(next(iter(folders.values())))
         self._stores = {name: Store(folder) for name, folder in folders.items()}
         self._handed_in = handed_in
@@ -39,16 +39,16 @@ class Merged(Store):
         return self._stores[folder].path(own)
 
     def circuit(self, stem: str, size: float) -> Path:
-        """The file of a run's circuit of a size asked for."""
+        """The file of a run's circuit of a requested size."""
         folder, own = stem.rsplit(IN, 1)
         return self._stores[folder].circuit(own, size)
 
     def asked(self) -> list[str]:
-        """Stems of all runs that the folders were asked for; a job that two were asked for is one."""
+        """Stems of all runs requested in the folders; a job requested in two is one."""
         return sorted({stem for store in self._stores.values() for stem in store.asked()})
 
     def missing(self) -> list[str]:
-        """Stems of runs that were asked for and are in no folder."""
+        """Stems of requested runs that are in no folder."""
         return [
             stem
             for stem in self.asked()
@@ -60,7 +60,7 @@ class Merged(Store):
 
         Raises:
             DamagedFile: one of the files cannot be read.
-            MixedSettings: what the folders hold does not compare.
+            MixedSettings: what the folders hold cannot be compared.
         """
         found = self._all()
         _refuse_mixed(found)
@@ -74,11 +74,11 @@ class Merged(Store):
         )
 
     def runs(self) -> Iterator[Run]:
-        """As of one folder; what full and empty circuits say is held to be the same in all.
+        """As of one folder; the outputs of full and empty circuits must agree in all.
 
         Raises:
             DamagedFile: one of the files cannot be read.
-            MixedSettings: what the folders hold does not compare.
+            MixedSettings: what the folders hold cannot be compared.
         """
         first: dict[str, Run] = {}
         for run in super().runs():
@@ -92,9 +92,9 @@ class Merged(Store):
             yield run
 
     def run_again(self) -> tuple[int, int]:
-        """Runs that were handed in, and how many of them another folder, that was not, ran as well.
+        """Number of runs that were handed in, and how many of them another folder, that was not, ran as well.
 
-        By the same code, for a size that both have; random circuits are not counted.
+        By the same code, with a size in common; random circuits are not counted.
         """
         found = [e for e in self._all() if e.record.status == "ok" and e.record.method != NULL]
         own = [each.record for each in found if each.source not in self._handed_in]
@@ -110,7 +110,7 @@ class Merged(Store):
 
 
 def _differs(one: Run, other: Run) -> str:
-    """What two runs of a setting should have in common and have not, in words; empty where they have all."""
+    """What differs between two runs of a setting though it should not, in words; empty if nothing does."""
     for name in [each for each in one.tensors if each.startswith("answers.")]:
         if name in other.tensors and not torch.equal(one.tensors[name], other.tensors[name]):
             return "the evaluation prompts are"
@@ -141,7 +141,7 @@ def _but_for_seeds(record: Record) -> tuple[Any, ...]:
 
 
 def _refuse_mixed(found: Sequence[Shown]) -> None:
-    """Holds all runs to the first one's evaluation, and models and tasks of a name to what the first was."""
+    """Refuses runs with another evaluation than the first, or another model or task of the same name."""
     stands_for: dict[tuple[str, str], tuple[str, str]] = {}
     for each in found:
         record, first = each.record, found[0]
@@ -156,7 +156,7 @@ def _refuse_mixed(found: Sequence[Shown]) -> None:
             ("model", record.model, record.model_hash),
             ("task", record.task, record.task_code),
         ):
-            if not code:  # of a version that kept none
+            if not code:  # of a version that stored none
                 continue
             held_code, source = stands_for.setdefault((kind, f"{name} {record.model}"), (code, each.source))
             if code != held_code:

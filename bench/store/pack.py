@@ -1,7 +1,7 @@
-"""A results folder as one file to hand in: raw outputs, circuits and records, no table.
+"""A results folder as one file to hand in: raw outputs, circuits and records, but no tables.
 
-Whoever reads it scores everything anew. Hashes tell a file that was damaged or changed on its way from one
-that was not; they do not tell whether its numbers are honest, which only another run of the same does.
+Its reader computes every score again. Hashes detect a file that was damaged or changed on its way; they do
+not show that its numbers are honest, which only a replication does.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from bench.store.provenance import provenance
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-"""Of a pack; raised when an older circuitmark would misread it."""
+"""Version of packs; raised when an older circuitmark would misread it."""
 MOST_BYTES = 2**26
-"""Of its manifest."""
+"""Largest size of a manifest."""
 LARGEST, MOST = 2**31, 2**34
-"""Bytes of a file in a pack, and of all of them."""
+"""Most bytes of a file in a pack, and of all of them."""
 _PART = r"[^/\\.][^/\\]*"
 HELD = re.compile(
     rf"asked\.json|(?:runs|settings|tracr)/{_PART}\.safetensors|circuits/{_PART}/{_PART}\.safetensors"
 )
-"""The files of a results folder that a pack holds, from that folder on."""
+"""The files of a results folder that a pack holds, relative to that folder."""
 
 
 def pack(results: Path, file: Path) -> str:
     """Writes a pack and returns its SHA-256; the same results give the same bytes.
 
-    Logs and tracebacks stay behind: they may name what is nobody else's business.
+    Logs and tracebacks are left out: they may hold private details.
 
     Args:
         results: a results folder.
-        file: to write.
+        file: the file to write.
 
     Raises:
         UnwritableFolder: it cannot be written.
@@ -56,7 +56,7 @@ def pack(results: Path, file: Path) -> str:
     hashes: dict[str, str] = {}
     with tempfile.TemporaryFile() as held:
         with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in names:  # read once: a job may store it anew meanwhile
+            for name in names:  # read once: a job may store it again meanwhile
                 content = (results / name).read_bytes()
                 hashes[name] = hashlib.sha256(content).hexdigest()
                 _add(archive, name, content)
@@ -69,7 +69,7 @@ def pack(results: Path, file: Path) -> str:
 
 
 def is_pack(file: Path) -> bool:
-    """Whether a file is one, by its manifest's name alone."""
+    """Whether a file is a pack, by its manifest's name alone."""
     try:
         with zipfile.ZipFile(file) as archive:
             return MANIFEST in archive.namelist()
@@ -78,14 +78,14 @@ def is_pack(file: Path) -> bool:
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    about = zipfile.ZipInfo(name)  # its date is 1980
+    about = zipfile.ZipInfo(name)  # dated 1980, whenever it is packed
     about.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(about, content)
 
 
 @contextmanager
 def unpacked(file: Path) -> Iterator[Path]:
-    """The results folder that a pack holds, for as long as it is looked at.
+    """The results folder that a pack holds, unpacked for the time of the context.
 
     Raises:
         DamagedFile: it is not a pack, or a file in it is not what was packed.
@@ -103,7 +103,7 @@ def unpacked(file: Path) -> Iterator[Path]:
             raise DamagedFile(f"{file} cannot be read or unpacked ({error})") from error
         try:
             yield Path(temporary)
-        except UserError as error:  # of a file that nobody finds any more
+        except UserError as error:  # it names a temporary file
             raise type(error)(str(error).replace(f"{temporary}{os.sep}", f"{file}: ")) from error
 
 
@@ -111,7 +111,7 @@ def _unpack(archive: zipfile.ZipFile, file: Path, into: Path) -> None:
     sizes = [about.file_size for about in archive.infolist()]
     if max(sizes, default=0) > LARGEST or sum(sizes) > MOST:
         raise DamagedFile(
-            f"{file} holds {sum(sizes) / 2**30:.1f} GiB, more than a pack does: it is not unpacked"
+            f"{file} holds {sum(sizes) / 2**30:.1f} GiB, more than a pack may: it is not unpacked"
         )
     if any(
         about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for about in archive.infolist()
@@ -130,7 +130,7 @@ def _unpack(archive: zipfile.ZipFile, file: Path, into: Path) -> None:
 
 
 def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, str]:
-    """The hashes of a pack's files, each of which is there, once, and may lie in a results folder."""
+    """The hashes of a pack's files, each of which is there, once, and belongs in a results folder."""
     names = archive.namelist()
     if any(about.filename == MANIFEST and about.file_size > MOST_BYTES for about in archive.infolist()):
         raise DamagedFile(f"{file} is not a circuitmark pack (its {MANIFEST} is too large)")
@@ -143,7 +143,8 @@ def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, str]:
         raise NewerResults(f"{file} was packed by a newer circuitmark: update this one to read it")
     if strange := [name for name in names if name != MANIFEST and not HELD.fullmatch(name)]:
         raise DamagedFile(
-            f"{file} is not what was packed ({strange[0]!r} is no part of a results folder): ask for it again"
+            f"{file} is not what was packed ({strange[0]!r} does not belong in a results folder): "
+            "ask for it again"
         )
     if gone := sorted(set(hashes) - set(names)):
         raise DamagedFile(f"{file} is not what was packed ({gone[0]} is missing): ask for it again")

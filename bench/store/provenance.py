@@ -1,4 +1,4 @@
-"""What every record says of where it was made: versions, commit, hardware."""
+"""What every record says about where it was made: versions, commit, hardware."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PROVENANCE = ("version", "versions", "python", "commit", "dirty", "kernels", "hardware")
-"""What a table tells of it."""
+"""What tables show of it."""
 
 
 @lru_cache

@@ -17,7 +17,7 @@ from bench.store.provenance import PROVENANCE
 
 EvaluatedSplit = Literal["evaluation", "validation"]
 Wordings = Literal["all", "first half", "second half"]
-"""Which of the wordings that methods may see a discovery set has."""
+"""The wordings of a discovery set: all that methods may see, or one half of them."""
 Bos = Literal["auto", "yes", "no"]
 """Whether prompts begin with the tokenizer's BOS: as it does by itself, always, or never; never with two."""
 CHOICES: Mapping[str, Sequence[str]] = {
@@ -27,27 +27,27 @@ CHOICES: Mapping[str, Sequence[str]] = {
     "wordings": get_args(Wordings),
     "bos": get_args(Bos),
 }
-"""Settings that have a few values, by name."""
+"""The values of settings that have only a few, by name."""
 Status = Literal["ok", "failed", "skipped", "declined"]
 FORMAT = 1
-"""Of records; raised when a field changes its meaning."""
+"""Version of records; raised when a field changes its meaning."""
 BENCHMARK = 2
-"""Of prompts, splits and embedded models; raised when one of them changes. Scores of different versions never
-stand in one table."""
+"""Version of prompts, splits and embedded models; raised when one of them changes. Scores of different
+versions are never in one table."""
 
 
 NULL = "random_edges"
-"""The method that draws circuits at random, beside which others are read."""
+"""The method that draws circuits at random, with which others are compared."""
 
 
 def check_choices(**chosen: str) -> None:
-    """Refuses a setting that has no such value.
+    """Refuses values that a setting does not have.
 
     Args:
         chosen: by their names in `CHOICES`.
 
     Raises:
-        UsageError: there is no such value.
+        UsageError: a setting has no such value.
     """
     for name, value in chosen.items():
         if value not in CHOICES[name]:
@@ -109,7 +109,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Dimensions, Evaluation):
-    """All that a run says of itself, whatever became of it; its tensors are raw outputs and scores."""
+    """All that a run says about itself, whatever its outcome; its tensors are raw outputs and scores."""
 
     model_hash: str
     """A hash of the model's files."""
@@ -160,7 +160,7 @@ class Record(Dimensions, Evaluation):
     seconds: Amount | None = None
     cpu_seconds: Amount | None = None
     sized_cpu_seconds: Amount | None = None
-    """All three are of discovery, read by another process."""
+    """All three are of discovery, measured by another process."""
     data_seconds: Amount | None = None
     """Time of drawing the discovery prompts, before the method begins."""
     forward_equivalents: Amount | None = None
@@ -194,17 +194,17 @@ class Record(Dimensions, Evaluation):
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Record:
-        """What `asdict` gave, by this version or one before; what this one does not know is left out.
+        """Reads what `asdict` returned in this version or an earlier one; unknown fields are left out.
 
         Raises:
-            ValueError: a field without a default is missing, or one holds what it cannot; in one line.
+            ValueError: a field without a default is missing, or one has a wrong value; in one line.
         """
         record = read(cls, stored)
         kept = read(_Circuits, {"circuits": record.circuits}).circuits
         return replace(record, circuits={name: asdict(circuit) for name, circuit in kept.items()})
 
     def row(self) -> dict[str, Any]:
-        """What fits into the cells of a table, whose texts can be written as UTF-8."""
+        """The fields that fit into cells of a table, with texts that can be written as UTF-8."""
         known = {name: self.provenance[name] for name in PROVENANCE if name in self.provenance}
         told = known | asdict(self)
         cells = {name: value for name, value in told.items() if not isinstance(value, dict | list | tuple)}
@@ -213,7 +213,7 @@ class Record(Dimensions, Evaluation):
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What a record says of each circuit of its run."""
+    """What a record says about each circuit of its run."""
 
     size_requested: Share
     """Share of the edges that was requested."""
@@ -246,5 +246,5 @@ def names_of(record: type) -> tuple[str, ...]:
 
 
 def told_apart_by(record: type, told: Any) -> tuple[Any, ...]:
-    """Of something that has a record's fields, their values."""
+    """The values of a record's fields in `told`."""
     return tuple(getattr(told, name) for name in names_of(record))

@@ -1,4 +1,4 @@
-"""Recoveries of compiled programs in a results folder, a file each."""
+"""Recoveries of compiled programs in a results folder, one file each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.store.record import Status
 from bench.store.results import refuse_older
 
 SHAKEN = "shaken"
-"""The folder of what was found on shaken weights."""
+"""The folder for what was found on shaken weights."""
 
 Row = dict[str, Any]
 
@@ -109,9 +109,9 @@ class Recovery:
 
 
 def rows(out: Path, shaken: bool = False) -> list[Row]:
-    """All that is stored in a results folder, in order of program, ablation and method.
+    """All recoveries in a results folder, in order of program, ablation and method.
 
-    What was found on shaken weights is kept apart: it shows what a result depends on, not what it is.
+    Those on shaken weights are kept apart: they show what a result depends on, not what it is.
 
     Raises:
         DamagedFile: one of the files cannot be read.
@@ -135,7 +135,7 @@ def rows(out: Path, shaken: bool = False) -> list[Row]:
 
 
 def rows_of(folders: Sequence[Path]) -> list[Row]:
-    """Those of several results folders; of the same recovery in two, the first one's.
+    """The recoveries of several results folders; of the same one in two, the first folder's.
 
     Raises:
         DamagedFile: as `rows`.
@@ -154,8 +154,8 @@ def recovery_path(out: Path, words: Iterable[str], shaken: bool) -> Path:
 
     Args:
         out: the results folder.
-        words: say whose it is; empty ones are left out.
-        shaken: whether it was found on shaken weights, which stand apart.
+        words: identify it; empty ones are left out.
+        shaken: whether it was found on shaken weights: these are kept apart.
     """
     folder = out / "tracr" / SHAKEN if shaken else out / "tracr"
     stem = "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words if word)
@@ -165,7 +165,7 @@ def recovery_path(out: Path, words: Iterable[str], shaken: bool) -> Path:
 
 
 def stored_recovery(path: Path, key: str, shape: tuple[int, int]) -> tuple[Row, dict[str, Tensor]] | None:
-    """What the method found before, when it is there, whole, and found by the same code; failures are not.
+    """What the method found before; None if it is missing, damaged, a failure, or found by other code.
 
     Args:
         path: of its file.

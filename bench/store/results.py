@@ -1,9 +1,8 @@
 """The store: one file per run, with its record and raw outputs; tables are derived (`leaderboard.py`).
 
-A run's file name carries its key, a hash of all that determines the result, so a finished run is
-found again and a changed one is run anew. What a result does not depend on (hardware, time, commit)
-stands in its record. One folder holds one `Evaluation`; what else tells its rows apart, their
-`Dimensions`, stands in its tables.
+A run's file name carries its key, a hash of all that determines the result, so a finished run is found again
+and a changed one is run again. What a result does not depend on (hardware, time, commit) is kept in its
+record. One folder holds one `Evaluation`; the rows of its tables differ in their `Dimensions`.
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ REPORTED = (
 BOUNDS = ("outputs.full.", "outputs.empty.")
 """Names of the raw outputs that all runs of a setting share."""
 NEAR = {"float64": 1e-6, "float32": 1e-2, "bfloat16": 0.5}
-"""How far these may be apart, in nats or logits, on another machine or in other batches; what a method can
-do to a model is orders of magnitude more."""
+"""How far apart these may be, in nats or logits, on another machine or in other batches; a method that
+changes a model moves them by orders of magnitude more."""
 
 
 def setting_of(record: Record) -> str:
-    """A short name of all that decides what the full and the empty circuit say."""
+    """A short name of all that determines the outputs of the full and the empty circuit."""
     same = [*told_apart_by(Setting, record), *told_apart_by(Evaluation, record), record.model_hash,
             record.engine, record.task_code]  # fmt: skip
     if ABLATIONS[record.ablation].from_discovery:  # a mean over the discovery prompts
@@ -56,16 +55,16 @@ def setting_of(record: Record) -> str:
 
 
 def bounds_of(run: Run) -> dict[str, Tensor]:
-    """What the full and the empty circuit say, of a run's raw outputs."""
+    """The outputs of the full and the empty circuit among a run's raw outputs."""
     return {name: tensor for name, tensor in run.tensors.items() if name.startswith(BOUNDS)}
 
 
 def strays(own: Mapping[str, Tensor], others: Mapping[str, Tensor], dtype: str) -> str:
-    """Which circuit, full or empty, says another thing in one run than in another; empty if neither.
+    """Which circuit, full or empty, has different outputs in two runs; an empty text if neither.
 
     Args:
-        own: the one's `bounds_of`.
-        others: the other's.
+        own: `bounds_of` the one run.
+        others: of the other run.
         dtype: of both.
     """
     for name, tensor in own.items():
@@ -76,7 +75,7 @@ def strays(own: Mapping[str, Tensor], others: Mapping[str, Tensor], dtype: str) 
 
 
 class StrayOutputs(Exception):
-    """The full or the empty circuit says another thing than in the setting's other runs."""
+    """The outputs of the full or the empty circuit differ from those in the setting's other runs."""
 
 
 @dataclass(frozen=True)
@@ -87,31 +86,31 @@ class Run:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Raw outputs (`evaluate.RawOutputs`), and the method's own scores."""
     stem: str = ""
-    """Under which it is stored; it names the circuits' folder as well."""
+    """The name of its file and of its circuits' folder."""
     source: str = ""
-    """Of several folders, its own, where another holds the same run."""
+    """Of several folders, its own, if another holds the same run."""
     superseded: frozenset[float] = frozenset()
-    """Sizes of its circuits that a later run of the same has as well, which is the one that is shown."""
+    """Sizes of its circuits that a later run of the same lineage has as well: that one is shown."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A run that tables show, unread."""
+    """A run that tables show, without its tensors."""
 
     record: Record
     path: Path
     stem: str
     source: str = ""
     superseded: frozenset[float] = frozenset()
-    """Both as of `Run`."""
+    """Both as in `Run`."""
 
 
 def refuse_older(record: Mapping[str, Any], folder: Path) -> None:
-    """Refuses what was stored before records had a format, or has one that is not known yet.
+    """Refuses a record stored before records had a format, or with a newer one than is known.
 
     Raises:
-        OlderResults: it was.
-        NewerResults: it has.
+        OlderResults: it has none.
+        NewerResults: its format is newer.
     """
     held = record.get("format", FORMAT)
     if isinstance(held, int) and held > FORMAT:
@@ -140,11 +139,11 @@ class Store:
         return self.folder / "runs" / f"{stem}.safetensors"
 
     def circuit(self, stem: str, size: float) -> Path:
-        """The file of a run's circuit of a size asked for."""
+        """The file of a run's circuit of a requested size."""
         return self.folder / "circuits" / stem / f"{size:g}.safetensors"
 
     def status(self, stem: str) -> str | None:
-        """What became of a run; None where it is not there.
+        """The outcome of a run; None if it is not there.
 
         Raises:
             DamagedFile: its file is there but cannot be read.
@@ -156,15 +155,15 @@ class Store:
         """Writes a run, whole or not at all.
 
         Raises:
-            StrayOutputs: its full model or empty circuit is not that of its setting.
-            UnwritableFolder: the folder takes no file.
+            StrayOutputs: its full or empty outputs differ from those of its setting.
+            UnwritableFolder: the folder cannot be written.
         """
         if run.tensors:
             self._refuse_stray(run)
         save_tensors(self.path(stem), run.tensors, {"record": asdict(run.record)})
 
     def _refuse_stray(self, run: Run) -> None:
-        """Holds a run to what the first one of its setting left of `full` and `empty`."""
+        """Checks a run's `full` and `empty` outputs against those of the first run of its setting."""
         path = self.folder / "settings" / f"{setting_of(run.record)}.safetensors"
         own = bounds_of(run)
         if not path.exists():
@@ -176,12 +175,12 @@ class Store:
             )
 
     def check_setting(self, wanted: Evaluation, model: str, model_hash: str) -> None:
-        """Refuses runs that would not compare with those of the folder.
+        """Refuses runs that cannot be compared with those of the folder.
 
         Args:
-            wanted: what they would share.
-            model: its name as tables have it, not as typed.
-            model_hash: what that name stands for now.
+            wanted: what they share.
+            model: its name in tables, not as typed.
+            model_hash: of the files that it stands for now.
 
         Raises:
             MixedSettings: they differ in their `Evaluation`, or in what the model's name stands for.
@@ -209,7 +208,7 @@ class Store:
                 )
 
     def check_tasks(self, wanted: Sequence[tuple[Dimensions, str]]) -> None:
-        """Refuses a task that has changed, where runs on what it was would stand beside those wanted.
+        """Refuses a changed task if runs on its old version would be in one table with the requested ones.
 
         Args:
             wanted: dimensions and task code of each run.
@@ -230,14 +229,14 @@ class Store:
                 )
 
     def runs(self) -> Iterator[Run]:
-        """The runs that tables show, in one order whatever order jobs ended in.
+        """The runs that tables show, in an order independent of that in which jobs ended.
 
-        Runs whose `Dimensions` do not tell them apart compete: those asked for last are shown, all of one
-        lineage, and of a size that several of these have the last.
+        Of runs with the same `Dimensions`, those requested last are shown: all of one lineage, and for a size
+        that several of these have, the last one.
 
         Raises:
             DamagedFile: one of the files cannot be read.
-            MixedSettings: they are of several versions of the benchmark.
+            MixedSettings: they are from several versions of the benchmark.
         """
         shown = self.shown()
         if len(versions := {each.record.benchmark for each in shown}) > 1:
@@ -255,7 +254,7 @@ class Store:
             yield Run(record, tensors, each.stem, each.source, each.superseded)
 
     def is_reported(self) -> bool:
-        """Whether the tables and pages are all there, younger than every run and than what was asked for."""
+        """Whether the tables and pages are all there, and no older than any run or the last request."""
         written = [self.folder / name for name in REPORTED]
         if not all(path.exists() for path in written):
             return False
@@ -271,12 +270,12 @@ class Store:
         return sorted((self.folder / "runs").glob("[!.]*.safetensors"))
 
     def missing(self) -> list[str]:
-        """Stems of runs that were asked for and are not there."""
+        """Stems of requested runs that are not there."""
         there = {path.stem for path in self._files()}
         return [stem for stem in self.asked() if stem not in there]
 
     def asked(self) -> list[str]:
-        """Stems of all runs that the folder was asked for, as far as none has taken their place."""
+        """Stems of all requested runs that no later request has replaced."""
         return sorted(stem for place in read_asked(self.folder).values() for stem in place.stems)
 
     def shown(self) -> list[Shown]:
@@ -314,7 +313,7 @@ class Store:
 
 
 def sizes_of(record: Record) -> frozenset[float]:
-    """Of its circuits, those of points of a curve alone left out."""
+    """The sizes of its circuits, without those that are only points of a curve."""
     return frozenset(c["size_requested"] for c in record.circuits.values() if c["complement"] is not None)
 
 
@@ -322,7 +321,8 @@ def drawn_once(found: Iterable[Shown]) -> list[Shown]:
     """Shows random circuits that several runs hold once, from the first of these runs.
 
     They depend on no prompt, so every folder has the same ones, whatever the number of discovery prompts.
-    Only under mean ablation do their scores depend on these: removed edges carry a mean over them.
+    Only under mean ablation do their scores depend on discovery prompts: removed edges carry a mean over
+    them.
 
     Args:
         found: all runs, in the order in which they are shown.

@@ -21,7 +21,7 @@ RUNS, RECOVERIES = "runs", "tracr"
 
 @dataclass(frozen=True)
 class Sources:
-    """Results folders by the names that reports tell them by; `packs` of them were handed in.
+    """Results folders by their names in reports; `packs` of them were handed in.
 
     Raises:
         UsageError: one holds neither runs nor recoveries.
@@ -40,28 +40,28 @@ class Sources:
 
     @cached_property
     def store(self) -> Store | None:
-        """The runs of all, as of one folder; None where there are none."""
+        """The runs of all folders, as of one; None if there are none."""
         run = {name: folder for name, folder in self.folders.items() if _holds(folder, RUNS)}
         return Merged(run, self.packs) if len(run) > 1 else Store(*run.values()) if run else None
 
     @cached_property
     def recoveries(self) -> list[Row]:
-        """Those of all; of the same one that of a folder that was not handed in."""
+        """The recoveries of all folders; of the same one, that of a folder that was not handed in."""
         return rows_of([self.folders[name] for name in sorted(self.folders, key=self.packs.__contains__)])
 
     def warnings(self) -> list[str]:
-        """What a reader should know before all else."""
+        """What a reader should know first."""
         return [text for text in (self.unfinished(), self._handed_in()) if text]
 
     def unfinished(self) -> str:
-        """How many of the jobs that were asked for are there; empty where all are."""
+        """How many of the requested jobs are there; empty if all are."""
         if self.store is None or not (missing := len(self.store.missing())):
             return ""
         asked = len(self.store.asked())
-        return f"{asked - missing} of {asked} jobs asked for are here: the same command runs the others."
+        return f"{asked - missing} of {asked} requested jobs are here: the same command runs the others."
 
     def _handed_in(self) -> str:
-        """How many of the runs handed in were run here as well; empty where none were handed in."""
+        """How many of the runs handed in were run here as well; empty if none were handed in."""
         if not self.packs:
             return ""
         names = ", ".join(sorted(self.packs))
@@ -76,8 +76,8 @@ class Sources:
 
 @contextmanager
 def sources(typed: Sequence[Path]) -> Iterator[Sources]:
-    """Folders as they are, packs unpacked while they are looked at; by their names, or by paths where two
-    have one name.
+    """Folders as they are, and packs, unpacked for the time of the context; by name, or by path if two have
+    the same name.
 
     Args:
         typed: folders, and files of `circuitmark pack`.

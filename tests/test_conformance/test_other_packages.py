@@ -96,7 +96,7 @@ def test_a_name_offered_twice_is_an_error_where_it_is_used(site: Path, command: 
 def test_an_entry_point_bears_the_name_of_what_it_offers(site: Path) -> None:
     install(site, "theirs", "theirs_j", METHOD.format(name="other_j"), methods="mine = theirs_j:other_j")
     with pytest.raises(
-        UsageError, match="theirs offers the method 'other_j' under this name: give it its own"
+        UsageError, match="theirs offers the method 'other_j' under this name: rename the entry point"
     ):
         get_method("mine")
 

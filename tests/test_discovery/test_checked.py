@@ -115,12 +115,12 @@ def test_what_is_sound_but_says_little_is_noted(study: Study) -> None:
     assert notes(f"return Discovery(scores={SCORES}, trace={{'step': [0], 'loss': [1.0]}})") == ""
     zeros = "scores = torch.zeros(problem.graph.exists.shape)"
     assert notes(f"{zeros}\nreturn Discovery(scores=scores)") == (
-        "all scores are 0: they rank no edge, ties go to the edge computed first"
+        "all scores are 0: all edges tie, and ties go to the edge computed first"
     )
     noisy = f"{zeros}\nscores[~problem.graph.exists] = torch.nan\nreturn Discovery(scores=scores + 0.5)"
     assert notes(noisy).startswith("all scores are 0.5")
     lost = f"return Discovery(scores={SCORES}, trace={{'step': [0, 1], 'loss': [float('nan'), 1.0]}})"
-    assert notes(lost) == "1 of the trace's values are NaN or infinite: no figure shows them"
+    assert notes(lost) == "1 of the trace's values are NaN or infinite: figures leave them out"
 
 
 @pytest.mark.parametrize("reason", ["True", "3", "' '", "''", "['no gradient']", "False"])

@@ -98,7 +98,7 @@ GRAPH = EdgeGraph(2, 4, 2)
 def test_heads_that_disagree_are_named() -> None:
     """The first group, by the edge of which one head has what the other has not."""
     circuit = Circuit.of(GRAPH.per_head, ["embed->a0.h0.k", "embed->a0.h1.k", "m0->a1.h3.v", "m0->a1.h2.q"])
-    told = "m0->a1.h2.v and m0->a1.h3.v differ, but are one edge where heads share keys and values"
+    told = "m0->a1.h2.v and m0->a1.h3.v differ, but are one edge if keys and values are counted per group"
     with pytest.raises(DisagreeingGroup, match=re.escape(told)):
         regrouped(circuit, GRAPH)
     agreeing = circuit | Circuit.of(GRAPH.per_head, ["m0->a1.h2.v"])

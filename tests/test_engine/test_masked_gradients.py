@@ -139,7 +139,7 @@ def test_a_weight_mask_of_an_unknown_name_is_refused(case: Tiny) -> None:
 def test_a_weight_mask_that_does_not_fit_is_refused(case: Tiny) -> None:
     """Also one that would be spread over the weight."""
     for shape in ((case.model.weights["a0.W_O"].shape[-1],), (3,)):
-        with pytest.raises(ValueError, match=r"a mask of a0\.W_O is \(.*, not \("):
+        with pytest.raises(ValueError, match=r"a mask of a0\.W_O has shape \(.*, not \("):
             case.model.run(case.clean, weights={"a0.W_O": torch.ones(shape)})
 
 

@@ -189,7 +189,7 @@ def test_several_masks_at_once(counted: Tiny, reference: str) -> None:
 
 def test_a_mask_of_the_wrong_shape_is_refused(case: Tiny) -> None:
     """The message says which shape fits; a transposed mask is the likely mistake."""
-    with pytest.raises(ValueError, match=r"^an edge mask of this model is \(40, 16\), not \(16, 40\)$"):
+    with pytest.raises(ValueError, match=r"^this model's edge mask has shape \(40, 16\), not \(16, 40\)$"):
         case.model.run(case.clean, case.mask("ones").T)
 
 

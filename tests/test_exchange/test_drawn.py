@@ -102,8 +102,8 @@ def test_scores_are_cut_at_a_share(files: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["one.safetensors", "--out", "one.jpg"], "one.jpg does not end like a picture"),
-        (["one.safetensors", "--out", "other.safetensors"], "does not end like a picture"),
+        (["one.safetensors", "--out", "one.jpg"], "the ending of one.jpg is not that of a picture"),
+        (["one.safetensors", "--out", "other.safetensors"], "is not that of a picture"),
         (["one.safetensors", "--share", "5%"], "one.safetensors has no scores to cut: leave --share out"),
         (["one.safetensors", "published:ioi"], "belong to different graphs"),
         (["one.safetensors", "one.safetensors"], "one.safetensors is named twice"),

@@ -223,7 +223,7 @@ def test_masks_of_weights_stay_at_home(tmp_path: Path) -> None:
     write_circuit(tmp_path / "ours.safetensors", contents)
     assert read_circuit(tmp_path / "ours.safetensors").circuit == contents.circuit
     for to in set(FORMATS) - {"circuitmark"}:
-        with pytest.raises(UsageError, match="has masks of weights"):
+        with pytest.raises(UsageError, match="has weight masks"):
             write_circuit(tmp_path / to, contents, to)
 
 

@@ -91,7 +91,7 @@ def test_a_circuit_of_nodes_as_it_wrote_it(files: Path) -> None:
     best = of_best_nodes(both.graph, both.nodes.abs(), 5 / 31)
     assert both.circuit.effective("resample") == best.effective("resample")
     (note,) = both.notes
-    assert note.endswith("places where no edge can be are marked as kept; they are ignored")
+    assert note.endswith("edges that cannot exist are marked as kept; they are ignored")
 
 
 def test_both_of_its_formats_say_the_same(files: Path) -> None:

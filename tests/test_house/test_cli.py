@@ -179,7 +179,7 @@ def test_run_report_rescore(command: CommandLine, tmp_path: Path) -> None:
     for name in ("leaderboard.csv", "leaderboard.parquet", "leaderboard.md", "index.html"):
         assert (results / name).stat().st_size > 500
     again = command(*SMALL)
-    assert "all 1 jobs are finished already" in again.stderr
+    assert "all 1 jobs are already finished" in again.stderr
     assert again.stdout == done.stdout
     opened: list[str] = []
     command.patch.setattr("webbrowser.open", opened.append)  # which finds none, and returns nothing
@@ -219,7 +219,7 @@ def test_killed_in_the_middle_goes_on(command: CommandLine, tmp_path: Path) -> N
     kept = {path: path.stat().st_mtime_ns for path in runs.glob("[!.]*.safetensors")}
     assert len(kept) >= 2
     done = command(*words[1:])
-    assert "jobs are finished already" in done.stderr
+    assert "jobs are already finished" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert len(list(runs.glob("[!.]*.safetensors"))) == 3 + Experiment().random_draws  # 3 of eap
 

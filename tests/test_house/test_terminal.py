@@ -76,7 +76,7 @@ def test_what_was_not_foreseen(command: CommandLine, monkeypatch: pytest.MonkeyP
         nowhere = command("list", "methods", code=70)
     (line,) = answer.stderr.splitlines()
     assert line.startswith(
-        "circuitmark: ZeroDivisionError: over lines; this error was not foreseen: please report"
+        "circuitmark: ZeroDivisionError: over lines; this error is unexpected: please report"
     )
     assert re.search(r"in fails\n", traceback_of(answer.stderr))
     (line,) = nowhere.stderr.splitlines()

@@ -311,7 +311,7 @@ def test_a_revision_of_what_has_none(
 ) -> None:
     model = {"folder": str(repository), "gguf": str(gguf_file)}.get(name, name)
     line = said(command("run", "--model", model, "--revision", "main", code=2))
-    assert line.endswith(f"only a hub's model has revisions, and '{model}' is not one: leave --revision out")
+    assert line.endswith(f"only hub models have revisions, and '{model}' is not one: leave --revision out")
     with pytest.raises(UsageError, match="leave --revision out"):
         Study(model, None if name == "tracr:reverse" else "gp", revision="main")
     assert not hub.requests

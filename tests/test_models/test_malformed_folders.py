@@ -66,7 +66,7 @@ WEIGHTS_SPOILED = {
     "untied, and no head": (config(tie_word_embeddings=False), "lacks the weight lm_head.weight"),
     "a weight too many": (weight("adapter.lora_A", lambda t: t), "leaves out the weight adapter.lora_A"),
     "one weight twice": (weight(MLP[12:], lambda _: torch.ones(16, 64)), "leaves out the weight"),
-    "a shape cut": (weight(MLP, lambda t: t[:, :-1].clone()), r"shape \(16, 63\), .* asks for \(16, 64\)"),
+    "a shape cut": (weight(MLP, lambda t: t[:, :-1].clone()), r"shape \(16, 63\), .* expects \(16, 64\)"),
     "a shape turned": (weight(MLP, lambda t: t.T.contiguous()), "has the shape"),
     "a wider config": (config(n_embd=32), "has the shape"),
     "a smaller vocabulary": (config(vocab_size=500), r"shape \(732, 16\), .* \(500, 16\)"),

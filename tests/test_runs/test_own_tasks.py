@@ -57,7 +57,7 @@ def test_a_file_of_prompts_is_run(command: CommandLine) -> None:
     assert scores["eap_ig"] > 0.5 > scores["random_edges"]
     assert rows.set_index("method")["chance"]["full"] == 0.5
     assert (
-        "jobs are finished already"
+        "jobs are already finished"
         in command("run", "-t", "mine.jsonl", "-m", "eap_ig", "-m", "eap", *RUN).stderr
     )
 
@@ -271,7 +271,7 @@ def test_a_class_that_is_no_task_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(CLASS.format(name="ioi"))
     with pytest.raises(
         UsageError,
-        match="defines a task named 'ioi', a name that circuitmark or an installed package has taken",
+        match="defines a task named 'ioi', a name that circuitmark or an installed package already uses",
     ):
         get_task(str(tmp_path / "mine.py"))
     (tmp_path / "two.py").write_text(CLASS.format(name="one") + "\nclass Two(Mine):\n    name = 'two'\n")

@@ -226,7 +226,7 @@ def test_a_plugins_outcome_is_recorded(tmp_path: Path) -> None:
         ("x = 1", "defines 0 methods"),
         (
             PLUGIN.format(body="pass").replace('"mine"', '"eap"'),
-            "a name that circuitmark or an installed package has taken: rename it",
+            "a name that circuitmark or an installed package already uses: rename it",
         ),
         (PLUGIN.format(body="pass").replace("citation = ", "cited = "), "has no citation"),
         (PLUGIN.format(body="pass") + "    def __init__(self, x): pass", "missing 1 required"),

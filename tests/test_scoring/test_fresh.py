@@ -124,7 +124,7 @@ def test_a_folder_that_shows_no_run_is_named(tmp_path: Path) -> None:
     )
     record = run("one", LEVELS).record
     ask(fresh.folder, [(replace(record, evaluation_seed=7), "another", "another")])
-    with pytest.raises(UsageError, match="7 holds none of the runs asked for"):
+    with pytest.raises(UsageError, match="7 holds none of the requested runs"):
         fresh_gaps(public, fresh)
 
 

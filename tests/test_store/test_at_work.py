@@ -237,8 +237,8 @@ def test_a_report_of_an_interrupted_run_says_so(command: CommandLine) -> None:
     shutil.copytree(command.folder / "out", command.folder / "cut")
     for file in list((command.folder / "cut" / "runs").iterdir())[:2]:
         file.unlink()
-    told = "3 of 5 jobs asked for are here: the same command runs the others."
+    told = "3 of 5 requested jobs are here: the same command runs the others."
     assert told in command("report", "cut").stderr
     assert told in (command.folder / "cut" / "leaderboard.md").read_text()
     assert told in (command.folder / "cut" / "index.html").read_text()
-    assert "jobs asked for" not in (command.folder / "out" / "leaderboard.md").read_text()
+    assert "requested jobs" not in (command.folder / "out" / "leaderboard.md").read_text()

@@ -232,7 +232,7 @@ def test_seeds_take_parts_of_the_lines(task: Make, plain: Any) -> None:
     assert [one.shared(two), three.shared(one, two)] == [0, 6]
     assert len(np.unique(three.clean, axis=0)) == 7
     with pytest.raises(
-        TaskError, match="the task mine has 15 lines for discovery, all of which seed 0 has: ask for"
+        TaskError, match="the task mine has 15 lines for discovery, all of which seed 0 has: request"
     ):
         mine.examples(plain, "discovery", 15, 1)
 

@@ -161,7 +161,7 @@ def test_commands_take_mixes_of_files(folder: Path, command: CommandLine) -> Non
     for name in ("b+c.jsonl", "e.jsonl"):
         (command.folder / name).write_bytes((folder / name).read_bytes())
     told = command("task", "check", "b+c.jsonl:unfit=drop+e.jsonl").stdout
-    assert "b+c:unfit=drop+e on embedded: 36 prompts looked at" in told
+    assert "b+c:unfit=drop+e on embedded: 36 prompts checked" in told
     assert "splits: discovery 18 (templates: 2), evaluation 18 (templates: 2)" in told
     words = ("-m", "eap", "--sizes", "5%", "--quick", "--out", "out")
     command("run", "-t", "b+c.jsonl:unfit=drop+ioi:corruption=flip", *words)

@@ -308,7 +308,7 @@ def test_mistakes_in_a_users_file(tmp_path: Path) -> None:
         (
             ONE.replace("is_a", "reverse"),
             "",
-            "a program named 'reverse', a name that circuitmark or an installed package has taken",
+            "a program named 'reverse', a name that circuitmark or an installed package already uses",
         ),
         (ONE.replace('"abc"', '"aba"'), "is_a", "mine.py cannot be imported: ProgramError: .*'is_a'"),
         ("1 / 0", "is_a", "mine.py cannot be imported: ZeroDivisionError"),

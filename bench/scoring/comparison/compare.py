@@ -1,9 +1,9 @@
-"""Who is ahead of whom in a results folder, by paired tests on what methods share: seeds and templates.
+"""Which methods are ahead in a results folder, by paired tests on what they share: seeds and templates.
 
-Tested is the mean of log_gap over templates that no method saw. The primary family, for which Holm's
+The tests are on the mean of log_gap over templates that no method saw. The primary family, for which Holm's
 adjustment is made, is all pairs of methods on all behaviours, found and scored under one ablation, by the
 area over log size. Pairs at a single size are exploratory and are not adjusted together with these; so are
-those found under another ablation than scored, and one method with itself, found under two.
+pairs found under another ablation than scored, and one method compared with itself, found under two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.scoring.statistics.student import Mean
 
 @dataclass(frozen=True)
 class Pair:
-    """Two methods side by side in one place, at one size or over all; below 0 where a is ahead."""
+    """Two methods compared in one place, at one size or over all; the difference is below 0 if a is ahead."""
 
     place: Place
     size: float | None
@@ -37,24 +37,24 @@ class Pair:
     data_seeds: int
     templates: int
     ranks: bool
-    """Whether the cell does; the area does where one of its sizes does."""
+    """Whether the cell ranks methods; the area does if one of its sizes does."""
     methods: tuple[str, str]
-    """Without the ablation that each was given."""
+    """Their names without the ablation that each was given."""
     found_under: str
-    """The ablation that both were given; empty where they were given two."""
+    """The ablation that both were given; empty if they were given two."""
     seed_flips: float
-    """Of all pairs of data seeds, the share in which the difference has opposite signs; NaN of one seed."""
+    """The share of all pairs of data seeds in which the difference has opposite signs; NaN for one seed."""
     alike: bool = False
     """Whether they are one method, run in two folders."""
     p_holm: float = math.nan
 
     @property
     def verdict(self) -> Verdict:
-        """In words."""
+        """The result in words."""
         return verdict(self.difference, self.p_holm, self.ranks)
 
     def to_json(self) -> dict[str, Any]:
-        """As the design promises it to other programs; what cannot be said is null, and `reason` says why."""
+        """For other programs, with stable keys; unknown values are null, and `reason` says why."""
         interval = self.difference.interval()
         told: dict[str, Any] = {
             "model": self.place.model, "behaviour": self.place.behaviour, "ablation": self.place.ablation,
@@ -74,11 +74,11 @@ def compare(places: Mapping[Place, Mapping[str, Cell]]) -> list[Pair]:
     """All pairs of methods, in the order of places, sizes and names; the primary ones first.
 
     Args:
-        places: as `cells_of` gives them; random circuits do not compete.
+        places: as `cells_of` returns them; random circuits do not compete.
     """
     pairs = [pair for place, cells in sorted(places.items()) for pair in _pairs(place, cells)]
     families: dict[Any, list[Pair]] = defaultdict(list)
-    for pair in pairs:  # exploratory tests are families of their own: of a size, of a method in two folders
+    for pair in pairs:  # exploratory tests are families of their own: per size, per method in two folders
         where = pair.place
         whole = (where.model, where.ablation, where.graph, where.pruned)
         families[whole, pair.found_under, pair.size, pair.alike].append(pair)
@@ -94,7 +94,7 @@ def compare(places: Mapping[Place, Mapping[str, Cell]]) -> list[Pair]:
 
 def _pairs(place: Place, cells: Mapping[str, Cell]) -> Iterator[Pair]:
     sizes = sorted({size for cell in cells.values() for size, _ in cell.gaps})
-    ranking = {size: ranks(cells, size) is not False for size in sizes}  # None: a pair has the reason
+    ranking = {size: ranks(cells, size) is not False for size in sizes}  # None: the pair says why
     for a, b in combinations(sorted(name for name, cell in cells.items() if not cell.null), 2):
         one, other = cells[a], cells[b]
         if one.found_under != other.found_under and one.method != other.method:

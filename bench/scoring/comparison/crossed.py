@@ -1,4 +1,4 @@
-"""What circuits reach that are found under one ablation and scored under another."""
+"""Scores of circuits that are found under one ablation and scored under another."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Crossed:
     method: str
     found_under: str
     reached: Mean
-    """Area of log_gap over log size, on templates that no method saw; of one size alone, what it is there."""
+    """Area of log_gap over log size, on templates that no method saw; with a single size, log_gap there."""
     data_seeds: int
 
     def to_json(self) -> dict[str, Any]:
-        """For other programs; what cannot be said is null, and `reason` says why."""
+        """For other programs; unknown values are null, and `reason` says why."""
         interval = self.reached.interval()
         told = {
             **asdict(self.place), "method": self.method, "found_under": self.found_under,
@@ -37,10 +37,10 @@ class Crossed:
 
 
 def crossed(places: Mapping[Place, Mapping[str, Cell]]) -> list[Crossed]:
-    """Of every method that was given several ablations in a place, in order.
+    """The scores of every method that was given several ablations in a place, in order.
 
     Args:
-        places: as `cells_of` gives them.
+        places: as `cells_of` returns them.
     """
     found = []
     for place, cells in sorted(places.items()):

@@ -1,7 +1,7 @@
-"""How much worse circuits do on fresh prompts than on those that everybody knows.
+"""How much worse circuits do on fresh prompts than on the public ones.
 
-A method, or its options, may have been tuned until it does well on the public evaluation prompts; then its
-gap is above that of the others. Compared are the same circuits, on other prompts of the same templates.
+A method, or its options, may have been tuned to do well on the public evaluation prompts; its gap is then
+above that of the others. The same circuits are compared, on other prompts of the same templates.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bench.store.record import Dimensions, Evaluation, Record, names_of, told_ap
 from bench.store.results import Store
 
 OVER = "other prompts of these templates, in both sets"
-"""The circuits stay. Of a method that was not tuned the two sets are two draws alike, so that the templates'
-gaps scatter about 0 with the prompts of both; where gaps differ from template to template, that is in their
-scatter as well, and the interval errs on the safe side."""
+"""The circuits stay. For a method that was not tuned, the two sets are equivalent draws, so that the
+templates' gaps scatter about 0 with the prompts of both; if gaps differ from template to template, that adds
+to their scatter, and the interval errs on the safe side."""
 OTHERS = "the two folders hold different circuits"
 Where = tuple[Place, Entrant]
 """A method in one place."""
@@ -32,7 +32,7 @@ Where = tuple[Place, Entrant]
 
 @dataclass(frozen=True)
 class Gap:
-    """log_gap on fresh prompts less that on public ones: above 0 where a method does worse on them."""
+    """log_gap on fresh prompts minus that on public ones: above 0 if a method does worse on fresh ones."""
 
     place: Place
     size: float | None
@@ -42,10 +42,10 @@ class Gap:
     data_seeds: int
     templates: int
     other: int = 0
-    """Circuits left out, for they are not the same in both folders."""
+    """Circuits left out, as they are not the same in both folders."""
 
     def to_json(self) -> dict[str, Any]:
-        """For other programs; what cannot be said is null, and `reason` says why."""
+        """For other programs; unknown values are null, and `reason` says why."""
         interval = self.difference.interval()
         told: dict[str, Any] = {
             **asdict(self.place), "size": self.size, "method": self.method, "gap": self.difference.value,
@@ -64,7 +64,7 @@ def fresh_gaps(public: Store, fresh: Store) -> list[Gap]:
         fresh: the same, run with another evaluation seed.
 
     Raises:
-        MixedSettings: their runs do not compare, or are on the same prompts.
+        MixedSettings: their runs cannot be compared, or are on the same prompts.
         UsageError: they have no run in common.
         DamagedFile: a file cannot be read.
     """
@@ -72,7 +72,7 @@ def fresh_gaps(public: Store, fresh: Store) -> list[Gap]:
     again, theirs = _circuits(fresh)
     if record is None or again is None:
         nothing = public if record is None else fresh
-        raise UsageError(f"{nothing.folder} holds none of the runs asked for: run the same command again")
+        raise UsageError(f"{nothing.folder} holds none of the requested runs: run the same command again")
     _refuse_apart(public, record, fresh, again)
     if not (shared := [key for key in ours if key in theirs]):
         raise UsageError(
@@ -101,7 +101,7 @@ def fresh_gaps(public: Store, fresh: Store) -> list[Gap]:
 
 
 def _circuits(store: Store) -> tuple[Record | None, dict[Any, Scored]]:
-    """The record of one of a folder's runs, and its circuits by all that must be the same to pair them."""
+    """The record of one of a folder's runs, and its circuits, by all that must be the same to pair them."""
     record, found = None, dict[Any, Scored]()
     for run in store.runs():
         record = run.record
@@ -112,10 +112,10 @@ def _circuits(store: Store) -> tuple[Record | None, dict[Any, Scored]]:
 
 
 def _refuse_apart(public: Store, ours: Record, fresh: Store, theirs: Record) -> None:
-    """Refuses folders that do not compare, or the same prompts twice.
+    """Refuses folders that cannot be compared, or that were not scored on public and fresh prompts.
 
     Raises:
-        MixedSettings: they do not.
+        MixedSettings: they are refused.
     """
     if ours.benchmark != theirs.benchmark:
         raise MixedSettings(
@@ -141,7 +141,7 @@ def _refuse_apart(public: Store, ours: Record, fresh: Store, theirs: Record) -> 
 
 
 def _gaps(place: Place, method: str, cell: Cell, other: Mapping[float, int]) -> Iterator[Gap]:
-    """Over all sizes where there are several, and at each."""
+    """The gaps over all sizes, if there are several, and at each."""
     sizes = sorted({size for size, _ in cell.gaps} | set(other))
     seeds = {size: {seed for each, seed in cell.gaps if each == size} for size in sizes}
 

@@ -1,6 +1,6 @@
 """What a method's scores vary with: the model's training, the data, the method's own draws, the prompts.
 
-Models are one model trained again where their names differ in a number after a colon alone: `embedded`,
+Models whose names differ only in a number after a colon are trainings of one model: `embedded`,
 `embedded:1`, `embedded:2`, run into one results folder.
 """
 
@@ -24,7 +24,7 @@ from bench.scoring.statistics.variance import COMPONENTS, components
 from bench.store.results import Run
 
 LEAST = 1e-6
-"""Nats; below it the KL of outputs in single precision is rounding, and so is the scatter of its log."""
+"""Nats below which the KL of outputs in single precision is rounding, and so is the scatter of its log."""
 Made = tuple[str, int, int]
 """Model, data seed and method seed of a run."""
 
@@ -52,12 +52,12 @@ class Spread:
     templates: int
     answers: int
     variances: Mapping[str, float]
-    """By component; NaN for what has one level alone, or cannot be told from the rest."""
+    """By component; NaN for one with a single level, or that cannot be told from the rest."""
 
     def to_json(self) -> dict[str, Any]:
-        """For other programs: standard deviations; what cannot be said is null.
+        """For other programs: standard deviations; unknown values are null.
 
-        An estimate below 0 is told as 0: nothing was seen of it. `below_0` names those.
+        An estimate below 0 is reported as 0: the component was not detected. `below_0` names those.
         """
         return {
             **asdict(self.row.place),
@@ -73,15 +73,15 @@ class Spread:
 
 
 def spreads(runs: Iterable[Run]) -> list[Spread]:
-    """A table's rows, in order, of every method with several runs at a size.
+    """The rows of a table, in order: every method with several runs at a size.
 
-    Used are the seeds that all models of a family share, so that every combination is there once.
+    Only seeds that all models of a family share are used, so that every combination is there once.
 
     Args:
-        runs: of one results folder; those that ended ok count, on tasks that keep templates from methods.
+        runs: of one results folder; those that ended ok count, on tasks that hold templates out.
 
     Raises:
-        MixedSettings: models of one name were scored on other prompts.
+        MixedSettings: models of one family were scored on different prompts.
     """
     asked: dict[Place, Answers] = {}
     values: dict[Row, dict[Made, np.ndarray]] = defaultdict(dict)
@@ -109,7 +109,7 @@ def spreads(runs: Iterable[Run]) -> list[Spread]:
 
 
 def _spread(row: Row, made: Mapping[Made, np.ndarray], template: Int[np.ndarray, " answer"]) -> Spread:
-    """Of the combinations of all models with the seeds that these share."""
+    """The spread over all combinations of models with the seeds that these share."""
     models = sorted({model for model, _, _ in made})
     data_seeds = sorted(set.intersection(*({d for m, d, _ in made if m == model} for model in models)))
     runs = [(model, data) for model in models for data in data_seeds]

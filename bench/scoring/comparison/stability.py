@@ -1,7 +1,7 @@
-"""What a method finds again when something that should not matter changes: data, wordings, its own draws.
+"""What a method finds again if something that should not matter changes: data, wordings, its own draws.
 
-Circuits may share few edges and do the same, so what each scores stands beside what they share, and beside
-both what random connected circuits of the size share.
+Circuits may share few edges and do the same, so what they share is reported with what each scores, and with
+what random connected circuits of the size share.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Stability:
-    """What some circuits of one row have in common."""
+    """What the circuits of one row have in common."""
 
     row: Row
     circuits: int
     jaccard: float
     """Mean over pairs: edges in both over edges in either."""
     jaccard_random: float
-    """The same of random connected circuits of the size; NaN where fewer than two were drawn."""
+    """The same for random connected circuits of the size; NaN if fewer than two were drawn."""
     core: float
     """Edges in all circuits over edges in any."""
     log_gaps: tuple[float, ...]
-    """Of each circuit, the mean over templates that no method saw."""
+    """The mean of each circuit over templates that no method saw."""
 
     def to_json(self) -> dict[str, Any]:
-        """For other programs; the worst and the best circuit by `recovered`, of the typical template."""
+        """For other programs; the worst and the best circuit by `recovered`, on the typical template."""
         place = asdict(self.row.place)
         row = {name: value for name, value in asdict(self.row).items() if name != "place"}
         told = {
@@ -69,18 +69,18 @@ class Stability:
 
 
 def stabilities(circuits: Iterable[Scored], store: Store) -> list[Stability]:
-    """Of every method with several circuits of a size, in order.
+    """The stability of every method with several circuits of a size, in order.
 
-    Over *data seeds* and *method seeds* the other of the two is the lowest there is, and wordings are all
-    that methods may see; over *wordings* the two circuits are of disjoint halves of them. Weights are not
-    looked at.
+    Over *data seeds* and *method seeds*, the other seed is the lowest there is, and wordings are all that
+    methods may see; over *wordings*, the two circuits are from disjoint halves of them. Weight masks are
+    ignored.
 
     Args:
-        circuits: as `scored` gives them.
-        store: of the same runs; where a circuit's file is gone, nothing is said of its row.
+        circuits: as `scored` returns them.
+        store: of the same runs; a row is left out if a circuit's file is missing.
 
     Raises:
-        DamagedFile: a circuit cannot be read, or another is in its place.
+        DamagedFile: a circuit cannot be read, or is not the one that its run found.
     """
     rows: dict[Row, list[Scored]] = defaultdict(list)
     drawn: dict[tuple[Place, float], list[Scored]] = defaultdict(list)
@@ -109,7 +109,7 @@ def stabilities(circuits: Iterable[Scored], store: Store) -> list[Stability]:
 
 
 def _differing(group: Sequence[Scored], over: Over) -> list[Scored]:
-    """Those that differ in one thing alone."""
+    """The circuits that differ in this one thing alone."""
     halves = [each for each in group if each.entrant.wordings != "all"]
     whole = halves if over == "wordings" else [each for each in group if each.entrant.wordings == "all"]
     fixed = {"data seeds": "method_seed", "method seeds": "data_seed"}
@@ -120,7 +120,7 @@ def _differing(group: Sequence[Scored], over: Over) -> list[Scored]:
 
 
 def _masks(group: Sequence[Scored], store: Store) -> Bool[Tensor, "circuit edge"] | None:
-    """None where a file is gone."""
+    """The circuits' edges; None if a file is missing."""
     files = [store.circuit(each.stem, each.size) for each in group]
     if not all(file.exists() for file in files):
         return None

@@ -1,8 +1,7 @@
-"""Where methods stand over all behaviours: of the way from random circuits to the floor, the share gone.
+"""Where methods stand over all behaviours: the share covered of the way from random circuits to the floor.
 
 A score is the area over log size, on templates that no method saw, of one method on one behaviour and data
-seed. Behaviours and sizes are those of the random circuits, and so is the scale: no other method's entry
-moves a score.
+seed. Behaviours, sizes and scale are those of the random circuits: no other method's entry moves a score.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ class Standing:
     """Interquartile mean: 1 is the floor, 0 no better than random circuits, below 0 worse."""
     interval: Interval
     rank: Interval
-    """Between which two ranks it stands; 1 is best."""
+    """The interval of its rank; 1 is best."""
 
     def to_json(self) -> dict[str, Any]:
-        """What cannot be said is null, and `reason` says why."""
+        """Unknown values are null, and `reason` says why."""
         ranked = {"rank_low": _told(self.rank.low), "rank_high": _told(self.rank.high)}
         shown = {"interquartile_mean": _told(self.value), **_ends(self.interval), **ranked}
         return {"method": self.method, "data_seeds": self.data_seeds, **shown}
@@ -55,7 +54,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Chance:
-    """P(a beats b): of pairs of their runs, the share in which a is higher, ties half."""
+    """P(a beats b): the share of pairs of their runs in which a is higher, ties counting half."""
 
     a: str
     b: str
@@ -69,7 +68,7 @@ class Chance:
 
 @dataclass(frozen=True, order=True)
 class Whole:
-    """What methods that stand side by side have in common."""
+    """What compared methods have in common."""
 
     model: str
     ablation: str
@@ -79,7 +78,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Standings:
-    """All methods of one model and ablation but the random circuits, in the order of their names."""
+    """All methods of one model and ablation except the random circuits, in the order of their names."""
 
     whole: Whole
     behaviours: Sequence[str]
@@ -87,7 +86,7 @@ class Standings:
     """Shares of edges at which all behaviours were scored."""
     methods: Sequence[Standing]
     chances: Sequence[Chance]
-    """Of each pair once."""
+    """One for each pair."""
 
     def to_json(self) -> dict[str, Any]:
         """For other programs."""
@@ -101,10 +100,10 @@ class Standings:
 
 
 def standings(places: Mapping[Place, Mapping[str, Cell]]) -> list[Standings]:
-    """Those of each model and ablation, in order.
+    """The standings of each model and ablation, in order.
 
     Args:
-        places: as `cells_of` gives them.
+        places: as `cells_of` returns them.
     """
     wholes: dict[Whole, dict[str, Mapping[str, Cell]]] = defaultdict(dict)
     for place, cells in sorted(places.items()):
@@ -129,7 +128,7 @@ def _standings(whole: Whole, behaviours: Mapping[str, Mapping[str, Cell]]) -> St
     stand = [
         Standing(method, len(own), float(interquartile_mean(own)), reach, ranked.get(method, reach))
         for method, own in columns.items()
-        for reach in [interval(interquartile_mean, own)]  # without it there is no rank, for the same reason
+        for reach in [interval(interquartile_mean, own)]  # without one there is no rank, for the same reason
     ]
     stand += [Standing(m, 0, NONE, refused[m], refused[m]) for m in methods if m not in columns]
     chances = [
@@ -140,7 +139,7 @@ def _standings(whole: Whole, behaviours: Mapping[str, Mapping[str, Cell]]) -> St
 
 
 def _scores(own: Mapping[str, Cell], random: Mapping[str, Cell], sizes: Sequence[float]) -> tuple[Seeds, str]:
-    """A method's scores, and where there are none the reason."""
+    """A method's scores, or the reason why there are none."""
     if not sizes:
         return {}, "no random circuits of one size on all behaviours"
     if lacking := [name for name in random if name not in own]:
@@ -152,7 +151,7 @@ def _scores(own: Mapping[str, Cell], random: Mapping[str, Cell], sizes: Sequence
 
 
 def _by_seed(cell: Cell, random: Cell, sizes: Sequence[float]) -> dict[int, float]:
-    """Scores on one behaviour, of the data seeds that have all sizes; of one size alone, what it is there.
+    """Scores on one behaviour, for data seeds that have all sizes; with a single size, the score there.
 
     Random circuits need no data: all of their draws are one null, the same for every seed.
     """
@@ -169,7 +168,7 @@ def _by_seed(cell: Cell, random: Cell, sizes: Sequence[float]) -> dict[int, floa
 
 
 def _ranked(scores: Mapping[str, Seeds]) -> dict[str, Interval]:
-    """Ranks of the methods that have runs enough, on the data seeds that these share."""
+    """Ranks of the methods that have enough runs, on the data seeds that these share."""
     drawn = {
         method: seeds
         for method, seeds in scores.items()

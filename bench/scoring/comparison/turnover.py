@@ -30,7 +30,7 @@ class Turnover:
     def turns(self) -> bool | None:
         """Whether the differences have opposite signs, both intervals excluding 0 after Holm's adjustment.
 
-        None where one of the cells does not rank methods, or has no p: there nothing could have turned.
+        None if one of the cells does not rank methods, or has no p: then nothing could have turned.
         """
         pairs = (self.one, self.other)
         if not all(pair.ranks for pair in pairs) or any(pair.p_holm != pair.p_holm for pair in pairs):
@@ -40,11 +40,11 @@ class Turnover:
 
     @property
     def opposite(self) -> bool:
-        """Whether the differences have opposite signs, chance or not."""
+        """Whether the differences have opposite signs, by chance or not."""
         return self.one.difference.value * self.other.difference.value < 0
 
     def to_json(self) -> dict[str, Any]:
-        """For other programs: beside it, how often two data seeds of one ablation disagree as much."""
+        """For other programs; includes how often two data seeds under one ablation disagree in sign."""
         place, (a, b) = self.one.place, self.one.methods
         told: dict[str, Any] = {
             "model": place.model, "behaviour": place.behaviour, "graph": place.graph, "pruned": place.pruned,
@@ -59,10 +59,10 @@ class Turnover:
 
 
 def turnovers(pairs: Iterable[Pair]) -> list[Turnover]:
-    """Of every two ablations that the same two methods were scored under, in the order of the pairs.
+    """One for every two ablations that the same two methods were scored under, in the order of the pairs.
 
     Args:
-        pairs: as `compare` gives them.
+        pairs: as `compare` returns them.
     """
     scored: dict[Any, list[Pair]] = defaultdict(list)
     for pair in pairs:

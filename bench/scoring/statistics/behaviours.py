@@ -1,7 +1,7 @@
-"""Over behaviours: one number a method, and how often it beats another, after rliable.
+"""Over behaviours: one number per method, and how often it beats another, after rliable.
 
 Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, "Deep reinforcement learning at the edge of the
-statistical precipice", NeurIPS: runs, of a data seed each, are drawn anew within each behaviour; behaviours
+statistical precipice", NeurIPS: runs, one per data seed, are resampled within each behaviour; behaviours
 stay.
 """
 
@@ -17,7 +17,7 @@ from bench.scoring.statistics.intervals import WITHIN
 from bench.scoring.statistics.student import NONE, Interval
 
 FEWEST_RUNS = 5
-"""Of a behaviour, below which drawing them anew says too little."""
+"""Runs of a behaviour below which resampling them says too little."""
 OVER = "new runs of these behaviours"
 
 
@@ -25,7 +25,7 @@ def area(sizes: Sequence[float], values: Float[np.ndarray, "*any size"]) -> Floa
     """The mean of values over log size, by trapezoids, in the values' unit; NaN if one is.
 
     Args:
-        sizes: of the circuits, above 0, ascending, two at least.
+        sizes: of the circuits, above 0, ascending, at least two.
         values: at each size.
     """
     x = np.log(np.asarray(sizes, float))
@@ -36,10 +36,10 @@ def area(sizes: Sequence[float], values: Float[np.ndarray, "*any size"]) -> Floa
 def progress(
     y: Float[np.ndarray, "*any size"], y_random: Float[np.ndarray, "*any size"]
 ) -> Float[np.ndarray, "*any size"]:
-    """(y_random - y) / (y_random - log 0.01): of the way from random circuits to the floor, the share gone.
+    """(y_random - y) / (y_random - log 0.01): the share covered of the way from random circuits to the floor.
 
     1 is the floor, 0 no better than random, below 0 worse; never clipped. No other method's entry moves it.
-    NaN where random circuits are at the floor themselves.
+    NaN if random circuits are at the floor themselves.
 
     Args:
         y: log_gap of the method.
@@ -53,8 +53,8 @@ def progress(
 def interquartile_mean(scores: Float[np.ndarray, "*any run behaviour"]) -> Float[np.ndarray, "*any"]:
     """The mean of the middle half of all runs of all behaviours; NaN if one is.
 
-    Just a half: runs at its ends count in part. scipy's `trim_mean`, as in rliable, rounds to whole runs,
-    so that five runs of three behaviours weigh these otherwise than the four that are drawn for an interval.
+    Exactly a half: runs at its ends count in part. scipy's `trim_mean`, as in rliable, rounds to whole runs,
+    so that five runs of three behaviours would be weighted differently from the four drawn for an interval.
 
     Args:
         scores: of one method.
@@ -71,7 +71,8 @@ def interquartile_mean(scores: Float[np.ndarray, "*any run behaviour"]) -> Float
 def beats(
     a: Float[np.ndarray, "*any run behaviour"], b: Float[np.ndarray, "*any other behaviour"]
 ) -> Float[np.ndarray, "*any"]:
-    """P(a beats b): the share of pairs of runs in which a is higher, ties half, averaged over behaviours.
+    """P(a beats b): the share of pairs of runs in which a is higher, ties counting half, averaged over
+    behaviours.
 
     Args:
         a: scores of one method.
@@ -90,16 +91,16 @@ def interval(
 ) -> Interval:
     """A statistic's interval over new runs of the same behaviours: stratified bootstrap.
 
-    Of the runs of a behaviour one fewer is drawn than there are; as many would vary too little, with five
-    by a fifth of the variance (Rao and Wu 1988, Journal of the American Statistical Association 83). Ends
-    are those of `WITHIN`. An interquartile mean of three behaviours far apart is that of one behaviour's
-    few runs, and its interval is too short; where a is ahead in every pair of runs, P is 1 at both ends.
+    One run fewer than a behaviour has is drawn; as many would vary too little, with five by a fifth of the
+    variance (Rao and Wu 1988, Journal of the American Statistical Association 83). Ends are those of
+    `WITHIN`. The interquartile mean of three behaviours far apart is that of one behaviour's few runs, and
+    its interval is too short; if a is ahead in every pair of runs, P is 1 at both ends.
 
     Args:
-        statistic: of one method's scores, or of several methods', each with draws in front.
-        scores: of each method that the statistic takes; each is drawn apart.
-        draws: how many.
-        seed: of the drawing.
+        statistic: of the scores of one method or several, each with a leading axis of draws.
+        scores: of each method that the statistic takes, drawn independently.
+        draws: number of draws.
+        seed: of the draws.
     """
     if reason := _refusal(scores):
         return Interval(NONE, NONE, OVER, reason)
@@ -110,12 +111,12 @@ def interval(
 def ranks(
     scores: Float[np.ndarray, "method run behaviour"], draws: int = 2000, seed: int = 0
 ) -> list[Interval]:
-    """Where each method stands by interquartile mean, 1 is best; ties share the mean of their ranks.
+    """The interval of each method's rank by interquartile mean; 1 is best, ties share their mean rank.
 
     Args:
         scores: higher is better.
-        draws: how many.
-        seed: of the drawing.
+        draws: number of draws.
+        seed: of the draws.
     """
     from scipy.stats import rankdata
 

@@ -1,4 +1,4 @@
-"""Yes and no on the same programs: how often, with an interval, and two methods side by side."""
+"""Yes-or-no outcomes on the same programs: their share with an interval, and two methods compared."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from jaxtyping import Bool
 
 
 def wilson(yes: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of which so many in n were seen (Wilson 1927, JASA 22).
+    """The 95 % interval of a share, from `yes` successes in `n` (Wilson 1927, JASA 22).
 
-    Ends are shares from 0 to 1; both NaN where n is 0. It speaks of other programs like these.
+    Ends are shares from 0 to 1; both NaN if n is 0. It is about other programs like these.
 
     Args:
-        yes: how many were.
-        n: how many could have been.
+        yes: number of successes.
+        n: number of cases.
     """
     from scipy.stats import binomtest
 
@@ -26,7 +26,7 @@ def wilson(yes: int, n: int) -> tuple[float, float]:
 def mcnemar(a: Bool[np.ndarray, " case"], b: Bool[np.ndarray, " case"]) -> float:
     """Exact two-sided p of "a and b are as often right" (McNemar 1947, Psychometrika 12).
 
-    Of the cases in which one alone is right, each is as likely to be a's as b's; 1 where there are none.
+    Of the cases in which only one is right, each is as likely to be a's as b's; 1 if there are none.
 
     Args:
         a: whether one method is right, by case.

@@ -1,12 +1,13 @@
 """Is a circuit what it should be? Tests after Shi et al. 2024, "Hypothesis testing the circuit hypothesis in
 LLMs" (arXiv:2410.13032).
 
-Equivalence, independence and minimality take the ideal circuit for granted: a small p says that this one is
-not. Sufficiency and partial necessity take it for a random one: a small p says that it is better.
+The null hypothesis of equivalence, independence and minimality is an ideal circuit: a small p says that this
+one is not. That of sufficiency and partial necessity is a random circuit: a small p says that this one is
+better.
 
-Here a unit is a template, or an input of a compiled program, and not a prompt, for prompts of a template are
-no draws of their own; equal numbers count half on either side; and the last two are permutation tests, since
-against the 90 % quantile of the paper twenty random circuits could never reject anything.
+Here the unit of equivalence is a template, or an input of a compiled program, and not a prompt, as prompts of
+a template are not independent draws; ties count half on either side; and the last two are permutation tests,
+since against the 90 % quantile of the paper twenty random circuits could never reject anything.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from bench.scoring.statistics.paired import LEVEL, holm
 from bench.scoring.statistics.student import NONE, too_few_templates
 
 EITHER_WAY = 0.1
-"""How far from one half a circuit may be ahead of the model in the long run, and still be equivalent."""
+"""How far from one half P(circuit ahead of the model) may be if they are equivalent."""
 MOSTLY = 0.9
-"""How often removing an edge that is needed costs more than removing a random added one."""
+"""How often removing a needed edge costs more than removing a random added one."""
 FEWEST_DRAWS = 20
-"""Of random circuits, below which no p is under 5 %."""
+"""Random circuits below which no p is under 5 %."""
 ROUNDING = 1e-6
-"""Of what is compared: what differs by no more is equal."""
+"""Relative difference up to which values are equal."""
 AT_A_TIME = 2**20
-"""Entries of permuted kernels in memory."""
+"""Entries of permuted kernels in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What was tested and its p, or the reason why there is none."""
+    """The value of a test and its p, or the reason why there is none."""
 
     value: float
     p: float
@@ -50,15 +51,15 @@ class Tested:
 def equivalence(difference: Float[np.ndarray, " unit"], tie: float) -> Tested:
     """Whether the circuit is ahead of the model about as often as behind.
 
-    Rejected where P(ahead) is further than `EITHER_WAY` from one half: a two-sided sign test whose p is that
-    of the border.
+    Rejected if P(ahead) is further than `EITHER_WAY` from one half: a two-sided sign test whose p is taken at
+    the border.
 
     Args:
-        difference: the circuit's metric less the model's.
-        tie: what is no larger is a tie.
+        difference: the circuit's metric minus the model's.
+        tie: a difference that is no larger is a tie.
 
     Returns:
-        The share of units in which the circuit is ahead, ties half.
+        The share of units in which the circuit is ahead, ties counting half.
     """
     from scipy.stats import binom
 
@@ -79,22 +80,22 @@ def independence(
     draws: int = 499,
     seed: int = 0,
 ) -> Tested:
-    """Whether what the complement says has nothing to do with what the model says.
+    """Whether the complement's outputs are independent of the model's.
 
-    Rejected where the Hilbert-Schmidt independence criterion (Gretton et al. 2007; Gaussian kernels, median
-    distances) is larger than after permutations within strata. Pairs within strata alone count, so that what
-    strata have in common is no dependence. A complement that varies by less than 1 % of what the model does
-    says one thing throughout.
+    Rejected if the Hilbert-Schmidt independence criterion (Gretton et al. 2007; Gaussian kernels, median
+    distances) is larger than after permutations within strata. Only pairs within a stratum count, so that
+    differences between strata are not taken for dependence. A complement that varies by less than 1 % of what
+    the model does counts as constant.
 
     Args:
-        model: what it says, by unit.
+        model: its outputs, by unit.
         complement: likewise.
-        stratum: of each unit, its template or the like; units of one are alike but for chance.
-        draws: permutations.
-        seed: of the drawing.
+        stratum: of each unit, its template or the like; within one, units differ only by chance.
+        draws: number of permutations.
+        seed: of the permutations.
 
     Returns:
-        The criterion over its largest value, from 0 to 1.
+        The criterion divided by its largest value, from 0 to 1.
     """
     groups = [np.flatnonzero(stratum == each) for each in np.unique(stratum)]
     groups = [group for group in groups if len(group) > 1]
@@ -125,16 +126,16 @@ def minimality(
 ) -> tuple[Tested, Float[np.ndarray, " edge"]]:
     """Whether every edge is needed.
 
-    An edge is rejected where its removal costs more than that of a random added edge less often than
-    `MOSTLY`: a binomial test an edge, adjusted for their number (Holm).
+    An edge is rejected if its removal costs more than that of a random added edge less often than `MOSTLY`:
+    one binomial test per edge, adjusted for their number (Holm).
 
     Args:
         cost: of removing each edge from the circuit.
         added: of removing one edge of a random path that was added to the circuit, path by path.
-        tie: what differs by no more is equal.
+        tie: a difference that is no larger is a tie.
 
     Returns:
-        The share of edges rejected at 5 %, with the smallest adjusted p; and that of each edge.
+        The share of edges rejected at 5 %, with the smallest adjusted p; and each edge's adjusted p.
     """
     from scipy.stats import binom
 
@@ -149,15 +150,15 @@ def minimality(
 
 
 def beside_random(own: float, others: Float[np.ndarray, " draw"]) -> Tested:
-    """Whether a circuit is better than random ones: sufficiency, of its distance to the model, and partial
-    necessity, of its complement's distance to the empty circuit.
+    """Whether a circuit is better than random ones: sufficiency, by its distance to the model, and partial
+    necessity, by its complement's distance to the empty circuit.
 
     Args:
         own: its distance; lower is better.
-        others: the same of random circuits as large; what differs by rounding is equal.
+        others: the same of random circuits of its size; differences by rounding are ties.
 
     Returns:
-        The share of random circuits that are worse, and as p the place of this one among all of them.
+        The share of random circuits that are worse, and as p the rank of this one among all of them.
     """
     if len(others) < FEWEST_DRAWS:
         few = f"at least {FEWEST_DRAWS} random circuits of the same size are needed, not {len(others)}"
@@ -170,23 +171,23 @@ def beside_random(own: float, others: Float[np.ndarray, " draw"]) -> Tested:
 
 
 def _unscored(*values: np.ndarray) -> str:
-    """The reason where one is not finite."""
+    """The reason if one is not finite."""
     return "" if all(np.isfinite(each).all() for each in values) else "unscored"
 
 
 def _ahead(difference: np.ndarray, tie: float) -> np.ndarray:
-    """1 where it is above 0, 0 where it is below, one half where it is a tie."""
+    """1 if it is above 0, 0 if it is below, one half if it is a tie."""
     return np.where(np.abs(difference) <= tie, 0.5, (difference > 0).astype(float))
 
 
 def _distances(values: Float[np.ndarray, "unit feature"]) -> Float[np.ndarray, "unit unit"]:
-    """Squared ones."""
+    """Squared distances."""
     found: Float[np.ndarray, "unit unit"] = np.square(values[:, None] - values[None]).sum(-1)
     return found
 
 
 def _width(distances: list[np.ndarray], nothing: float = 0.0) -> float:
-    """The median distance of units that differ by more than nothing, or than rounding; 0 where none do."""
+    """The median distance of units that differ by more than `nothing` and rounding; 0 if none do."""
     pairs = np.concatenate([each[np.triu_indices(len(each), 1)] for each in distances])
     apart = pairs[pairs > max(nothing, ROUNDING**2 * float(pairs.max()))]
     return float(np.median(apart)) if len(apart) else 0.0
@@ -204,7 +205,7 @@ def _centred(kernel: np.ndarray) -> np.ndarray:
 def _permuted(
     centred: np.ndarray, other: np.ndarray, draws: int, rng: np.random.Generator
 ) -> Float[np.ndarray, " draw"]:
-    """The criterion of a stratum after each of some permutations."""
+    """The criterion of a stratum after each permutation."""
     n = len(other)
 
     def parts() -> Iterator[np.ndarray]:

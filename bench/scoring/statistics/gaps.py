@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 FLOOR = 0.01
-"""Of the empty circuit's KL: below it there is nothing left to win."""
+"""Share of the empty circuit's KL below which there is nothing left to gain."""
 LOG_FLOOR = math.log(FLOOR)
 ABOVE_FLOOR = LOG_FLOOR + 1e-9
-"""What is not higher is at the floor: a mean of values there is beside it by rounding."""
+"""What is not higher is at the floor: a mean of values there may miss it by rounding."""
 
 
 def recovered(
@@ -19,7 +19,7 @@ def recovered(
 ) -> Float[np.ndarray, " row"]:
     """1 - mean kl / mean kl of the empty circuit; higher is better.
 
-    1 is the model, 0 is nothing, below 0 is worse than nothing; NaN where the empty circuit's mean is 0.
+    1 is the model, 0 the empty circuit, below 0 worse than that; NaN if the empty circuit's mean is 0.
 
     Args:
         kl: of the circuits.
@@ -36,7 +36,7 @@ def template_log_gaps(
 ) -> Float[np.ndarray, "template row"]:
     """y_g = log max(mean kl / mean kl of the empty circuit, 0.01) of each template; lower is better.
 
-    NaN where the empty circuit's mean is 0.
+    NaN if the empty circuit's mean is 0.
 
     Args:
         kl: of the circuits.

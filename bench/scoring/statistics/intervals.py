@@ -1,12 +1,12 @@
-"""Intervals over "these prompts": another draw of as many prompts of each of the same templates.
+"""Intervals over "these prompts": other draws of as many prompts of each of the same templates.
 
 A stratified bootstrap, studentised (Efron and Tibshirani 1993, An Introduction to the Bootstrap, section
-12.5): examples are drawn anew within each template, templates stay, and every draw is measured in its own
-standard error. KL has a long tail: where a mean is too low its standard error is too small as well, and
-percentile intervals miss.
+12.5): examples are resampled within each template, templates stay, and every draw is measured in its own
+standard error. KL has a long tail: if a mean is too low, its standard error is too small as well, and
+percentile intervals miss the truth.
 
-What is positive is studentised on a log scale: the standard error of a long-tailed mean grows with the mean,
-that of its log hardly does, so studentised draws are alike whatever the truth is; and no end is below 0.
+Positive statistics are studentised on a log scale: the standard error of a long-tailed mean grows with the
+mean, that of its log hardly does, so studentised draws are alike whatever the truth is; no end is below 0.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from bench.scoring.statistics.gaps import FLOOR
 from bench.scoring.statistics.student import too_few_prompts
 
 WITHIN = 0.97
-"""Share of the draws between the ends of a 95 % interval where a tail is long; 0.95 on a linear scale.
+"""Share of the draws between the ends of a 95 % interval if a tail is long; 0.95 on a linear scale.
 
 Calibrated, as in Loh 1987 (Journal of the American Statistical Association 82): a long tail is longer than
-any sample of it. In log-normal simulations the ends at 0.95 held 91 to 94 % of truths, these 93 to 97 %."""
+any sample of it. In log-normal simulations, the ends at 0.95 covered 91 to 94 % of truths, these 93 to
+97 %."""
 FINEST = 1e-7
-"""Standard error on a log scale, below which it is rounding: its square is a difference of larger ones."""
+"""Standard error on a log scale below which it is rounding: its square is a difference of larger ones."""
 CHUNK = 32
 """Rows at a time, so that their draws stay in the processor's cache."""
 
@@ -42,16 +43,16 @@ class Bootstrapped:
     low: Float[np.ndarray, " row"]
     high: Float[np.ndarray, " row"]
     reason: str = ""
-    """Why no row has an interval. One whose values are not all finite has none either."""
+    """Why no row has an interval. A row with a value that is not finite has none either."""
 
     def below_one(self) -> Bootstrapped:
-        """1 less the statistic: `recovered` of a share of KL, complement loss of a faithfulness."""
+        """1 minus the statistic: `recovered` of a share of KL, complement loss of a faithfulness."""
         return replace(self, estimate=1 - self.estimate, low=1 - self.high, high=1 - self.low)
 
 
 @dataclass(frozen=True)
 class _Moments:
-    """Of two columns, in every draw: their means, and the variances and the covariance of these means."""
+    """Means of two columns in every draw, and the variances and covariance of these means."""
 
     x: Float[np.ndarray, "draw row"]
     y: Float[np.ndarray, " draw #row"]
@@ -66,7 +67,7 @@ class _Moments:
 
 
 _Drawn = tuple[np.ndarray, np.ndarray]
-"""A statistic and its standard error: as observed in the first line, and in every draw."""
+"""A statistic and its standard error: as observed in the first row, then in every draw."""
 
 
 def of_ratio(
@@ -79,11 +80,11 @@ def of_ratio(
     """The mean of each column over that of its reference at the same answers, as in `faithfulness`.
 
     Args:
-        values: one column a row.
+        values: one column per row of the result.
         reference: a column for each row or one for all.
         template: of each answer.
-        draws: how many; rows of the same templates share them.
-        seed: of the drawing.
+        draws: number of draws; rows with the same templates share them.
+        seed: of the draws.
     """
 
     def statistics(parts: list[_Moments], weights: np.ndarray) -> tuple[_Drawn, ...]:
@@ -103,16 +104,16 @@ def of_kl(
 
     Templates on which the empty circuit's KL is 0 are left out of log_gap.
 
-    The interval of log_gap speaks of what other draws of as many prompts have on average, so draws are
-    measured from their own mean. That is not the value of endlessly many: the log of a mean of few is too
-    low, and the more so the longer the tail. Log_gaps compare where templates have equally many prompts.
+    The interval of log_gap is about the average of other draws of as many prompts, so draws are measured from
+    their own mean. That is not the value of infinitely many: the log of a mean of few is too low, the more so
+    the longer the tail. Log_gaps are comparable if templates have equally many prompts.
 
     Args:
         kl: of the circuits.
         empty: of the empty circuit, a column for each row or one for all.
         template: of each answer.
-        draws: how many; rows of the same templates share them.
-        seed: of the drawing.
+        draws: number of draws; rows with the same templates share them.
+        seed: of the draws.
     """
 
     def statistics(parts: list[_Moments], weights: np.ndarray) -> tuple[_Drawn, ...]:
@@ -139,7 +140,7 @@ def _ratio(whole: _Moments) -> _Drawn:
 
 
 def _gap(parts: list[_Moments]) -> _Drawn:
-    """The standard error is that of no floor: a draw with every template at the floor has one, too.
+    """The standard error ignores the floor: a draw with every template at the floor has one, too.
 
     A template on which the empty circuit's KL is 0 has no share, and is left out.
     """
@@ -154,7 +155,7 @@ def _gap(parts: list[_Moments]) -> _Drawn:
 
 
 def _whole(parts: list[_Moments], weights: Float[np.ndarray, " template"]) -> _Moments:
-    """Over all answers, from each template: these are drawn apart, so variances add up."""
+    """Over all answers, from each template: these are drawn independently, so variances add up."""
     pairs = list(zip(weights, parts, strict=True))
     return _Moments(
         sum(w * part.x for w, part in pairs),
@@ -200,7 +201,7 @@ def _bootstrap(
 
 @lru_cache(maxsize=8)
 def _draws(template: bytes, draws: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Of each template: where its answers are, and how often each is drawn; once in the first line."""
+    """Of each template: where its answers are, and how often each is drawn; once in the first row."""
     numbers = np.frombuffer(template, dtype=np.int64)
     rng = np.random.default_rng(seed)
     strata = []
@@ -213,11 +214,11 @@ def _draws(template: bytes, draws: int, seed: int) -> list[tuple[np.ndarray, np.
 
 
 def _moments(x: np.ndarray, y: np.ndarray, counts: Float[np.ndarray, "draw answer"]) -> _Moments:
-    """Of one template; a value that is not finite makes its row so in every draw."""
+    """The moments of one template; a value that is not finite makes its row so in every draw."""
     n = counts.shape[1]
     shares = counts / n
     x_mean, y_mean = x.mean(0), y.mean(0)
-    x, y = x - x_mean, y - y_mean  # small numbers, whose squares may be subtracted
+    x, y = x - x_mean, y - y_mean  # centred, so that their squares may be subtracted
     x_drawn, y_drawn = shares @ x, shares @ y
     freedom = max(n - 1, 1)
     return _Moments(

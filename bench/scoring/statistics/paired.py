@@ -1,4 +1,4 @@
-"""Two methods side by side: who is ahead, whether they are equal, and which cells can tell."""
+"""Two methods compared: which is ahead, whether they are equal, and which cells can tell."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bench.scoring.statistics.gaps import ABOVE_FLOOR
 from bench.scoring.statistics.student import Mean, over_seeds, over_templates
 
 SAME_FACTOR = 1.25
-"""Two methods are equal where neither's share of the empty circuit's KL is this times the other's or more."""
+"""Two methods are equal if neither's share of the empty circuit's KL is this times the other's or more."""
 LEVEL = 0.05
 SEEDS_TO_TEST = 5
-"""Data seeds, below which a test speaks of the seeds at hand alone."""
+"""Data seeds below which a test is about the seeds at hand alone."""
 Verdict = Literal["a ahead", "b ahead", "equal", "undecided", "all the same"]
 
 
@@ -25,13 +25,13 @@ def paired(
     """The mean of y_a - y_b over data seeds and templates: below 0 where a is ahead; exp of it is a ratio.
 
     Over new data seeds and new templates, as `over_seeds`, from five data seeds on. Below that it is
-    Student's t over templates, on means over the seeds at hand; `over` says so. A template where both are
-    at the floor is a tie, a difference of 0.
+    Student's t over templates, on means over the seeds at hand; `over` says so. A template with both at the
+    floor is a tie, a difference of 0.
 
     Args:
         a: log_gap of one method, or its area over sizes, by data seed and template.
-        b: of the other, of the same seeds and templates.
-        fewest_prompts: that one of the templates has.
+        b: of the other, on the same seeds and templates.
+        fewest_prompts: number of prompts of the smallest template.
     """
     difference = a - b
     seeds = len(difference)
@@ -44,8 +44,8 @@ def paired(
 def equivalence(difference: Mean) -> float:
     """p of "one is ahead by `SAME_FACTOR` or more": two one-sided tests on the difference's standard error.
 
-    Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15. NaN where `Mean.p` is. It is of one
-    pair, whatever the number of pairs.
+    Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15. NaN where `Mean.p` is. It is not
+    adjusted for the number of pairs.
 
     Args:
         difference: of logs, of two methods.
@@ -55,10 +55,10 @@ def equivalence(difference: Mean) -> float:
 
 
 def flip_rate(by_seed: Float[np.ndarray, " seed"]) -> float:
-    """Of all pairs of data seeds, the share in which a difference has opposite signs; NaN of one seed.
+    """The share of all pairs of data seeds in which a difference has opposite signs; NaN for one seed.
 
     Args:
-        by_seed: the mean difference of each seed; a tie of 0 flips with nothing.
+        by_seed: the mean difference of each seed; a tie of 0 never flips.
     """
     seeds = len(by_seed)
     ahead, behind = int((by_seed < 0).sum()), int((by_seed > 0).sum())
@@ -68,8 +68,8 @@ def flip_rate(by_seed: Float[np.ndarray, " seed"]) -> float:
 def holm(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
     """Adjusted p of a family of tests (Holm 1979, Scandinavian Journal of Statistics 6), in the order given.
 
-    A test that could not be made stays NaN and counts as one that found nothing: the family is what was asked
-    before anything was seen.
+    A test that could not be made stays NaN and counts as one that found nothing: the family is fixed before
+    any result is seen.
 
     Args:
         p: of each test.
@@ -84,12 +84,12 @@ def holm(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
 
 
 def verdict(difference: Mean, adjusted: float, ranks: bool = True) -> Verdict:
-    """In words, from the side of a method a. Two that do not differ in any template or seed are equal.
+    """The result in words, as seen from method a. Two that do not differ in any template or seed are equal.
 
     Args:
-        difference: a's y less b's.
+        difference: a's y minus b's.
         adjusted: its p after `holm`.
-        ranks: whether the cell does (`cell_ranks`); where it does not, neither ahead nor equal has a meaning.
+        ranks: whether the cell does (`cell_ranks`); if not, neither ahead nor equal has a meaning.
     """
     if not ranks:
         return "all the same"
@@ -104,9 +104,9 @@ def cell_ranks(
     standard_error: Float[np.ndarray, " method"],
     null: Bool[np.ndarray, " method"],
 ) -> bool:
-    """Whether two methods that are no nulls are above the floor by two standard errors.
+    """Whether two methods that are not nulls are above the floor by two standard errors.
 
-    Else all are the same in this cell. What is unscored is not above it.
+    Otherwise all are the same in this cell. What is unscored is not above it.
 
     Args:
         log_gap: of each method in the cell.

@@ -1,4 +1,4 @@
-"""Means over templates and over seeds with Student's t: what is said beyond the prompts at hand."""
+"""Means over templates and over seeds with Student's t: what can be said beyond the prompts at hand."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 FEWEST_PROMPTS = 8
-"""Of a template, below which its mean is too rough to be one of a sample."""
+"""Prompts of a template below which its mean is too rough to use."""
 FEWEST_TEMPLATES = 10
-"""Below which nothing is said of templates that were not seen."""
+"""Templates below which nothing is said about new templates."""
 FEWEST_SEEDS = 3
-"""Data seeds, below which their scatter says too little; each is shown instead."""
+"""Data seeds below which their scatter says too little; each is shown instead."""
 NONE = float("nan")
 ROUNDING = 1e-12
 """A standard error below this share of the values is rounding, and is 0."""
@@ -20,14 +20,14 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Interval:
-    """Two ends with what they say something of, or the reason why there are none."""
+    """Two ends and what they are about, or the reason why there are none."""
 
     low: float
     high: float
     over: str
     """What varies from draw to draw: "these prompts", "new templates", and so on."""
     reason: str = ""
-    """Empty where the interval is there; else both ends are NaN."""
+    """Empty if there is an interval; otherwise both ends are NaN."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Mean:
     """Why there is no p; empty where there is one."""
 
     def interval(self) -> Interval:
-        """That which holds the mean of all there is to draw from in 95 % of cases, in the mean's unit."""
+        """The 95 % confidence interval of the population's mean, in the mean's unit."""
         from scipy.special import stdtrit
 
         if self.standard_error == 0:
@@ -52,9 +52,9 @@ class Mean:
         return Interval(self.value - reach, self.value + reach, self.over, self.reason)
 
     def p_above(self, bound: float) -> float:
-        """One-sided p of "it is no more than the bound": small where the mean is far above.
+        """One-sided p of "it is no more than the bound": small if the mean is far above.
 
-        NaN where there is no standard error, and where it is 0.
+        NaN if there is no standard error, or if it is 0.
 
         Args:
             bound: in the mean's unit.
@@ -85,17 +85,17 @@ class Mean:
 def over_templates(
     values: Float[np.ndarray, " template"], fewest_prompts: int, over: str = "new templates"
 ) -> Mean:
-    """The mean over templates as one of all templates: "new templates".
+    """The mean over templates as an estimate for all templates: "new templates".
 
-    Student's t on one value a template (that of its prompts), G - 1 degrees of freedom. It speaks of the
-    mean over all templates of the value that as many prompts of each have on average. Of log_gaps the ends
-    go to `recovered` by 1 - exp(y), low and high changing places: that of the typical template (1 less the
-    geometric mean of the templates' shares of the empty circuit's KL), at most 0.99, and no mean over
-    prompts.
+    Student's t on one value per template (that of its prompts), G - 1 degrees of freedom. It estimates the
+    mean over all templates of the value that as many prompts of each have on average. The ends of log_gaps
+    become those of `recovered` by 1 - exp(y), with low and high swapped: that of the typical template (1
+    minus the geometric mean of the templates' shares of the empty circuit's KL), at most 0.99, and not a mean
+    over prompts.
 
     Args:
-        values: of each template; for "new templates", of those that no method was shown.
-        fewest_prompts: that one of the templates has.
+        values: of each template; for "new templates", of those that no method saw.
+        fewest_prompts: number of prompts of the smallest template.
         over: what varies from draw to draw.
     """
     mean = Mean(_mean(values), NONE, NONE, over)
@@ -104,21 +104,21 @@ def over_templates(
 
 
 def over_seeds(values: Float[np.ndarray, "seed template"], fewest_prompts: int) -> Mean:
-    """The mean over data seeds and templates as one of all of both: the hierarchical interval.
+    """The mean over data seeds and templates as an estimate for all of both: the hierarchical interval.
 
     Every seed is scored on the same prompts, so the two are crossed: value = mean + seed + template + rest;
-    prompts come with their templates, and their scatter is in that of the templates. The variance is
+    prompts are nested in templates, and their scatter is in that of the templates. The variance is
 
         s_D^2 / D + s_G^2 / G - s^2 / (D G),
 
     s_D of the seeds' means over templates, s_G of the templates' means over seeds, s of what neither
-    explains: each of the first two terms holds the rest once, so their sum holds it twice. It is no less
-    than either of them, and its degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2). It
-    errs on the safe side where the rest outweighs both.
+    explains: each of the first two terms contains the rest once, so their sum contains it twice. It is no
+    less than either of them, and its degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2). It
+    errs on the safe side if the rest outweighs both.
 
     Args:
         values: log_gap, or a difference of two methods', by data seed and template.
-        fewest_prompts: that one of the templates has.
+        fewest_prompts: number of prompts of the smallest template.
     """
     seeds, templates = values.shape
     mean = Mean(_mean(values), NONE, NONE, "new data seeds and templates")
@@ -140,13 +140,13 @@ def over_seeds(values: Float[np.ndarray, "seed template"], fewest_prompts: int) 
 
 
 def too_few_templates(templates: int) -> str:
-    """Why nothing is said of others; empty where they are enough."""
+    """Why nothing is said about other templates; empty if there are enough."""
     enough = templates >= FEWEST_TEMPLATES
     return "" if enough else f"at least {FEWEST_TEMPLATES} templates are needed, not {templates}"
 
 
 def too_few_prompts(fewest: int) -> str:
-    """Why nothing is said where a template has so few; empty where they are enough."""
+    """Why nothing is said if a template has so few; empty if there are enough."""
     enough = fewest >= FEWEST_PROMPTS
     return "" if enough else f"at least {FEWEST_PROMPTS} prompts per template are needed, not {fewest}"
 

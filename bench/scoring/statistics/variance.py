@@ -11,19 +11,18 @@ COMPONENTS = ("model", "data", "method", "template", "prompt", "rest_of_run", "r
 def components(
     values: Float[np.ndarray, "model data method answer"], template: Int[np.ndarray, " answer"]
 ) -> dict[str, float]:
-    """Variances of a score's parts, each equated with the mean squares whose expectation holds it.
+    """Variances of a score's parts, found by equating mean squares with their expectations.
 
     Every run (a training seed of the model, a data seed, a method seed) is scored on the same prompts, so
 
         value = mean + model + data + method + rest of run + template + prompt of template + rest of prompt,
 
     all of them random and crossed, prompts within their templates, templates of any number of prompts
-    (Searle, Casella and McCulloch 1992, Variance Components, chapter 5). `rest_of_run` is what combinations
-    of model, data seed and method seed do to a run's mean, `rest_of_prompt` what combinations of a run and
-    a prompt do.
+    (Searle, Casella and McCulloch 1992, Variance Components, chapter 5). `rest_of_run` is the interaction of
+    model, data seed and method seed in a run's mean, `rest_of_prompt` that of a run and a prompt.
 
-    Unbiased, hence below 0 now and then where a part is small: then nothing of it was seen. NaN for a part of
-    which there is one level alone, and for all where a value is unscored. In squares of the values' unit.
+    Unbiased, hence sometimes below 0 if a part is small: it was then not detected. NaN for a part with only
+    one level, and for all if a value is unscored. In squares of the values' unit.
 
     Args:
         values: one per run and answer, such as log kl.
@@ -42,7 +41,7 @@ def components(
 
 
 def _of_runs(runs: Float[np.ndarray, "model data method"], grand: float) -> dict[str, float]:
-    """Of the three crossed factors: a mean square each, less that of what they leave."""
+    """Of the three crossed factors: the mean square of each, minus that of the rest."""
     axes = dict(zip(("model", "data", "method"), range(3), strict=True))
     means = {name: runs.mean(tuple({0, 1, 2} - {axis}), keepdims=True) - grand for name, axis in axes.items()}
     left = runs - grand - sum(means.values())
@@ -61,7 +60,7 @@ def _of_runs(runs: Float[np.ndarray, "model data method"], grand: float) -> dict
 def _of_prompts(
     answers: Float[np.ndarray, " answer"], template: Int[np.ndarray, " answer"], noise: float
 ) -> dict[str, float]:
-    """Of templates, and of prompts within them, from means over runs that still carry some noise."""
+    """Of templates, and of prompts within them, from means over runs that still contain some noise."""
     _, place, counts = np.unique(template, return_inverse=True, return_counts=True)
     n, groups = len(answers), len(counts)
     means = np.bincount(place, answers) / counts
@@ -72,5 +71,5 @@ def _of_prompts(
 
 
 def _divided(amount: float, by: int | float) -> float:
-    """NaN where there is nothing to divide by."""
+    """The quotient; NaN if the divisor is 0."""
     return amount / by if by else float("nan")
