@@ -1,9 +1,9 @@
-"""Reports: from long tables to Markdown, plots, one offline page, tables for the terminal.
+"""Reports: turn long tables into Markdown, plots, one offline page and tables for the terminal.
 
-A leaf: it receives a table and, as data, what each metric means, which direction is better, and which
-methods exist. It runs nothing, writes no file and knows no model or task. Names are loaded on first
-use, so that importing `reports` costs nothing: matplotlib, jinja2 and rich are imported only by what
-needs them.
+A leaf package: it receives a table and, as data, what each metric means, which direction is better, and
+which methods exist. It runs nothing, writes no file and knows no model or task. Names are loaded on first
+use, so importing `reports` is cheap: matplotlib, jinja2 and rich are imported only by the code that needs
+them.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-// What the page does besides being read. Without scripts everything is shown, in its original order.
+// Interactive parts of the page. Without scripts everything is shown, in its original order.
 
 // A click on a heading sorts its table: best (or smallest) first, then the other way round.
 // data-order says what "first" means; cells without it are text or unscored, and unscored ones stay last.
@@ -44,7 +44,7 @@ for (const table of document.querySelectorAll("table")) {
   });
 }
 
-// Filters by model, ablation, task, size and method: whatever is marked as belonging to another one is hidden.
+// Filters by model, ablation, task, size and method: elements marked with other values are hidden.
 const KINDS = ["model", "ablation", "task", "size", "method"];
 const form = document.getElementById("filters");
 const values = (element, kind) => (element.dataset[kind] || "").split("\n").filter(Boolean);
@@ -91,7 +91,7 @@ if (form) {
   form.hidden = false;
 }
 
-// Pointing at a value in a figure shows it.
+// Hovering over a point in a figure shows its value.
 for (const line of document.querySelectorAll("[data-values]:not([data-values=''])")) {
   const told = line.dataset.values.split(";");
   line.querySelectorAll("use").forEach((mark, i) => {
@@ -101,7 +101,7 @@ for (const line of document.querySelectorAll("[data-values]:not([data-values='']
   });
 }
 
-// Tables as files, with the rows that are shown, and the papers to cite.
+// Downloads: tables with the rows that are shown, and the papers to cite.
 const save = (name, type, content) => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([content], { type }));

@@ -23,14 +23,14 @@ def render_page(
 ) -> str:
     """The page: the leaderboard, the section on true circuits, or both.
 
-    Every text of the report is escaped. Only the figures are taken as markup: matplotlib has escaped the
-    texts in them.
+    All text of the report is escaped. Only the figures are inserted as markup: matplotlib has escaped the
+    text in them.
 
     Args:
-        title: of the page.
-        report: the leaderboard's content; None where there is none.
-        recovery: the section's content; likewise.
-        figures: inline SVG by a drawing's path.
+        title: title of the page.
+        report: the leaderboard's content; None if there is none.
+        recovery: the content of the section on true circuits; None if there is none.
+        figures: inline SVG by the drawing's path.
         undrawn: why a figure is not in the page, by its path.
         circuits: as `viewed.told` returns them.
         circuits_left_out: how many more there are.

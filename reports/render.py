@@ -20,7 +20,7 @@ from reports.report import build
 
 NOTHING: Mapping[str, str] = {}
 ROOM = 2_500_000
-"""Characters of figures in a page; once they are reached, further figures are only files beside it."""
+"""Characters of figures in a page; once this is exceeded, further figures are only files beside it."""
 
 
 def render_report(
@@ -37,7 +37,7 @@ def render_report(
     bibtex: str = "",
     viewed: Sequence[Viewed] = (),
 ) -> dict[str, bytes]:
-    """`index.html`, `leaderboard.md` and what lies under `plots/`, by relative path; nothing is written.
+    """`index.html`, `leaderboard.md` and the files under `plots/`, by relative path; nothing is written.
 
     Under `paper/` are tables as LaTeX, Markdown and CSV, and figures as PDF. With `recovery`, page and
     Markdown get a section on true circuits, and there are `tracr.md` and
@@ -47,15 +47,15 @@ def render_report(
         table: the long leaderboard, one row per model, task, method, params, seed, ablation and size; None
             for the section on true circuits alone, without `leaderboard.md`.
         metrics: describe the columns of both tables (name, label, description, unit, better).
-        methods: which methods there are.
-        title: of the page.
+        methods: all methods, and which is the random baseline.
+        title: title of the page.
         recovery: one row per method, params, program, ablation and run.
         drawings: circuits for the section on true circuits.
         trainings: drawn beside the leaderboard, those of one method and place in one figure.
-        warnings: shown first, before those that the table itself gives rise to.
+        warnings: shown first, before the table's own.
         compared: `pairs`, `turnovers`, `behaviours` and `fresh`, as `circuitmark compare --json` prints them.
         judged: `folds` and `compared` of the recoveries, as `circuitmark verify-tracr --json` prints them.
-        bibtex: of the methods' papers.
+        bibtex: BibTeX entries of the methods' papers.
         viewed: circuits for the page's viewer, beside those of `drawings`; the first `viewed.MOST` of all.
 
     Raises:
@@ -63,9 +63,9 @@ def render_report(
             direction.
     """
     if table is None and recovery is None:
-        raise ValueError("nothing to report: neither a leaderboard nor a table of recoveries")
+        raise ValueError("nothing to report: give a leaderboard, a table of recoveries, or both")
     if drawings and recovery is None:
-        raise ValueError("circuits are drawn beside the table of recoveries, and there is none")
+        raise ValueError("`drawings` are drawn beside the table of recoveries: give `recovery` as well")
     report = None
     if table is not None:
         report = build(table, metrics, methods, title, trainings, recovery, warnings, compared or {}, bibtex)
@@ -103,7 +103,7 @@ def _render(
                     other, words = svg.render(drawing.linear(), "svg"), f"{drawing.meaning}, linear axis"
                     shown[f"{path} linear"] = svg.inline(other, f"{prefix}{i}l", words)
                 inline |= shown
-            except Exception as error:  # a report is worth more than any of its figures
+            except Exception as error:  # a figure that fails must not cost the report
                 undrawn[path] = f"Not drawn: {drawing.meaning}. {type(error).__name__}: {error}"
     many = max(0, len(viewed) - MOST)
     page = render_page(title, report, recovery, inline, {**undrawn, **left_out}, told(viewed), many)
@@ -123,7 +123,7 @@ def _render(
 def _files(path: str, drawing: Drawing) -> dict[str, bytes]:
     figure = drawing.figure()
     vector = svg.render(figure, "svg")
-    figure.set_layout_engine("none")  # it stays as it was laid out, which takes longer than drawing
+    figure.set_layout_engine("none")  # keep this layout: making it takes longer than drawing
     files = {f"{path}.svg": vector, f"{path}.png": svg.render(figure, "png")}
     if drawing.paper:
         files[f"paper/{drawing.stem}.pdf"] = svg.render(drawing.paper(), "pdf")
@@ -151,7 +151,7 @@ def markdown_page(
 
     Args:
         report: the leaderboard's content.
-        recovery: the section's on true circuits; None where there is none.
+        recovery: the content of the section on true circuits; None if there is none.
         undrawn: why a figure was not drawn, by its path.
     """
     overall: list[Part] = [report.ranking_meaning]
@@ -186,12 +186,12 @@ def _recovery_sections(recovery: RecoverySection, undrawn: Mapping[str, str]) ->
 def _parts(
     section: Section, figures: Sequence[Drawing] = (), undrawn: Mapping[str, str] = NOTHING
 ) -> list[Part]:
-    """A section's paragraph, the figures named, and its table."""
+    """A section's paragraph, the figures given, and its table."""
     words: list[Part] = [section.meaning] if section.meaning else []
     return [*words, *_pictures("plots", figures, undrawn), *([section.grid] if section.grid else [])]
 
 
 def _pictures(folder: str, drawings: Sequence[Drawing], undrawn: Mapping[str, str]) -> list[Part]:
-    """Each figure, or why it is not there."""
+    """Each figure, or why it was not drawn."""
     paths = {f"{folder}/{drawing.stem}": drawing.meaning for drawing in drawings}
     return [undrawn.get(path) or Picture(f"{path}.png", meaning) for path, meaning in paths.items()]

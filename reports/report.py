@@ -58,13 +58,13 @@ def build(
     Args:
         table: the long leaderboard, as `render_report` takes it.
         described: what its columns mean.
-        methods: which methods there are.
-        title: of the page.
+        methods: all methods, and which is the random baseline.
+        title: title of the page.
         trainings: drawn in a section of their own.
         recovery: the long table of recoveries, on which some claims are judged.
         warnings: shown first.
         compared: as `render_report` takes it.
-        bibtex: likewise.
+        bibtex: as `render_report` takes it.
 
     Raises:
         ValueError: as `render_report`.
@@ -144,14 +144,14 @@ def _stem(setting: Setting, task: str) -> str:
 def _ranking_meaning(lead: Metric, ranked: bool) -> str:
     if not ranked:
         return (
-            "No ranking: it needs a size of a task at which at least two methods were scored in "
+            "No ranking: there is no task and size at which at least two methods were scored in "
             f"{lead.label} and are not all the same."
         )
     return (
         f"Mean rank by {lead.label} over all tasks and sizes; 1 is best. A method is ranked wherever it was "
         "scored; the column cells says in how many (task, size) cells. Random circuits are ranked; the full "
         "and the empty circuit and the mask of ones are not, nor are circuits with more edges than "
-        "requested. A size at which all are the same ranks nobody."
+        "requested. Sizes at which all are the same are left out."
     )
 
 
@@ -184,7 +184,7 @@ def _task(
 
 
 def _about(setting: Setting) -> dict[str, str]:
-    """What a page may filter a section of a setting by."""
+    """What a page can filter a setting's sections by."""
     return {"model": setting.model, "ablation": setting.ablation}
 
 

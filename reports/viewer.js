@@ -1,4 +1,4 @@
-// The viewer of circuits: one, or two on top of each other, at a size that was scored, of all layers or of one.
+// The circuit viewer: one circuit, or two overlaid, at a size that was scored, with all layers or only one.
 const held = document.getElementById("circuits-held");
 if (held) {
   const places = JSON.parse(held.textContent);
@@ -54,7 +54,7 @@ if (held) {
     draw();
   };
 
-  // The index of a circuit's largest size that is not above a given one, or of its smallest if all are.
+  // The index of a circuit's largest size that is not above a given one, or of its smallest if all are above.
   const placeOf = (circuit, text) => {
     const sizes = circuit.sizes.map(parseFloat);
     const fits = sizes.map((each, i) => i).filter((i) => !(sizes[i] > parseFloat(text)));

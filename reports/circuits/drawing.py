@@ -21,11 +21,11 @@ from reports.parts.style import GRID, INK, PAPER, styled
 Kind = Literal["kept", "truth", "hit", "miss", "false", "second", "first", "both"]
 
 COLUMNS = 4
-"""Panels side by side; more go below."""
+"""Panels per row."""
 MARGIN, NARROWEST = 0.28, 2.3
-"""Around the nodes of a panel; the least width of a panel, which its heading needs. Inches."""
+"""Margin around a panel's nodes; minimum width of a panel, so that its heading fits. Inches."""
 TITLE, HEADING, LEGEND, LINE = 0.34, 0.34, 0.5, 0.17
-"""Room for the figure's title, above a panel, for the legend; per further line. Inches."""
+"""Height of the figure's title, a panel's heading and the legend, and of each extra line. Inches."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ STROKES: dict[Kind, _Stroke] = {
     "first": _Stroke("in the first alone", "#009e73", (0, (1.2, 1.4)), 1.5),
     "both": _Stroke("in both", "#0072b2", "-", 1.6),
 }
-"""How edges look: they differ in stroke as well as colour, so that they can be read in grey print."""
+"""Edge styles: they differ in dash as well as colour, so that figures can be read in greyscale."""
 NO_NAMES: Mapping[Kind, str] = {}
 
 
@@ -65,16 +65,16 @@ def counts(truth: Collection[Edge], found: Collection[Edge]) -> str:
 
 
 def draw_circuits(truth: Collection[Edge], found: Mapping[str, Collection[Edge]], title: str) -> Figure:
-    """The true circuit, then each found one with its hits, misses and false edges.
+    """Draw the true circuit, then each circuit found with its hits, misses and false edges.
 
-    Every panel has the same nodes at the same places,
-    in order of computation from the bottom up; those without an edge in a panel are faint there.
+    Every panel has the same nodes in the same places,
+    in order of computation from the bottom up; nodes without an edge in a panel are faint there.
     Each edge's artist is labelled with its kind and name (`hit tok->m0`).
 
     Args:
         truth: edges of the true circuit.
         found: edges of each circuit, by method.
-        title: of the whole figure.
+        title: title of the whole figure.
     """
     layout = lay_out({edge for edges in (truth, *found.values()) for edge in edges})
     panels: list[tuple[str, str, dict[Edge, Kind]]] = [
@@ -93,13 +93,13 @@ def draw_circuit(edges: Collection[Edge], title: str) -> Figure:
 
 
 def draw_two(one: Collection[Edge], other: Collection[Edge], names: tuple[str, str], title: str) -> Figure:
-    """Two circuits in one panel: what both have, and what each has alone.
+    """Draw two circuits in one panel: edges in both, and edges in only one of them.
 
     Args:
         one: edges of the first circuit.
-        other: of the second.
-        names: of both circuits, for the legend.
-        title: of the figure.
+        other: edges of the second circuit.
+        names: names of the two circuits, for the legend.
+        title: title of the figure.
     """
     first, second = set(one), set(other)
     kinds: dict[Edge, Kind] = {
@@ -152,7 +152,7 @@ def _arrange(
 
 
 def _draw_panel(axes: Axes, layout: Layout, kinds: Mapping[Edge, Kind]) -> None:
-    """Nodes, and below them edges: false ones on top of missed ones, these on top of hits."""
+    """Draw nodes, and edges beneath them: false edges above misses, misses above hits."""
     touched = {box_of(node) for edge in kinds for node in (edge.sender, edge.receiver)}
     for node, place in layout.boxes.items():
         _draw_box(axes, node, place, node in touched)
@@ -166,7 +166,7 @@ def _draw_panel(axes: Axes, layout: Layout, kinds: Mapping[Edge, Kind]) -> None:
 
 
 def _draw_box(axes: Axes, node: Node, place: Point, touched: bool) -> None:
-    """A node as a rounded box with its name; a head has its three ports at the bottom."""
+    """Draw a node as a rounded box with its name; a head has its three ports at the bottom."""
     x, y = place
     alpha = 1.0 if touched else 0.35
     axes.add_patch(FancyBboxPatch(
@@ -184,7 +184,7 @@ def _draw_box(axes: Axes, node: Node, place: Point, touched: bool) -> None:
 
 
 def _curve(points: tuple[Point, ...]) -> Path:
-    """Through the points of a route: straight through rows, an S between them."""
+    """A path through the points of a route: straight within rows, S-shaped between them."""
     vertices, codes = [points[0]], [Path.MOVETO]
     for i, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
         if i % 2:

@@ -1,8 +1,8 @@
 """Where the nodes and edges of circuits are drawn: a layered graph, read from the bottom up.
 
 A row holds what is computed together: the embeddings, the heads of a layer, its MLP, the logits.
-An edge that skips rows bends around the boxes between: in each row it has a place of its own (a
-*bend*), as a box has, so that no edge runs through a box (Sugiyama et al. 1981). Lengths are inches.
+An edge that skips rows bends around the boxes in between: in each row it gets a slot of its own (a
+*bend*), as a box does, so that no edge runs through a box (Sugiyama et al. 1981). Lengths are in inches.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -13,35 +13,35 @@ from reports.circuits.places import spread_out
 from reports.parts.circuit import Edge, Node
 
 PITCH, WIDTH, HEIGHT = 0.86, 0.66, 0.4
-"""From row to row; a box's sides."""
+"""Distance between rows; width and height of a box."""
 PORTS = {"q": -0.21, "k": 0.0, "v": 0.21}
-"""Where a head's inputs are, from the middle of its box."""
+"""Offsets of a head's inputs from the middle of its box."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The middle of each node's box, the points of each edge, and the size of the whole.
+    """The middle of each node's box, the points of each edge, and the overall size.
 
-    Counted from 1, an edge swings from an odd point to the next (between two rows) and runs straight from
-    an even one to the next (through a row); its first point is the sender's.
+    With points numbered from 1, an edge curves from an odd point to the next (between two rows) and runs
+    straight from an even one to the next (through a row); its first point is the sender's.
     """
 
     boxes: dict[Node, Point]
-    """By node without its port."""
+    """Keyed by node, without its port."""
     routes: dict[Edge, tuple[Point, ...]]
     width: float
     height: float
 
 
 def box_of(node: Node) -> Node:
-    """The node whose box it is drawn as: a head, whichever of its ports is read."""
+    """The node that owns the box: for a port, its head."""
     return replace(node, port=None)
 
 
 def lay_out(edges: Collection[Edge]) -> Layout:
-    """Places for all nodes and edges; rows without a node are left out. Equal edges give equal places."""
+    """Place all nodes and edges; rows without a node are left out. Equal edges give equal layouts."""
     ordered = sorted(set(edges), key=lambda edge: edge.name)
     nodes = sorted(
         {box_of(node) for edge in ordered for node in (edge.sender, edge.receiver)},
@@ -65,7 +65,7 @@ def lay_out(edges: Collection[Edge]) -> Layout:
 def _measure(
     boxes: dict[Node, Item], edges: Sequence[Edge], links: Sequence[Link], rows: Sequence[Sequence[Item]]
 ) -> Layout:
-    """From items with an x to points, the lower left corner of the whole at (0, 0)."""
+    """Turn items with an x into points, with the lower left corner of the drawing at (0, 0)."""
     left = min((item.x - item.half for row in rows for item in row), default=0.0)
     right = max((item.x + item.half for row in rows for item in row), default=0.0)
     starts = _fan(boxes.values(), links, lower=True)
@@ -83,9 +83,9 @@ def _measure(
 
 
 def _fan(boxes: Iterable[Item], links: Sequence[Link], lower: bool) -> dict[Link, float]:
-    """How far from a box's middle its edges leave (`lower`: the box is their lower end) or arrive.
+    """Offsets from a box's middle at which its edges leave (`lower`: the box is their lower end) or arrive.
 
-    Edges stand side by side, those that go left on the left; at a port of a head they almost meet.
+    Edges are spread side by side, those that go left on the left; at a head's port they almost meet.
     """
     shifts: dict[Link, float] = {}
     for box in boxes:

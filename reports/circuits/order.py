@@ -1,4 +1,4 @@
-"""The order from left to right in each row of a layered drawing: few crossings, the same every time."""
+"""Left-to-right order in each row of a layered drawing: few crossings, and deterministic."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 SWEEPS = 12
-"""Times that the rows are ordered by their neighbours, upwards and downwards in turn."""
+"""Passes that order rows by their neighbours, alternately upwards and downwards."""
 
 
 @dataclass(eq=False)
 class Item:
-    """What has a place in a row: a node's box, or the bend of an edge that goes on to a higher row."""
+    """An item in a row: a node's box, or the bend of an edge that continues to a higher row."""
 
     row: int
     half: float = 0.0
-    """Half the width; a bend has none."""
+    """Half the width; 0 for a bend."""
     x: float = 0.0
-    """The middle."""
+    """The x of its middle."""
 
     @property
     def is_box(self) -> bool:
@@ -33,7 +33,7 @@ class Link:
     lower: Item
     upper: Item
     port: float | None = None
-    """Where it enters a head, from the middle of its box; None at other nodes and at bends."""
+    """Offset from the middle of a head's box at which it enters; None at other nodes and at bends."""
 
     @property
     def end(self) -> float:
@@ -42,7 +42,7 @@ class Link:
 
 
 class _Linked:
-    """Where the links of each item end, below it and above."""
+    """The x at which each item's links end, below and above it."""
 
     def __init__(self, links: Sequence[Link]) -> None:
         self._under: dict[Item, list[Link]] = defaultdict(list)
@@ -59,10 +59,10 @@ class _Linked:
 
 
 def order_rows(boxes: Sequence[Sequence[Item]], links: Sequence[Link]) -> list[list[Item]]:
-    """All items by row, each row from left to right with few crossings; boxes stay in the order given.
+    """All items by row, each row from left to right with few crossings; boxes keep the order given.
 
-    Rows are ordered by the mean place of their neighbours; then adjacent items are swapped as long as that
-    reduces the crossings. Every item's `x` is set, roughly.
+    Items are ordered by the mean position of their neighbours; then adjacent items are swapped as long as
+    that reduces crossings. Sets every item's `x` approximately.
     """
     bends = [link.upper for link in links if not link.upper.is_box]
     linked = _Linked(links)
@@ -86,7 +86,7 @@ def order_rows(boxes: Sequence[Sequence[Item]], links: Sequence[Link]) -> list[l
 
 
 def apart(left: Item, right: Item) -> float:
-    """The least distance between the middles of two items side by side."""
+    """The minimum distance between the middles of two adjacent items."""
     gaps = {0: 0.13, 1: 0.17, 2: 0.26}
     return left.half + right.half + gaps[left.is_box + right.is_box]
 

@@ -1,15 +1,15 @@
-"""The x of every item of a layered drawing: near its neighbours, in the order of its row, none too close."""
+"""The x of every item of a layered drawing: near its neighbours, in row order, none too close."""
 
 from collections.abc import Sequence
 
 from reports.circuits.order import Item, Link, apart
 
 SWEEPS = 40
-"""Times that every row is placed by its neighbours' places."""
+"""Passes that place every row by its neighbours."""
 
 
 def spread_out(rows: Sequence[Sequence[Item]], links: Sequence[Link]) -> None:
-    """Set every item's `x`: long edges run straight, boxes stand between what they are linked to."""
+    """Set every item's `x`: long edges run straight, boxes sit between the items they link to."""
     pulls: dict[Item, list[tuple[Link, Item]]] = {item: [] for row in rows for item in row}
     for link in links:
         pulls[link.lower].append((link, link.upper))
@@ -31,9 +31,9 @@ def spread_out(rows: Sequence[Sequence[Item]], links: Sequence[Link]) -> None:
 
 
 def _keep_apart(row: Sequence[Item], wanted: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """The places nearest to the wanted ones (weighted squares) that keep order and distances.
+    """The positions nearest to the wanted ones (weighted least squares) that keep order and distances.
 
-    Pool adjacent violators, on places less the room that those to the left need.
+    Pool adjacent violators, on positions minus the room that the items to the left need.
     """
     offsets = [0.0] * len(row)
     for i in range(1, len(row)):

@@ -14,19 +14,19 @@ from reports.parts.numbers import plural
 from reports.parts.style import INK, PAPER, styled
 
 WRITTEN = 400
-"""The most cells of a panel in which counts are still written."""
+"""The largest panel, in cells, in which counts are written out."""
 LABELS = 24
-"""The most rows or columns of a panel that are all named; of more, only some are."""
+"""The most rows or columns of a panel that are all labelled; of more, only some are."""
 
 
 def summarise(circuits: Mapping[str, Collection[Edge]], title: str) -> Figure:
     """Three panels per circuit: edges read by each head and MLP, edges written, edges from block to block.
 
-    A block is the heads of a layer, or its MLP. For two circuits, a third row shows what both have.
+    A block is the heads of a layer, or its MLP. For two circuits, a third row shows the edges in both.
 
     Args:
-        circuits: edges by name; the panels have room for the layers and heads of all.
-        title: of the figure.
+        circuits: each circuit's edges, by its name; panels have room for the layers and heads of all.
+        title: title of the figure.
     """
     shown = {name: set(edges) for name, edges in circuits.items()}
     if len(shown) == 2:
@@ -56,7 +56,7 @@ def summarise(circuits: Mapping[str, Collection[Edge]], title: str) -> Figure:
 
 
 def _by_node(edges: Collection[Edge], end: str, layers: int, heads: int) -> np.ndarray:
-    """Edges at one end of each head and, in the last column, of each MLP: layers by heads and one."""
+    """Edge counts at one end of each head and, in the last column, each MLP: shape (layers, heads + 1)."""
     found = np.zeros((layers, heads + 1), int)
     ends = Counter(box_of(getattr(edge, end)) for edge in edges)
     for node, count in ends.items():
@@ -73,7 +73,7 @@ def _nodes(axes: Axes, counts: np.ndarray, title: str) -> None:
 
 
 def _blocks(axes: Axes, edges: Collection[Edge], layers: int) -> None:
-    """Edges from each block to each: rows read, columns write."""
+    """Edges between each pair of blocks: rows read, columns write."""
     counts = np.zeros((2 * layers + 1, 2 * layers + 1), int)
     for edge in edges:
         counts[_place(edge.receiver, layers) - 1, _place(edge.sender, layers)] += 1
@@ -85,14 +85,14 @@ def _blocks(axes: Axes, edges: Collection[Edge], layers: int) -> None:
 
 
 def _place(node: Node, layers: int) -> int:
-    """Of its block, in order of computation: 0 of the embedding, the last of the logits."""
+    """Index of its block, in order of computation: the embedding is 0, the logits are last."""
     if node.layer is None:
         return 0 if node.kind == "embed" else 2 * layers + 1
     return 1 + 2 * node.layer + (node.kind == "mlp")
 
 
 def _cells(axes: Axes, counts: np.ndarray) -> None:
-    """Counts as shades from the bottom up, written where they have room."""
+    """Counts as shades from the bottom up, written out where they fit."""
     most = max(1, int(counts.max()))
     shaded = np.ma.masked_equal(counts, 0)
     mesh = axes.pcolormesh(shaded, cmap="Blues", vmin=0, vmax=most, edgecolors=PAPER, linewidth=0.6)

@@ -24,7 +24,7 @@ def scores_terminal(told: Sequence[Told]) -> Group:
 
 
 def _one(told: Told) -> Group:
-    """A line per circuit, then the empty circuit and the model; areas under curves, where there are some."""
+    """A line per circuit, then the empty circuit and the model; areas under curves, if any."""
     columns = ("edges", "effective", "KL", "recovered", "95 %", "random", "rewired", "faithful", "lost")
     title = f"{told['model']}, {told['task']}, {told['ablation']}: circuits compared with nulls of their size"
     view = a_table(escape(title), ("circuit",), columns)

@@ -1,4 +1,4 @@
-"""Circuits as a page's viewer takes them: nodes with their places, edges with their scores, per size."""
+"""Circuits as the page's viewer takes them: nodes with their positions, edges with their scores, per size."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from reports.circuits.layout import box_of
 from reports.parts.circuit import CircuitPair, Edge, Node
 
 MOST = 100
-"""Circuits in a page; each takes some kilobytes."""
+"""The most circuits in a page; each takes a few kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Viewed:
     sizes: Sequence[tuple[str, frozenset[Edge]]]
     """The size requested, as tables show it, and the circuit's edges."""
     scores: Mapping[str, float]
-    """The method's scores by the edge's name; empty if it has none."""
+    """The method's scores by edge name; empty if it has none."""
     larger: int = 0
-    """How many circuits it has that are too large to be drawn."""
+    """How many of its circuits are too large to be drawn."""
 
 
 def of_pairs(pairs: Sequence[CircuitPair]) -> list[Viewed]:
-    """True circuits of programs, each before what methods found; where several are true, one of them."""
+    """Each program's true circuit, then those that methods found; if several are true, one of them."""
     found: dict[tuple[str, str], Viewed] = {}
     for pair in pairs:
         place = f"{pair.program} · {pair.ablation}"
@@ -41,9 +41,9 @@ def of_pairs(pairs: Sequence[CircuitPair]) -> list[Viewed]:
 def told(circuits: Sequence[Viewed]) -> list[dict[str, Any]]:
     """For the page's script: each place with its nodes and, for each circuit, the edges.
 
-    Places at which all circuits are empty are left out. A node is its name, row, column and layer; rows count
-    in order of computation, columns from the middle. An edge is sender, receiver (numbers of nodes), name,
-    score, and the sizes that have it, as bits.
+    Places where all circuits are empty are left out. A node is its name, row, column and layer; rows count in
+    computation order, columns from the middle. An edge is sender, receiver (node indices), name, score, and
+    a bit mask of the sizes that contain it.
     """
     places: dict[str, list[Viewed]] = {}
     for circuit in circuits[:MOST]:
@@ -68,7 +68,7 @@ def _place(circuits: Sequence[Viewed]) -> dict[str, Any]:
 
 
 def _column(node: Node, nodes: Sequence[Node], heads: int) -> float:
-    """Heads stand in the columns of their numbers, whichever of them a circuit has."""
+    """A head's column follows from its number, whichever heads a circuit has."""
     if node.kind == "head":
         return (node.head or 0) - (heads - 1) / 2
     beside = [other for other in nodes if other.row == node.row]

@@ -1,1 +1,1 @@
-"""The papers' claims, and the measurements that they take: what becomes of them on what was run."""
+"""The papers' claims, the measurements they need, and how they hold up on the runs at hand."""

@@ -10,18 +10,18 @@ from reports.parts.numbers import number, plural
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim with all that speaks for and against it."""
+    """A claim with the evidence for and against it."""
 
     name: str
     text: str
     source: str
     ran: str
-    """What was run, and its figures."""
+    """What was run, and the results in numbers."""
     comparisons: Sequence[Comparison]
     needed: int | None = None
-    """In how many comparisons the claim has to be right; None: in all."""
+    """How many comparisons must support the claim; None: all."""
     on_programs: bool = False
-    """Whether it is about compiled programs: then no pretrained model is needed to test it."""
+    """Whether it is about compiled programs, so that testing it needs no pretrained model."""
 
     def verdict(self, pretrained: bool) -> Verdict:
         """The verdict, from runs on pretrained models or on ours."""
@@ -41,5 +41,5 @@ class Claim:
 
 
 def span(values: Sequence[float]) -> str:
-    """The smallest and the largest of some values, `0.350 to 0.410`, or the one where they are alike."""
+    """The smallest and the largest of some values, `0.350 to 0.410`, or one if both print alike."""
     return " to ".join(dict.fromkeys(map(number, (min(values), max(values)))))

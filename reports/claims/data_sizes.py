@@ -1,4 +1,4 @@
-"""What more discovery examples cost and bring: seconds and KL against their number."""
+"""What more discovery examples cost and gain: seconds and KL against their number."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ RUN = ("n_discovery", "data_seed", "method_seed")
 """What distinguishes the runs of a method on a task."""
 MEANING = (
     "The same methods on more discovery examples, with the seeds that ran on every number of examples. "
-    "Growth is the least-squares slope of log seconds, including the making of the prompts, over log "
+    "Growth is the least-squares slope of log seconds, including prompt generation, over log "
     "examples, with Student's 95 % interval: at 1 the time grows in proportion to the data, at 0 not at all."
 )
 
@@ -37,14 +37,14 @@ def over_data(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
     ok = ok[ok.groupby(key)["n_discovery"].transform("nunique") > 1]
     all_of_them = ok.groupby(key)["n_discovery"].transform(
         "nunique"
-    )  # seeds that ran on some only would mislead
+    )  # seeds that ran on only some would mislead
     return ok[ok.groupby([*key, "data_seed"])["n_discovery"].transform("nunique") == all_of_them]
 
 
 def growth(rows: pd.DataFrame) -> Estimate:
-    """Slope of log seconds, including the making of the prompts, over log examples, with a point per run.
+    """Slope of log seconds, including prompt generation, over log examples, with a point per run.
 
-    A run's seconds are those for all its sizes together. Unscored where the making was not timed.
+    A run's seconds are those for all its sizes together. Unscored if prompt generation was not timed.
     """
     runs = rows.drop_duplicates([name for name in RUN if name in rows.columns])
     if "data_seconds" not in runs.columns:
@@ -55,13 +55,13 @@ def growth(rows: pd.DataFrame) -> Estimate:
 def data_section(
     table: pd.DataFrame, metrics: Metrics, methods: Methods, looks: Mapping[str, Line]
 ) -> Section | None:
-    """What more data costs and brings, as a table and a figure; None if no method ran on several numbers.
+    """What more data costs and gains, as a table and a figure; None if no method ran on several numbers.
 
     Args:
         table: the long leaderboard, tidy.
         metrics: by name.
         methods: which methods compete.
-        looks: of lines, by a method's label.
+        looks: line styles, by a method's label.
     """
     rows = over_data(table, methods)
     if rows.empty:
@@ -79,7 +79,7 @@ def _grid(rows: pd.DataFrame) -> Grid:
         Heading("method"),
         Heading("examples"),
         Heading("seconds", "s", "one discovery of all sizes requested, mean over seeds"),
-        Heading("prompts", "s", "making the discovery prompts, mean over seeds"),
+        Heading("prompts", "s", "generating the discovery prompts, mean over seeds"),
         Heading("growth"),
         *(Heading(f"KL, {share(size)}", "nats") for size in sizes),
     )

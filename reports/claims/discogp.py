@@ -1,6 +1,6 @@
 """The claims of DiscoGP: weights and edges together, complements at chance, patching circuits near random.
 
-All are about circuits whose removed edges carry zero, judged by accuracy among a task's candidates.
+All are about circuits whose removed edges are set to zero, judged by accuracy among a task's candidates.
 """
 
 import math
@@ -17,26 +17,26 @@ from reports.parts.numbers import interval, number
 
 SOURCE = "Yu, Niu et al. 2024, abstract"
 KEPT, DENSE = 0.93, 0.07
-"""C7: circuits keep at least the first, of the full model's accuracy, with at most the second, of weights
-and of edges; both are shares."""
+"""C7: circuits keep at least the first share of the full model's accuracy, with at most the second share
+of weights and of edges."""
 NEAR = 0.1
 """C8 and C9: an accuracy within this distance of chance counts as random."""
 OFTEN = 0.5
-"""C9: the share of methods and tasks for which the claim has to be right."""
+"""C9: the share of methods and tasks for which the claim must hold."""
 ZERO = ("zero", "zero_with_bias")
 RIVALS = ("acdc", "eap")
 PATCHING = (*RIVALS, "eap_ig")
 PROBABILITY = "complement_choice_probability"
-"""Shown beside the accuracy by which the paper judges: if a complement prefers no candidate, its accuracy
-is an accident."""
+"""Shown beside the accuracy that the paper uses: if a complement prefers no candidate, its accuracy is
+accidental."""
 
 
 def discogp_claims(table: pd.DataFrame, methods: Methods) -> list[Claim | None]:
-    """Those of C7, C8 and C9 that the runs bear on.
+    """Those of C7, C8 and C9 that the runs address.
 
     Args:
         table: the long leaderboard, tidy, without oversize circuits.
-        methods: which of them is the random one.
+        methods: names the random baseline.
     """
     needed = {"choice_accuracy", "complement_choice_accuracy", "chance", "weight_density", "data_seed"}
     if not needed <= set(table.columns):
@@ -48,7 +48,7 @@ def discogp_claims(table: pd.DataFrame, methods: Methods) -> list[Claim | None]:
 
 
 def _performance(small: pd.DataFrame, zero: pd.DataFrame) -> Claim | None:
-    """Circuit by circuit, over seeds."""
+    """C7, circuit by circuit, over seeds."""
     ours = small[(small["method"] == "discogp") & (small["weight_density"] <= DENSE)]
     full = zero[zero["method"] == "full"].groupby(PLACE)["choice_accuracy"].mean()
     comparisons, parts = [], []
@@ -70,7 +70,7 @@ def _performance(small: pd.DataFrame, zero: pd.DataFrame) -> Claim | None:
 
 
 def _complements(small: pd.DataFrame, baseline: str) -> Claim | None:
-    """DiscoGP's within `NEAR` of chance and nearer to it than random circuits'; its rivals' not within it."""
+    """C8: DiscoGP's are within `NEAR` of chance and nearer to it than random ones; its rivals' are not."""
     comparisons, parts, seen = [], [], set()
     for place, here in places(small[small["method"].isin(("discogp", *RIVALS, baseline))]):
         drawn = here[here["method"] == baseline]
@@ -106,7 +106,7 @@ def _complements(small: pd.DataFrame, baseline: str) -> Claim | None:
 
 
 def _near_random(small: pd.DataFrame) -> Claim | None:
-    """Circuits found by patching in corrupted activations, scored with removed edges at zero.
+    """C9: circuits found by patching in corrupted activations, scored with removed edges at zero.
 
     An accuracy below chance is no better than random either, so the test is one-sided.
     """
@@ -132,12 +132,12 @@ def _near_random(small: pd.DataFrame) -> Claim | None:
 def _away(
     rows: pd.DataFrame, run: str = "data_seed", name: str = "complement_choice_accuracy"
 ) -> "pd.Series[float]":
-    """By run, the mean distance from chance: values above it do not make up for values below it."""
+    """By run, the mean absolute distance from chance: values above and below do not cancel."""
     return _by_run((rows[name] - rows["chance"]).abs(), rows[run])
 
 
 def _by_run(values: "pd.Series[float]", run: "pd.Series[int]") -> "pd.Series[float]":
-    """The mean within each run, over sizes and the method's own seeds; NaN where one is unscored."""
+    """The mean within each run, over sizes and the method's own seeds; NaN if one is unscored."""
     return values.groupby(run).agg(lambda found: found.mean(skipna=False))
 
 

@@ -1,4 +1,4 @@
-"""Claims of Edge Pruning on language models: fewer edges, ahead when sparse, flat cost, alike over seeds."""
+"""Claims of Edge Pruning on language models: fewer edges, ahead when sparse, flat cost, stable over seeds."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -21,21 +21,21 @@ RIVALS = ("acdc", "eap")
 HALF = 0.5
 """C1: the bound, as a share of the rivals' edges."""
 SPARSE = 0.05
-"""C2: shares of edges up to which a circuit counts as sparse."""
+"""C2: the largest share of edges at which a circuit counts as sparse."""
 FLOOR = math.log(0.01)
-"""C2: of log_gap; where a rival has reached it, nothing is left to be ahead by."""
+"""C2: floor of log_gap; where a rival has reached it, no method can be ahead."""
 FLAT, GROWS = 0.1, 0.5
-"""C4: slopes of log seconds over log examples: below the first cost hardly grows, above the other it does."""
+"""C4: slopes of log seconds over log examples: cost hardly grows below the first, grows above the second."""
 NUMBERS = 5
 """C4: with fewer numbers of examples than this, a slope is not tested."""
 RATIO = "a ratio of {} or less"
-"""What could have been seen in C1 and C2."""
+"""Wording of the detectable effect in C1 and C2."""
 LITTLE = 0.1
 """C5: a standard deviation of the log of the number of edges: about 10 % of that number."""
 
 
 def edge_pruning_claims(table: pd.DataFrame, methods: Methods) -> list[Claim | None]:
-    """Those of C1, C2, C4 and C5 that the runs bear on.
+    """Those of C1, C2, C4 and C5 that the runs address.
 
     Args:
         table: the long leaderboard, tidy, without oversize circuits.
@@ -69,7 +69,7 @@ def _fewer_edges(table: pd.DataFrame, methods: Methods) -> Claim | None:
 
 
 def _fewer(need: Need) -> Comparison:
-    """Below half of a rival's edges; impossible where the shortest path is no less than half of them."""
+    """Below half of a rival's edges; impossible where the shortest path already has half as many."""
     with np.errstate(divide="ignore", invalid="ignore"):
         least = float(np.mean(np.log(need.shortest / need.edges.to_numpy(float))))
     if least >= math.log(HALF):
@@ -82,7 +82,7 @@ def _fewer(need: Need) -> Comparison:
 
 
 def _ahead_when_sparse(table: pd.DataFrame) -> Claim | None:
-    """By log_gap at the sparse sizes that both ran with: its mean over sizes, seed by seed."""
+    """C2, by log_gap: its mean over the sparse sizes that both ran with, seed by seed."""
     if not {"log_gap", "data_seed"} <= set(table.columns):
         return None
     ok = table[(table["status"] == "ok") & (table["size_requested"] <= SPARSE) & table["log_gap"].notna()]
@@ -146,9 +146,7 @@ def _data(table: pd.DataFrame, methods: Methods) -> Claim | None:
         "C4",
         "Edge Pruning's cost hardly grows from 200 to 100,000 examples, while ACDC's and EAP's do",
         "Bhaskar et al. 2024, table 1",
-        "; ".join(
-            ["slope of log seconds, including the making of the prompts, over log examples", *parts, *told]
-        ),
+        "; ".join(["slope of log seconds, including prompt generation, over log examples", *parts, *told]),
         [*comparisons, *missing],
     )
 

@@ -1,8 +1,8 @@
 """How many edges a method needs to stay within a KL of the model, compared with what Edge Pruning needs.
 
-The number is that of effective edges of the smallest circuit that meets the level. It is scored only where
-the sizes requested are close enough: the next smaller one is at most `STEP` below. How many edges a method
-then keeps does not matter (ACDC may keep fewer). Nothing is interpolated: with few sizes in a table, the
+It is the number of effective edges of the smallest circuit that meets the level, scored only where the
+requested sizes are close enough: the next smaller one is at most `STEP` below. How many edges a method
+actually keeps does not matter (ACDC may keep fewer). Nothing is interpolated: with few sizes in a table, the
 number is unscored.
 """
 
@@ -22,7 +22,7 @@ from reports.parts.methods import Methods, label_of
 from reports.parts.numbers import interval, mean_spread, number
 
 LEVELS = (0.1, 0.02)
-"""Nats."""
+"""KL levels in nats."""
 STEP = 0.06
 """Largest gap between two sizes, as a share of the larger; a gap of one edge is always small enough."""
 CLAIMANT = "edge_pruning"
@@ -30,7 +30,7 @@ CLAIMANT = "edge_pruning"
 MEANING = (
     "Effective edges of the smallest circuit within a KL of the model (on gt, the KL among its candidates). "
     "Ratio: Edge Pruning's number over that of the method, the geometric mean over seeds with Student's 95 % "
-    "interval. There is none if any seed is unscored or has no circuit within that KL. A number is given "
+    "interval; none is given if any seed is unscored or has no circuit within that KL. A number is given "
     "only where the next smaller size requested is at most 6 % below; \N{INFINITY}: no circuit that was run "
     "is within that KL."
 )
@@ -46,7 +46,7 @@ class Need:
     method: str
     label: str
     edges: "pd.Series[float]"
-    """By seed."""
+    """Edges needed, by data seed."""
     ratio: Estimate | None
     """Log of the claimant's edges over this method's; None for the claimant itself, and where it did not run
     or ran with several settings."""
@@ -56,7 +56,7 @@ class Need:
 
 def edges_needed(circuits: pd.DataFrame, level: float) -> float:
     """Effective edges of the smallest circuit with a KL of at most `level`: infinite if there is none, NaN if
-    sizes are too far apart.
+    sizes are too far apart or a KL is unscored.
 
     GT is judged by the KL among its candidates, as in its literature.
     """
@@ -128,7 +128,7 @@ def _needs(task: str, group: pd.DataFrame, level: float) -> list[Need]:
 
 
 def _by_seed(circuits: pd.DataFrame, level: float) -> "pd.Series[float]":
-    """Edges needed by data seed, means over method seeds: running more of these is no advantage."""
+    """Edges needed by data seed, averaged over method seeds: running more of these is no advantage."""
     runs = ["data_seed", *(["method_seed"] if "method_seed" in circuits.columns else [])]
     each = circuits.groupby(runs)[list(circuits.columns)].apply(edges_needed, level)
     return each.groupby(level="data_seed").agg(lambda runs: runs.mean(skipna=False))

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 ROUNDING = 1e-12
-"""A standard error below this share of the values is rounding, and is 0."""
+"""A standard error below this share of the largest value is rounding error and counts as 0."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def slope(x: "pd.Series[float]", y: "pd.Series[float]") -> Estimate:
 
 
 def deviation(values: "pd.Series[float]") -> tuple[float, float, float]:
-    """A sample's standard deviation with its 95 % interval, by chi-square, as for normal values."""
+    """A sample's standard deviation with its 95 % interval, by chi-square, assuming normal values."""
     freedom = len(values) - 1
     found = float(values.std(skipna=False)) if freedom > 0 else math.nan
     low, high = (found * math.sqrt(freedom / stats.chi2.ppf(at, freedom)) for at in (0.975, 0.025))

@@ -18,7 +18,7 @@ def places(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def at_home(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Which circuits were scored under the ablation under which they were discovered."""
+    """Which circuits were scored under the ablation that they were discovered under."""
     if "discovery_ablation" not in table.columns:
         return pd.Series(True, table.index)
     return table["discovery_ablation"].isna() | (table["discovery_ablation"] == table["ablation"])

@@ -1,4 +1,4 @@
-"""What the runs say about the papers' claims, one row for each claim that they bear on."""
+"""What the runs say about the papers' claims, one row for each claim that they address."""
 
 import pandas as pd
 
@@ -28,7 +28,7 @@ MEANING = (
 
 
 def claims_section(table: pd.DataFrame, methods: Methods, recovery: pd.DataFrame | None) -> Section | None:
-    """The claims that the runs bear on; None if there are none.
+    """The claims that the runs address; None if there are none.
 
     If there are runs on pretrained models, these decide; otherwise those on our models are reported without
     a verdict.
@@ -36,7 +36,7 @@ def claims_section(table: pd.DataFrame, methods: Methods, recovery: pd.DataFrame
     Args:
         table: the long leaderboard, tidy.
         methods: which methods compete.
-        recovery: the long table of recoveries, as it came; None where there is none.
+        recovery: the raw long table of recoveries; None if there is none.
     """
     table = of_all_wordings(as_asked(table))
     pretrained = is_pretrained(table)

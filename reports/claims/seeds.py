@@ -18,7 +18,7 @@ from reports.parts.numbers import mean_spread, number, share
 from reports.parts.style import Line, styled
 
 SEEDS = 8
-"""The fewest data seeds whose spread is shown."""
+"""The minimum number of data seeds for a spread to be shown."""
 SHOWN = ("kl", "unaided_edges", "seed_overlap")
 MEANING = (
     "Each data seed redraws the discovery prompts; the evaluation prompts stay the same, and so does a "
@@ -30,7 +30,7 @@ MEANING = (
 
 
 def spread_over_seeds(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
-    """Rows of the methods that ran with `SEEDS` seeds or more, at the sizes at which they did."""
+    """Rows of the methods that ran with `SEEDS` data seeds or more, at the sizes where they did."""
     if not {*SHOWN, "effective_edges", "n_edges", "data_seed"} <= set(table.columns):
         return table.iloc[:0]
     ok = contenders(table, methods)
@@ -47,7 +47,7 @@ def seeds_section(
         table: the long leaderboard, tidy.
         metrics: by name.
         methods: which methods compete.
-        looks: of lines, by a method's label.
+        looks: line styles, by a method's label.
     """
     rows = spread_over_seeds(table, methods)
     if rows.empty:

@@ -10,19 +10,19 @@ from reports.recovery.fold import fold, runs_in_words
 
 PROGRAMS = ("x_proportion", "reverse")
 LISTS = {"published_exact": "the published list", "unaided_exact": "the edges proved necessary"}
-"""C3: what a circuit is compared with, by the column that says whether it is exactly that."""
+"""C3: what a circuit is compared with, by the column that says whether it matches exactly."""
 MORE_OFTEN_THAN_NOT = 0.5
-"""C3: of method seeds. The paper shows one run of each program."""
+"""C3: a share of method seeds. The paper shows one run of each program."""
 
 
 def true_circuit_claims(recovery: pd.DataFrame | None) -> list[Claim]:
-    """C3 twice: by the lists that the paper gives, and by the edges that are proved necessary.
+    """C3, judged twice: against the paper's lists, and against the edges proved necessary.
 
-    Judged are Edge Pruning's runs with default options under zero ablation. A seed counts if the circuit is
-    exact under all CPU kernels that it ran with. Unscored runs keep the claim from holding.
+    Only Edge Pruning's runs with default options under zero ablation are judged. A seed counts if the circuit
+    is exact under all CPU kernels that it ran with. Unscored runs keep the claim from holding.
 
     Args:
-        recovery: the long table of recoveries, as it came; None where there is none.
+        recovery: the raw long table of recoveries; None if there is none.
     """
     if recovery is None or not LISTS.keys() <= set(recovery.columns):
         return []

@@ -29,14 +29,14 @@ class Comparison:
     """One comparison that a claim makes, and what the runs say for and against it."""
 
     p_for: float = math.nan
-    """p of "it is not so": small where the claim is shown. NaN where no test could be made."""
+    """p of the null "the claim is false": small where the claim is shown. NaN if no test was possible."""
     p_against: float = math.nan
-    """p of "it is so": small where the contrary is shown."""
+    """p of the null "the claim is true": small where the contrary is shown."""
     seen: float = math.nan
     """The true value, on the claim's side of the bound, that the test detects with 80 % power; infinite if no
     value so far from the bound is possible."""
     visible: str = "{}"
-    """That value in words."""
+    """Wording of that value."""
     impossible: str = ""
     """Why no result could meet the claim; empty where one could."""
 
@@ -55,11 +55,11 @@ def compare(
     p if there is no standard error, or if it is 0.
 
     Args:
-        estimate: of the quantity.
-        bound: on the estimate's scale.
-        side: the side on which the claim says the quantity is.
+        estimate: the estimate of the quantity.
+        bound: the bound, on the estimate's scale.
+        side: the side of the bound on which the claim puts the quantity.
         visible: "a ratio of {} or less", where {} is the value that could have been seen.
-        shown: from that scale to the one reported, such as exp for a log.
+        shown: maps that scale to the one reported, such as exp for a log.
         end: the furthest possible value on the claim's side.
     """
     if not estimate.error > 0:
@@ -82,7 +82,7 @@ def compare_deviation(values: "pd.Series[float]", bound: float) -> Comparison:
 
     Args:
         values: a sample, normal or nearly so.
-        bound: in their unit.
+        bound: the bound, in their unit.
     """
     freedom = len(values) - 1
     squares = float(values.var(skipna=False)) * freedom if freedom > 0 else math.nan
@@ -95,12 +95,12 @@ def compare_deviation(values: "pd.Series[float]", bound: float) -> Comparison:
 
 
 def compare_share(hits: int, runs: int, bound: float) -> Comparison:
-    """Whether something happens more often than a bound says, by the binomial distribution.
+    """Whether something happens in more than a given share of runs, by the binomial distribution.
 
     Args:
-        hits: runs in which it did.
-        runs: all of them, independent.
-        bound: a share.
+        hits: number of runs in which it happened.
+        runs: number of runs, all independent.
+        bound: the share, from 0 to 1.
     """
     enough = min((k for k in range(runs + 1) if stats.binom.sf(k - 1, runs, bound) < LEVEL), default=None)
     seen = math.nan if enough is None else float(stats.beta.ppf(POWER, enough, runs - enough + 1))
@@ -119,8 +119,8 @@ def at_least(wanted: int, p: Sequence[float]) -> float:
     that could not be made counts as one that found nothing. NaN if there are fewer than `wanted` tests.
 
     Args:
-        wanted: how many are to be shown.
-        p: of each.
+        wanted: how many must be shown.
+        p: the p of each.
     """
     if not 1 <= wanted <= len(p):
         return math.nan
@@ -132,8 +132,8 @@ def judge(comparisons: Sequence[Comparison], needed: int | None = None) -> Verdi
     """The verdict on a claim, from runs on the models that it is about.
 
     Args:
-        comparisons: all that the claim makes.
-        needed: in how many of them it has to be right; in all if left out.
+        comparisons: all comparisons that the claim makes.
+        needed: how many of them must support it; all if left out.
     """
     needed = len(comparisons) if needed is None else needed
     possible = [comparison for comparison in comparisons if not comparison.impossible]

@@ -18,7 +18,7 @@ _WHERE = ("model", "ablation", "pruned", "behaviour")
 
 
 def pairs_section(pairs: Sequence[Told]) -> Section | None:
-    """The primary tests of pairs, by the area over all sizes; those at a size where only one size was run.
+    """The primary tests of pairs, by the area over all sizes; tests at one size if only that was run.
 
     Args:
         pairs: as `circuitmark compare --json` prints them.
@@ -81,8 +81,8 @@ def standings_section(
 
     Args:
         wholes: as `circuitmark compare --json` prints `behaviours`.
-        entries: of all settings, for their cost.
-        looks: of marks, by a method's label.
+        entries: entries of all settings, for their cost.
+        looks: line styles, by a method's label.
     """
     ranked = [whole for whole in wholes if any(m["interquartile_mean"] is not None for m in whole["methods"])]
     if not ranked:

@@ -1,4 +1,4 @@
-"""Quality against cost: how far each method gets over all behaviours, and the CPU seconds that it takes."""
+"""Quality against cost: how far each method gets over all behaviours, and the CPU seconds it takes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ def costs_of(entries: Sequence[Entry], whole: Told) -> dict[str, float]:
     """Mean CPU seconds of discovery by a method's label, over the behaviours of a setting's standings.
 
     What a method spends only on its unaided circuit is left out, since no score here is of that circuit. A
-    method that did not run on all behaviours has no cost: means over different tasks do not compare.
+    method that did not run on all behaviours has no cost: means over different tasks are not comparable.
 
     Args:
-        entries: of all settings; discovery for all sizes is one run, with the same cost at each.
+        entries: entries of all settings; discovery for all sizes is one run, with the same cost at each.
         whole: the standings of that setting, as `circuitmark compare --json` prints `behaviours`.
     """
     setting = Setting(whole["model"], whole["graph"], whole["ablation"], whole["pruned"])
@@ -50,8 +50,8 @@ def plot_costs(
     Args:
         methods: the standings of one setting; those without a score or a cost are left out.
         costs: CPU seconds by label.
-        looks: of marks, by label.
-        title: of the axes.
+        looks: line styles, by label.
+        title: title of the axes.
     """
     labelled = [(label_of_typed(method["method"]), method) for method in methods]
     points = [
@@ -93,12 +93,12 @@ def plot_costs(
 
 
 def _lifts(points: Sequence[tuple[float, float]], height: float, letters: float) -> list[float]:
-    """How far above its point each label stands, in typographic points: clear of those beside and below.
+    """How far above its point each label is placed, in typographic points: clear of labels beside and below.
 
     Args:
         points: cost and value of each.
-        height: of the axes, nearly.
-        letters: height of a line.
+        height: approximate height of the axes, in points.
+        letters: height of a line of text.
     """
     values = [value for _, value in points]
     scale = height / max(1.25 * (max(values, default=1.0) - min(values, default=0.0)), 1e-9)

@@ -37,7 +37,7 @@ def crossed_table(rows: Sequence[Told]) -> Table:
         view.add_row(*map(escape, shown), *(cells.get(name, DASH) for name in scored))
         before = (place, method)
     view.caption = (
-        "share of the empty circuit's KL that is left on the typical template; below it its 95 % interval, "
+        "share of the empty circuit's KL left on the typical template, with its 95 % interval below it, "
         "over " + ", ".join(sorted({row["over"] for row in rows if row["over"]}))
     )
     return view

@@ -1,4 +1,4 @@
-"""What circuits lose on prompts that nobody has seen, as a section of a report."""
+"""What circuits lose on unseen prompts, as a section of a report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _WHERE = ("model", "ablation", "graph", "pruned", "behaviour", "method")
 
 
 def fresh_section(gaps: Sequence[Mapping[str, Any]]) -> Section | None:
-    """A row per method and behaviour, by the area over all sizes; by its size where it has only one.
+    """A row per method and behaviour, by the area over all sizes, or at its size if it has only one.
 
     Args:
         gaps: `fresh` as `circuitmark compare --fresh --json` prints it.

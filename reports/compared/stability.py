@@ -1,4 +1,4 @@
-"""What methods find again, as a table for the terminal: `stability` in `circuitmark compare --json`."""
+"""How stable circuits are, as a table for the terminal: `stability` in `circuitmark compare --json`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ def stability_table(rows: Sequence[Told]) -> Table:
         rows: as `circuitmark compare --json` prints them.
     """
     view = a_table(
-        "Stability: what circuits share when something changes that should not matter",
+        "Stability: what circuits share when something that should not matter changes",
         ("behaviour", "method", "over"),
         ("size", "circuits", "Jaccard", "random", "core", "recovered"),
     )  # fmt: skip

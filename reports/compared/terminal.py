@@ -38,8 +38,8 @@ def comparison_terminal(told: Mapping[str, Sequence[Told]]) -> Group:
 def _pairs(pairs: Sequence[Told]) -> Table:
     """A line per pair and behaviour: the primary tests, or those at a size where only one size was run.
 
-    What a leaves of the empty circuit's KL, over what b leaves: below 1 where a is ahead. Whoever is ahead is
-    bold.
+    The values are the share of the empty circuit's KL that a leaves over the share that b leaves: below 1
+    where a is ahead. The method that is ahead is bold.
     """
     matched = [pair for pair in pairs if pair["found_under"] == pair["ablation"]] or pairs
     primary = [pair for pair in matched if pair["size"] is None]
@@ -59,7 +59,7 @@ def _pairs(pairs: Sequence[Told]) -> Table:
         ahead = {"a ahead": 0, "b ahead": 1}.get(pair["verdict"])
         if ahead is not None:
             names[ahead] = f"[bold]{names[ahead]}[/bold]"
-        # with an interval, a reason is why there is no p
+        # with an interval, the reason explains why there is no p
         reason = f" ({pair['reason']})" if pair["reason"] and pair["low"] is not None else ""
         view.add_row(
             escape(place) if place != before else "", *names, _number(pair["difference"], math.exp),
@@ -155,7 +155,7 @@ def _variance(spreads: Sequence[Told]) -> Table:
     """A line per behaviour, method and size: standard deviations of the components of log KL."""
     names = [name.replace("_", " ") for name in _COMPONENTS]
     view = a_table(
-        "What log KL varies with: standard deviations, on templates that no method saw",
+        "Sources of variation in log KL: standard deviations, on templates that no method saw",
         ("behaviour", "method"), ("size", "runs", *names),
     )  # fmt: skip
     before = None

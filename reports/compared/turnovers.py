@@ -1,4 +1,4 @@
-"""Whether orders depend on the ablation: a table for the terminal, sentences for pages."""
+"""Whether the order of methods depends on the ablation: a table for the terminal, sentences for pages."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ Told = Mapping[str, Any]
 
 
 def turnovers_table(turnovers: Sequence[Told]) -> Table:
-    """A line per two ablations: in how many cells that rank two methods under both, their order differs.
+    """A line per pair of ablations: in how many cells ranked under both, two methods change their order.
 
     Args:
         turnovers: as `circuitmark compare --json` prints them.
     """
     view = a_table(
-        "Turnovers: orders of two methods that differ between two ablations",
+        "Turnovers: pairs of methods whose order differs between two ablations",
         ("model", "ablations", "circuits", "over"), ("cells", "turned", "opposite", "seeds disagree"),
     )  # fmt: skip
     for place, group in _groups(turnovers).items():
@@ -29,7 +29,7 @@ def turnovers_table(turnovers: Sequence[Told]) -> Table:
     turned = [told for told in turnovers if told["turns"] and told["size"] is None]
     named = "; ".join(map(_named, turned))
     view.caption = (
-        "cells: how many pairs of methods on a behaviour are ranked under both ablations; turned: each is "
+        "cells: pairs of methods on a behaviour that are ranked under both ablations; turned: each is "
         "ahead under one of the two, both times with Holm's p below 0.05; opposite: the signs differ; "
         "seeds disagree: how often two data seeds of one ablation differ in sign"
         + (f"; over all sizes, {plural(len(turned), 'pair')} turned: {escape(named)}" if turned else "")
@@ -38,7 +38,7 @@ def turnovers_table(turnovers: Sequence[Told]) -> Table:
 
 
 def turnover_sentences(turnovers: Sequence[Told]) -> list[str]:
-    """A sentence per two ablations, by the area over all sizes; then one for each pair that turned.
+    """A sentence per pair of ablations, by the area over all sizes; then one for each pair that turned.
 
     Args:
         turnovers: as `circuitmark compare --json` prints them.

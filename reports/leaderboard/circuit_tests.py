@@ -34,13 +34,13 @@ def circuit_tests_section(
 ) -> Section | None:
     """The tests of all circuits except random ones, by task, size and method; None if nothing was tested.
 
-    A test that was made of no circuit has no column.
+    A test that no circuit took has no column.
 
     Args:
         table: the long leaderboard, tidy.
-        entries: the same, seeds folded.
+        entries: the same, folded over seeds.
         metrics: by name.
-        methods: which method is the random one.
+        methods: names the random baseline.
     """
     settings = len({entry.setting._replace(pruned=EDGES) for entry in entries})
     tested = [entry for entry in entries if _is_tested(entry, methods)]
@@ -58,7 +58,7 @@ def circuit_tests_section(
     headings = (
         Heading("task"),
         Heading("method"),
-        Heading("edges asked", meaning="share of all edges that was requested"),
+        Heading("edges asked", meaning="requested share of all edges"),
         *(Heading(metrics[name].heading, meaning=metrics[name].description) for name in shown),
     )
     grid = Grid(headings, tuple(rows), 3, _untested(table, methods))

@@ -1,4 +1,4 @@
-"""The lines of one task in one pair of axes: methods, their intervals, the reference circuits.
+"""The lines of one task on one pair of axes: methods, their intervals, the reference circuits.
 
 Nothing is dropped silently: on a logarithmic axis, values at or below zero are drawn on a stated
 floor with a hollow triangle, and a note counts the points that cannot be drawn at all.
@@ -18,7 +18,7 @@ from reports.parts.style import INK, Line
 from reports.parts.svg import series
 
 JITTER = 1.03
-"""The factor by which the outermost runs are drawn to either side of their place."""
+"""The factor by which the outermost runs are shifted to either side."""
 EMPTY, FULL = "empty circuit", "full model"
 """The reference lines, as the legend names them."""
 
@@ -35,10 +35,10 @@ def draw(
     """Draws every method and the reference lines; returns the notes that a reader needs.
 
     Args:
-        axes: drawn into, and scaled.
-        entries: of one task under one setting.
-        metric: on the value axis.
-        looks: of lines, by a method's label.
+        axes: the axes to draw into and scale.
+        entries: entries of one task under one setting.
+        metric: the metric on the value axis.
+        looks: line styles, by a method's label.
         values: scale of the value axis; the axis of edges is logarithmic.
     """
     methods = [entry for entry in entries if not entry.is_reference]
@@ -104,27 +104,27 @@ def _draw_line(axes: Axes, line: Sequence[Entry], name: str, look: Line, floor: 
 
 
 def _panel(axes: Axes) -> int:
-    """Its place in the figure, which distinguishes the artists of a method."""
+    """The index of the axes in the figure, which tells a method's artists apart."""
     place = axes.get_subplotspec()
     return place.num1 if place else 0
 
 
 def _told(entry: Entry, name: str) -> str:
-    """The text shown when a value is pointed at."""
+    """The text shown when hovering over a value."""
     runs = f", {plural(entry.stat(name).scored, 'run')}" if entry.shows_runs(name) else ""
     reach = interval(entry.value(f"{name}_low"), entry.value(f"{name}_high"))
     return f"{entry.label}, {share(entry.size)}: {number(entry.value(name))} {reach}".rstrip() + runs
 
 
 def _dots(entry: Entry, name: str) -> Iterable[tuple[float, float]]:
-    """Its runs, side by side around the edges kept, so that equal values are all visible."""
+    """Its runs, spread around the edges kept, so that equal values are all visible."""
     each = entry.stat(name).each
     for i, value in enumerate(each):
         yield kept(entry) * JITTER ** (2 * i / (len(each) - 1) - 1), value
 
 
 def _draw_oversize(axes: Axes, entry: Entry, name: str, look: Line, floor: float) -> None:
-    """A hollow mark by itself, at the edges that the circuit kept and not at the size requested."""
+    """A separate hollow mark, at the edges that the circuit kept and not at the size requested."""
     hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markersize": 7}
     y = max(entry.value(name), floor)
     mark = series(entry.label, f"oversize {_panel(axes)} {entry.size}", [_told(entry, name)])

@@ -1,7 +1,7 @@
 """The long table, seeds folded: one `Entry` per model, graph, ablation, task, method and size.
 
 An entry holds the mean over seeds of every numeric column, its spread, and how many seeds were
-scored. It averages neither over sizes, tasks or ablations, nor ends of intervals.
+scored. It does not average over sizes, tasks or ablations, nor does it average ends of intervals.
 """
 
 import math
@@ -20,9 +20,9 @@ REFERENCES = ("empty", "full", "ones")
 """Circuits that every method is compared with; they are shown, never ranked.
 
 The last one is the full model run under a mask that keeps every edge: any difference from the model is
-rounding."""
+rounding error."""
 ALL_THE_SAME = "all the same"
-"""What the column `cell` says where methods cannot be told apart."""
+"""The value of the column `cell` where methods cannot be told apart."""
 
 EDGES = "edges"
 """What most circuits leave out: only edges."""
@@ -58,12 +58,12 @@ class Stat:
     runs: int = 0
     whole: bool = False
     each: tuple[float, ...] = ()
-    """Those scored."""
+    """The scored values."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One method at one size on one task; `size` is the share of edges requested, NaN for its own."""
+    """One method at one size on one task; `size` is the share of edges requested, NaN if unaided."""
 
     setting: Setting
     task: str
@@ -74,7 +74,7 @@ class Entry:
     runs: int = 1
     data_seeds: int = 1
     cell: str = ""
-    """Whether methods can be told apart at this size; empty where nothing can be said."""
+    """Whether methods can be told apart at this size; empty if unknown."""
 
     @property
     def label(self) -> str:
@@ -83,7 +83,7 @@ class Entry:
 
     @property
     def is_reference(self) -> bool:
-        """Whether this is the full circuit, as it is or as a mask of ones, or the empty one."""
+        """Whether this is the full circuit (as it is or as a mask of ones) or the empty one."""
         return self.method in REFERENCES
 
     @property
@@ -93,7 +93,7 @@ class Entry:
 
     @property
     def is_worse_than_empty(self) -> bool:
-        """Whether the empty circuit is nearer to the model, to three decimals: less is rounding."""
+        """Whether the empty circuit is nearer to the model, to three decimals: less is rounding error."""
         return self.value("recovered") <= -0.0005
 
     @property
@@ -124,7 +124,7 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
         raise ValueError("the leaderboard has no rows: nothing to report")
     if missing := [name for name in _REQUIRED if name not in table.columns]:
         raise ValueError(f"the leaderboard lacks the column {missing[0]!r}")
-    table = table.reset_index(drop=True).copy()  # in one piece: columns are added
+    table = table.reset_index(drop=True).copy()  # defragmented: columns are added below
     for name in (*_TEXT, "objective", "status", "status_reason", "cell"):
         column = table[name] if name in table.columns else pd.Series("", index=table.index, dtype=object)
         table[name] = column.astype(object).where(column.notna(), "").astype(str)
@@ -133,7 +133,7 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
     names = graph_names(table)
     counted = zip(table["model"], table["graph"], strict=True)
     table["model"] = [names.get((model, graph), model) for model, graph in counted]
-    # A column in which nothing was scored arrives as None objects, which are no numbers to pandas.
+    # A column in which nothing was scored arrives as None objects, which pandas does not take for numbers.
     numeric = {"oversize", *(name for name, metric in metrics.items() if metric.unit != "text")} - {*_TEXT}
     for name in [name for name in table.columns if name in numeric or table[name].isna().all()]:
         try:
@@ -152,13 +152,13 @@ def tidy(table: pd.DataFrame, metrics: Metrics) -> pd.DataFrame:
 
 
 def graph_names(table: pd.DataFrame) -> Names:
-    """What each model is called, by its name and graph."""
+    """Display names of models, by name and graph."""
     graphs = table["graph"].fillna("") if "graph" in table.columns else pd.Series("", table.index)
     return model_names(zip(table["model"].astype(str), graphs.astype(str), strict=True))
 
 
 def _name_apart(table: pd.DataFrame, names: Iterable[str]) -> "pd.Series[str]":
-    """The parameters, with what else distinguishes a method's runs, which must not be pooled."""
+    """The parameters, with whatever else distinguishes a method's runs, so that these are not pooled."""
     typed = table["params"]
     for name in names:
         if name not in table.columns:
@@ -174,7 +174,7 @@ def _name_apart(table: pd.DataFrame, names: Iterable[str]) -> "pd.Series[str]":
 
 
 def _differs(table: pd.DataFrame, name: str) -> "pd.Series[bool]":
-    """Where a column must be named: its method ran under several values of it, or under an unusual one."""
+    """Which rows must name a column: their method ran with several values of it, or with an unusual one."""
     values = table[name]
     match name:
         case "n_discovery":
@@ -191,7 +191,7 @@ def _differs(table: pd.DataFrame, name: str) -> "pd.Series[bool]":
 
 
 def contenders(table: pd.DataFrame, methods: Methods) -> pd.DataFrame:
-    """Rows that ended ok, of circuits that compete: no references, none random or oversize."""
+    """Rows with status ok of circuits that compete: no references, random or oversize circuits."""
     table = as_asked(table)
     return table[(table["status"] == "ok") & ~table["method"].isin((*REFERENCES, methods.baseline))]
 
@@ -202,11 +202,11 @@ def as_asked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def fold_seeds(table: pd.DataFrame) -> list[Entry]:
-    """Entries of the rows that ended ok, smallest size first, in a tidy table's order otherwise."""
+    """Entries of the rows with status ok, smallest size first, otherwise in the order of the tidy table."""
     table = table[table["status"] == "ok"].reset_index(drop=True)
     told = ("data_seed", "method_seed", "data_seeds", "size_requested")
     numeric = [name for name in table.select_dtypes("number").columns if name not in told]
-    scores = table[numeric].to_numpy(float)  # one array for all: pandas takes its time for each column
+    scores = table[numeric].to_numpy(float)  # one array for all: pandas is slow column by column
     entries = []
     for key, group in table.groupby([*_TEXT, "size_requested"], dropna=False, sort=False):
         *where, task, method, params = map(str, key[:-1])
@@ -222,7 +222,7 @@ def fold_seeds(table: pd.DataFrame) -> list[Entry]:
 
 
 def _references(entries: Iterable[Entry]) -> list[Entry]:
-    """The full and the empty circuit once more for each setting in which weights are left out as well."""
+    """The reference circuits again, for each setting in which weights are left out as well."""
     entries = list(entries)
     places = dict.fromkeys((each.setting, each.task) for each in entries if each.setting.pruned != EDGES)
     return [
@@ -243,17 +243,17 @@ def _stat(values: np.ndarray) -> Stat:
 
 
 def _of_several(stats: dict[str, Stat], seeds: int) -> dict[str, Stat]:
-    """Intervals where there are several runs: only those over all runs together remain."""
+    """Intervals for several runs: only those over all runs together are kept."""
     ends = [name for name in stats if name.endswith(_ENDS) and not name.startswith(_OF_GROUP)]
     found = {name: Stat(runs=stats[name].runs) for name in ends}
     joint = {f"recovered_new{end}": stats.get(f"recovered_seeds{end}", Stat()) for end in ("", *_ENDS)}
-    if seeds > 1 and joint["recovered_new_low"].scored:  # the same in each row: without spread
+    if seeds > 1 and joint["recovered_new_low"].scored:  # the same in each row, so no spread
         found |= {name: replace(stat, mean=stat.each[0], spread=math.nan) for name, stat in joint.items()}
     return found
 
 
 def by_task(entries: Iterable[Entry]) -> dict[tuple[Setting, str], list[Entry]]:
-    """Entries grouped by setting and task, in order of first appearance by name."""
+    """Entries grouped by setting and task, sorted by both; each group keeps the given order."""
     groups: dict[tuple[Setting, str], list[Entry]] = {}
     for entry in entries:
         groups.setdefault((entry.setting, entry.task), []).append(entry)

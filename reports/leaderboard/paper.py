@@ -14,7 +14,7 @@ from reports.parts.metric import Metric, Metrics
 from reports.parts.numbers import DASH, number, share
 
 NEW = "recovered_new"
-"""What is printed if all tasks have intervals for it: recovered on templates that no method saw."""
+"""The metric printed if all tasks have intervals for it: recovered on templates that no method saw."""
 Told = Mapping[str, Any]
 
 
@@ -28,15 +28,15 @@ def paper_table(
 ) -> PaperTable | None:
     """One table; None if no method was scored at a requested size.
 
-    It has intervals if it shows only one task. The best of a column is bold; whatever has a dagger was found
+    Intervals are shown for a single task only. The best of a column is bold; a dagger marks methods found
     equal to it, within a factor of 1.25 in the KL left, by two one-sided tests.
 
     Args:
-        stem: of its files.
+        stem: stem of its file names.
         title: what part of the leaderboard it shows.
         groups: entries by task, all of one setting.
         metrics: what columns mean.
-        methods: which method is the random one.
+        methods: names the random baseline.
         pairs: the tests of pairs, as `circuitmark compare --json` prints them.
     """
     entries = [entry for group in groups.values() for entry in group]
@@ -94,7 +94,7 @@ def _order(
 
 
 def _equal(column: Sequence[Entry], bold: set[int], pairs: Sequence[Told]) -> list[Entry]:
-    """Those of a column that a test found equal to its best."""
+    """The entries of a column that a test found equal to its best."""
     leaders = {entry.label for entry in column if id(entry) in bold}
     found = {
         label_of_typed(pair[other])
@@ -130,7 +130,7 @@ def _cell(entry: Entry | None, metric: Metric, bold: bool, equal: bool, interval
 
 
 def _thousandths(share: float) -> str:
-    """Three decimals everywhere; no minus before a 0."""
+    """Always three decimals; no negative zero."""
     return f"{share:.3f}".replace("-0.000", "0.000")
 
 

@@ -20,19 +20,19 @@ X_LABEL = "edges kept, % of all edges"
 
 @dataclass(frozen=True)
 class Format:
-    """Where a figure is to be shown: its sizes in inches, its letters in points."""
+    """The format of a figure: sizes in inches, font size in points."""
 
     width: float
-    """Of a single task's figure."""
+    """Width of a single task's figure."""
     widest: float
-    """Of a panel; three tasks beside each other fill it."""
+    """Width of a panel of three tasks side by side."""
     height: float
-    """Of a row of axes."""
+    """Height of a row of axes."""
     letters: float
 
 
 PAGE, COLUMN = Format(4.9, 12.9, 2.9, LETTERS), Format(3.25, 6.75, 1.75, 7.0)
-"""A page on a screen; a column of a paper, and both its columns for a panel."""
+"""A page on a screen; one column of a paper, or both columns for a panel."""
 
 
 def plot_metric(
@@ -43,15 +43,15 @@ def plot_metric(
     values: Scale,
     form: Format = PAGE,
 ) -> Figure:
-    """One task's figure: a line per method, its interval as a band, its runs as dots; empty is dashed.
+    """One task's figure: a line per method, with intervals as bands and runs as dots; empty is dashed.
 
     Args:
-        entries: of one task under one setting.
-        metric: on the value axis.
-        looks: of lines, by a method's label.
-        title: of the axes.
+        entries: entries of one task under one setting.
+        metric: the metric on the value axis.
+        looks: line styles, by a method's label.
+        title: title of the axes.
         values: scale of the value axis; the axis of edges is logarithmic.
-        form: where it is to be shown.
+        form: format of the figure.
     """
     return _plot({title: entries}, metric, looks, values, form, form.width)
 
@@ -63,14 +63,14 @@ def plot_panel(
     values: Scale,
     form: Format = PAGE,
 ) -> Figure:
-    """All tasks side by side under one legend, their value axes alike.
+    """All tasks side by side under one legend, with the same value axis.
 
     Args:
-        tasks: entries by the title of their axes; one at least.
-        metric: on the value axes.
-        looks: of lines, by a method's label.
+        tasks: entries by the title of their axes; at least one.
+        metric: the metric on the value axes.
+        looks: line styles, by a method's label.
         values: as in `plot_metric`.
-        form: where it is to be shown.
+        form: format of the figure.
     """
     columns = _columns(len(tasks))
     return _plot(tasks, metric, looks, values, form, max(form.width, form.widest * columns / 3))
@@ -90,7 +90,7 @@ def _plot(
 ) -> Figure:
     columns = _columns(len(tasks))
     rows = math.ceil(len(tasks) / columns)
-    letter = 0.0078 * form.letters  # inches, of one of middle width
+    letter = 0.0078 * form.letters  # inches, for a letter of average width
     with styled(form.letters):
         figure = Figure(figsize=(width, 1), layout="constrained")
         panels = [figure.add_subplot(rows, columns, i + 1) for i in range(len(tasks))]

@@ -2,8 +2,8 @@
 
 A rank says who was better, not by how much. Ties share their mean rank. The full and the empty
 circuit are not ranked, nor are circuits with more edges than requested; random circuits are. A method
-missing from a cell is ranked in the others only, and `cells` says in how many. A cell with a single
-scored method ranks nobody, nor does one in which all are the same.
+missing from a cell is ranked in the others only, and `cells` says in how many. Cells with a single
+scored method, or in which all are the same, are left out.
 """
 
 import math
@@ -31,7 +31,7 @@ class Ranking:
     by_task: pd.DataFrame
     """Mean rank over the sizes of a task: methods by tasks."""
     cells: int
-    """How many (task, size) cells ranked anybody."""
+    """How many (task, size) cells rank methods."""
 
 
 def rank(entries: Sequence[Entry], metric: Metric) -> list[Ranking]:
@@ -66,9 +66,9 @@ def ranking_grid(ranking: Ranking, metric: Metric, methods: Methods) -> Grid:
     Overall, only methods ranked in the most cells can be marked: one that ran only on easy cells is not best.
 
     Args:
-        ranking: of one setting.
-        metric: by which methods are ranked.
-        methods: which method is the random one.
+        ranking: the ranking of one setting.
+        metric: the metric that ranks methods.
+        methods: names the random baseline.
     """
     tasks = list(ranking.by_task.columns)
     competing = ranking.scored[[not methods.is_random(str(method)) for method in ranking.scored.index]]

@@ -1,4 +1,4 @@
-"""Axes of figures: edges kept, and values that span decades or are shares whose both ends matter."""
+"""Axes of figures: edges kept, and values that span decades or are shares whose ends both matter."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,29 +10,29 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 Scale = Literal["linear", "log", "share"]
 END = 0.03
-"""Within this distance of 0 and of 1, a share's axis no longer widens."""
+"""Distance from 0 and from 1 within which a share's axis is about linear."""
 MOST, APART = 8, 1.3
-"""Ticks at the sizes themselves: at most how many, and the least factor from one to the next."""
+"""For ticks at the sizes themselves: the most sizes, and the minimum factor from one to the next."""
 SHARES = (-100, -10, -1, -0.1, 0, 0.1, 0.5, 0.9, 0.97, 1)
 
 
 def place(share: np.ndarray) -> np.ndarray:
-    """Where a share stands: logarithmic towards 0 and 1 and below 0, linear within `END` of either."""
+    """Axis position of a share: logarithmic towards 0 and 1 and below 0, linear within `END` of either."""
     return np.arcsinh(share / END) - np.arcsinh((1 - share) / END)
 
 
 def share_at(place: np.ndarray) -> np.ndarray:
-    """The share that stands at a place."""
+    """The share at an axis position: the inverse of `place`."""
     # asinh a - asinh b = place and a + b = 1 / END, solved for a
     return END * np.sinh(place / 2 + np.arcsinh(1 / (2 * END * np.cosh(place / 2))))
 
 
 def scale(axes: Axes, values: Scale, sizes: Sequence[float] = ()) -> None:
-    """Scales the axes of a figure against edges kept, which is logarithmic.
+    """Scale the axes of a figure against edges kept; the axis of edges is logarithmic.
 
     Args:
-        axes: with all that is drawn in them.
-        values: of the value axis.
+        axes: the axes, with everything already drawn.
+        values: scale of the value axis.
         sizes: percentages requested, in order: the ticks if they are few and far enough apart.
     """
     plain = FuncFormatter(lambda value, _: f"{value:g}")

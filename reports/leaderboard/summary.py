@@ -1,4 +1,4 @@
-"""What a report says about its runs: what is shown, which did not end well, where they were measured."""
+"""What a report says about its runs: what is shown, which failed, where they were measured."""
 
 from collections.abc import Iterable, Sequence
 
@@ -53,7 +53,7 @@ def describe(table: pd.DataFrame) -> str:
         "; ".join(facts) + ".",
         f"{_count(methods, 'method')} on {_count(table, 'task')}.",
         _brackets(table),
-        "The best value of a size is bold.",
+        "The best value at each size is bold.",
     ]
     if any(len(distinct(methods, name)) > 1 for name in ("data_seed", "method_seed")):
         parts.append("Values are means over seeds, ± their sample standard deviation where seeds differ.")
@@ -77,7 +77,7 @@ def _brackets(table: pd.DataFrame) -> str:
     several = table[table["data_seeds"] > 1] if "data_seeds" in table.columns else table.iloc[:0]
     if not (distinct(table, "recovered_low") or distinct(table, "recovered_new_low")):
         parts.append(
-            f"Recovered has no interval{_why(table, 'these_prompts')}, so it cannot be said who is ahead."
+            f"Recovered has no interval{_why(table, 'these_prompts')}, so no method can be called ahead."
         )
     elif len(several) and not distinct(table, "recovered_seeds_low"):
         parts.append(f"Means over data seeds have no interval{_why(several, 'over_seeds')}.")
@@ -109,8 +109,8 @@ def warnings(table: pd.DataFrame) -> list[str]:
         found.append(f"Rows that repeat a model, task, method, seed and size were averaged: {repeated:,}.")
     if larger := sorted(set(map(label_of, *_oversize(ok)))):
         found.append(
-            f"Circuits of {', '.join(larger)} have more edges than requested: they are shown, but are in no "
-            "ranking, claim or spread."
+            f"Circuits of {', '.join(larger)} have more edges than requested: they are shown, but left "
+            "out of rankings, claims and spreads."
         )
     return [*found, *_repeats(ok), *_shares(ok)]
 
@@ -186,5 +186,5 @@ def job_counts(table: pd.DataFrame) -> str:
 
 
 def provenance(table: pd.DataFrame) -> Sequence[tuple[str, str]]:
-    """Where and with what the runs were made: (name, values) of the columns that are there."""
+    """Where and with what the runs were made: (name, values) of the columns present."""
     return [(name, "; ".join(values)) for name in _PROVENANCE if (values := distinct(table, name))]

@@ -15,7 +15,7 @@ HEADLINE, OLDER = "recovered", "kl"
 EXCEEDED = "exceeded"
 """Shown beside the size of a circuit that has more edges than requested."""
 WORSE = "worse than empty"
-"""Shown beside the headline value of a circuit that is."""
+"""Shown beside the headline value of such a circuit."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Column:
 
     metric: str
     judged: bool = True
-    """Whether the best of a size is marked; not for a metric by which circuits should not be ranked."""
+    """Whether the best of a size is marked; False for metrics that should not rank circuits."""
     optional: bool = False
     """Whether it is left out of a task where nothing was scored."""
     over: str = ""
-    """What its interval is over, where the heading has to say it."""
+    """What its interval is over, where the heading must say so."""
 
 
 COLUMNS = (
@@ -55,7 +55,7 @@ COLUMNS = (
 
 
 def headline(entries: Iterable[Entry]) -> str:
-    """The main metric: `HEADLINE`, or `OLDER` in a table of a version that lacks it."""
+    """The main metric: `HEADLINE`, or `OLDER` in a table from a version without it."""
     return HEADLINE if any(HEADLINE in entry.stats for entry in entries) else OLDER
 
 
@@ -65,9 +65,9 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
     The best value of a size is marked, as `best` says.
 
     Args:
-        entries: of one task under one setting.
+        entries: entries of one task under one setting.
         metrics: by name; they say which way is better.
-        methods: which method is the random one.
+        methods: names the random baseline.
     """
     columns = [column for column in COLUMNS if _is_shown(column, entries)]
     lead = metrics[headline(entries)]
@@ -87,9 +87,9 @@ def task_grid(entries: Sequence[Entry], metrics: Metrics, methods: Methods) -> G
         rows.append(Row((*names, *cells), starts, entry.is_reference, about))
     headings = (
         Heading("method"),
-        Heading("edges asked", meaning="share of all edges that was requested"),
+        Heading("edges asked", meaning="requested share of all edges"),
         *(
-            [Heading("n", meaning="number of runs, where there are several, and of their data seeds")]
+            [Heading("n", meaning="number of runs and of their data seeds, if there are several runs")]
             if several
             else []
         ),
@@ -124,13 +124,13 @@ def _is_whole(column: Column, metric: Metric, entries: Sequence[Entry]) -> bool:
 def best(entries: Sequence[Entry], metric: Metric, methods: Methods) -> list[Entry]:
     """The entries that are best at their size, ties included, where at least two were scored and they differ.
 
-    Random circuits, and circuits with more edges than requested, do not compete. Where all are the same none
-    is best; one that is worse than the empty circuit never is.
+    Random circuits, and circuits with more edges than requested, do not compete. None is best where all are
+    the same, and a circuit worse than the empty one never is.
 
     Args:
-        entries: of one task under one setting.
-        metric: by which.
-        methods: which method is the random one.
+        entries: entries of one task under one setting.
+        metric: the metric to compare.
+        methods: names the random baseline.
     """
     sizes: dict[tuple[bool, float], list[Entry]] = {}
     for entry in entries:
@@ -155,7 +155,7 @@ def _runs(entry: Entry) -> Cell:
 
 def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: bool) -> Cell:
     if entry.method == "empty" and column.metric.startswith("complement_"):
-        return Cell("", order=math.nan)  # its complement is the model, which is no yardstick for others
+        return Cell("", order=math.nan)  # its complement is the model: nothing to compare others with
     stat, metric = entry.stat(column.metric), metrics[column.metric]
     beside = [interval(entry.value(f"{metric.name}_low"), entry.value(f"{metric.name}_high"))]
     if column.metric == HEADLINE and entry.is_worse_than_empty:
@@ -169,7 +169,7 @@ def _cell(entry: Entry, column: Column, metrics: Metrics, whole: bool, best: boo
 
 
 def _is_faded(entry: Entry) -> bool:
-    """Whether it does not compete; references have a look of their own."""
+    """Whether it does not compete; references have their own style."""
     return not entry.is_reference and (entry.is_worse_than_empty or entry.is_oversize)
 
 

@@ -30,8 +30,8 @@ def terminal_table(table: pd.DataFrame, metrics: Sequence[Mapping[str, str]], me
 
     Args:
         table: the long form.
-        metrics: what its columns mean, as mappings that `read_metrics` takes.
-        methods: which method is the random one.
+        metrics: what its columns mean, as `read_metrics` takes it.
+        methods: names the random baseline.
 
     Raises:
         ValueError: an empty table.

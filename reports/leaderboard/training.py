@@ -1,4 +1,4 @@
-"""Figures of how trainings went: what a method recorded at its steps, a panel per quantity."""
+"""Training curves: what a method recorded at each step, a panel per quantity."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ def plot_training(title: str, runs: Sequence[Training], look: Line) -> Figure:
     """One method on one task: every quantity against the step, a line per seed, in the method's colour.
 
     Args:
-        title: of the figure.
+        title: title of the figure.
         runs: one per seed.
-        look: of the method; its marker and dash are not used.
+        look: line style of the method; its marker and dash are not used.
     """
     names = list(dict.fromkeys(name for run in runs for name in run.series if name != STEP))
     rows = math.ceil(len(names) / COLUMNS)

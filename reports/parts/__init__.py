@@ -1,1 +1,1 @@
-"""What all packages of reports are made of: grids, numbers, metrics, looks, SVG and Markdown."""
+"""Building blocks of all reports: grids, numbers, metrics, line styles, SVG and Markdown."""

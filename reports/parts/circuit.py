@@ -14,12 +14,12 @@ class Node:
     kind: Literal["embed", "head", "mlp", "logits"]
     layer: int | None = None
     head: int | None = None
-    """Its number in the layer; of an embedding, its place among the embeddings."""
+    """Its number in the layer; for an embedding, its index among the embeddings."""
     port: Literal["q", "k", "v"] | None = None
 
     @property
     def row(self) -> tuple[int, int]:
-        """When it is computed: what is computed together shares a row; later rows are larger."""
+        """Order of computation: nodes computed together share a row; later rows are larger."""
         if self.layer is None:
             return (2, 0) if self.kind == "logits" else (0, 0)
         return 1, 2 * self.layer + (self.kind == "mlp")
@@ -47,7 +47,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class CircuitPair:
-    """A program's true circuit and the one that a method found, to be drawn.
+    """A program's true circuit and the one that a method found, for drawing.
 
     If several circuits are true, `truth` is the one that `found` was compared with.
     """

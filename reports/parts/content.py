@@ -1,4 +1,4 @@
-"""What a report contains, before it is Markdown or HTML."""
+"""What a report contains, before it is rendered to Markdown or HTML."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ class Drawing:
     figure: Callable[[], Figure]
     meaning: str
     paper: Callable[[], Figure] | None = None
-    """The same for a column of a paper, if a paper is to have it."""
+    """The same figure for a column of a paper, if papers get it."""
     linear: Callable[[], Figure] | None = None
-    """The same with a linear value axis, for a page that shows either."""
+    """The same figure with a linear value axis, for a page that can show either."""
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table for a paper: what stands in it, what it shows, and the same as long data."""
+    """A table for a paper: its caption, its cells, and the same data in long form."""
 
     stem: str
     caption: str
@@ -43,7 +43,7 @@ class Training:
     place: str
     """The task (with model and ablation, if there are several)."""
     series: Mapping[str, Sequence[float]]
-    """By name, all of one length; "step" is one of them."""
+    """Values by name, all of the same length; one of them is "step"."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Section:
     meaning: str = ""
     """A paragraph that says what is shown."""
     about: Mapping[str, str] = field(default_factory=dict)
-    """What a page may filter it by, as a row's."""
+    """What a page can filter it by, as in `Row.about`."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Report:
     provenance: Sequence[tuple[str, str]]
     paper: Sequence[PaperTable] = ()
     bibtex: str = ""
-    """Of the methods' papers."""
+    """BibTeX entries of the methods' papers."""
 
 
 @dataclass(frozen=True)
@@ -99,5 +99,5 @@ class RecoverySection:
     pairs: Mapping[str, CircuitPair]
     """The circuits drawn, by the stem of their files."""
     metrics: Metrics
-    """Those that the tables hold."""
+    """The metrics in the tables."""
     provenance: Sequence[tuple[str, str]]

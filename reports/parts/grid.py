@@ -1,4 +1,4 @@
-"""A table before it is Markdown or HTML: headings, cells and the notes that stand under it."""
+"""A table before it is rendered to Markdown or HTML: headings, cells and the notes below it."""
 
 import math
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, what stands smaller beside it, and the number it is sorted by."""
+    """One cell: its text, the smaller text beside it, and the number it is sorted by."""
 
     text: str
     beside: str = ""
     best: bool = False
     order: float = math.nan
-    """Smaller is better, or simply smaller where there is no better; NaN sorts last."""
+    """Smaller is better, or simply smaller where neither is better; NaN sorts last."""
     equal: bool = False
     """Whether a test found it equal to the best."""
     faded: bool = False
@@ -37,7 +37,7 @@ class Row:
     starts: bool = False
     reference: bool = False
     about: Mapping[str, str] = field(default_factory=dict)
-    """What a page may filter it by: model, task, ablation, size, method; several values on separate lines."""
+    """What a page can filter it by: model, task, ablation, size, method; several values on separate lines."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tables as LaTeX, for a paper: booktabs' rules; amsmath and xcolor are needed as well."""
+"""Tables as LaTeX, for a paper: they need the packages booktabs, amsmath and xcolor."""
 
 import re
 
@@ -16,12 +16,12 @@ _NUMBER = re.compile(r"(?<![\w.])(-?)(\d[\d,]*(?:\.\d+)?)(?:e(-?\d+))?(?![\w.])"
 def table(grid: Grid, caption: str, label: str) -> str:
     """A `table*` with the grid, its notes in the caption.
 
-    Best cells are bold, those equal to the best have a dagger, faded ones are grey. An interval is set as an
-    index and an exponent, for want of room.
+    Best cells are bold, those equal to the best have a dagger, faded ones are grey. Intervals are set as
+    subscripts and superscripts to save space.
 
     Args:
         grid: the table.
-        caption: what it shows, without a full stop at its end.
+        caption: what it shows, without a final full stop.
         label: after ``tab:``, of letters, digits and ``._-``.
     """
     columns = "l" * grid.names + "r" * (len(grid.headings) - grid.names)
@@ -46,7 +46,7 @@ def table(grid: Grid, caption: str, label: str) -> str:
 
 
 def _spans(grid: Grid) -> list[str]:
-    """The line above the headings, and rules under what spans several columns."""
+    """The line above the headings, and rules under its texts."""
     if not grid.spans:
         return []
     cells, rules, column = [], [], 1
@@ -77,7 +77,7 @@ def _cell(cell: Cell) -> str:
 
 
 def _numbers(text: str) -> str:
-    """Escaped, with minus signs and powers of ten as they are set in mathematics."""
+    """Escaped text, with minus signs and powers of ten in math mode."""
     parts, end = [], 0
     for match in _NUMBER.finditer(text):
         sign, digits, power = match.groups()

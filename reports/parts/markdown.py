@@ -28,7 +28,7 @@ def page(title: str, paragraphs: Sequence[str], sections: Sequence[tuple[str, Se
 
     Args:
         title: its first heading.
-        paragraphs: what stands before the sections.
+        paragraphs: paragraphs before the sections.
         sections: each a heading, and its texts, tables and pictures in order.
     """
     blocks = [f"# {escape(title)}", *map(escape, paragraphs)]
@@ -51,7 +51,7 @@ def _part(part: Part) -> str:
 
 
 def grid(table: Grid) -> str:
-    """A pipe table, numbers to the right, with its notes under it."""
+    """A pipe table with right-aligned numbers, and its notes below it."""
     rules = ["---" if column < table.names else "---:" for column in range(len(table.headings))]
     over = [text for text, width in table.spans for _ in range(width)] or [""] * len(table.headings)
     headings = zip(over, table.headings, strict=True)

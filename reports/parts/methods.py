@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Methods:
-    """What a report knows of methods: it decides colours in figures, and who competes in tables."""
+    """What a report knows about methods: decides their colours in figures, and which compete in tables."""
 
     names: tuple[str, ...]
-    """All methods that there are, shown in this report or not; a method's place is its colour."""
+    """All methods, shown in this report or not; a method's index determines its colour."""
     baseline: str = ""
-    """The method that draws circuits at random: shown in grey; it does not compete."""
+    """The method that draws circuits at random: shown in grey, does not compete."""
 
     def is_random(self, label: str) -> bool:
-        """Whether a label is that of random circuits, with whatever parameters."""
+        """Whether a label is that of random circuits, with any parameters."""
         return bool(self.baseline) and label.partition(" (")[0] == self.baseline
 
 
@@ -23,6 +23,6 @@ def label_of(method: str, params: str) -> str:
 
 
 def label_of_typed(text: str) -> str:
-    """A method as it is typed, `eap_ig:steps=5`, as tables name it."""
+    """The label in tables of a method as typed by the user, `eap_ig:steps=5`."""
     method, _, params = text.partition(":")
     return label_of(method, params)

@@ -1,7 +1,7 @@
 """What a metric is called and which way it is better, as read from data.
 
-No metric's direction is written in this package: headings, arrows, bold type, ranks and sort
-orders all follow from the `better` that came with the metric.
+No metric's direction is hard-coded in this package: headings, arrows, bold type, ranks and sort
+orders all follow from the `better` that comes with the metric.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The name of a model: with what distinguishes its graphs, if its edges were counted in several ways."""
+"""Names of models, with what distinguishes their graphs if edges were counted in several ways."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def _named(model: str, apart: Sequence[str]) -> str:
 
 
 def named(told: Mapping[str, Sequence[Told]], names: Names | None = None) -> dict[str, list[dict[str, Any]]]:
-    """What `circuitmark compare --json` prints, each model by its name.
+    """What `circuitmark compare --json` prints, with each model under its display name.
 
     Args:
         told: lines by kind, each with its `model` and `graph`.

@@ -27,12 +27,12 @@ def number(value: float, whole: bool = False) -> str:
 def mean_spread(mean: float, spread: float, whole: bool = False) -> str:
     """A mean and, where seeds differ, its standard deviation over them: `0.120 ± 0.030`.
 
-    No more decimals than leave three digits of the mean or two of the spread.
+    Decimals are limited to three digits of the mean or two of the spread, whichever are fewer.
 
     Args:
         mean: NaN where nothing was scored.
-        spread: its standard deviation; 0 or NaN where seeds do not differ or there is but one.
-        whole: whether the mean is a count; read where there is no spread.
+        spread: its standard deviation; 0 or NaN where seeds do not differ or there is only one.
+        whole: whether the mean is a count; used only if there is no spread.
     """
     if not spread > 0 or not math.isfinite(mean):
         return number(mean, whole)

@@ -1,8 +1,8 @@
-"""How lines look: one colour per method, the same in every figure, whatever else is in it.
+"""Line styles: one colour per method, the same in every figure, whatever else it shows.
 
 The first colours are Okabe and Ito's, which colour-blind readers can distinguish, without their yellow and
 black, which fade on white and on dark pages; the others are for further methods. Markers differ as well, so
-that figures can be read in grey print.
+that figures can be read in greyscale.
 """
 
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ import matplotlib
 from reports.parts.methods import Methods, label_of
 
 INK, GRID, PAPER = "#24292f", "#d8dee4", "#fffffe"
-"""Text, grid and background; `svg.inline` hands these three over to the page's own colours."""
+"""Text, grid and background; `svg.inline` replaces these three with the page's own colours."""
 
 LETTERS = 9.5
-"""Of a page on a screen, in points."""
+"""Font size for a page on a screen, in points."""
 
 _COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
@@ -42,7 +42,7 @@ class Line:
 def lines(methods: Methods, variants: Iterable[tuple[str, str]]) -> dict[str, Line]:
     """A look by label for each (method, params) of a report; methods that `methods` lacks come last.
 
-    A method's colour follows from its place alone, not from who else is there. Where methods outnumber
+    A method's colour depends on its index alone, not on which others are shown. Where methods outnumber
     colours, those of one colour differ in marker (up to 104 methods); a method's variants differ in marker
     and dash.
     """
@@ -64,7 +64,7 @@ def lines(methods: Methods, variants: Iterable[tuple[str, str]]) -> dict[str, Li
 
 
 def styled(letters: float = LETTERS) -> AbstractContextManager[None]:
-    """Matplotlib's settings for our figures, both to draw and to save them; restored on leaving."""
+    """Matplotlib settings for drawing and saving our figures; the old ones are restored on exit."""
     return matplotlib.rc_context(
         {
             "font.family": ["DejaVu Sans", "sans-serif"],

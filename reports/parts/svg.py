@@ -1,4 +1,4 @@
-"""Figures as bytes: PNG, SVG and PDF files, and SVG to put inside a page."""
+"""Figures as bytes: PNG, SVG and PDF files, and SVG for embedding in a page."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from reports.parts.style import GRID, INK, PAPER, styled
 
 SERIES = re.compile(r'\bid="series\|([^|"]*)\|([^|"]*)\|[^"]*"')
-"""The id of what belongs to a method: its label, its values in the order of points, a distinguishing text."""
+"""The id of a method's artist: the label, its values in the order of points, a distinguishing text."""
 _THEME = {INK: "var(--ink)", GRID: "var(--rule)", PAPER: "none"}
 
 
@@ -32,7 +32,7 @@ def series(label: str, what: str, values: Sequence[str] = ()) -> str:
     """The `gid` of an artist that belongs to a method.
 
     Args:
-        label: of the method.
+        label: the method's label.
         what: distinguishes it from the method's other artists in a figure.
         values: the texts shown at its points, in order.
     """
@@ -44,14 +44,14 @@ def inline(svg: bytes, prefix: str, description: str, grows: bool = True) -> str
     """An SVG file's content as an element of an HTML page.
 
     Ink, grid, paper and font become the page's own, so that the figure follows light and dark; namespaces
-    and metadata, which HTML does not need, are dropped. What `series` named has the method and its values as
-    data.
+    and metadata, which HTML does not need, are dropped. Artists named by `series` get the method and its
+    values as data attributes.
 
     Args:
         svg: as `render` returns it.
-        prefix: of all ids, since several figures share one page.
+        prefix: prefix of all ids, since several figures share one page.
         description: a text for readers who cannot see it; escaped here.
-        grows: whether it may get wider than the file says.
+        grows: whether it may get wider than the file specifies.
     """
     text = svg.decode("utf-8")
     text = text[text.index("<svg") :]

@@ -20,9 +20,9 @@ def a_table(title: str, texts: Iterable[str], numbers: Iterable[str]) -> Table:
     """An empty table.
 
     Args:
-        title: above it.
-        texts: columns that are set flush left, first.
-        numbers: columns that are set flush right, after them.
+        title: title above it.
+        texts: left-aligned columns, which come first.
+        numbers: right-aligned columns, after them.
     """
     view = Table(title=title)
     for name in texts:

@@ -13,7 +13,7 @@ from reports.parts.methods import label_of
 from reports.parts.numbers import plural
 
 UNAIDED = ("unaided_exact", "f1", "tpr", "fpr")
-"""Columns on the circuit that a method settles on by itself: how often exact, then means."""
+"""Columns on a method's unaided circuit: how often exact, then means."""
 RANKED = ("auroc", "average_precision", "exact_at_true_size")
 """Columns on a method's scores: means, then how often exact at the true size."""
 EXACT = ("unaided_exact", "exact_at_true_size")
@@ -79,12 +79,12 @@ class Recoveries:
         return [self.cell(label, program, ablation) for program in self.programs]
 
     def by_run(self, label: str, ablation: str, name: str) -> list[tuple[float, int]]:
-        """A method's sum of a column over the programs that a run scored, and how many those are, by run.
+        """By run, the sum of a column over the programs that the run scored, and how many those are.
 
         Args:
             label: the method's, with its parameters.
             ablation: its name.
-            name: of the column.
+            name: name of the column.
         """
         rows = self.table[(self.table["label"] == label) & (self.table["ablation"] == ablation)]
         runs = rows[rows["status"] == "ok"].groupby(["method_seed", "kernels"])[name]
@@ -96,14 +96,14 @@ class Recoveries:
         Args:
             program: its name.
             ablation: its name.
-            name: of the column: `n_true` or `n_edges`.
+            name: name of the column: `n_true` or `n_edges`.
         """
         rows = self.table[(self.table["program"] == program) & (self.table["ablation"] == ablation)]
         return float(rows[name].max())
 
 
 def fold(table: pd.DataFrame) -> Recoveries:
-    """A checked table by method, program and ablation, everything in order of first appearance by name.
+    """Check a table and fold it by method, program and ablation; labels and names are sorted.
 
     Rows that repeat a method on a program are its runs: values are averaged over those scored.
     A row without a method says that a program could not be run at all.
@@ -159,7 +159,7 @@ def _tidy(table: pd.DataFrame) -> pd.DataFrame:
             table[name] = [math.nan if pd.isna(value) else float(value) for value in column]
         except (TypeError, ValueError):
             raise ValueError(
-                f"the table of recoveries has something in the column {name!r} that is not a number"
+                f"the table of recoveries has a value in the column {name!r} that is not a number"
             ) from None
     redundant = table["redundant"] if "redundant" in table.columns else pd.Series(False, table.index)
     table["redundant"] = [not pd.isna(value) and bool(value) for value in redundant]

@@ -1,4 +1,4 @@
-"""Methods on programs on which their setting was not chosen: how many recovered, and who recovers more."""
+"""Methods on held-out programs, not used to choose their setting: how many each recovers, and which more."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from reports.recovery.methods import acdc_notes
 Told = Mapping[str, Any]
 MEANING = (
     "Held out: programs are split into two folds, with variants of one program in the same fold. On each "
-    "fold a method has the setting that was exact on most programs of the other fold: its own circuit, or a "
+    "fold a method uses the setting that was exact on most programs of the other fold: its own circuit, or a "
     "score threshold, absolute (score) or relative to the largest score (share). Exact means in every run. "
     "In brackets, the 95 % interval of the share (Wilson): what other programs like these would give."
 )
@@ -72,7 +72,7 @@ def fold_table(folds: Sequence[Told]) -> Table:
     """`fold_grid` for the terminal.
 
     Args:
-        folds: as for it.
+        folds: as for `fold_grid`.
     """
     grid = fold_grid(folds)
     view = Table(title="exact, and held out (with the setting chosen on the other fold)", box=box.SIMPLE_HEAD,

@@ -16,14 +16,14 @@ from reports.recovery.programs import program_grid
 
 @dataclass(frozen=True)
 class RecoveryGrids:
-    """The tables on a table of recoveries."""
+    """The tables of a report on recoveries."""
 
     unaided: Grid
     ranked: Grid
     unaided_by_program: Grid
     ranked_by_program: Grid
     troubles: Grid | None
-    """What did not end well, with the reason; None if everything did."""
+    """Runs that did not end ok, with the reason; None if all did."""
 
 
 def recovery_grids(
@@ -34,7 +34,7 @@ def recovery_grids(
     Args:
         table: a row per method, params, program, ablation and run (seed, kernels).
         metrics: describe its columns (name, label, description, unit, better).
-        methods: which method is the random one.
+        methods: names the random baseline.
 
     Raises:
         ValueError: no rows, a missing column, a value that is not a number, a bad direction.
@@ -50,7 +50,7 @@ def recovery_grids(
 
 
 def troubles(folded: Recoveries) -> Grid | None:
-    """What did not end ok: programs that share method, ablation, status and reason on one row."""
+    """Runs that did not end ok; programs with the same method, ablation, status and reason share a row."""
     bad = folded.table[folded.table["status"] != "ok"]
     if bad.empty:
         return None

@@ -12,7 +12,7 @@ from reports.recovery.fold import EXACT, Recoveries, Recovery, runs_in_words
 
 ACDC_NOTE = (
     "ACDC tests one removal at a time, which is nearly how the truth defines a necessary edge: its recovery "
-    "says less about circuits in general than that of other methods."
+    "says less about circuits in general than other methods' does."
 )
 
 
@@ -41,7 +41,7 @@ def summarise(folded: Recoveries, label: str, ablation: str, name: str) -> Summa
         folded: the table.
         label: the method's, with its parameters.
         ablation: its name.
-        name: of the column.
+        name: name of the column.
     """
     column = folded.column(label, ablation)
     runs = max(recovery.runs for recovery in column)
@@ -60,7 +60,7 @@ def _over_programs(recoveries: Sequence[Recovery], name: str) -> float:
     values = [value for r in recoveries if not math.isnan(value := r.value(name))]
     if not values:
         return math.nan
-    total = round(math.fsum(values), 9)  # thirds add up to what they should, so that ties are ties
+    total = round(math.fsum(values), 9)  # thirds add up as they should, so that ties are ties
     return total if name in EXACT else total / len(values)
 
 
@@ -140,7 +140,7 @@ def method_grid(folded: Recoveries, names: Sequence[str], metrics: Metrics, meth
         folded: the table.
         names: columns shown.
         metrics: by name; they say which way is better.
-        methods: which method is the random one.
+        methods: names the random baseline.
     """
     rivals = {name for name, method in folded.labels.items() if method != methods.baseline}
     labels = ordered(folded, names, metrics)

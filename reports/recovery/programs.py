@@ -33,7 +33,7 @@ def exact_runs(recovery: Recovery, names: Sequence[str]) -> str:
 
 
 def _digits(value: float) -> str:
-    """Two digits; what falls short of 1 is not rounded to it."""
+    """Two decimals; values below 1 are not rounded up to it."""
     return DASH if math.isnan(value) else ">0.99" if 0.995 <= value < 1 else f"{value:.2f}"
 
 
@@ -93,7 +93,7 @@ def marks(folded: Recoveries, program: str, ablations: Sequence[str]) -> str:
 
 
 def truth_notes(folded: Recoveries) -> list[str]:
-    """What the marks mean, and how often each is there."""
+    """What the marks mean, and how often each occurs."""
     truths = folded.table.drop_duplicates(["program", "ablation"])
     counts = {column: int(truths[column].sum()) for column in ("redundant", "fewer", "unknown")}
     meanings = {

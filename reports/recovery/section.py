@@ -29,7 +29,7 @@ _TRUTH = (
 _FOUND = (
     "Unaided judges the circuit that a method settles on by itself, with one setting for all programs and no "
     "size given. Ranked judges its scores of edges, at every threshold. Exact at the true size judges the "
-    "circuit that the scores would give if an oracle supplied the size, which nobody knows for a model that "
+    "circuit that the scores would give if an oracle supplied the size, which is unknown for a model that "
     "was not compiled."
 )
 
@@ -46,7 +46,7 @@ def build_recovery(
     Args:
         table: the long table of recoveries, as `recovery_grids` takes it.
         described: what its columns mean.
-        methods: which method is the random one.
+        methods: names the random baseline.
         pairs: the circuits drawn.
         judged: `folds` and `compared`, as `circuitmark verify-tracr --json` prints them.
 
@@ -103,7 +103,7 @@ def _describe(table: pd.DataFrame) -> str:
 
 
 def _stems(pairs: Sequence[CircuitPair]) -> dict[str, CircuitPair]:
-    """`program-ablation-method` by pair, fit for a file's name; equal ones are numbered."""
+    """Pairs by `program-ablation-method`, made safe for file names; equal ones are numbered."""
     stems: dict[str, CircuitPair] = {}
     taken: set[str] = set()
     for pair in pairs:
@@ -112,7 +112,7 @@ def _stems(pairs: Sequence[CircuitPair]) -> dict[str, CircuitPair]:
         )
         stem = plain = "-".join(filter(None, parts))
         number = 2
-        while stem.casefold() in taken:  # file systems differ in whether case tells names apart
+        while stem.casefold() in taken:  # some file systems ignore case
             stem, number = f"{plain}-{number}", number + 1
         taken.add(stem.casefold())
         stems[stem] = pair

@@ -33,7 +33,7 @@ def recovery_terminal(
 ) -> Group:
     """Each method's unaided f1 on each program, ticked where exact in every run; means below; what failed.
 
-    Made for 120 columns.
+    Designed for 120 columns.
 
     Args:
         table: of recoveries.
@@ -88,7 +88,7 @@ def _shown(recovery: Recovery) -> str:
 
 
 def _folded(label: str, width: int) -> str:
-    """A label in lines of at most `width` where it has a place to break: after a space, _ , or =."""
+    """A label in lines of at most `width` where it can be broken: after a space, `_`, `,` or `=`."""
     lines = [""]
     for part in re.findall(r"[^ _,=]*[ _,=]*", label):
         if lines[-1] and len(lines[-1] + part.rstrip()) > width:
@@ -98,7 +98,7 @@ def _folded(label: str, width: int) -> str:
 
 
 def _failures(folded: Recoveries) -> list[Text]:
-    """A line per method, ablation, status and reason: nothing that failed goes unsaid."""
+    """A line per method, ablation, status and reason: no failure goes unreported."""
     grid = troubles(folded)
     lines = []
     for row in grid.rows if grid else ():

@@ -294,7 +294,7 @@ def test_bad_input_is_one_clear_line() -> None:
         recovery_grids(recoveries().assign(f1="much"), METRICS, METHODS)
     with pytest.raises(ValueError, match="nothing to report"):
         reports.render_report(None, METRICS, METHODS)
-    with pytest.raises(ValueError, match="drawn beside"):
+    with pytest.raises(ValueError, match="`recovery` as well"):
         reports.render_report(leaderboard(), METRICS, METHODS, drawings=PAIRS)
 
 

@@ -111,7 +111,7 @@ def test_what_brackets_hold_and_what_has_none() -> None:
     assert "for single runs, over these prompts" in said(table)
     none = table.assign(recovered_low=math.nan, these_prompts="too few", complement_loss_margin_low=0.1)
     assert "for the margin, over the random circuits" in said(none)
-    assert "Recovered has no interval (too few), so it cannot be said who is ahead." in said(none)
+    assert "Recovered has no interval (too few), so no method can be called ahead." in said(none)
     two = leaderboard().assign(data_seeds=2, over_seeds="at least 3 data seeds are needed, not 2")
     assert "Means over data seeds have no interval (at least 3 data seeds are needed, not 2)." in said(two)
     assert "Means over data seeds have" not in said(two.assign(recovered_seeds_low=0.1))
