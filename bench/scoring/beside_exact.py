@@ -58,7 +58,7 @@ def with_exact(table: pd.DataFrame, store: Store) -> pd.DataFrame:
 
 
 def rank_correlation(a: Tensor, b: Tensor, exists: Bool[Tensor, "receivers senders"]) -> float:
-    """Spearman's, of the absolute scores of edges; NaN if either scores all edges alike.
+    """Spearman's, of the scores of edges as they rank them; NaN if either scores all edges alike.
 
     Args:
         a: scores, of the shape of `exists`.
@@ -67,7 +67,7 @@ def rank_correlation(a: Tensor, b: Tensor, exists: Bool[Tensor, "receivers sende
     """
     from scipy.stats import rankdata
 
-    ranks = torch.stack([torch.from_numpy(rankdata(each[exists].abs().numpy())) for each in (a, b)])
+    ranks = torch.stack([torch.from_numpy(rankdata(each[exists].numpy())) for each in (a, b)])
     if (ranks.std(1) == 0).any():
         return math.nan
     return float(ranks.corrcoef()[0, 1])

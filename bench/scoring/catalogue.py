@@ -147,7 +147,7 @@ METRICS = (
     Metric("seed_overlap", "Overlap over seeds", "Mean Jaccard similarity (edges in both over edges in "
            "either) with the circuits of the other seeds", "share", "none"),
     Metric("exact_correlation", "Correlation with exact", "Spearman's rank correlation of the method's "
-           "absolute scores of edges with those of `exact`, where `exact` ran on the same data"),
+           "scores of edges with those of `exact`, where `exact` ran on the same data"),
     Metric("nodes_kept", "Nodes kept", "Heads and MLPs with a kept edge", "nodes"),
     Metric("pruned", "Pruned", "What the circuit leaves out: edges, or weights and edges; circuits compete "
            "only within the same kind", "text"),

@@ -21,11 +21,12 @@ from bench.study import Study
 from problems import SMALL
 
 
-def test_it_is_of_absolute_scores_where_edges_are() -> None:
+def test_it_is_of_rankings_where_edges_are() -> None:
     exists = torch.tensor([[True, True], [True, False]])
-    a, b = torch.tensor([[1.0, -3.0], [2.0, 99.0]]), torch.tensor([[0.1, 0.3], [-0.2, -1.0]])
+    a, b = torch.tensor([[1.0, 3.0], [2.0, 99.0]]), torch.tensor([[0.1, 0.3], [0.2, -1.0]])
     assert rank_correlation(a, b, exists) == pytest.approx(1.0)
-    assert rank_correlation(a, -b.flip(1), exists) == pytest.approx(-0.5)
+    assert rank_correlation(a, b.flip(1), exists) == pytest.approx(-0.5)
+    assert rank_correlation(a, b - 9, exists) == pytest.approx(1.0), "higher is kept sooner, below 0 as well"
     assert math.isnan(rank_correlation(a, torch.ones(2, 2), exists))
 
 
@@ -52,7 +53,7 @@ def test_runs_on_the_same_data_are_read_beside_it(tmp_path: Path) -> None:
         of_method = (table["method"] == method) & (table["params"] == params)
         rows = table[of_method & (table["ablation"] == "resample")]
         held = load_tensors(store.path(rows[rows["n_discovery"] == 20]["stem"].iloc[0]))[0]
-        scores: np.ndarray = held["discovery.scores"].abs().numpy()[exists]
+        scores: np.ndarray = held["discovery.scores"].numpy()[exists]
         return scores
 
     truth = scores("exact", "examples=1")
