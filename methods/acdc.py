@@ -1,4 +1,4 @@
-"""ACDC: every edge in turn, from the logits back, removed where the loss hardly grows."""
+"""ACDC: tests edges one at a time, from the logits back, and removes those that hardly raise the loss."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from methods.thresholds.threshold_search import ThresholdSearch
 
 @dataclass(frozen=True)
 class ACDC(Method):
-    """Removes an edge where  loss(without) - loss(current) < tau,  one after the other.
+    """Removes edges one at a time, wherever  loss(without) - loss(current) < tau.
 
-    Receivers come in reverse order of computation (the logits, then layer by layer from the last: MLP,
-    values, keys, queries, high heads before low ones), the senders of each from the latest. A removed edge
-    carries the ablation's activation from then on; what is kept carries its value in the run as it has
-    become. A node from which nothing is kept loses its incoming edges untested. The loss is KL to the full
-    model by default (Conmy et al. 2023), in nats, the mean over examples.
+    Receivers are visited in reverse order of computation (the logits, then layer by layer from the last: MLP,
+    values, keys, queries, high heads before low ones), and each one's senders from the latest. A removed edge
+    carries the ablation's activation from then on; a kept edge carries its sender's value in the current,
+    partly ablated run. If none of a node's outgoing edges is kept, its incoming edges are removed untested.
+    The loss is KL to the full model by default (Conmy et al. 2023), in nats, averaged over examples.
 
-    The result is that of the sequential algorithm: what a removal cannot reach is not computed, and a chain
-    of removals is at once (`Pruning`), but every decision sees the loss that it would see one by one. A
-    decision may differ where an effect is within rounding of tau: some 1e-7 in float32; bfloat16 is too
-    coarse for taus below about 0.01. For each size wanted a tau is searched for (`ThresholdSearch`); the
-    circuit is the largest found of at most that size, filled up by the bench with the edges that stay longest
-    as tau rises.
+    The result is that of the sequential algorithm: whatever a removal cannot reach is not recomputed, and a
+    chain of removals is evaluated at once (`Pruning`), but every decision uses the loss it would see one by
+    one. A decision may differ if an effect is within rounding error of tau, about 1e-7 in float32; bfloat16
+    is too coarse for taus below about 0.01. For each requested size a tau is searched (`ThresholdSearch`);
+    the circuit is the largest one found of at most that size, filled up by the bench with the edges that
+    survive longest as tau rises.
     """
 
     name = "acdc"
@@ -48,17 +48,17 @@ class ACDC(Method):
     objective: Objective = "kl"
     """The loss: KL to the full model, or minus the task's difference metric."""
     absolute: bool = False
-    """Compare the change of the loss by its absolute value, so that edges which hurt are kept too."""
+    """Compare the absolute change in loss, so that edges that hurt are kept too."""
     order: Literal["latest", "earliest"] = "latest"
-    """Which senders of a receiver come first."""
+    """Which of a receiver's senders are tried first."""
     examples: int = 64
-    """Discovery examples used, the first ones; 0 for all. The time is proportional to them."""
+    """Number of discovery prompts to use, from the first; 0 for all. Run time is proportional to it."""
     attempts: int = 6
-    """Runs for one size, at most; what runs for other sizes have shown costs none of these."""
+    """Maximum number of runs per size; runs already made for other sizes do not count."""
     tolerance: float = 0.2
-    """A size is met by a circuit smaller by at most this share; the bench fills it up from the scores."""
+    """A circuit that is smaller by at most this share counts as meeting a size; the bench fills it up."""
     chain: int = 8
-    """Removals evaluated at once, at most. It changes the time alone."""
+    """Maximum number of removals evaluated at once. It affects only the run time."""
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < math.inf:
@@ -66,22 +66,22 @@ class ACDC(Method):
         if self.attempts < 1 or self.chain < 1 or self.examples < 0:
             raise ValueError("attempts and chain must be at least 1, examples at least 0")
         if not 0 <= self.tolerance < 1:
-            raise ValueError(f"tolerance is a share from 0 to below 1, not {self.tolerance:g}")
+            raise ValueError(f"tolerance must be a share from 0 to below 1, not {self.tolerance:g}")
 
     def turns(self, problem: Problem) -> Turns:
         """The order in which edges are tried."""
         return Turns.backwards(problem.graph, self.order == "latest")
 
     def discover(self, problem: Problem) -> Discovery:
-        """The search among all edges."""
+        """Searches all edges."""
         return self.search(problem, problem.graph.exists.clone())
 
     def search(self, problem: Problem, candidates: Bool[Tensor, "receivers senders"]) -> Discovery:
-        """A run at the default tau, then as many as the sizes take.
+        """Runs once at the unaided circuit's tau, then as often as the requested sizes need.
 
         Args:
-            problem: what is asked for.
-            candidates: the edges to begin with.
+            problem: the problem to solve.
+            candidates: the edges to start from.
         """
         pruning = Pruning(
             problem, candidates, self.objective, self.absolute, self.turns(problem),

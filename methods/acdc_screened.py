@@ -1,4 +1,4 @@
-"""ACDC on the edges that EAP-IG ranks highest: not the algorithm of its paper, but far cheaper."""
+"""ACDC on the edges that EAP-IG ranks highest: not the paper's algorithm, but far cheaper."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from methods.thresholds.best import n_best
 
 @dataclass(frozen=True)
 class ACDCScreened(ACDC):
-    """Removes all edges but the share that EAP-IG (its default options) scores highest, then runs ACDC.
+    """Keeps only the share of edges that EAP-IG (at its default options) scores highest, then runs ACDC.
 
-    What the screen drops is never tried. A circuit larger than the share is filled up with these edges, in
-    EAP-IG's order.
+    Screened-out edges are never tried. A circuit larger than the share is filled up with them, in EAP-IG's
+    order.
     """
 
     name = "acdc_screened"
     description = "ACDC on the share of edges that EAP-IG ranks highest"
 
     share: float = 0.2
-    """Of all edges, those that ACDC tries."""
+    """Share of all edges that ACDC tries."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,7 +32,7 @@ class ACDCScreened(ACDC):
             raise ValueError(f"share must be above 0 and at most 1, not {self.share:g}")
 
     def discover(self, problem: Problem) -> Discovery:
-        """The search among the edges of the highest scores; all others rank behind these."""
+        """Searches the highest-scoring edges; all others rank below them."""
         scores = EAPIG().discover(problem).scores
         assert scores is not None
         ranked = torch.where(problem.graph.exists, scores, -torch.inf)

@@ -1,4 +1,4 @@
-"""ACDC in a random order: another circuit each time, of those that do as well."""
+"""ACDC in a random order: each run finds another of the circuits that do equally well."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from methods.thresholds.pruning import Turns
 
 @dataclass(frozen=True)
 class ACDCShuffled(ACDC):
-    """Tries receivers, and the senders of each, in an order that the seed draws.
+    """Tries receivers, and the senders of each, in a random order given by the seed.
 
-    What ACDC removes first is not missed later, so the order decides which of several sufficient circuits it
-    ends with: seeds of this method are a sample of them, of no known distribution. As a method it is worse
-    than ACDC where the order from the logits back helps.
+    Later decisions adapt to the edges already removed, so the order decides which of several sufficient
+    circuits is left: the circuits of different seeds are a sample of them, from no known distribution. As a
+    discovery method it is worse than ACDC wherever going back from the logits helps.
     """
 
     name = "acdc_shuffled"
-    description = "ACDC in a random order: a sampler of circuits that do as well, for stability"
+    description = "ACDC in a random order: samples circuits that do equally well, to measure stability"
     stochastic = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.order != ACDC.order:
-            raise ValueError("acdc_shuffled draws its order: leave order out")
+            raise ValueError("acdc_shuffled draws its order at random: leave order out")
 
     def turns(self, problem: Problem) -> Turns:
-        """Drawn by the seed."""
+        """A random order drawn from the seed."""
         return Turns.shuffled(problem.graph, torch.Generator().manual_seed(problem.seed))

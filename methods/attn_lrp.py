@@ -1,4 +1,4 @@
-"""AttnLRP: edge attribution patching with relevance rules for attention's products too."""
+"""AttnLRP: edge attribution patching with relevance propagation rules, also for attention's products."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from methods.rules.gradient_rules import ATTN_LRP, GradientRules
 
 @dataclass(frozen=True)
 class AttnLRP(EAP):
-    """EAP with the rules of RelP, and half of what attention does for its values, a quarter for its queries
-    and keys each.
+    """EAP with RelP's rules; in addition values get half of attention's gradient, queries and keys a quarter
+    each.
 
-    Achtibat et al. attribute a prediction to its inputs: relevance is an input times what comes back to it.
-    As for RelP, the input's place is taken here by what removing an edge would change of it.
+    Achtibat et al. attribute a prediction to its inputs: relevance is an input times what is propagated back
+    to it. Here, as for RelP, the input is replaced by the change in it that removing an edge makes.
     """
 
     name = "attn_lrp"
-    description = "AttnLRP: EAP with relevance propagation's rules, attention's products included"
+    description = "AttnLRP: EAP with relevance propagation rules, also for attention's products"
     citation = """@inproceedings{achtibat2024attnlrp,
   title={AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for Transformers},
   author={Achtibat, Reduan and Hatefi, Sayed Mohammad Vakilzadeh and Dreyer, Maximilian and Jain, Aakriti
@@ -29,5 +29,5 @@ class AttnLRP(EAP):
 }"""
 
     def rules(self) -> GradientRules:
-        """As its authors set them."""
+        """The authors' settings."""
         return ATTN_LRP

@@ -1,8 +1,8 @@
-"""The contract of a circuit-discovery method: the one page that its author has to read.
+"""The contract of a circuit-discovery method: the only file that its author needs to read.
 
 A method is one file in this folder with one subclass of `Method`, a dataclass whose fields are its
-options. It is handed a `Problem`, which names everything a method may use and nothing that it may
-not (no evaluation data, no true circuit), and returns a `Discovery`.
+options. It is given a `Problem`, which holds everything a method may use and nothing that it may
+not (no evaluation prompts, no true circuit), and returns a `Discovery`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Objective = Literal["difference", "kl"]
 wrong answers, in logits or in probability), or KL(full || circuit) in nats at the answers.
 
 On a compiled program, whose answers are its outputs at every position, the difference metric is
-<out, out_full - out_empty>, the bracket held fixed; and where the output is one number, "kl" stands for
-the squared error. See `Problem.has_difference` for a task without wrong answers."""
+<out, out_full - out_empty> with the second factor held fixed; if the output is one number, "kl" means
+squared error. See `Problem.has_difference` for tasks without wrong answers."""
 
 
 @runtime_checkable
@@ -50,7 +50,7 @@ class Node(Protocol):
 
 @runtime_checkable
 class Graph(Protocol):
-    """The edges of a model. Rows are receivers, columns senders, both in order of computation."""
+    """The edges of a model. Rows are receivers and columns senders, both in order of computation."""
 
     @property
     def senders(self) -> Sequence[Node]: ...
@@ -60,11 +60,11 @@ class Graph(Protocol):
     def n_edges(self) -> int: ...
     @property
     def n_embed(self) -> int:
-        """How many of the first senders are embeddings."""
+        """Number of embedding senders, which come first."""
 
     @property
     def groups(self) -> Sequence[slice]:
-        """Columns of senders that are computed together: embeddings, a layer's heads, an MLP; in order."""
+        """Columns of senders computed together (embeddings, a layer's heads, an MLP), in order."""
 
     @property
     def exists(self) -> Bool[Tensor, "receivers senders"]:
@@ -77,29 +77,29 @@ class Graph(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some prompt pairs of the discovery split, padded on the right to one length.
+    """Some of the discovery prompt pairs, padded on the right to a common length.
 
-    Two batches are never equal, whatever they hold, so that one can be the key of what is cached for it.
+    Batches compare by identity, never by content, so that a batch can be a cache key.
     """
 
     clean: Int[Tensor, "batch pos"]
     corrupted: Int[Tensor, "batch pos"]
     lengths: Int[Tensor, " batch"]
-    """Tokens of each prompt, padding left out; clean and corrupted have the same."""
+    """Number of tokens in each prompt without padding, the same for clean and corrupted."""
     examples: Int[Tensor, " answer"]
-    """For each answer, the example (row of the batch) that it belongs to."""
+    """For each answer, the example (row of the batch) it belongs to."""
     positions: Int[Tensor, " answer"]
     """For each answer, the position whose logits predict it."""
     candidates: Int[Tensor, "answer candidate"]
-    """Token ids among which the task chooses."""
+    """Token ids the task chooses among."""
     correct: Bool[Tensor, "answer candidate"]
-    """Which candidates are right."""
+    """Which candidates are correct."""
 
     def __len__(self) -> int:
         return len(self.clean)
 
     def part(self, start: int, stop: int) -> Batch:
-        """Some of the examples with their answers."""
+        """Examples start to stop - 1, with their answers."""
         answers = (self.examples >= start) & (self.examples < stop)
         some = slice(start, stop)
         return Batch(
@@ -109,7 +109,7 @@ class Batch:
 
 
 def first_examples(batches: Sequence[Batch], n: int) -> list[Batch]:
-    """The first n examples, in as many batches as they came in."""
+    """The first n examples; batch boundaries are kept, and the last batch is cut to fit."""
     taken: list[Batch] = []
     for batch in batches:
         left = n - sum(map(len, taken))
@@ -119,53 +119,53 @@ def first_examples(batches: Sequence[Batch], n: int) -> list[Batch]:
 
 @runtime_checkable
 class Checkpoint(Protocol):
-    """Named tensors that outlive a killed run of the same job."""
+    """Named tensors that survive when a job is killed, for its next run to resume from."""
 
     def load(self) -> Mapping[str, Tensor]:
-        """What was saved last; empty at the start."""
+        """What was last saved; empty on a first run."""
 
     def save(self, tensors: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Keeps what `tensors` returns. May be called often: it asks and writes now and then alone."""
+        """Saves what `tensors` returns. Call it freely: it calls `tensors` and writes only now and then."""
 
 
 @runtime_checkable
 class Problem(Protocol):
     """Everything that a method may use.
 
-    Logits are at the answers, ``[answer, vocab]``. What is cached for a method is charged to its
-    time; forwards, backwards and tokens are counted.
+    Logits are at the answers, ``[answer, vocab]``. Computing what is cached for a method counts
+    towards its time; forwards, backwards and tokens are counted.
     """
 
     @property
     def graph(self) -> Graph: ...
     @property
     def batches(self) -> Sequence[Batch]:
-        """The discovery split, in order."""
+        """The discovery prompts, in order."""
 
     @property
     def n_examples(self) -> int: ...
     @property
     def sizes(self) -> Sequence[float]:
-        """The circuit sizes wanted, as shares of all edges from 0 to 1; none where a program's
-        true circuit is asked for."""
+        """The requested circuit sizes, as shares of all edges from 0 to 1; empty if only a program's
+        true circuit is to be recovered."""
 
     @property
     def unaided(self) -> bool:
-        """`wants_unaided`, to be read once all sizes are done: what is spent later is recorded apart."""
+        """`wants_unaided`, to be read once all sizes are done: cost from then on is recorded separately."""
 
     @property
     def wants_unaided(self) -> bool:
-        """Whether the circuit that a method settles on by itself is wanted, even if it costs as much as those
-        of all sizes. Always where no size is wanted; a method that has it for nothing may return it."""
+        """Whether the circuit that a method settles on by itself is requested, even if it costs as much as
+        all sizes. True if no size is requested; a method that gets it for free may return it regardless."""
 
     @property
     def has_difference(self) -> bool:
-        """Whether the task names wrong answers. If not, "difference" is "kl", which has no gradient at the
+        """Whether the task names wrong answers. If not, "difference" means "kl", which has no gradient at the
         clean run."""
 
     @property
     def seed(self) -> int:
-        """Seed of whatever a method draws. Global generators are seeded with it beforehand."""
+        """Seed for all of a method's random draws. Global generators are already seeded with it."""
 
     @property
     def device(self) -> torch.device:
@@ -173,10 +173,10 @@ class Problem(Protocol):
 
     @property
     def memory_budget(self) -> int:
-        """Bytes that caches and batches of a method should stay below."""
+        """Bytes that a method's caches and batches should stay below."""
 
     def edges_of_share(self, share: float) -> int:
-        """How many edges a wanted size stands for."""
+        """The number of edges that a requested size stands for."""
 
     @property
     def weights(self) -> Mapping[str, Sequence[int]]:
@@ -193,8 +193,8 @@ class Problem(Protocol):
 
         Args:
             batch: one of `batches`, or a part of one.
-            edges: what is kept of each edge, from 0 to 1; None keeps all of every one.
-            weights: factors of weights by name, from 0 to 1; what is not named is whole.
+            edges: how much of each edge is kept, from 0 to 1; None keeps every edge whole.
+            weights: factors on weights by name, from 0 to 1; weights not named are kept whole.
         """
 
     def clean(self, batch: Batch) -> Float[Tensor, "answer vocab"]:
@@ -204,7 +204,7 @@ class Problem(Protocol):
         """Every sender's output in the full model on the clean prompts."""
 
     def reference(self, batch: Batch) -> Float[Tensor, "senders #batch #pos d_model"]:
-        """What a removed edge carries instead of its sender's output, cached."""
+        """What a removed edge carries in place of its sender's output, cached."""
 
     def loss(
         self, objective: Objective, logits: Float[Tensor, "*any answer vocab"], batch: Batch
@@ -212,10 +212,10 @@ class Problem(Protocol):
         """The objective, summed over the batch's examples, not averaged; lower is better.
 
         Args:
-            objective: what is computed.
-            logits: as `run` returns them, or several runs' at once, stacked in front.
-            batch: that was run; full model and empty circuit are run as well, where the objective compares
-                with them and they are not cached.
+            objective: what to compute.
+            logits: as returned by `run`, or those of several runs stacked along leading dimensions.
+            batch: the batch that was run; the full model and the empty circuit are run as well if the
+                objective compares with them and they are not cached.
         """
 
     def losses_without(
@@ -226,21 +226,21 @@ class Problem(Protocol):
         row: int,
         columns: Sequence[int],
     ) -> Float[Tensor, " chain"]:
-        """The objective without columns[:1], without columns[:2], ... of what a receiver reads.
+        """The objective after removing a receiver's edges from columns[:1], from columns[:2], and so on.
 
-        Summed over the batch's examples. Only what the removals reach by kept edges is computed anew, all
-        of them at once. Cheap where `edges` are those of the call before, less what it tried; each removal
-        counts as a forward.
+        Summed over the batch's examples. Only what the removals reach through kept edges is recomputed, for
+        all of them at once. Cheap if `edges` are those of the previous call minus edges that it tried; each
+        removal counts as a forward.
 
         Args:
-            objective: what is computed.
+            objective: what to compute.
             batch: one of `batches`, or a part of one.
             edges: True where an edge is kept before any removal.
-            row: the receiver's.
-            columns: senders of kept edges, in the order in which these are removed.
+            row: the receiver.
+            columns: senders of kept edges, in order of removal.
 
         Returns:
-            One loss for each of `columns`; that of `edges` themselves is not among them.
+            One loss for each of `columns`; the loss of `edges` themselves is not included.
         """
 
     def losses_without_each(
@@ -251,13 +251,13 @@ class Problem(Protocol):
         row: int,
         columns: Sequence[int],
     ) -> Float[Tensor, " column"]:
-        """The objective without each one of `columns` alone; otherwise as `losses_without`.
+        """The objective after removing the edge from each of `columns` alone; otherwise as `losses_without`.
 
         Args:
-            objective: what is computed.
+            objective: what to compute.
             batch: one of `batches`, or a part of one.
             edges: True where an edge is kept before the removal.
-            row: the receiver's.
+            row: the receiver.
             columns: senders of kept edges.
         """
 
@@ -272,30 +272,30 @@ class Problem(Protocol):
     ) -> Float[Tensor, "receivers senders"]:
         """direction_s . d(objective)/d(input of r) at the full model, for every edge s -> r.
 
-        In one backward pass; summed over examples, positions and width.
+        In one backward pass; summed over examples, positions and d_model.
 
         Args:
             batch: one of `batches`, or a part of one.
-            objective: what is differentiated.
-            direction: by default reference minus sender output of this run, the way in which removing an edge
+            objective: what to differentiate.
+            direction: by default reference minus sender output in this run, which is how removing an edge
                 moves its receiver's input.
-            inputs: take the place of the embeddings' outputs, so that the gradient is taken elsewhere than at
-                the prompt; what every sender writes in this run follows from them.
-            rules: what the backward pass does in the place of gradients.
-            replaced: columns of one of `Graph.groups`, and what these senders write in their place.
+            inputs: replace the embeddings' outputs, so that the gradient is taken at another point than the
+                prompt; every sender's output in this run follows from them.
+            rules: what the backward pass does in place of gradients.
+            replaced: columns of one of `Graph.groups`, and the outputs that replace those senders' own.
         """
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Where a long discovery keeps what it knows so far."""
+        """Where a long discovery saves its state, to resume from."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Tells the user how far a method is.
+        """Reports progress to the user.
 
         Args:
-            done: in whatever unit the method counts.
-            total: of the same.
-            note: what it is at.
+            done: units done, in whatever unit the method counts.
+            total: units in all.
+            note: what the method is working on.
         """
 
 
@@ -303,31 +303,31 @@ class Problem(Protocol):
 class Discovery:
     """What a method found: plain tensors, from which `bench` makes circuits.
 
-    Give `scores` (a ranking serves every size at once), or `edges` per size wanted, or both, where
-    `edges` wins.
+    Give `scores` (one ranking serves all sizes), or `edges` per requested size, or both, in which
+    case `edges` wins.
     """
 
     scores: Float[Tensor, "receivers senders"] | None = None
-    """Higher is kept sooner. Finite where edges exist; elsewhere the value does not matter."""
+    """Edges with higher scores are kept first. Finite where edges exist; other entries are ignored."""
     signed: Float[Tensor, "receivers senders"] | None = None
-    """The same with their sign, higher where removing the edge hurts more, where `scores` are absolute: an
-    edge that stands in the way is last. CPR is of these, CMD of their absolute values; where this is left
-    out both are of `scores`."""
+    """The scores with their sign, if `scores` are absolute: the higher, the more removing the edge hurts, so
+    edges that work against the task come last. CPR uses these and CMD their absolute values; if they are
+    omitted, both use `scores`."""
     selection: Selection = "top"
-    """How circuits are cut from the scores: the n best, grown from the logits, or all edges among the best
-    nodes, of which each is as good as the best edge that leaves it."""
+    """How circuits are cut from the scores: the n best edges (top), grown from the logits (greedy), or all
+    edges among the best nodes (nodes), each scored by its best outgoing edge."""
     edges: Mapping[float, Bool[Tensor, "receivers senders"]] = field(default_factory=dict)
-    """Edges kept, by size as it stands in `Problem.sizes`. Where they are fewer than wanted, the best of the
+    """Edges kept, by size as given in `Problem.sizes`. If there are fewer than requested, the best of the
     others by `scores` are added."""
     weights: Mapping[float, Mapping[str, Bool[Tensor, "..."]]] = field(default_factory=dict)
-    """Weights kept, by size and name; what is not named is whole."""
+    """Weights kept, by size and name; weights not named are kept whole."""
     unaided: Bool[Tensor, "receivers senders"] | None = None
     """The circuit that the method settles on when no size is given; see `Problem.unaided`."""
     objective: str = ""
-    """What was minimised or differentiated, for the record: a few words."""
+    """What was minimised or differentiated, in a few words, for the record."""
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Named series of numbers: losses, thresholds tried. Where one is named "step" the others are drawn
-    against it, and all have its length."""
+    """Named series of numbers, such as losses or thresholds tried. If one is named "step", the others are
+    plotted against it and must have its length."""
 
 
 class Method(ABC):
@@ -340,16 +340,16 @@ class Method(ABC):
     citation: ClassVar[str]
     """BibTeX of what is implemented."""
     stochastic: ClassVar[bool] = False
-    """Whether the seed decides what it finds, as in a training: then one run says little."""
+    """Whether the result depends on the seed, as with training, so that one run says little."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Options by the name under which ``preset=NAME`` sets them all, as a paper's."""
+    """Named sets of options, such as a paper's, all set by ``preset=NAME``."""
 
     def uses(self) -> Sequence[Method]:
-        """Other methods that this one runs; where their code changes, its results are stale as well."""
+        """Other methods that this one runs; if their code changes, its results are stale as well."""
         return ()
 
     def skip(self, problem: Problem) -> str | None:
-        """A reason for which the method declines this problem, otherwise None."""
+        """The reason why the method declines this problem, or None."""
         return None
 
     @abstractmethod
@@ -358,13 +358,13 @@ class Method(ABC):
 
 
 def find_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
-    """All methods of this folder by name, and the modules that could not be imported with the reason."""
+    """All methods in this folder by name, and the reasons why other modules could not be imported."""
     import methods
 
     found: dict[str, type[Method]] = {}
     missing: dict[str, str] = {}
     for module in sorted(pkgutil.iter_modules(methods.__path__), key=lambda m: m.name):
-        if module.ispkg:  # what several methods share
+        if module.ispkg:  # code shared by methods
             continue
         try:
             loaded = importlib.import_module(f"methods.{module.name}")
@@ -376,19 +376,19 @@ def find_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
 
 
 def default_method(name: str) -> Method:
-    """A method of this folder at its default options, for one that runs others.
+    """A method in this folder at its default options, for methods that run others.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: no method has that name.
     """
     known = find_methods()[0]
     if name not in known:
-        raise ValueError(f"'{name}' is no method of circuitmark's own; these are {', '.join(known)}")
+        raise ValueError(f"'{name}' is not one of circuitmark's methods: choose from {', '.join(known)}")
     return known[name]()
 
 
 def methods_in(module: Any) -> dict[str, type[Method]]:
-    """The methods that a module itself defines, by name."""
+    """The methods that a module defines itself, by name."""
     return {
         value.name: value
         for value in vars(module).values()

@@ -1,4 +1,4 @@
-"""DiscoGP: gates on weights and on edges, trained for the answer while the complement is kept from it."""
+"""DiscoGP: gates on weights and edges, trained so that the circuit answers and its complement cannot."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from methods.training.precision import widest
 from methods.training.price import Price
 
 EDGES, WEIGHTS = "edges", "weights"
-"""The two groups of gates; the edge mask is the one tensor of its group."""
+"""The two groups of gates; the edge mask is the only tensor in its group."""
 
 
 @dataclass(frozen=True)
 class DiscoGP(Method):
     """Straight-through gates trained for  CE(answer) + l_c CE(uniform, complement) + price * share open.
 
-    Yu, Niu et al. 2024. One sample of zeros and ones per step masks attention and MLP matrices, then, with
-    the weights found still masked, the edges. The answer is judged among the task's candidates; of the
-    complement, where what is open is removed, they should be equally likely. A size is a share of the edges;
-    every circuit has `density` of the weights as well.
+    Yu, Niu et al. 2024. Each step draws one sample of 0/1 gates: first on attention and MLP matrices, then,
+    with the weight masks found kept in place, on edges. The circuit should choose the right answer among the
+    task's candidates; in the complement, where whatever is open is removed, they should be equally likely. A
+    size is a share of the edges; every circuit also keeps `density` of the weights.
 
-    Where we differ from the paper and its code, and why: the price of an open gate rises until as few are
-    open as wanted and holds them there (`Price`), so that one training serves all sizes, each cut to exactly
-    its number, instead of a schedule whose end nobody knows; edges train on the masked weights throughout
-    (the code forgets them after the first epoch); the ablation is the problem's, theirs is zero. Where an
-    output is one number, or no answer is named as wrong, there is nothing to choose among: squared error or
-    KL, and no complement.
+    Where we differ from the paper and its code, and why: the price of an open gate rises until as few gates
+    are open as requested and holds them there (`Price`), so that one training serves all sizes, each cut to
+    exactly its number; theirs is a schedule that ends at no known size. Edges train on the masked weights
+    throughout (the code drops the weight masks after the first epoch). The ablation is the problem's; theirs
+    is zero. If an output is one number, or the task names no wrong answers, there are no candidates to choose
+    among: squared error or KL is used, without a complement.
 
-    Where the unaided circuit is wanted, it and the scores come of a training of their own, of edges alone and
-    without the complement, for the answer at a constant price of an edge (option `price`) as long as the loss
-    is within `tolerance`; the circuit is cut where loss and price are least together.
+    If the unaided circuit is requested, it and the scores come from a separate training, of edges alone and
+    without the complement, in which an edge has a constant price (option `price`) as long as the loss is
+    within `tolerance`; the circuit is cut where the sum of loss and price is smallest.
     """
 
     name = "discogp"
-    description = "DiscoGP: gates on weights and edges, trained for the answer and against the complement's"
+    description = "DiscoGP: gates on weights and edges, trained so that the circuit answers, the rest cannot"
     citation = """@inproceedings{yu2024functional,
   title={Functional Faithfulness in the Wild: Circuit Discovery with Differentiable Computation Graph
     Pruning},
@@ -65,49 +65,49 @@ class DiscoGP(Method):
             "weight_temperature": 0.01,
         }
     }
-    """Of their code of 2024, but for the price, which moves by itself; theirs is a schedule in epochs."""
+    """The settings of their 2024 code, except for the price, which adapts; theirs is a schedule in epochs."""
 
     parts: Literal["both", "edges", "weights"] = "both"
-    """What is pruned."""
+    """What to prune."""
     joint: bool = False
-    """Weights and edges at once instead of one after the other."""
+    """Prune weights and edges at once instead of one after the other."""
     labels: Literal["gold", "model"] = "gold"
-    """What the answer is: the task's, or the full model's choice."""
+    """Which answer is right: the task's, or the full model's choice."""
     biases: bool = False
     """Prune biases as well."""
     density: float = 0.05
-    """Share of the weights kept; of biases too where they are pruned."""
+    """Share of the weights kept; it includes biases if they are pruned."""
     complement: float = 1.0
-    """Weight l_c of the complement's loss; 0 spares its forward pass."""
+    """Weight l_c of the complement's loss; 0 saves its forward pass."""
     examples: int = 8
-    """Examples of a step, at most; they come from one batch of the bench's."""
+    """Maximum number of examples per step; they come from one batch of the bench."""
     rate: float = 0.02
     """Learning rate of gates."""
     edge_temperature: float = 1.0
-    """Of the soft gate of an edge, whose slope stands for that of the whole one: the lower, the steeper."""
+    """Temperature of an edge's soft gate, whose slope replaces the hard gate's: the lower, the steeper."""
     weight_temperature: float = 1.0
-    """The same of weights' gates."""
+    """Temperature of a weight's soft gate."""
     hold: int = 50
-    """Steps at a size, at least."""
+    """Minimum number of steps at each size."""
     start_price: float = 0.1
-    """Of all gates of a group together, at the beginning, where sizes are wanted: it moves by itself."""
+    """Initial price of all gates in a group together, for trainings to a size; it adapts from there."""
     settling: int = 500
-    """Steps of the unaided circuit's training."""
+    """Number of steps in the unaided circuit's training."""
     settling_rate: float = 0.1
     """Learning rate of that training."""
     settling_samples: Literal["soft", "hard"] = "soft"
-    """What gates are in its steps: between 0 and 1, or one of them as elsewhere. At both ends an attention
-    that is sharp has no slope, so that hard samples do not tell which of its edges matter."""
+    """Gates in that training: between 0 and 1 (soft), or 0 or 1 as elsewhere (hard). A sharp attention has no
+    slope at either end, so hard samples do not tell which of its edges matter."""
     tolerance: float = 0.1
-    """Of the way from the full model's loss to the empty circuit's: beyond it no edge is priced."""
+    """Share of the way from the full model's loss to the empty circuit's beyond which edges have no price."""
     price: float = 0.003
-    """Of an edge, in units of the loss per answer, for the unaided circuit alone: it stays."""
+    """Constant price of an edge, in units of the loss per answer, for the unaided circuit only."""
 
     def __post_init__(self) -> None:
         if min(self.examples, self.hold, self.settling) < 1:
             raise ValueError("examples, hold and settling must be at least 1")
         if not 0 < self.density < 1:
-            raise ValueError(f"density is a share above 0 and below 1, not {self.density:g}")
+            raise ValueError(f"density must be a share above 0 and below 1, not {self.density:g}")
         if not 0 <= self.complement < math.inf:
             raise ValueError(f"complement must be at least 0 and finite, not {self.complement:g}")
         rates, temperatures = ("rate", "settling_rate"), ("edge_temperature", "weight_temperature")
@@ -115,14 +115,14 @@ class DiscoGP(Method):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
         for name in ("density", "biases", "weight_temperature"):
-            unset = (getattr(DiscoGP, name), self.presets["authors"].get(name))  # a preset is of all parts
+            unset = (getattr(DiscoGP, name), self.presets["authors"].get(name))  # a preset sets all parts
             if self.parts == "edges" and getattr(self, name) not in unset:
-                raise ValueError(f"{name} is of weights: leave it or parts=edges out")
+                raise ValueError(f"{name} applies only to weights: leave out either it or parts=edges")
         if self.joint and self.parts != "both":
             raise ValueError(f"joint prunes both weights and edges: leave parts={self.parts} out")
 
     def discover(self, problem: Problem) -> Discovery:
-        """The stages wanted, one after the other, then the unaided circuit if that is."""
+        """Runs the requested stages one after the other, then finds the unaided circuit if requested."""
         batches, course = parts_of(problem.batches, self.examples), Course(problem)
         sizes = {size: problem.edges_of_share(size) for size in problem.sizes}
         smaller = {n for n in sizes.values() if 0 < n < problem.graph.n_edges}
@@ -167,7 +167,8 @@ class DiscoGP(Method):
         weights: Mapping[str, Tensor],
         hard: bool = True,
     ) -> GumbelTraining:
-        """Of gates on some groups, under the weights found before; at a constant price without sizes."""
+        """A training of some groups' gates under the weight masks found before; without sizes, edges have a
+        constant price."""
         device = problem.device
         random = torch.Generator(device).manual_seed(problem.seed)
         gates, prices = {}, {}
@@ -188,7 +189,8 @@ class DiscoGP(Method):
     def _settled(
         self, problem: Problem, batches: Sequence[Batch], few: Sequence[Batch], course: Course
     ) -> GumbelGates:
-        """Edge gates at a constant price, asked as long as the answer is bearable; without the complement."""
+        """Edge gates trained at a constant price, charged while the loss is within `tolerance`, without the
+        complement."""
         unaided = replace(self, complement=0.0, rate=self.settling_rate)
         hard = self.settling_samples == "hard"
         training = unaided._training(problem, batches, [EDGES], [], {}, hard)
@@ -202,7 +204,7 @@ class DiscoGP(Method):
     def _answer_loss(
         self, problem: Problem, edges: Bool[Tensor, "receivers senders"], few: Sequence[Batch]
     ) -> float:
-        """Of a circuit of edges, without its complement, on some examples."""
+        """Mean loss per answer of a circuit of edges, without its complement, on some examples."""
         answer, masks = replace(self, complement=0.0), {EDGES: {EDGES: edges.float()}}
         losses = [answer._loss(problem, {}, part, masks).item() * len(part.examples) for part in few]
         return sum(losses) / sum(len(part.examples) for part in few)
@@ -210,10 +212,10 @@ class DiscoGP(Method):
     def _loss(
         self, problem: Problem, weights: Mapping[str, Tensor], part: Batch, masks: Masks
     ) -> Float[Tensor, ""]:
-        """Of the circuit, and of its complement; per answer."""
+        """Loss of the circuit and of its complement, per answer."""
         edges, kept = masks.get(EDGES, {}).get(EDGES), {**weights, **masks.get(WEIGHTS, {})}
         logits = problem.run(part, edges, kept)
-        if part.correct.all():  # nothing to choose
+        if part.correct.all():  # no candidates to choose among
             return problem.loss("kl", logits, part) / len(part.examples)
         loss = -_among(logits, part).masked_fill(~self._right(problem, part), -math.inf).logsumexp(1).mean()
         if self.complement:
@@ -223,7 +225,7 @@ class DiscoGP(Method):
         return loss
 
     def _right(self, problem: Problem, part: Batch) -> Bool[Tensor, "answer candidate"]:
-        """Which candidates are the answer."""
+        """Which candidates count as the answer."""
         if self.labels == "gold":
             return part.correct
         chosen = _among(problem.clean(part), part)
@@ -231,6 +233,6 @@ class DiscoGP(Method):
 
 
 def _among(logits: Float[Tensor, "answer vocab"], part: Batch) -> Float[Tensor, "answer candidate"]:
-    """Log probabilities among the candidates; half precision has too few bits for them."""
+    """Log probabilities among the candidates, in float32 or wider: half precision has too few bits."""
     wide = torch.promote_types(logits.dtype, torch.float32)
     return logits.gather(1, part.candidates).to(wide).log_softmax(1)

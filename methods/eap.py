@@ -1,4 +1,4 @@
-"""Edge attribution patching: every edge's effect, to first order, from one backward pass."""
+"""Edge attribution patching: the first-order effect of every edge, from one backward pass."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from methods.selection.effects import OfEffects
 
 @dataclass(frozen=True)
 class EAP(OfEffects):
-    """score(s -> r) = (ref_s - z_s) . dL/dx_r at the clean run, the mean over examples.
+    """score(s -> r) = (ref_s - z_s) . dL/dx_r at the clean run, averaged over examples.
 
-    A positive score says that removing the edge raises the loss. It is a linear estimate: exact where
+    A positive score means that removing the edge raises the loss. The estimate is linear: exact if
     the model is linear between the clean and the ablated value, and blind to what happens when many
-    edges go together. L is minus the task's difference metric; KL to the full model has no gradient
-    at the clean run. Syed et al. rank by absolute value, which is the default here.
+    edges are removed together. L is minus the task's difference metric; KL to the full model has no
+    gradient at the clean run. Syed et al. rank by absolute value, which is the default here.
     """
 
     name = "eap"
@@ -32,15 +32,13 @@ class EAP(OfEffects):
 }"""
 
     def skip(self, problem: Problem) -> str | None:
-        """Declines what has nothing to rank by."""
+        """Declines a task without wrong answers, which leaves nothing to rank by."""
         if problem.has_difference:
             return None
-        return (
-            "the task names no wrong answers, and KL has no gradient at the clean run: eap_ig looks elsewhere"
-        )
+        return "the task names no wrong answers, and KL has no gradient at the clean run: use eap_ig instead"
 
     def rules(self) -> GradientRules | None:
-        """What the backward pass does in the place of gradients; None for gradients."""
+        """What the backward pass does in place of gradients; None for plain gradients."""
         return None
 
     def effects(self, problem: Problem, parts: Sequence[Batch]) -> Iterator[Tensor]:

@@ -15,12 +15,12 @@ from methods.selection.effects import OfEffects
 
 @dataclass(frozen=True)
 class EAPIG(OfEffects):
-    """score(s -> r) = (ref_s - z_s) . mean over points of dL/dx_r, the mean over examples.
+    """score(s -> r) = (ref_s - z_s) . mean over points of dL/dx_r, averaged over examples.
 
     The points are embeddings between the ablation's (corrupted, zero or mean) and the clean one.
     ``inputs`` takes k/steps of the way for k = 1..steps (EAP-IG inputs); ``clean_corrupted`` takes
-    the two ends. Unlike EAP it sees past a flat gradient at the clean run, so KL is an objective
-    here as well.
+    the two ends. Unlike EAP it sees past a flat gradient at the clean run, so KL can be the
+    objective too.
     """
 
     name = "eap_ig"
@@ -34,16 +34,16 @@ class EAPIG(OfEffects):
 }"""
 
     steps: int = 5
-    """Points on the path; `clean_corrupted` does not use it."""
+    """Number of points on the path; not used by `clean_corrupted`."""
     points: Literal["inputs", "authors", "activations", "clean_corrupted"] = "inputs"
-    """Where gradients are taken: on the path of the embeddings, its ablated end left out; its clean end left
-    out instead, as the authors' code has it; for edges that leave an attention or an MLP on the path of what
-    that writes, the model running on from there; or at the two ends of the embeddings' path."""
+    """Where gradients are taken: on the embeddings' path without its ablated end (inputs), or without its
+    clean end, as in the authors' code (authors); for edges leaving attention or an MLP, on the path of its
+    output, from where the model runs on (activations); or at both ends of the embeddings' path."""
     selection: Selection = "greedy"
     """How circuits are cut from the scores: grown from the logits (greedy), the best edges (top), or all
-    edges among the best nodes, of which each has the sum of the signed scores of its outgoing edges."""
+    edges among the best nodes (nodes), each scored by the sum of its outgoing edges' signed scores."""
     objective: Objective = "kl"
-    """KL did better than the difference metric in trials on validation data, and on compiled programs."""
+    """KL did better than the difference metric on validation prompts and on compiled programs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,21 +51,21 @@ class EAPIG(OfEffects):
             raise ValueError(f"steps must be at least 1, not {self.steps}")
 
     def skip(self, problem: Problem) -> str | None:
-        """Declines the settings that have nothing to rank by."""
+        """Declines settings that leave nothing to rank by."""
         of_kl = self.objective == "kl" or not problem.has_difference
         if of_kl and self.shares() == [1.0]:
             return "KL has no gradient at the clean run, which is the only point of steps=1"
         return None
 
     def loss_used(self) -> str:
-        """The option."""
+        """The `objective` option."""
         return self.objective
 
     def effects(self, problem: Problem, parts: Sequence[Batch]) -> Iterator[Tensor]:
-        """One forward on each prompt of a pair, and a forward and backward per point."""
+        """One forward on each prompt of a pair, and one forward and backward per point."""
         embeddings, *others = problem.graph.groups
         everything = slice(0, len(problem.graph.senders))
-        # which edges a path is of: all of them, or those that leave the senders that go it
+        # each path and the senders whose edges it scores: all of them, or those that move along it
         paths = [(embeddings, everything)]
         if self.points == "activations":
             paths = [(group, group) for group in (embeddings, *others)]
@@ -83,7 +83,7 @@ class EAPIG(OfEffects):
             problem.progress(done, len(parts))
 
     def shares(self) -> list[float]:
-        """The points of a path: how far each is from the ablated end to the clean one."""
+        """The points of a path, each as its share of the way from the ablated to the clean end."""
         if self.points == "clean_corrupted":
             return [0.0, 1.0]
         first = 0 if self.points == "authors" else 1

@@ -1,4 +1,4 @@
-"""Edge Pruning: a gate on every edge, trained by gradient to be few and stay faithful."""
+"""Edge Pruning: a gate on every edge, trained by gradient descent so that few are open and stay faithful."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from methods.training.warm_start import warm_start
 
 @dataclass(frozen=True)
 class EdgePruning(Method):
-    """Hard-concrete gates trained for  KL(full || circuit) + l1 gap + l2 gap^2,  l1 and l2 by ascent.
+    """Hard-concrete gates trained on  KL(full || circuit) + l1 gap + l2 gap^2,  with l1 and l2 by ascent.
 
     Bhaskar et al. 2024. A removed edge carries the ablation's activation. One training serves all sizes: its
     target falls from all edges to the smallest size (`Descent`) and rests at every size on the way, where the
-    circuit is cut: exactly as many edges as wanted, those most likely to be open. Of a large circuit the
-    edges that matter are soon settled and others stay by chance, which can do harm: one of a higher loss than
-    a smaller one gives way to that one, grown (`none_worse`).
+    circuit is cut to exactly the requested number of edges, those most likely to be open. In a large circuit
+    the edges that matter are settled early and others are kept by chance, which can do harm: a circuit with a
+    higher loss than a smaller one is replaced by that one, grown to size (`none_worse`).
 
     Where we differ from the paper and its code, and why: the target falls, and the gap is measured, in
-    log edges (a share of 0.01 and one of 0.02 are far apart, their difference is small); gates start at 2
-    and learn at 0.1 instead of 10 and 0.8, which drives gates of a small model into saturation within a few
-    steps. The code lets weight decay act on gates, counts gates of positions that are no edges when it cuts,
-    ignores the choice of a training split, and on programs of numerical output takes a softmax over
-    positions, blind to a shift: here there is no decay, no such gate, the bench decides on splits, and
-    numbers are compared by squared error. Adam's memory is short (see `memory`), and gates of whole senders
-    are an option.
+    log edges (shares of 0.01 and 0.02 are far apart, but their difference is small); gates start at 2 and
+    learn at 0.1 instead of 10 and 0.8, which drive the gates of a small model into saturation within a few
+    steps. The code applies weight decay to gates, counts gates at positions without an edge when it cuts,
+    ignores the choice of a training split, and on programs with numerical output takes a softmax over
+    positions, which is blind to a shift: here there is no decay and no such gate, the bench decides on
+    splits, and numbers are compared by squared error. Adam's memory is short (see `memory`), and gates of
+    whole senders are an option.
 
-    Where the unaided circuit is wanted, it and the scores come of a second training, in which every open edge
-    costs `price` as long as the loss stays within `tolerance` (pressure on a circuit that is broken already
-    takes the rest of it); of its ranking it is the number n of edges for which  loss + price n  is least.
+    If the unaided circuit is requested, it and the scores come from a second training, in which every open
+    edge costs `price` as long as the loss is within `tolerance` (pressure on a broken circuit would take the
+    rest of it); it is the n best edges of that ranking, with the n that minimises  loss + price n.
     """
 
     name = "edge_pruning"
-    description = "Edge Pruning: gates on edges, trained by gradient while the share of open ones falls"
+    description = "Edge Pruning: gates on edges, trained by gradient descent as the share of open ones falls"
     citation = """@inproceedings{bhaskar2024finding,
   title={Finding Transformer Circuits with Edge Pruning},
   author={Bhaskar, Adithya and Wettig, Alexander and Friedman, Dan and Chen, Danqi},
@@ -61,44 +61,44 @@ class EdgePruning(Method):
         "paper": {"evenly": "share", "afresh": True, "halving": 1250, "hold": 500, "examples": 32,
                   "rate": 0.8, "multiplier_rate": 0.8, "start": 10.0, "memory": 0.999},
     }  # fmt: skip
-    """As the authors' scripts for GPT-2 have it, but for gates of senders (`node_gates`): the share falls in
-    2500 steps, and rests for 500."""
+    """The settings of the authors' scripts for GPT-2, except for gates of senders (`node_gates`): the share
+    falls for 2500 steps and rests for 500."""
 
     halving: int = 200
-    """Steps in which the target falls to a half."""
+    """Number of steps in which the target falls by half."""
     hold: int = 100
-    """Steps at a size, at least: it goes on until the size is reached."""
+    """Minimum number of steps at each size; training continues until the size is reached."""
     examples: int = 8
-    """Examples of a step, at most; they come from one batch of the bench's."""
+    """Maximum number of examples per step; they come from one batch of the bench."""
     rate: float = 0.1
     """Learning rate of gates."""
     multiplier_rate: float = 0.1
     """Learning rate of the multipliers."""
     evenly: Evenly = "log"
-    """In what the target falls evenly, and the gap is measured: the logarithm of the number of edges, or
-    their share."""
+    """Scale on which the target falls evenly and the gap is measured: the logarithm of the number of edges,
+    or their share."""
     afresh: bool = False
-    """Train from all edges for every size, instead of through one size to the next."""
+    """Start from all edges for every size, instead of training through one size to the next."""
     start: float = 2.0
-    """Log alpha of every gate at the start: how far it is from closing."""
+    """Initial log alpha of every gate: how far it is from closing."""
     memory: float = 0.95
-    """Adam's decay of squared gradients, of gates and multipliers. The usual 0.999 sets the length of a step
-    by gradients of a thousand steps, and three sizes, ago: multipliers overshoot, small circuits suffer."""
+    """Adam's decay of squared gradients, for gates and multipliers. With the usual 0.999, gradients from a
+    thousand steps and three sizes ago set the step length: multipliers overshoot, small circuits suffer."""
     node_gates: bool = False
-    """Another gate per sender, which closes all of its edges at once."""
+    """Add a gate per sender, which closes all of its edges at once."""
     objective: Objective = "kl"
     """What is minimised: KL to the full model, or minus the task's difference metric."""
     price: float = 0.001
-    """Of an edge, in units of the objective, for the unaided circuit."""
+    """Price of an edge, in units of the objective, for the unaided circuit."""
     tolerance: float = 0.1
-    """Of the way from the full model's loss to the empty circuit's: beyond it there is no pressure."""
+    """Share of the way from the full model's loss to the empty circuit's beyond which edges have no price."""
     settling: int = 500
-    """Steps of its training."""
+    """Number of steps in the unaided circuit's training."""
     warm_start: str = ""
-    """A method with scores whose ranking says where gates begin, the better the more open, and which edges
-    are trained at all; none by default. Trained ones have scores only where an unaided circuit is wanted."""
+    """A method with scores; its ranking decides which edges are trained, and better ones start more open.
+    None by default. Trained methods have scores only if an unaided circuit is requested."""
     warm_share: float = 0.2
-    """Of all edges, those that are trained after a warm start; as many as the largest size, at least."""
+    """Share of all edges that are trained after a warm start; at least as many as the largest size."""
 
     def __post_init__(self) -> None:
         if min(self.halving, self.hold, self.examples, self.settling) < 1:
@@ -106,29 +106,29 @@ class EdgePruning(Method):
         if not math.isfinite(self.start):
             raise ValueError(f"start must be finite, not {self.start:g}")
         if not 0 <= self.memory < 1:
-            raise ValueError(f"memory is from 0 to below 1, not {self.memory:g}")
+            raise ValueError(f"memory must be from 0 to below 1, not {self.memory:g}")
         if not 0 < self.warm_share <= 1:
             raise ValueError(f"warm_share must be above 0 and at most 1, not {self.warm_share:g}")
         if self.warm_share != EdgePruning.warm_share and not self.warm_start:
-            raise ValueError("warm_share is of a warm start: name its method with warm_start")
+            raise ValueError("warm_share applies only to a warm start: name a method with warm_start")
         if self.warm_start == self.name:
-            raise ValueError("warm_start is another method than edge_pruning itself")
-        self.uses()  # refuses what is no method
+            raise ValueError("warm_start must name a method other than edge_pruning")
+        self.uses()  # rejects unknown methods
         for name in ("rate", "multiplier_rate", "price", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
 
     def uses(self) -> list[Method]:
-        """The method of a warm start."""
+        """The warm start's method."""
         return [default_method(self.warm_start)] if self.warm_start else []
 
     def skip(self, problem: Problem) -> str | None:
-        """Declines what the method of a warm start declines."""
+        """Declines what the warm start's method declines."""
         reasons = ((method.name, method.skip(problem)) for method in self.uses())
         return next((f"{name} declines: {reason}" for name, reason in reasons if reason), None)
 
     def discover(self, problem: Problem) -> Discovery:
-        """The training through the sizes, then the unaided one if wanted, whose ranking the scores are."""
+        """Trains through the sizes, then, if the unaided circuit is requested, once more for it."""
         saved = dict(problem.checkpoint.load())
         sizes = {size: problem.edges_of_share(size) for size in problem.sizes}
         for method in self.uses():
@@ -151,14 +151,14 @@ class EdgePruning(Method):
         loss = partial(mean_loss, problem, self.objective, batches=few)
         unaided = cheapest(problem, loss, training.best, self.price)
         scores = training.scores().detach()
-        # what was not trained comes last
+        # untrained edges rank last
         scores = torch.where(training.exists, scores, scores[training.exists].min() - 1)
         return replace(found, scores=scores, unaided=unaided)
 
     def _through(
         self, descent: Descent, problem: Problem, parts: Sequence[Batch], saved: Mapping[str, Tensor]
     ) -> tuple[dict[int, Tensor], TrainingCurves, dict[str, Tensor]]:
-        """A circuit for every number of edges, the course of the training, and where it ended."""
+        """A circuit for every number of edges, the training curves, and the final state."""
         warm = under("warm", saved)
 
         def begun() -> tuple[GateTraining, Tensor]:
@@ -212,7 +212,7 @@ class EdgePruning(Method):
         saved: Mapping[str, Tensor],
         before: Mapping[str, Tensor],
     ) -> GateTraining:
-        """A training under the price alone; `before` is what else a checkpoint has to keep."""
+        """Trains under the price alone; `before` is what a checkpoint has to keep besides."""
         training = self._training(problem, parts, under("warm", saved))
         if settled := under("settled", saved):
             training.restore(settled)

@@ -1,4 +1,4 @@
-"""Every edge removed once, alone: what attribution estimates."""
+"""Every edge removed once, on its own: the effect that attribution estimates."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from methods.selection.effects import OfEffects
 
 @dataclass(frozen=True)
 class Exact(OfEffects):
-    """score(s -> r) = loss without that edge - loss of the full model, the mean over examples.
+    """score(s -> r) = loss without that edge - loss of the full model, averaged over examples.
 
-    Activation patching of edges (path patching of length one, Goldowsky-Dill et al. 2023), by as many
-    interventions as there are edges; what a removal cannot reach is not computed. It is no upper bound of
-    what a circuit can be: it is blind to what happens when many edges go together, as all scores of single
-    edges are.
+    Activation patching of edges (path patching of length one, Goldowsky-Dill et al. 2023), with as many
+    interventions as there are edges; whatever a removal cannot reach is not recomputed. This is not an upper
+    bound on how good a circuit can be: like all scores of single edges, it is blind to what happens when many
+    edges are removed together.
     """
 
     name = "exact"
-    description = "Every edge removed alone: the effect that EAP and its kin estimate"
+    description = "Every edge removed alone: the effect that EAP and its variants estimate"
     citation = """@article{goldowskydill2023localizing,
   title={Localizing Model Behavior with Path Patching},
   author={Goldowsky-Dill, Nicholas and MacLeod, Chris and Sato, Lucas and Arora, Aryaman},
@@ -36,9 +36,9 @@ class Exact(OfEffects):
     """The loss: KL to the full model, or minus the task's difference metric."""
     selection: Selection = "greedy"
     """How circuits are cut from the scores: grown from the logits (greedy), the best edges (top), or all
-    edges among the best nodes, of which each has the sum of the signed scores of its outgoing edges."""
+    edges among the best nodes (nodes), each scored by the sum of its outgoing edges' signed scores."""
     examples: int = 64
-    """Discovery examples used, the first ones; 0 for all. The time is proportional to them."""
+    """Number of discovery prompts to use, from the first; 0 for all. Run time is proportional to it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,21 +46,21 @@ class Exact(OfEffects):
             raise ValueError(f"examples must be at least 0, not {self.examples}")
 
     def loss_used(self) -> str:
-        """The option."""
+        """The `objective` option."""
         return self.objective
 
     def examples_used(self, problem: Problem) -> Sequence[Batch]:
-        """The first ones."""
+        """The first `examples` of them."""
         return first_examples(problem.batches, self.examples or problem.n_examples)
 
     def effects(self, problem: Problem, parts: Sequence[Batch]) -> Iterator[Tensor]:
-        """Receiver by receiver, since all of its edges reach the same part of the model."""
+        """Works receiver by receiver, since all of a receiver's edges reach the same part of the model."""
         exists = problem.graph.exists
         rows = exists.any(1).nonzero()[:, 0].tolist()
         ended, effect, first = torch.zeros(0, *exists.shape).double(), torch.zeros(exists.shape).double(), 0
         lengths = torch.tensor([len(part) for part in parts])
         held = problem.checkpoint.load()
-        if held and torch.equal(held["lengths"], lengths):  # else batches were cut otherwise
+        if held and torch.equal(held["lengths"], lengths):  # otherwise batches were split differently
             ended, effect, first = held["ended"], held["effect"], int(held["rows"])
         yield from ended
         for part in parts[len(ended) :]:

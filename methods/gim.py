@@ -1,4 +1,4 @@
-"""GIM: edge attribution patching whose backward pass lets terms that interact keep their weight."""
+"""GIM: edge attribution patching whose backward pass does not underrate interacting terms."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from methods.rules.gradient_rules import GradientRules
 
 @dataclass(frozen=True)
 class GIM(EAP):
-    """EAP with the gradient interaction modifications of Edin et al.: norms' scales are constants, the
-    softmax of attention has the slope that it has at a temperature, and what multiplies shares its effect.
+    """EAP with the gradient interaction modifications of Edin et al.: norm scales are held constant,
+    attention's softmax has the slope it has at a temperature, and factors of a product share its gradient.
 
-    Beside its authors' package (gim-explain): releases of it up to 0.1.4 leave gated MLPs alone; it does not
-    know norms of queries and keys of Hugging Face's, nor, under fused attention, the temperature.
+    Differences from the authors' package (gim-explain): releases up to 0.1.4 have no rule for gated MLPs; it
+    does not handle Hugging Face's norms of queries and keys, or the temperature under fused attention.
     """
 
     name = "gim"
-    description = "GIM: EAP with norms frozen, a softer softmax, products that share their effect"
+    description = "GIM: EAP with frozen norms, a softer softmax and products that share their gradient"
     citation = """@article{edin2025gim,
   title={GIM: Improved Interpretability for Large Language Models},
   author={Edin, Joakim and Csord{\\'a}s, R{\\'o}bert and Ruotsalo, Tuukka and Wu, Zhengxuan and Maistro, Maria
@@ -31,11 +31,11 @@ class GIM(EAP):
 }"""
 
     temperature: float = 2.0
-    """Of the softmax whose slope is taken."""
+    """Temperature of the softmax whose slope is used."""
     attended: float = RULES.attended
-    """Factor of the gradients of values and of the pattern; queries and keys have its square."""
+    """Factor on the gradients of values and of the pattern; queries and keys get its square."""
     gated: float = RULES.gated
-    """Factor of the gradients of a gated MLP's two sides."""
+    """Factor on the gradients of a gated MLP's two sides."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,11 +46,11 @@ class GIM(EAP):
                 raise ValueError(f"{name} must be at least 0 and finite, not {getattr(self, name):g}")
 
     def skip(self, problem: Problem) -> str | None:
-        """Declines what EAP declines, and a rule for what the model does not have."""
+        """Declines what EAP declines, and `gated` on a model without gated MLPs."""
         if self.gated != RULES.gated and not any(name.endswith(".W_gate") for name in problem.weights):
             return "the MLPs of this model have no gate: leave gated out"
         return super().skip(problem)
 
     def rules(self) -> GradientRules:
-        """As its authors set them, but for the options."""
+        """The authors' settings, except for the options."""
         return replace(RULES, softmax=self.temperature, attended=self.attended, gated=self.gated)

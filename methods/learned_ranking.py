@@ -1,4 +1,4 @@
-"""Learned ranking: scores of edges, trained under masks of ever another size; one training for every size."""
+"""Learned ranking: edge scores trained under masks of random sizes, so that one training serves all sizes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from methods.training.training_curves import TrainingCurves
 
 @dataclass(frozen=True)
 class LearnedRanking(Method):
-    """Matryoshka attribution: minimises the loss under a soft mask of k edges, k drawn anew in every step.
+    """Matryoshka attribution: minimises the loss under a soft mask of k edges, with a new random k each step.
 
-    Arora et al. 2026. All scores begin at 0. A mask is a sigmoid of what is between a score and a threshold,
-    which is where the mask adds up to k; gradients go through both. Edges that help at any size rise, and the
-    ranking serves all of them.
+    Arora et al. 2026. All scores start at 0. A mask is a sigmoid of score minus threshold, where the
+    threshold is chosen so that the mask sums to k; gradients go through both. Edges that help at any size
+    rise, and the ranking serves all sizes.
 
-    Where we differ: the paper's headline setting draws k uniformly, which on a graph of thousands of edges is
-    a small circuit in one step of a hundred; here it is log-uniform, as its ablation has it (`sampling`). It
-    trains edges for 5000 steps; what fewer steps and other rates do is in our log of choices.
+    Where we differ: the paper's headline setting draws k uniformly, so that on a graph of thousands of edges
+    only one step in a hundred has a small circuit; here k is log-uniform, as in one of its ablations
+    (`sampling`). It trains edges for 5000 steps; our tuning log shows what other steps and rates do.
     """
 
     name = "learned_ranking"
@@ -48,22 +48,22 @@ class LearnedRanking(Method):
     stochastic = True
 
     steps: int = 1000
-    """Of the training."""
+    """Number of training steps."""
     examples: int = 8
-    """Examples of a step, at most; they come from one batch of the bench's."""
+    """Maximum number of examples per step; they come from one batch of the bench."""
     rate: float = 0.05
     """Learning rate of the scores."""
     temperature: float = 0.5
-    """How soft the masks are: an edge that much above the threshold is kept by 0.73."""
+    """Softness of the masks: an edge this much above the threshold has a mask of 0.73."""
     sampling: Literal["log", "uniform"] = "log"
-    """How the number of edges of a step is drawn between 1 and all."""
+    """How each step's number of edges is drawn, from 1 to all: log-uniformly or uniformly."""
     objective: Objective = "kl"
     """What is minimised: KL to the full model, or minus the task's difference metric."""
     selection: Selection = "top"
-    """How circuits are cut from the scores: the best edges, grown from the logits, or all edges among the
-    best nodes, of which each is as good as the best edge that leaves it."""
+    """How circuits are cut from the scores: the best edges (top), grown from the logits (greedy), or all
+    edges among the best nodes (nodes), each scored by its best outgoing edge."""
     price: float = 0.001
-    """Of an edge, in units of the objective, for the unaided circuit."""
+    """Price of an edge, in units of the objective, for the unaided circuit."""
 
     def __post_init__(self) -> None:
         if min(self.steps, self.examples) < 1:
@@ -73,7 +73,7 @@ class LearnedRanking(Method):
                 raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name):g}")
 
     def discover(self, problem: Problem) -> Discovery:
-        """The training; then, if wanted, the number of edges of least loss and price."""
+        """Trains the scores; then, if requested, cuts the unaided circuit where loss plus price is least."""
         exists, device = problem.graph.exists, problem.device
         learnt = torch.zeros(problem.graph.n_edges, dtype=widest(device), device=device, requires_grad=True)
         random = torch.Generator().manual_seed(problem.seed)

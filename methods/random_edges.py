@@ -1,4 +1,4 @@
-"""Random circuits: what a method has to beat."""
+"""Random circuits: the baseline that a method has to beat."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from methods.base import Discovery, Graph, Method, Problem
 
 @dataclass(frozen=True)
 class RandomEdges(Method):
-    """Edges drawn blindly: any of them alike, or so that each lies on a path from input to logits.
+    """Edges drawn at random: all equally likely, or so that each lies on a path from input to logits.
 
-    The connected kind is the fair opponent: most edges of a small uniform circuit are dead ends. It is
-    not uniform over all connected circuits: edges at the input and at the logits come more often,
-    since every way begins and ends there. One seed gives the same circuits on every task.
+    The connected kind is the fair baseline: most edges of a small uniform circuit are dead ends. It is
+    not uniform over all connected circuits: edges at the input and at the logits are more frequent,
+    since every path begins and ends there. The same seed gives the same circuits on every task.
     """
 
     name = "random_edges"
@@ -31,10 +31,10 @@ class RandomEdges(Method):
     stochastic = True
 
     kind: Literal["connected", "uniform"] = "connected"
-    """Whether every edge lies on a path from the input to the logits, or all edges are alike."""
+    """Whether every edge lies on a path from the input to the logits, or all edges are equally likely."""
 
     def discover(self, problem: Problem) -> Discovery:
-        """Uses no example and runs no model."""
+        """Draws the circuits; uses no example and runs no model."""
         generator = torch.Generator().manual_seed(problem.seed)
         if self.kind == "uniform":
             scores = torch.rand(problem.graph.exists.shape, generator=generator)
@@ -51,19 +51,19 @@ class RandomEdges(Method):
 def connected(graph: Graph, n: int, generator: Generator) -> Float[Tensor, "receivers senders"]:
     """n random edges, each on a path from an embedding to the logits.
 
-    Edges are visited in random order; each brings along a random way from the input to its sender
-    and from its receiver to the logits, as far as these are not connected yet, when all of it fits.
-    Near the end only edges between connected nodes fit, so the size is met exactly, unless it is but a
+    Edges are visited in random order. Each is added together with a random path from the input to its
+    sender and from its receiver to the logits, where these are not connected yet, if all of it fits.
+    Near the end only edges between connected nodes fit, so the size is met exactly unless it is only a
     few edges.
 
     Args:
-        graph: the model's.
-        n: edges, at most.
-        generator: draws all of it.
+        graph: the model's graph.
+        n: maximum number of edges.
+        generator: source of all random draws.
 
     Returns:
-        1 for the edge that came first, less for each that came later, 0 for those that are left out: a
-        ranking whose circuits are connected but for the way that a size may cut through.
+        1 for the first edge, decreasing for later ones, 0 for edges left out: a ranking whose circuits
+        are connected, except for the one path that a size may cut through.
     """
     exists, owners = graph.exists, graph.owners.bool()
     kept = torch.zeros_like(exists)
@@ -72,7 +72,7 @@ def connected(graph: Graph, n: int, generator: Generator) -> Float[Tensor, "rece
     reaching = torch.zeros(exists.shape[1], dtype=torch.bool)
 
     def pick(options: Tensor) -> list[int]:
-        """One of the True entries, at random."""
+        """A random True entry."""
         found = options.nonzero()
         return found[int(torch.randint(len(found), (), generator=generator))].tolist()
 
@@ -86,7 +86,7 @@ def connected(graph: Graph, n: int, generator: Generator) -> Float[Tensor, "rece
             continue
         path = [(row, column)]
         source = column
-        while not fed[source]:  # back to something that the input reaches
+        while not fed[source]:  # back to a node that the input reaches
             read = exists & owners[:, [source]]
             entry, source = pick(read)
             path.append((entry, source))

@@ -12,15 +12,15 @@ from methods.rules.gradient_rules import RELP, GradientRules
 
 @dataclass(frozen=True)
 class RelP(EAP):
-    """EAP where norms' scales are constants, activations pass the slope of the line through the origin, and
-    the two sides of a gated MLP share what they do.
+    """EAP with norm scales held constant, activations passing the slope of the secant through the origin, and
+    each side of a gated MLP receiving half of their product's gradient.
 
-    The authors' paper takes attention's pattern for a constant as well, their code by default does not: then
-    no edge into a query or a key would have a score. Both are here.
+    The paper holds attention's pattern constant too, which leaves edges into queries and keys without a
+    score; the authors' code by default does not. Both are available here (`softmax`).
     """
 
     name = "relp"
-    description = "RelP: EAP with relevance propagation's rules in the place of gradients"
+    description = "RelP: EAP with relevance propagation rules in place of gradients"
     citation = """@article{jafari2025relp,
   title={RelP: Faithful and Efficient Circuit Discovery via Relevance Patching},
   author={Jafari, Farnoush Rezaei and Eberle, Oliver and Khakzar, Ashkan and Nanda, Neel},
@@ -30,10 +30,10 @@ class RelP(EAP):
 
     selection: Selection = "greedy"
     """How circuits are cut from the scores: grown from the logits (greedy), the best edges (top), or all
-    edges among the best nodes, of which each has the sum of the signed scores of its outgoing edges."""
+    edges among the best nodes (nodes), each scored by the sum of its outgoing edges' signed scores."""
     softmax: Literal["gradient", "frozen"] = "gradient"
-    """How attention's softmax passes gradients: as it is, or not at all."""
+    """How attention's softmax passes gradients: unchanged, or not at all."""
 
     def rules(self) -> GradientRules:
-        """As its authors set them, but for the option."""
+        """The authors' settings, except for the option."""
         return replace(RELP, softmax=self.softmax)

@@ -1,4 +1,4 @@
-"""Orders of edges made of effects with signs."""
+"""Rankings of edges by signed effects."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ def with_positive(
     exists: Bool[Tensor, "receivers senders"],
     share: float,
 ) -> Float[Tensor, "receivers senders"]:
-    """An order whose first n edges, for every n, are the best by sign, a share of n, and the best by score.
+    """An order whose first n edges, for every n, are a share of n by signed score and the rest by absolute.
 
-    Nikankin et al. 2025 (arXiv:2510.25786) take positive and absolute scores in such a ratio; that one order
+    Nikankin et al. 2025 (arXiv:2510.25786) mix positive and absolute scores in such a ratio; that one order
     serves every n is ours.
 
     Args:
-        scores: the absolute ones.
-        signed: the same with their signs.
-        exists: where edges are.
-        share: from 0 to 1.
+        scores: absolute scores.
+        signed: the same scores with their signs.
+        exists: where edges exist.
+        share: share of edges taken by signed score, from 0 to 1.
 
     Returns:
-        Scores of that order: 0 for the first, -1 for the next; elsewhere than at edges the lowest.
+        Scores that give this order: 0 for the first edge, -1 for the next; the lowest where there is no edge.
     """
     places = exists.flatten().nonzero()[:, 0]
     by_sign, by_score = (
@@ -38,7 +38,7 @@ def with_positive(
     for n in range(len(places)):
         place = by_sign[n_signed] if n_signed < share * (n + 1) else -1
         n_signed += place >= 0
-        while place < 0 or place in taken:  # also where it was among the best by score before
+        while place < 0 or place in taken:  # the latter if it was taken by absolute score before
             place = next(others)
         taken.add(place)
         ranks.view(-1)[place] = -float(n)
@@ -46,11 +46,11 @@ def with_positive(
 
 
 def sign_kept(mean: Float[Tensor, "*any"], variance_of_mean: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """The share of bootstrap samples in which a mean has its sign, by the normal approximation.
+    """The share of bootstrap samples in which a mean keeps its sign, by the normal approximation.
 
     Args:
-        mean: over the examples.
-        variance_of_mean: as wide as its bootstrap distribution.
+        mean: mean over the examples.
+        variance_of_mean: variance of its bootstrap distribution.
     """
     kept: Tensor = torch.special.ndtr(mean.abs() / variance_of_mean.clamp(min=1e-300).sqrt())
     return kept

@@ -1,4 +1,4 @@
-"""The best of a ranking."""
+"""The best entries of a ranking."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def n_best(scores: Num[Tensor, "*any"], n: int) -> Bool[Tensor, "*any"]:
-    """The n entries of highest score, the first ones of those that tie; an entry of -inf is never one.
+    """The n highest-scoring entries; ties go to the first ones, and -inf is never selected.
 
-    It is what the first n of a stable sort are, in the time of a selection: gates of weights are many.
+    Same as the first n of a stable sort, but in the time of a selection, since gates of weights are many.
     """
     flat = scores.flatten()
     n = min(n, int((flat > -torch.inf).sum()))

@@ -1,4 +1,4 @@
-"""Where to cut a ranking when no size is asked for: where loss and price are least together."""
+"""Where to cut a ranking when no size is requested: where the sum of loss and price is smallest."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 from methods.base import Batch, Objective, Problem
 
 GROWTH, FINE = 1.05, 50
-"""Between the sizes tried first; how many are tried near the best of them."""
+"""Ratio between the sizes tried first, and how many sizes are tried around the best of them."""
 CUT_ON = 256
-"""Discovery examples, at most, on which a size is chosen."""
+"""Maximum number of discovery prompts on which a size is chosen."""
 Edges = Bool[Tensor, "receivers senders"]
 
 
 def cheapest_cut(cost: Callable[[int], float], n_edges: int) -> int:
-    """The number from 0 to n_edges of least cost: on a coarse grid, then around its best point."""
+    """The number from 0 to n_edges with the least cost, on a coarse grid, then around its best point."""
     known = cache(cost)
     grid = [0, *sorted({round(GROWTH**k) for k in range(math.ceil(math.log(n_edges, GROWTH)))}), n_edges]
     at = grid.index(min(grid, key=known))
@@ -33,18 +33,18 @@ def cheapest_cut(cost: Callable[[int], float], n_edges: int) -> int:
 def cheapest(
     problem: Problem, loss: Callable[[Edges], float], best: Callable[[int], Edges], price: float
 ) -> Edges:
-    """The best edges of a ranking, as many as have the least loss and price.
+    """The n best edges of a ranking, for the n that minimises loss plus price.
 
     Args:
-        problem: whose edges they are, and that is told.
-        loss: of a circuit.
-        best: the n best edges.
-        price: of an edge, in units of the loss.
+        problem: the problem to solve; progress is reported to it.
+        loss: returns the loss of a circuit.
+        best: returns the n best edges.
+        price: price of an edge, in units of the loss.
     """
     n_edges = problem.graph.n_edges
 
     def cost(n: int) -> float:
-        problem.progress(n, n_edges, "unaided: how many edges")
+        problem.progress(n, n_edges, "unaided: choosing the number of edges")
         return loss(best(n)) + price * n
 
     return best(cheapest_cut(cost, n_edges))
@@ -52,10 +52,10 @@ def cheapest(
 
 @torch.no_grad()
 def mean_loss(problem: Problem, objective: Objective, kept: Edges, batches: Sequence[Batch]) -> float:
-    """The loss of a circuit per example.
+    """The mean loss of a circuit per example.
 
     Args:
-        problem: what is run.
+        problem: the problem whose model is run.
         objective: the loss.
         kept: the circuit's edges.
         batches: the examples.

@@ -1,4 +1,4 @@
-"""Circuits of several sizes, of which one that does worse than the next smaller one gives way to it."""
+"""Circuits of several sizes; one that does worse than the next smaller one is replaced by it, grown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from methods.thresholds.best import n_best
 from methods.thresholds.cheapest_cut import Edges, mean_loss
 
 FLAT = 1e-5
-"""A slope is 0 where it is below that share of the steepest."""
+"""Slopes below this share of the steepest count as 0."""
 
 
 def none_worse(
@@ -22,19 +22,19 @@ def none_worse(
     candidates: Edges,
     batches: Sequence[Batch],
 ) -> dict[int, Edges]:
-    """The circuits, from small to large; one of a higher loss than the one before becomes that one, grown.
+    """The circuits from small to large; one with a higher loss than the one before becomes that one, grown.
 
     Args:
-        problem: what is run, and told.
+        problem: the problem whose model is run; progress is reported to it.
         objective: the loss.
-        circuits: by their number of edges.
+        circuits: circuits by number of edges.
         candidates: edges that may be added.
         batches: the examples on which losses are measured.
     """
     found: dict[int, Edges] = {}
     smaller, before = candidates & False, math.inf
     for i, n in enumerate(sorted(circuits)):
-        problem.progress(i, len(circuits), "whether any circuit does worse than a smaller one")
+        problem.progress(i, len(circuits), "checking that no circuit does worse than a smaller one")
         kept, loss = circuits[n], mean_loss(problem, objective, circuits[n], batches)
         if loss > before:
             kept = grown(problem, objective, smaller, n, candidates, batches)
@@ -52,13 +52,13 @@ def grown(
     candidates: Edges,
     batches: Sequence[Batch],
 ) -> Edges:
-    """A circuit and as many edges more as make n: those along which its loss falls most steeply.
+    """A circuit grown to n edges by adding those along which its loss falls most steeply.
 
     Args:
-        problem: what is run.
+        problem: the problem whose model is run.
         objective: the loss.
         kept: the circuit.
-        n: edges of the result.
+        n: number of edges in the result.
         candidates: edges that may be added.
         batches: the examples on which slopes are measured.
     """
@@ -67,6 +67,6 @@ def grown(
     for part in batches:
         loss = problem.loss(objective, problem.run(part, mask), part)
         slope += torch.autograd.grad(loss, mask)[0]
-    slope[slope.abs() < FLAT * slope.abs().max()] = 0  # or rounding would choose among idle edges
+    slope[slope.abs() < FLAT * slope.abs().max()] = 0  # otherwise rounding would rank idle edges
     order = (-slope).masked_fill(~candidates, -math.inf).masked_fill(kept, math.inf)
     return n_best(order, n)

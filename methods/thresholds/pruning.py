@@ -1,4 +1,4 @@
-"""One pass of ACDC at a threshold: sequential decisions, computed in chains, resumed from what agrees."""
+"""A pass of ACDC at one threshold: sequential decisions, computed in chains, reusing earlier passes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Generator, Tensor
 from methods.base import Graph, Objective, Problem, first_examples
 
 FREE = -torch.inf
-"""The effect of an edge that went untested."""
+"""The effect recorded for an edge that was removed untested."""
 
 
 @dataclass(frozen=True)
 class Turns:
-    """The order in which edges are decided: receiver after receiver, and the senders of each."""
+    """The order in which edges are decided: receiver by receiver, and the order of each one's senders."""
 
     rows: Sequence[int]
     columns: Sequence[int]
@@ -27,8 +27,8 @@ class Turns:
         """From the logits back.
 
         Args:
-            graph: the model's.
-            latest_first: whether the senders of a receiver come in reverse order of computation as well.
+            graph: the model's graph.
+            latest_first: whether a receiver's senders come in reverse order of computation as well.
         """
         n_rows, n_columns = graph.exists.shape
         columns = range(n_columns)
@@ -36,11 +36,11 @@ class Turns:
 
     @classmethod
     def shuffled(cls, graph: Graph, generator: Generator) -> Turns:
-        """Receivers at random, and senders.
+        """Receivers and senders both in random order.
 
         Args:
-            graph: the model's.
-            generator: draws both.
+            graph: the model's graph.
+            generator: source of the random orders.
         """
         rows, columns = (torch.randperm(n, generator=generator).tolist() for n in graph.exists.shape)
         return cls(rows, columns)
@@ -49,10 +49,10 @@ class Turns:
 class Pruning:
     """Passes over the same edges at any number of thresholds.
 
-    What a pass knows is a tensor of *effects*: what removing each edge did to the loss at its turn, NaN
-    where it has not been decided. An edge is removed where the effect is below the threshold. Two
-    thresholds decide alike up to the first effect between them, so a pass begins where it parts from the
-    one that it agrees with longest; and a killed pass goes on from its own effects.
+    The state of a pass is a tensor of *effects*: what removing each edge did to the loss at its turn, NaN
+    if it has not been decided. An edge is removed if the effect is below the threshold. Two thresholds
+    decide alike up to the first effect between them, so a pass starts where it diverges from the pass it
+    agrees with longest; and a killed pass resumes from its own effects.
 
     Raises:
         ValueError: the loss is not finite.
@@ -76,18 +76,18 @@ class Pruning:
         self.passes: dict[float, Float[Tensor, "receivers senders"]] = {}
         positions = torch.arange(candidates.numel()).view(candidates.shape)
         self._turns = positions[list(self.turns.rows)][:, list(self.turns.columns)].flatten()
-        """Flat positions of the matrix in the order in which edges are decided."""
+        """Flat matrix positions in the order in which edges are decided."""
         saved = problem.checkpoint.load()
         if saved:
             self.candidates = saved["candidates"]
             self.passes = dict(zip(saved["thresholds"].tolist(), saved["effects"], strict=True))
 
     def kept(self, threshold: float) -> Bool[Tensor, "receivers senders"]:
-        """The edges that a pass keeps, or has not yet decided."""
+        """The edges that a pass keeps or has not yet decided."""
         return self.candidates & ~(self.passes[threshold] < threshold)
 
     def run(self, threshold: float, most: float = torch.inf) -> int:
-        """How many edges a pass keeps; it is broken off where they get more than `most`."""
+        """Runs a pass and returns how many edges it keeps; stops early once they exceed `most`."""
         owners = self.problem.graph.owners.bool()
         effects = self.passes[threshold] = self._begun(threshold)
         kept = self.kept(threshold)
@@ -122,7 +122,7 @@ class Pruning:
         return [column for column in self.turns.columns if undecided[column]]
 
     def _begun(self, threshold: float) -> Float[Tensor, "receivers senders"]:
-        """The effects that another pass, or this one before it was killed, shares with this one."""
+        """The effects that this pass can take over from another one, or from itself before it was killed."""
         blank = torch.where(self.candidates, torch.nan, FREE).double()
         best, longest = blank, 0
         for other, effects in self.passes.items():
@@ -136,7 +136,7 @@ class Pruning:
 
     @torch.no_grad()
     def _loss(self, kept: Tensor) -> Float[Tensor, ""]:
-        """The mean loss at the kept edges."""
+        """The mean loss of the kept edges."""
         problem = self.problem
         total = torch.zeros((), dtype=torch.float64)
         for batch in self.batches:

@@ -1,4 +1,4 @@
-"""From sizes wanted to thresholds: bisection on a count that falls, nearly, as the threshold rises."""
+"""From requested sizes to thresholds: a search on edge counts, which mostly fall as the threshold rises."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch import Tensor
 from methods.thresholds.pruning import FREE, Pruning
 
 LOWEST = 1e-7
-"""Below it effects in nats are rounding."""
+"""Effects in nats below this are rounding error."""
 SLOPE = -0.25
-"""How the log of the count changes with the log of the threshold, where two passes do not tell yet."""
+"""Assumed change of log count per log threshold, until two passes give an estimate."""
 
 
 class ThresholdSearch:
-    """Thresholds whose passes keep about as many edges as wanted, and never more.
+    """Finds thresholds whose passes keep about as many edges as requested, and never more.
 
-    The count is not quite monotone in the threshold and jumps where edges go together, so a size may be
-    missed; the largest circuit found below it is taken then.
+    The count is not quite monotone in the threshold and jumps where edges are removed together, so a size
+    may be missed; then the largest circuit found below it is used.
     """
 
     def __init__(self, pruning: Pruning, threshold: float, attempts: int, tolerance: float) -> None:
         self.pruning, self.threshold = pruning, threshold
         self.attempts, self.tolerance = attempts, tolerance
         self.counts: dict[float, int] = {-math.inf: int(pruning.candidates.sum()), math.inf: 0}
-        """Edges kept by threshold; more than that where a pass was broken off."""
+        """Number of edges kept, by threshold; for a pass stopped early, the number when it stopped."""
         self._most = math.inf
 
     def find(self, sizes: Sequence[int]) -> list[float]:
@@ -53,17 +53,17 @@ class ThresholdSearch:
         )
 
     def circuit(self, tau: float) -> Bool[Tensor, "receivers senders"]:
-        """The edges kept at a threshold; all or none of them at an infinite one."""
+        """The edges kept at a threshold; all candidates at -inf, none at inf."""
         if math.isinf(tau):
             return self.pruning.candidates & (tau < 0)
         return self.pruning.kept(tau)
 
     def scores(self) -> Float[Tensor, "receivers senders"]:
-        """About the highest threshold at which each edge is still kept.
+        """Approximately the highest threshold at which each edge is still kept.
 
-        It is the effect in the highest pass that keeps the edge, cut off at the next threshold tried; for an
-        edge that none keeps, in the lowest pass of all; 0 where it went untested there, and below all others
-        where it was no candidate.
+        This is the edge's effect in the highest pass that keeps it, capped at the next threshold tried. If no
+        pass keeps it, it is the effect in the lowest pass, or 0 if it was removed untested there. Edges that
+        are not candidates score below all others.
         """
         taus = sorted(tau for tau in self.counts if math.isfinite(tau) and self._whole(tau))
         passes = self.pruning.passes
@@ -80,7 +80,7 @@ class ThresholdSearch:
         return not self.pruning.passes[tau].isnan().any()
 
     def _next(self, n: int, attempt: int) -> float | None:
-        """A threshold that should keep a few edges less than n; None where there is none to try."""
+        """A threshold that should keep slightly fewer than n edges; None if there is none left to try."""
         most = self.counts[self.best(n)]
         high = min(tau for tau, count in self.counts.items() if count == most)
         low = max(tau for tau, count in self.counts.items() if count > n and tau < high)
@@ -95,9 +95,9 @@ class ThresholdSearch:
         return None if tau in self.counts else tau
 
     def _inside(self, low: float, high: float, goal: float) -> float:
-        """Between a pass that keeps more and one that keeps too few."""
+        """A threshold between a pass that keeps too many edges and one that keeps too few."""
         if self.counts[low] < 1.5 * goal and self._whole(low):
-            # the pass that keeps a few more says itself which of them would go first
+            # the effects of a pass that keeps slightly more show which edges would go first
             effects = self.pruning.passes[low]
             tau = float(effects[effects >= low].sort(descending=True).values[max(0, int(goal) - 1)])
             if low < tau < high and tau not in self.counts:
@@ -107,17 +107,17 @@ class ThresholdSearch:
         return min(high / margin, max(low * margin, low * math.exp(step)))
 
     def _beyond(self, nearest: float, goal: float, attempt: int) -> float:
-        """Further than all passes, by the slope of the last two."""
+        """A threshold beyond all passes, extrapolated from the slope of the outermost two."""
         finite = sorted(tau for tau in self.counts if math.isfinite(tau))
         pair = finite[:2] if self.counts[nearest] < goal else finite[-2:]
         slope = self._slope(*pair) if len(pair) == 2 else SLOPE
         step = (math.log(goal + 1) - math.log(self.counts[nearest] + 1)) / slope
-        # a pass that keeps too many costs most: steps begin small, and grow where they do not suffice
+        # passes that keep too many edges cost most: start with small steps and grow them if they fall short
         least, most = max(0.05, attempt * math.log(4)), (attempt + 1) * math.log(4)
         return nearest * math.exp(math.copysign(min(max(abs(step), least), most), step))
 
     def _slope(self, low: float, high: float) -> float:
-        """Counts are about linear in log against log."""
+        """Slope of log count against log threshold, which is roughly constant."""
         steps = [math.log(self.counts[tau] + 1) for tau in (low, high)]
         if steps[0] <= steps[1]:
             return SLOPE

@@ -1,4 +1,4 @@
-"""Trainings one after the other: shown, noted down, and gone on with after a kill."""
+"""Runs trainings one after the other, with progress, curves and resuming."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from methods.training.training_curves import TrainingCurves
 
 
 class Course:
-    """Runs trainings in a fixed order; a checkpoint holds where one stands and what those before it found."""
+    """Runs trainings in a fixed order; a checkpoint holds the current state and the earlier ones' results."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem, self.curves = problem, TrainingCurves()
@@ -24,13 +24,13 @@ class Course:
         self.curves.restore(under("curve", self._saved))
 
     def run(self, training: GumbelTraining, name: str, shares: Mapping[str, float], steps: int = 0) -> None:
-        """Trains until every size has been met, or for some steps; goes on where a killed run stopped.
+        """Trains until every size has been met, or for a number of steps; resumes where a killed run stopped.
 
         Args:
-            training: moved on, or handed what it found before a kill.
-            name: of this training, in the checkpoint and to the user; of its own within the course.
-            shares: of gates open in groups that do not train here, for the curves.
-            steps: how many; 0 until every size has been met.
+            training: the training to run; if it was completed before a kill, its results are restored.
+            name: this training's name in the checkpoint and in progress; must be unique within the course.
+            shares: shares of open gates in groups that do not train here, for the curves.
+            steps: number of steps; 0 to train until every size has been met.
 
         Raises:
             ValueError: as `GumbelTraining.step`.

@@ -1,4 +1,4 @@
-"""The number of edges that a training aims at, as it falls from all of them through the sizes wanted."""
+"""The target number of edges of a training, as it falls from all edges through the requested sizes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 Evenly = Literal["log", "share"]
-"""In what a target falls evenly: the logarithm of the number of edges, or their share."""
+"""Scale on which a target falls evenly: the logarithm of the number of edges, or their share."""
 NEAR = 0.02
-"""A size is reached when the edges expected to be open differ by that share of it at most, or by one."""
+"""A size is reached when the expected number of open edges is within this share of it, or within one."""
 PATIENCE = 1000
-"""Steps for which a size is waited for when its rest is over."""
+"""Number of steps to wait for a size after its rest is over."""
 
 
 class Descent:
-    """Falls by a half in every `halving` steps; at each size rests for `hold` steps, and until it is met."""
+    """Falls by half every `halving` steps; rests at each size for `hold` steps, and until it is reached."""
 
     def __init__(
         self,
@@ -29,9 +29,9 @@ class Descent:
         evenly: Evenly = "log",
         afresh: bool = False,
     ) -> None:
-        """Evenly in a share it falls as fast all the way, by half of all edges in `halving` steps.
+        """With `evenly` "share" the target falls at a constant rate, by half of all edges in `halving` steps.
 
-        `afresh` falls to every size from all edges.
+        With `afresh` it falls to every size from all edges.
         """
         self._evenly = evenly
         self.sizes = sorted((n for n in set(sizes) if 0 < n < n_edges), reverse=True)
@@ -44,7 +44,7 @@ class Descent:
         self._above, self._hold = above, hold
         self._stage, self._done = 0, 0
         self.taken = 0
-        """Steps, those of longer rests too."""
+        """Steps taken, including those of extended rests."""
 
     @property
     def ended(self) -> bool:
@@ -53,14 +53,14 @@ class Descent:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Steps done, and all of them; without those of longer rests."""
+        """Steps done and steps in all, without those of extended rests."""
         all_steps = [fall + self._hold for fall in self._falls]
         within = min(self._done, all_steps[self._stage]) if not self.ended else 0
         return sum(all_steps[: self._stage]) + within, sum(all_steps)
 
     @property
     def target(self) -> float:
-        """Edges to aim at in the next step."""
+        """Number of edges to aim at in the next step."""
         above, n = self._above[self._stage], self.sizes[self._stage]
         fall = self._falls[self._stage]
         share = min(1.0, (self._done + 1) / fall) if fall else 1.0
@@ -69,7 +69,7 @@ class Descent:
         return above * math.exp(share * math.log(n / above))
 
     def advance(self, n_open: float) -> int | None:
-        """Takes note of a step after which so many edges were open; returns the size that it ended.
+        """Records a step after which `n_open` edges were open; returns the size it completed, if any.
 
         Raises:
             ValueError: a size is not reached.
@@ -88,9 +88,9 @@ class Descent:
         return None
 
     def state(self) -> Tensor:
-        """Where it stands, as three numbers."""
+        """The current state, as three numbers."""
         return torch.tensor([self._stage, self._done, self.taken])
 
     def restore(self, state: Tensor) -> None:
-        """Stands where `state` was taken."""
+        """Restores what `state` returned."""
         self._stage, self._done, self.taken = state.tolist()

@@ -1,4 +1,4 @@
-"""Gates of all edges, trained step by step on part after part of the discovery split."""
+"""Gates on all edges, trained step by step on parts of the discovery prompts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from methods.training.mask_training import MaskTraining
 from methods.training.precision import widest
 
 Pressure = Callable[[Float[Tensor, ""], Float[Tensor, ""]], Float[Tensor, ""]]
-"""From a step's loss, without gradient, and the edges expected to be open to what is added to the loss."""
+"""Maps a step's loss (detached) and the expected number of open edges to what is added to the loss."""
 
 
 class GateTraining:
-    """One hard-concrete gate per edge, and one per sender if wanted, whose product is the edge's.
+    """One hard-concrete gate per edge and optionally one per sender; an edge's mask is the product of both.
 
     A step draws one sample of all gates for a part of the examples, and moves the gates down the gradient of
-    the mean loss per example plus a pressure. Gates and moments are kept in float64: they are few, and what
-    rounding does to them grows with every step. On a device that has no float64 they are kept in float32.
+    the mean loss per example plus a pressure. Gates and moments are kept in float64: they are few, and
+    rounding errors grow with every step. On a device without float64 they are kept in float32.
     """
 
     def __init__(
@@ -43,8 +43,7 @@ class GateTraining:
     ) -> None:
         """`learnt`, `learnt_rate` and `memory` are as in `MaskTraining`.
 
-        Edges that are no `candidates` are gone throughout; `above` is how far gates of edges begin above the
-        start.
+        Edges outside `candidates` are always removed; `above` is how far edges' gates begin above `start`.
         """
         self.problem = problem
         kept = problem.graph.exists if candidates is None else candidates.clone()
@@ -69,7 +68,7 @@ class GateTraining:
         return self._training.steps
 
     def step(self, pressure: Pressure) -> tuple[float, float]:
-        """One step; returns the part's mean loss before it, and the edges expected to be open after it.
+        """Takes one step; returns the mean loss before it and the expected number of open edges after it.
 
         Raises:
             ValueError: the loss is not finite.
@@ -83,7 +82,7 @@ class GateTraining:
         return loss.item(), self._expected_open().item()
 
     def scores(self) -> Float[Tensor, "receivers senders"]:
-        """The logarithm of each edge's probability to be open."""
+        """The log probability of each edge being open."""
         scores = torch.zeros_like(self.exists, dtype=self._dtype)
         for gates in self.gates:
             scores = scores + log_open(gates)
@@ -95,11 +94,11 @@ class GateTraining:
         return n_best(self.scores().masked_fill(~self.exists, -math.inf), n)
 
     def state(self) -> dict[str, Tensor]:
-        """All on which the steps to come depend."""
+        """Everything that later steps depend on."""
         return self._training.state()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Stands where `state` was taken."""
+        """Restores what `state` returned."""
         self._training.restore(state)
 
     def _expected_open(self) -> Float[Tensor, ""]:

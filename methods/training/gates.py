@@ -1,4 +1,4 @@
-"""Gates: random variables in [0, 1] whose distributions are learnt, one per edge or weight."""
+"""Gates: random variables in [0, 1] with learnt distributions, one per edge or weight."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
-"""Temperature and stretch of the hard-concrete distribution, as Edge Pruning has them."""
+"""Temperature and stretch of the hard-concrete distribution, as in Edge Pruning."""
 CHUNK = 2**16
-"""Entries of a tensor that a CPU works on at a time, so that they stay in its cache."""
+"""Number of tensor entries that a CPU processes at a time, so that they stay in its cache."""
 SHIFT = BETA * math.log(-LOW / HIGH)
 
 
 def hard_concrete(log_alpha: Float[Tensor, "*any"], noise: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """Samples of gates: a stretched sigmoid cut off at 0 and 1, so that both ends have probability.
+    """Samples of gates: a stretched sigmoid clipped to [0, 1], so that both ends have positive probability.
 
     `noise` is uniform on (0, 1). Differentiable in `log_alpha` where the sample is neither 0 nor 1
     (Louizos et al. 2018, arXiv:1712.01312, section 2.2).
@@ -30,7 +30,7 @@ def hard_concrete(log_alpha: Float[Tensor, "*any"], noise: Float[Tensor, "*any"]
 
 
 def log_open(log_alpha: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """The logarithm of the probability that a gate is not 0."""
+    """The log probability that a gate is not 0."""
     return torch.nn.functional.logsigmoid(log_alpha - SHIFT)
 
 
@@ -44,22 +44,22 @@ def straight_through(
     """Samples of gates, 0 or 1, open with probability sigmoid(logits), with the gradient of a soft gate.
 
     The soft gate is sigmoid((logits + noise) / temperature), the binary Gumbel-softmax (Jang et al. 2017,
-    arXiv:1611.01144); taking its derivative for that of a step is biased by design. What depends on a gate
-    is measured at 0 and 1 alone, so that a gate whose loss is flat at both and steep between learns nothing.
+    arXiv:1611.01144); using its derivative for that of a step function is biased by design. The loss is seen
+    only at 0 and 1, so a gate whose loss is flat at both but steep between learns nothing.
 
     Args:
         logits: one per gate.
-        noise: logistic, not uniform as in `hard_concrete`.
-        temperature: of the soft gate, above 0; the sample does not depend on it.
-        price: asked in the backward pass, which adds the gradient of price() * sigmoid(logits).sum(), since
-            it has all at hand; 0 by default.
-        hard: False returns the soft gates themselves, whose gradient it is.
+        noise: logistic noise, not uniform as in `hard_concrete`.
+        temperature: temperature of the soft gate, above 0; a hard sample does not depend on it.
+        price: called in the backward pass, which adds the gradient of price() * sigmoid(logits).sum(), since
+            it has everything at hand; 0 by default.
+        hard: if False, returns the soft gates themselves, with their own gradient.
     """
     return _StraightThrough.apply(logits, noise, temperature, price, hard)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _StraightThrough(Function):
-    """In chunks that stay in a processor's cache: on a whole model's weights memory is what costs."""
+    """Works in chunks that stay in the CPU's cache: on a whole model's weights, memory traffic dominates."""
 
     @staticmethod
     def forward(
@@ -94,19 +94,19 @@ class _StraightThrough(Function):
 
 
 def chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors of one shape, cut alike into short stretches: views, as far as they are contiguous.
+    """Tensors of one shape, cut alike into short stretches, which are views if the tensors are contiguous.
 
-    Elsewhere than on a CPU in one piece, since there every call costs more than memory does.
+    On other devices than a CPU they stay in one piece, since there every call costs more than memory does.
     """
     length = CHUNK if tensors[0].device.type == "cpu" else max(1, tensors[0].numel())
     return zip(*(tensor.contiguous().view(-1).split(length) for tensor in tensors), strict=True)
 
 
 class LogisticNoise:
-    """Logistic noise as windows of a table drawn once.
+    """Logistic noise, as windows of a table drawn once.
 
-    A window's entries are independent; windows may overlap, so two tensors may share noise. To draw all
-    anew for every weight in every step would cost more than the model's forward pass.
+    A window's entries are independent, but windows may overlap, so two tensors may share noise. Drawing new
+    noise for every weight in every step would cost more than the model's forward pass.
     """
 
     def __init__(self, longest: int, generator: torch.Generator) -> None:
@@ -116,7 +116,7 @@ class LogisticNoise:
         self._table = torch.logit(uniform, eps=1e-6)
 
     def window(self, shape: torch.Size) -> Tensor:
-        """Noise of a shape."""
+        """Noise of the given shape, from a random place in the table."""
         n = shape.numel()
         places = (len(self._table) - n,)
         device = self._generator.device

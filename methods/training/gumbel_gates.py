@@ -1,4 +1,4 @@
-"""Gates of named tensors, open or shut, that move down straight-through gradients and a price."""
+"""Gates on named tensors, open or shut, trained by straight-through gradients of a loss and a price."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from methods.training.gates import LogisticNoise, chunks, straight_through
 from methods.training.named_tensors import flat, under
 
 START = 1.0
-"""Logits begin about here: a gate is open three times of four."""
+"""Initial logits, up to noise: a gate is open with a probability of about 0.73."""
 
 
 class GumbelGates:
-    """One gate per entry of the tensors named; entries that do not exist stay shut.
+    """One gate per entry of named tensors; entries that do not exist stay shut.
 
-    One training step is `sample`, a loss of what was sampled, the `price` set, its `backward`, and `descend`.
+    In a training step, call `sample`, compute a loss of the sample, set `price`, call the loss's `backward`,
+    then `descend`.
     """
 
     def __init__(
@@ -31,14 +32,14 @@ class GumbelGates:
         dtype: torch.dtype = torch.float32,
         hard: bool = True,
     ) -> None:
-        """`dtype` is that of gates and moments. In float64, for which gates must be few and the device must
-        have it (`widest`), rounding grows less from step to step. `hard` is as in `straight_through`.
+        """`dtype` is that of gates and moments. Rounding errors grow more slowly in float64, but gates must
+        be few and the device must have it (`widest`). `hard` is as in `straight_through`.
         """
         self.exists = exists
         self.n_gates = sum(int(each.sum()) for each in exists.values())
         self._temperature, self._hard = temperature, hard
         self.price = 0.0
-        """Times the share expected open; its gradient comes with that of the loss."""
+        """Price of all gates together; `backward` adds the gradient of it times the expected open share."""
         self._noise = LogisticNoise(max(each.numel() for each in exists.values()), random)
         self.logits = {
             name: (START + 0.01 * self._noise.window(each.shape)).to(dtype).masked_fill(~each, -torch.inf)
@@ -46,13 +47,13 @@ class GumbelGates:
         }
         for each in self.logits.values():
             each.requires_grad_()
-        # a weight's gradient may be far below Adam's usual 1e-8
+        # a weight's gradient may be far below Adam's usual epsilon of 1e-8
         self._adam = torch.optim.Adam(
             list(self.logits.values()), lr=rate, betas=(0.9, 0.95), eps=1e-16, fused=True
         )
 
     def sample(self) -> dict[str, Float[Tensor, "..."]]:
-        """A mask per tensor, differentiable: of zeros and ones, or between them where gates are not hard."""
+        """A differentiable mask per tensor: zeros and ones, or values between them if gates are soft."""
         how = (self._temperature, self._each, self._hard)
         return {
             name: straight_through(logits, self._noise.window(logits.shape), *how)
@@ -64,7 +65,7 @@ class GumbelGates:
 
     @torch.no_grad()
     def descend(self) -> None:
-        """Moves the gates down the gradients at hand."""
+        """Moves the gates down their current gradients."""
         for logits in self.logits.values():
             if logits.grad is None:  # the loss does not depend on it
                 opened = torch.sigmoid(logits)
@@ -74,7 +75,7 @@ class GumbelGates:
 
     @torch.no_grad()
     def n_open(self) -> int:
-        """Gates more often open than shut."""
+        """Number of gates that are more likely open than shut."""
         parts = [(part > 0).count_nonzero() for each in self.logits.values() for (part,) in chunks(each)]
         return int(torch.stack(parts).sum())
 
@@ -89,14 +90,14 @@ class GumbelGates:
         }
 
     def state(self) -> dict[str, Tensor]:
-        """All on which the steps to come depend, but for the generator."""
+        """Everything that later steps depend on, except for the generator."""
         moments = self._adam.state_dict()["state"]
         values = {name: logits.detach() for name, logits in self.logits.items()}
         return flat({"value": values, **{f"adam.{i}": each for i, each in moments.items()}})
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Stands where `state` was taken."""
+        """Restores what `state` returned."""
         for name, value in under("value", state).items():
             self.logits[name].copy_(value)
         moments = {i: under(f"adam.{i}", state) for i in range(len(self.logits))}

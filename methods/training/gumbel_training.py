@@ -1,4 +1,4 @@
-"""Straight-through gates of one group of tensors, or of several at once, trained down to the sizes wanted."""
+"""Straight-through gates on one or several groups of tensors, trained down to the requested sizes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from methods.training.parts import Rounds
 from methods.training.price import Price
 
 Masks = Mapping[str, Mapping[str, Tensor]]
-"""By group and tensor."""
+"""Masks by group and tensor name."""
 
 
 class GumbelTraining:
-    """Groups of gates that learn from one loss, each under a price of its own.
+    """Groups of gates that learn from one loss, each under its own price.
 
-    The last group leads: at each of its sizes all groups are cut together, the others to the one size that
-    they have, which they must have met before.
+    The last group leads: at each of its sizes all groups are cut together. The others have one size each,
+    which they must have met first, and are cut to it.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class GumbelTraining:
         *self._others, self._lead = groups
         self._loss, self._rounds, self._random = loss, Rounds(parts, random), random
         self.bearable = math.inf
-        """Where a sample's loss is above it, nothing is priced: that would take the rest as well."""
+        """No price is charged while the loss is above this: it would take the rest of a broken circuit."""
         self._found: dict[str, Tensor] = {}
         self.n_open = {name: gates.n_open() for name, gates in groups.items()}
         self.steps = 0
@@ -49,7 +49,7 @@ class GumbelTraining:
         return self.prices[self._lead].ended
 
     def step(self) -> float:
-        """One sample of all gates, one step down; returns the loss of the sample.
+        """Draws one sample of all gates and takes one step; returns the sample's loss.
 
         Raises:
             ValueError: the loss is not finite, or a size is not met.
@@ -78,19 +78,19 @@ class GumbelTraining:
         return loss.item()
 
     def kept(self, n: int, group: str) -> dict[str, Tensor]:
-        """What a group kept where the leading one met the size n."""
+        """What a group kept when the leading group met the size n."""
         return under(f"{n}.{group}", self._found)
 
     def found(self) -> dict[str, Tensor]:
-        """What was kept at the sizes met so far, as a checkpoint takes it."""
+        """What was kept at the sizes met so far, in checkpoint form."""
         return self._found
 
     def take(self, found: Mapping[str, Tensor]) -> None:
-        """Knows what `found` returned, without the training that led there."""
+        """Restores what `found` returned, without the state of the training."""
         self._found = dict(found)
 
     def state(self) -> dict[str, Tensor]:
-        """All on which the steps to come depend, and what has been found."""
+        """Everything that later steps depend on, and what has been found."""
         prices = {name: price.state() for name, price in self.prices.items()}
         gates = flat({name: gates.state() for name, gates in self.groups.items()})
         counts = {"steps": torch.tensor(self.steps), "random": self._random.get_state()}
@@ -98,7 +98,7 @@ class GumbelTraining:
         return {**counts, **flat({"rounds": rounds, "price": prices, "found": self._found, "gates": gates})}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Stands where `state` was taken."""
+        """Restores what `state` returned."""
         for name, gates in self.groups.items():
             gates.restore(under(f"gates.{name}", state))
             self.prices[name].restore(state[f"price.{name}"])

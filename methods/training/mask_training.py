@@ -1,4 +1,4 @@
-"""Parameters from which masks of edges are made, trained on part after part of the discovery split."""
+"""Parameters of edge masks, trained on parts of the discovery prompts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from methods.training.parts import Rounds
 
 
 class MaskTraining:
-    """Moves parameters down the gradient of the mean loss per example of a part, by Adam.
+    """Moves parameters down the gradient of a part's mean loss per example, with Adam.
 
-    What the full model and the reference are on a part is computed once, as long as `Problem` has room to
-    keep it, otherwise in every step.
+    The full model's logits and the reference on a part are computed once if `Problem` has room to cache them,
+    otherwise in every step.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class MaskTraining:
         learnt: Sequence[Tensor] = (),
         learnt_rate: float = 0.1,
     ) -> None:
-        """`learnt` are parameters of what is added to the loss; they move up their gradient.
+        """`learnt` are parameters of terms added to the loss; they move up their gradient.
 
-        `memory` is Adam's, of squared gradients: of how many steps it knows is 1 / (1 - memory).
+        `memory` is Adam's decay of squared gradients, which spans about 1 / (1 - memory) steps.
         """
         self.problem, self.objective, self.random = problem, objective, random
         self._values = [*parameters, *learnt]
@@ -47,11 +47,11 @@ class MaskTraining:
         self.steps = 0
 
     def part(self) -> Batch:
-        """The part of the next step."""
+        """The part for the next step."""
         return self._rounds.next()
 
     def loss(self, part: Batch, mask: Float[Tensor, "receivers senders"]) -> Float[Tensor, ""]:
-        """The mean loss per example of a part.
+        """The mean loss per example on a part.
 
         Raises:
             ValueError: it is not finite.
@@ -65,14 +65,14 @@ class MaskTraining:
         return loss
 
     def descend(self, loss: Float[Tensor, ""]) -> None:
-        """Ends a step with a loss, of which something may have been added."""
+        """Ends a step by descending on a loss, to which terms may have been added."""
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
         self.steps += 1
 
     def state(self) -> dict[str, Tensor]:
-        """All on which the steps to come depend."""
+        """Everything that later steps depend on."""
         moments = self._optimizer.state_dict()["state"]
         adam = flat({f"adam.{i}": each for i, each in moments.items()})
         values = {f"value.{i}": v.detach() for i, v in enumerate(self._values)}
@@ -81,7 +81,7 @@ class MaskTraining:
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Stands where `state` was taken."""
+        """Restores what `state` returned."""
         for i, each in enumerate(self._values):
             each.copy_(state[f"value.{i}"])
         moments = {i: under(f"adam.{i}", state) for i in range(len(self._values))}

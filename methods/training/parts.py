@@ -1,4 +1,4 @@
-"""The discovery split in small parts, drawn again and again."""
+"""The discovery prompts in small parts, drawn in repeated rounds."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from methods.base import Batch
 
 
 class Rounds:
-    """Parts in random order; each comes once before one comes again.
+    """Parts in random order; each comes once before any comes again.
 
-    So a training costs what its steps do, however many examples there are.
+    So the cost of a training depends on its steps only, not on the number of examples.
     """
 
     def __init__(self, parts: Sequence[Batch], random: torch.Generator) -> None:
-        """`random` is drawn from when a round begins."""
+        """`random` is drawn from at the start of each round."""
         self._parts, self._random = parts, random
         self._waiting = torch.zeros(0, dtype=torch.long)
 
     def next(self) -> Batch:
-        """One part."""
+        """The next part."""
         if not len(self._waiting):
             order = torch.randperm(len(self._parts), generator=self._random, device=self._random.device)
             self._waiting = order.cpu()
@@ -31,20 +31,20 @@ class Rounds:
         return self._parts[place]
 
     def state(self) -> dict[str, Tensor]:
-        """What is still to come in this round."""
+        """The parts still to come in this round."""
         return {"waiting": self._waiting, "parts": torch.tensor(len(self._parts))}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on where `state` was taken, or begins a round where the batches have been cut otherwise.
+        """Resumes from `state`, or starts a new round if the batches have been split differently.
 
-        They are when another amount of memory is free.
+        This happens when a different amount of memory is free.
         """
         waiting = state["waiting"]
         self._waiting = waiting if int(state["parts"]) == len(self._parts) else waiting[:0]
 
 
 def parts_of(batches: Sequence[Batch], n: int) -> list[Batch]:
-    """The batches cut into parts of at most n examples each, of about the same size within a batch."""
+    """The batches cut into parts of at most n examples each, about equally large within a batch."""
     parts = []
     for batch in batches:
         count = -(-len(batch) // n)

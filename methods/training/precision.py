@@ -1,4 +1,4 @@
-"""How exactly a device can count."""
+"""The floating-point precision that a device supports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an open gate costs, so that as many stay open as are wanted."""
+"""The price of an open gate, which adapts so that the requested number stay open."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ import torch
 from torch import Tensor
 
 GROWTH = 1.02
-"""Of the price in a step, at most: it doubles in 35."""
+"""Maximum factor on the price per step: it doubles in 35 steps."""
 FAR = 0.1
-"""How far from the size wanted, in log gates, the price moves at full speed."""
+"""Distance from the requested size, in log gates, beyond which the price moves at full speed."""
 NEAR = 0.02
-"""A size is met when the gates open differ by that share of it at most, or by one."""
+"""A size is met when the number of open gates differs from it by at most this share, or by one."""
 RETURN = 4
-"""A size of which too few gates are open ends after so many times `hold` steps: until then gates may come
-back as the price falls, and those that no gradient pulls never do."""
+"""With too few gates open, a size ends after this many times `hold` steps. Until then gates may reopen as the
+price falls; those that no gradient pulls never do."""
 PATIENCE = 3000
-"""Steps after which a size is given up, beyond those that it is held at least."""
+"""A size fails this many steps after the end of that wait (RETURN times `hold`)."""
 
 
 class Price:
-    """Rises while more gates are open than wanted and falls while fewer are; for one size after the other.
+    """Rises while more gates are open than requested and falls while fewer are, for one size after another.
 
-    The nearer the size, the slower it moves. A size ends after some steps when it is met, so that the gates
-    which do best at that price are open, or, somewhat later, when fewer are open still. Where no size is
-    wanted the price stays.
+    The nearer the size, the slower it moves. A size ends once it is met after `hold` steps, so that the gates
+    that do best at that price are open, or later if still too few are open. If no size is requested, the
+    price is constant.
     """
 
     def __init__(self, start: float, sizes: Collection[int], hold: int) -> None:
-        """`sizes` are above 0."""
+        """`sizes` must be above 0."""
         self.now = start
         self.sizes, self._hold = sorted(set(sizes), reverse=True), hold
         self.stage, self._steps = 0, 0
 
     @property
     def ended(self) -> bool:
-        """Whether all sizes have been met and held; the last one stays wanted."""
+        """Whether all sizes have been met and held; the price then keeps adapting to the last one."""
         return self.stage == len(self.sizes)
 
     def advance(self, n_open: int, ready: bool = True) -> int | None:
-        """Takes note of a step after which so many gates were open; returns the size that it ended.
+        """Records a step after which `n_open` gates were open; returns the size it completed, if any.
 
-        Only when `ready` may a size end: others may have to be met first.
+        A size can end only when `ready`, since other groups may have to meet theirs first.
 
         Raises:
             ValueError: a size is not met.
@@ -63,16 +63,16 @@ class Price:
             return target
         if self._steps > RETURN * self._hold + PATIENCE:
             raise ValueError(
-                f"a circuit of {target} was not reached: {n_open} gates are open after {self._steps} steps: "
+                f"a size of {target} was not reached: {n_open} gates are open after {self._steps} steps: "
                 "try a higher rate or another temperature"
             )
         return None
 
     def state(self) -> Tensor:
-        """Where it stands."""
+        """The current state."""
         return torch.tensor([self.now, self.stage, self._steps], dtype=torch.float64)
 
     def restore(self, state: Tensor) -> None:
-        """Stands where `state` was taken."""
+        """Restores what `state` returned."""
         self.now, *counts = state.tolist()
         self.stage, self._steps = map(int, counts)

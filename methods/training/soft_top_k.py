@@ -1,4 +1,4 @@
-"""A soft mask of k entries, differentiable in the scores that rank them."""
+"""A soft mask of k entries, differentiable in their scores."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 BISECTIONS = 60
-"""Of the interval in which the threshold lies."""
+"""Number of bisections of the interval that contains the threshold."""
 
 
 def soft_top_k(scores: Float[Tensor, " n"], k: float, temperature: float) -> Float[Tensor, " n"]:
-    """sigmoid((score - t) / temperature), with the threshold t at which all of them add up to k.
+    """sigmoid((score - t) / temperature), with the threshold t at which the mask sums to k.
 
-    The threshold moves with the scores, so that what one entry gains the others lose.
+    The threshold moves with the scores, so what one entry gains the others lose.
 
     Args:
-        scores: in float64 where the device has it.
-        k: between 0 and n, not necessarily whole.
-        temperature: how soft the mask is; near 0 it is that of the k highest.
+        scores: the scores, in float64 if the device has it.
+        k: sum of the mask, between 0 and n, not necessarily an integer.
+        temperature: softness of the mask; near 0 it selects the k highest scores.
     """
     return _SoftTopK.apply(scores, k, temperature)  # type: ignore[no-untyped-call, no-any-return]
 
@@ -46,6 +46,6 @@ class _SoftTopK(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (mask,), (grad,) = ctx.saved_tensors, grads
         slope = mask * (1 - mask)
-        # the sum does not change, so the threshold moves by the mean of the scores' moves, slopes as weights
+        # the sum is constant, so the threshold moves by the slope-weighted mean of the scores' moves
         shared = (grad * slope).sum() / slope.sum().clamp(min=torch.finfo(slope.dtype).tiny)
         return slope * (grad - shared) / ctx.temperature, None, None

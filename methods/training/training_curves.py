@@ -1,4 +1,4 @@
-"""What a training went through, thinned out for the record."""
+"""The curves of a training, thinned out for the record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 EVERY = 5
-"""Steps of which a trace keeps one mean."""
+"""Number of steps averaged into one point of a trace."""
 
 
 class TrainingCurves:
@@ -20,26 +20,26 @@ class TrainingCurves:
         self._points: dict[str, list[float]] = {}
 
     def add(self, step: int, **values: float) -> None:
-        """Takes note of a step."""
+        """Records a step."""
         self._rows.append({"step": step, **values})
         if len(self._rows) == self.every:
             self.end_point()
 
     def end_point(self) -> None:
-        """Ends the mean under way, of fewer steps: what comes next is another training."""
+        """Ends the current mean early, with fewer steps, because another training follows."""
         for name in self._rows[0] if self._rows else ():
             mean = sum(row[name] for row in self._rows) / len(self._rows)
             self._points.setdefault(name, []).append(mean)
         self._rows = []
 
     def series(self) -> dict[str, list[float]]:
-        """The means by name; "step" is among them."""
+        """The means by name, including "step"."""
         return dict(self._points)
 
     def state(self) -> dict[str, Tensor]:
-        """The points as tensors; those of an unfinished mean are lost."""
+        """The points as tensors; the steps of an unfinished mean are lost."""
         return {name: torch.tensor(points).double() for name, points in self._points.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Stands where `state` was taken."""
+        """Restores what `state` returned."""
         self._points = {name: points.tolist() for name, points in state.items()}

@@ -1,4 +1,4 @@
-"""A method run within another one: the same problem, with a checkpoint of its own."""
+"""Running one method within another: the same problem, with a checkpoint of its own."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from methods.training.named_tensors import flat
 def within(
     problem: Problem, name: str, saved: Mapping[str, Tensor], beside: Mapping[str, Mapping[str, Tensor]]
 ) -> Problem:
-    """The problem for a method that another one runs: its work is charged to the same job, and its state is
-    saved in the same checkpoint, under a name.
+    """The problem for an inner method that another method runs: its work is charged to the same job, and its
+    state is saved in the same checkpoint, under a name.
 
     Args:
-        problem: of the method that runs the other one.
-        name: under which the other's state is saved.
-        saved: that state, as it was loaded; empty at the start.
+        problem: the outer method's problem.
+        name: name under which the inner method's state is saved.
+        saved: that state as loaded from the checkpoint; empty on a first run.
         beside: what else the checkpoint has to keep meanwhile, by name.
     """
     return cast(Problem, _Within(problem, _Checkpoint(problem, name, saved, dict(beside))))
@@ -33,7 +33,7 @@ class _Within:
 
     @property
     def unaided(self) -> bool:
-        """Does not mark the time, since all that the inner method does is for the method that runs it."""
+        """Read without marking the time, since the inner method's whole cost counts for the outer one."""
         return self._problem.wants_unaided
 
     def __getattr__(self, name: str) -> Any:

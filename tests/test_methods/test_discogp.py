@@ -290,8 +290,8 @@ def test_options_that_make_no_sense_are_refused() -> None:
     for options, word in (
         ({"density": 1.0}, "density"), ({"rate": 0.0}, "rate"), ({"hold": 0}, "hold"),
         ({"complement": -1.0}, "complement"), ({"joint": True, "parts": "edges"}, "joint"),
-        ({"density": 0.1, "parts": "edges"}, "density is of weights"),
-        ({"weight_temperature": 0.1, "parts": "edges"}, "weight_temperature is of weights"),
+        ({"density": 0.1, "parts": "edges"}, "density applies only to weights"),
+        ({"weight_temperature": 0.1, "parts": "edges"}, "weight_temperature applies only to weights"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=word):
             DiscoGP(**options)

@@ -334,8 +334,8 @@ def test_a_warm_start_goes_on_after_a_kill(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("edge_pruning", "another method than edge_pruning itself"),
-        ("epa", "'epa' is no method of circuitmark's own; these are acdc, "),
+        ("edge_pruning", "a method other than edge_pruning"),
+        ("epa", "'epa' is not one of circuitmark's methods: choose from acdc, "),
     ],
 )
 def test_what_is_no_warm_start_is_said(name: str, message: str) -> None:
@@ -347,7 +347,7 @@ def test_what_is_no_warm_start_is_said(name: str, message: str) -> None:
     ("options", "message"),
     [
         ({"start": math.nan}, "start must be finite, not nan"),
-        ({"warm_share": 0.3}, "warm_share is of a warm start: name its method with warm_start"),
+        ({"warm_share": 0.3}, "warm_share applies only to a warm start: name a method with warm_start"),
     ],
 )
 def test_what_cannot_be_trained_is_said(options: dict[str, float], message: str) -> None:
@@ -361,7 +361,7 @@ def test_a_warm_start_without_scores_is_said(tiny: MaskedModel, monkeypatch: pyt
     assert reason.startswith("eap declines: the task names no wrong answers")
     assert QUICK.skip(problem(tiny)) is None
     monkeypatch.setattr(EAP, "discover", lambda self, p: Discovery(unaided=p.graph.exists))
-    with pytest.raises(ValueError, match="warm_start: eap has no scores here"):
+    with pytest.raises(ValueError, match="warm_start: eap returns no scores here"):
         replace(QUICK, warm_start="eap").discover(problem(tiny))
 
 

@@ -55,5 +55,5 @@ def test_a_size_never_met_is_an_error() -> None:
     price = Price(1.0, [1], hold=1)
     for _ in range(PATIENCE + RETURN):
         price.advance(3)
-    with pytest.raises(ValueError, match=r"a circuit of 1 was not reached: 3 gates .* try a higher rate"):
+    with pytest.raises(ValueError, match=r"a size of 1 was not reached: 3 gates .* try a higher rate"):
         price.advance(3)

@@ -93,11 +93,11 @@ def test_a_share_by_sign_is_a_ranking(tiny: MaskedModel) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"positive": 1.5}, "positive is from 0 to 1, not 1.5"),
-        ({"threshold": -1.0}, "threshold is from 0 to 1, not -1"),
-        ({"threshold": math.nan}, "threshold is from 0 to 1, not nan"),
-        ({"stable": 0.9, "selection": "nodes"}, "stable asks how sure each edge is, not a node"),
-        ({"stable": -0.1}, "stable is from 0 to 1, not -0.1"),
+        ({"positive": 1.5}, "positive must be from 0 to 1, not 1.5"),
+        ({"threshold": -1.0}, "threshold must be from 0 to 1, not -1"),
+        ({"threshold": math.nan}, "threshold must be from 0 to 1, not nan"),
+        ({"stable": 0.9, "selection": "nodes"}, "stable filters edges, not nodes"),
+        ({"stable": -0.1}, "stable must be from 0 to 1, not -0.1"),
         ({"positive": 0.5, "absolute": False}, "leave absolute=false out"),
     ],
 )

@@ -219,7 +219,7 @@ def test_methods_with_scores_cut_by_nodes(tmp_path: Path) -> None:
     for methods, complaint in (
         (("eap:absolute=false,selection=nodes",), None),
         (("acdc",), "acdc has no option selection=nodes"),
-        (("eap:stable=0.9",), "eap:stable=0.9 cannot cut its circuits by nodes: stable asks how sure each"),
+        (("eap:stable=0.9",), "eap:stable=0.9 cannot cut its circuits by nodes: stable filters edges"),
     ):
         chosen = dataclasses.replace(experiment, methods=methods)
         if complaint is None:
