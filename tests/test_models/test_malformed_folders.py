@@ -141,7 +141,7 @@ OTHERS_SPOILED = {
     "config a list": (text("config.json", "[]"), "config.json does not hold a JSON object"),
     "config deep": (text("config.json", '{"a":' * 99999), "config.json is not valid JSON"),
     "config no text": (text("config.json", b"\xff\xfe{}"), "config.json is not valid JSON"),
-    "config huge": (text("config.json", b" " * (LARGEST_JSON + 1)), "config.json has 17 MB"),
+    "config huge": (text("config.json", b" " * (LARGEST_JSON + 1)), "config.json is 17 MB"),
     "config a pipe": (replaced("config.json", os.mkfifo), "config.json is not a regular file"),
     "config a folder": (replaced("config.json", Path.mkdir), "config.json cannot be read"),
     "another file a pipe": (lambda folder: os.mkfifo(folder / "more.json"), "json is not a regular file"),

@@ -98,7 +98,7 @@ def test_a_model_that_guesses_is_told(command: CommandLine) -> None:
         ("ioo", "unknown task 'ioo'; did you mean 'ioi'?"),
         ("gp --model embeded", "unknown model 'embeded'; did you mean 'embedded'?"),
         ("addition", "task addition: example 0: it has a word that the tokenizer does not know: 'Question: "),
-        ("gp --model tracr:reverse", "the model 'tracr:reverse' brings its own task"),
+        ("gp --model tracr:reverse", "the model 'tracr:reverse' is compiled for its own task"),
     ],
 )
 def test_a_mistake_is_one_line(words: str, told: str, command: CommandLine) -> None:
