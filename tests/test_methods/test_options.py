@@ -32,7 +32,7 @@ def test_options_of_a_base_class_are_told(command: CommandLine) -> None:
         "name": "order",
         "type": "latest or earliest",
         "default": "latest",
-        "description": "Which senders of a receiver come first.",
+        "description": "Which of a receiver's senders are tried first.",
     }
     assert by_name["share"]["description"] == "Of all edges, those that ACDC tries."
     said = command("list", "methods", "acdc_screened").stdout
