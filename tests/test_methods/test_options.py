@@ -34,9 +34,9 @@ def test_options_of_a_base_class_are_told(command: CommandLine) -> None:
         "default": "latest",
         "description": "Which of a receiver's senders are tried first.",
     }
-    assert by_name["share"]["description"] == "Of all edges, those that ACDC tries."
+    assert by_name["share"]["description"] == "Share of all edges that ACDC tries."
     said = command("list", "methods", "acdc_screened").stdout
-    assert "  share=0.2  (float)\n    Of all edges, those that ACDC tries.\n" in said
+    assert "  share=0.2  (float)\n    Share of all edges that ACDC tries.\n" in said
 
 
 def test_presets_are_told_and_set_what_they_say(command: CommandLine) -> None:
